@@ -1,0 +1,164 @@
+"""A `.npz` whose bytes are known: stored, not compressed, with aligned data, and identical when written twice.
+
+NumPy reads such a file with `np.load(path, allow_pickle=False)`. The reader here is stricter: it takes only what the
+writer makes, copies nothing (arrays are read-only views of the file's bytes) and never trusts a declared size.
+"""
+
+from __future__ import annotations
+
+import io
+import mmap
+import os
+import re
+import struct
+from collections.abc import Mapping
+from typing import IO, TYPE_CHECKING, Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ArtifactError
+
+if TYPE_CHECKING:
+    import zipfile
+
+ALIGNMENT = 64  # a cache line: float data that starts here needs no copy, whatever the processor
+MAX_MEMBERS = 4096
+_EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can state; a real one would change the bytes
+_PADDING_ID = 0xD935  # the extra field that Android's zipalign pads with
+_LOCAL_HEADER = struct.Struct("<4s5H3I2H")
+_MAGIC = b"\x93NUMPY\x01\x00"
+_NPY_HEADER = re.compile(
+    rb"\{'descr': '([<|][a-zA-Z]\d{1,4})', 'fortran_order': False, 'shape': \(((?:\d{1,12}, ?)*(?:\d{1,12})?)\), \} *\n"
+)
+_DTYPES = {"|i1", "|u1", "<i4", "<f2", "<f4", "<f8", "<i8"}
+
+
+def npy_header(array: NDArray[Any]) -> bytes:
+    """The header that `np.save` writes before this C-ordered array's data: a multiple of 64 bytes (format 1.0)."""
+    text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {array.shape!r}, }}"
+    room = -(len(_MAGIC) + 2 + len(text) + 1) % ALIGNMENT
+    return _MAGIC + struct.pack("<H", len(text) + room + 1) + (text + " " * room + "\n").encode("latin1")
+
+
+def write_members(file: IO[bytes], members: Mapping[str, NDArray[Any]]) -> None:
+    """Write arrays as a `.npz`, little-endian, under ASCII names. The same arrays always give the same bytes."""
+    import zipfile
+
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
+        for name, array in members.items():
+            array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
+            info = zipfile.ZipInfo(f"{name}.npy", _EPOCH)
+            info.create_system, info.external_attr = 3, 0o644 << 16  # the same on every operating system
+            data_start = file.tell() + _LOCAL_HEADER.size + len(info.filename) + 4
+            info.extra = struct.pack("<HH", _PADDING_ID, -data_start % ALIGNMENT) + bytes(-data_start % ALIGNMENT)
+            archive.writestr(info, npy_header(array) + array.tobytes())
+            info.extra = b""  # the padding belongs before the data; the directory at the end needs no copy of it
+
+
+def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool = False) -> dict[str, NDArray[Any]]:
+    """The arrays of a file made by `write_members`, as read-only views of its bytes (or of a memory map of it).
+
+    Raises ArtifactError for anything else, and for a file over `max_bytes`; OSError where it cannot be read.
+    """
+    import zipfile
+
+    with open(path, "rb") as file:
+        size = os.fstat(file.fileno()).st_size
+        if size > max_bytes:
+            raise ArtifactError(f"{path}: {size:,} bytes, over the limit of {max_bytes:,}; raise max_bytes to read it")
+        content: bytes | mmap.mmap
+        mapped = use_mmap and size > 0  # an empty file cannot be mapped
+        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read(size)
+    try:
+        with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else _MapFile(content)) as archive:
+            infos = archive.infolist()
+    except Exception as error:  # damaged bytes raise BadZipFile, ValueError, struct.error, NotImplementedError, ...
+        raise ArtifactError(f"{path}: not a readable .npz file ({error}); export the model again") from error
+    if len(infos) > MAX_MEMBERS:
+        raise ArtifactError(f"{path}: {len(infos):,} members, expected at most {MAX_MEMBERS:,}")
+    members: dict[str, NDArray[Any]] = {}
+    end = 0
+    for info in sorted(infos, key=lambda info: info.header_offset):
+        name = info.filename.removesuffix(".npy")
+        if name in members:
+            raise ArtifactError(f"{path}: member '{name}' appears twice; export the model again")
+        start = _data_start(content, info, path)
+        if info.header_offset < end:
+            raise ArtifactError(f"{path}: member '{name}' overlaps the one before it; export the model again")
+        end = start + info.file_size
+        members[name] = _view(content, start, end, f"{path}: member '{name}'")
+    return members
+
+
+def _data_start(content: bytes | mmap.mmap, info: zipfile.ZipInfo, path: object) -> int:
+    """Where a member's bytes begin, after checking that the local header agrees with the directory."""
+    what = f"{path}: member '{info.filename}'"
+    if info.compress_type != 0 or info.flag_bits & ~0x800 or info.file_size != info.compress_size:
+        raise ArtifactError(f"{what} is compressed or encrypted, expected plain stored data; export the model again")
+    header = content[info.header_offset : info.header_offset + _LOCAL_HEADER.size]
+    if info.header_offset < 0 or len(header) < _LOCAL_HEADER.size:
+        raise ArtifactError(f"{what} starts outside the file; export the model again")
+    signature, *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
+    name_start = info.header_offset + _LOCAL_HEADER.size
+    name = content[name_start : name_start + name_length]
+    if signature != b"PK\x03\x04" or name != info.orig_filename.encode("utf-8", "replace"):
+        raise ArtifactError(f"{what} disagrees with the file's directory; export the model again")
+    start = name_start + name_length + extra_length
+    if start + info.file_size > len(content):
+        raise ArtifactError(f"{what} ends outside the file; export the model again")
+    return start
+
+
+def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArray[Any]:
+    """The `.npy` in content[start:end] as an array that copies nothing."""
+    prefix = content[start : min(end, start + len(_MAGIC) + 2)]
+    if len(prefix) < len(_MAGIC) + 2 or prefix[:-2] != _MAGIC:
+        raise ArtifactError(f"{what} is not a .npy of format 1.0; export the model again")
+    data_start = start + len(prefix) + int.from_bytes(prefix[-2:], "little")
+    match = _NPY_HEADER.fullmatch(content[start + len(prefix) : min(end, data_start)])
+    if match is None or match[1].decode() not in _DTYPES:
+        raise ArtifactError(f"{what} has a .npy header that this format does not use; export the model again")
+    dtype = np.dtype(match[1].decode())
+    shape = tuple(int(part) for part in match[2].split(b",") if part.strip())
+    count = 1
+    for length in shape:
+        count *= length  # Python integers: a product of hostile lengths cannot wrap
+    if len(shape) > 2 or count * dtype.itemsize != end - data_start:
+        raise ArtifactError(
+            f"{what} declares {dtype} {shape}, which is {count * dtype.itemsize:,} bytes; "
+            f"the file holds {end - data_start:,}; export the model again"
+        )
+    array = np.frombuffer(content, dtype, count, data_start) if count else np.empty(0, dtype)
+    array = array.reshape(shape)
+    array.setflags(write=False)
+    return array
+
+
+class _MapFile(io.RawIOBase):
+    """A seekable file over a memory map, which zipfile can read the directory from without copying the file."""
+
+    def __init__(self, content: mmap.mmap) -> None:
+        self._content, self._position = content, 0
+
+    def seekable(self) -> bool:
+        return True
+
+    def readable(self) -> bool:
+        return True
+
+    def tell(self) -> int:
+        return self._position
+
+    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
+        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
+        if base + offset < 0:
+            raise OSError("negative seek position")
+        self._position = base + offset
+        return self._position
+
+    def read(self, size: int | None = -1) -> bytes:
+        stop = len(self._content) if size is None or size < 0 else self._position + size
+        data = self._content[self._position : stop]
+        self._position += len(data)
+        return data

@@ -1,0 +1,104 @@
+"""What is in an artifact: its layers, and where every byte of the file goes."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass
+from typing import Any
+
+from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
+from edge_runtime.container import read_members
+from edge_runtime.limits import Limits
+from edge_runtime.model import Model, QuantizedDense
+from edge_runtime.planner import make_plan
+
+
+@dataclass(frozen=True)
+class MemberBytes:
+    """One member of the file: its data, and what the zip and .npy formats add (headers, alignment, directory entry)."""
+
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    data_bytes: int
+    overhead_bytes: int
+
+
+@dataclass(frozen=True)
+class FileBytes:
+    """Every byte of an artifact: the members, and the end of the zip directory. They add up to file_bytes."""
+
+    file_bytes: int
+    members: tuple[MemberBytes, ...]
+    end_bytes: int
+
+
+def account(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> FileBytes:
+    """Account for each byte of an artifact. Raises ArtifactError or OSError as `load` does."""
+    arrays = read_members(path, max_bytes=max_bytes)
+    with zipfile.ZipFile(path) as archive:
+        infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
+        directory = {info.filename: 46 + len(info.orig_filename) + len(info.extra) for info in infos}
+        starts = [*(info.header_offset for info in infos), archive.start_dir]
+    size = os.path.getsize(path)
+    members = []
+    for info, start, end in zip(infos, starts, starts[1:], strict=False):
+        array = arrays[info.filename.removesuffix(".npy")]
+        overhead = end - start + directory[info.filename] - array.nbytes
+        members.append(MemberBytes(info.filename, array.dtype.name, array.shape, array.nbytes, overhead))
+    end_bytes = size - sum(member.data_bytes + member.overhead_bytes for member in members)
+    return FileBytes(size, tuple(members), end_bytes)
+
+
+def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """All that `inspect` shows, as plain data: identity, layers, memory, the file's bytes."""
+    model = load(path)
+    plan = make_plan(model, Limits())
+    file = account(path)
+    return {
+        "file": os.fspath(path),
+        "precision": model.precision,
+        "layer_sizes": list(model.layer_sizes),
+        "macs": model.macs,
+        "class_names": list(model.class_names),
+        "metadata": dict(model.metadata),
+        "preprocessing": _preprocessing(model),
+        "test_vectors": 0 if model.test_vectors is None else len(model.test_vectors.inputs),
+        "layers": [_layer(model, index) for index in range(len(model.layers))],
+        "memory": {
+            "block": plan.block,
+            "weight_bytes": plan.weight_bytes,
+            "widened_bytes": plan.widened_bytes,
+            "arena_bytes": plan.arena_bytes,
+            "total_bytes": plan.total_bytes,
+        },
+        "file_bytes": file.file_bytes,
+        "members": [vars(member) | {"shape": list(member.shape)} for member in file.members],
+        "end_bytes": file.end_bytes,
+    }
+
+
+def _preprocessing(model: Model) -> str:
+    if model.preprocessing is None:
+        return "none"
+    return (
+        "one mean and scale per feature" if model.preprocessing.mean.size > 1 else "one mean and scale for all features"
+    )
+
+
+def _layer(model: Model, index: int) -> dict[str, Any]:
+    layer = model.layers[index]
+    row: dict[str, Any] = {
+        "name": layer.name,
+        "shape": [layer.n_in, layer.n_out],
+        "precision": layer.precision,
+        "activation": str(layer.activation),
+        "macs": layer.n_in * layer.n_out,
+        "bytes": sum(array.nbytes for array in layer.arrays().values()),
+    }
+    if isinstance(layer, QuantizedDense):
+        row["certificate"] = layer.certificate
+        row["input"] = vars(layer.input)
+        row["output"] = None if layer.final_grid is None else vars(layer.final_grid)
+    return row

@@ -1,0 +1,29 @@
+"""The budgets of a device, as an engine is asked to keep them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+from edge_runtime.errors import InputError
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What an engine may use. None means no limit.
+
+    ram_bytes: weights held in memory, their widened copies, and the arena. speed_factor: 2.0 makes each run take
+    twice as long as it did (a simulation of a slower processor, 1.0 or more). max_batch: rows in one call of
+    `Engine.run`. Raises InputError for values out of range.
+    """
+
+    ram_bytes: int | None = None
+    speed_factor: float = 1.0
+    max_batch: int | None = None
+
+    def __post_init__(self) -> None:
+        if self.ram_bytes is not None and self.ram_bytes < 1:
+            raise InputError(f"ram_bytes is {self.ram_bytes}, expected at least 1 byte, or None for no limit")
+        if not 1.0 <= self.speed_factor < float("inf"):
+            raise InputError(f"speed_factor is {self.speed_factor}, expected a finite number of at least 1.0")
+        if self.max_batch is not None and self.max_batch < 1:
+            raise InputError(f"max_batch is {self.max_batch}, expected at least 1 row, or None for no limit")

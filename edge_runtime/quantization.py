@@ -1,0 +1,100 @@
+"""The int8 arithmetic, defined once: grids, quantize, requantize, and the certificate of exact integers.
+
+The rules and their evidence: activations are uint8 on an affine grid, weights int8 in [-127, 127], biases int32, one
+float32 multiplier per output channel. Rounding is to nearest, ties to even; the zero point is added after rounding.
+The same formulas stand in the ONNX graphs that `export` writes (QuantizeLinear, MatMulInteger) and give the same bits.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelError
+
+QMIN, QMAX = 0, 255  # the uint8 grid of activations
+WEIGHT_MAX = 127  # -128 is left out: symmetric weights, and negating one can never overflow
+FLOAT32_EXACT = 1 << 24  # integers below this are exact in float32, in any order of summation
+INT32_LIMIT = 1 << 31  # an accumulator at or above this wraps on engines that add in int32
+_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+
+
+@dataclass(frozen=True)
+class QuantParams:
+    """The affine grid real = scale * (quantized - zero_point): scale a positive float32, zero_point in 0..255."""
+
+    scale: float
+    zero_point: int
+
+    def __post_init__(self) -> None:
+        scale = float(self.scale)
+        if not (_SMALLEST_NORMAL <= scale < np.inf) or float(np.float32(scale)) != scale:
+            raise ModelError(f"scale is {self.scale!r}, expected a positive, finite, normal float32 number")
+        if not isinstance(self.zero_point, int) or not QMIN <= self.zero_point <= QMAX:
+            raise ModelError(f"zero_point is {self.zero_point!r}, expected a whole number from {QMIN} to {QMAX}")
+
+    @property
+    def low(self) -> float:
+        """The smallest real value on the grid."""
+        return self.scale * (QMIN - self.zero_point)
+
+    @property
+    def high(self) -> float:
+        """The largest real value on the grid."""
+        return self.scale * (QMAX - self.zero_point)
+
+
+def quantize(x: NDArray[Any], grid: QuantParams) -> NDArray[np.uint8]:
+    """Put real values on the grid as ONNX QuantizeLinear does: divide in float32, round half to even, saturate.
+
+    x: any shape, converted to float32 first. NaN becomes the grid's minimum (0). Returns uint8 of x's shape.
+    """
+    # a division, not a multiplication with the reciprocal: the two differ by one step on some ties
+    value = np.asarray(x, np.float32) / np.float32(grid.scale)
+    return saturate(value, grid.zero_point)
+
+
+def saturate(value: NDArray[np.float32], zero_point: int) -> NDArray[np.uint8]:
+    """Round scaled values half to even and add the zero point, clipping to 0..255 first. NaN becomes 0."""
+    low, high = np.float32(QMIN - zero_point), np.float32(QMAX - zero_point)
+    clipped = np.fmin(np.fmax(value, low), high)  # fmax drops NaN in favour of `low`; np.maximum would keep it
+    return (np.rint(clipped) + np.float32(zero_point)).astype(np.uint8)
+
+
+def dequantize(q: NDArray[np.uint8], grid: QuantParams) -> NDArray[np.float32]:
+    """The real values of grid points: float32 scale * (q - zero_point)."""
+    return (q.astype(np.float32) - np.float32(grid.zero_point)) * np.float32(grid.scale)
+
+
+def scale_accumulator(accumulator: NDArray[Any], multiplier: NDArray[np.float32]) -> NDArray[np.float32]:
+    """float32(accumulator) * multiplier: one float32 multiplication per value.
+
+    accumulator: integers below 2^31 in magnitude, (..., n_out), as an integer or float64 array. multiplier: (n_out,).
+    float32 on purpose: a float64 product differs from onnxruntime near ties.
+    """
+    return accumulator.astype(np.float32) * multiplier
+
+
+def accumulate(
+    q: NDArray[np.uint8], zero_point: int, weight: NDArray[np.int8], bias: NDArray[np.int32]
+) -> NDArray[np.int32]:
+    """Exact accumulators sum_k (q[k] - zero_point) * weight[k, j] + bias[j], int32 (batch, n_out).
+
+    Computed by float64 BLAS, which is exact here: every partial sum is an integer below 2^31 (see `certificate`).
+    """
+    centered = q.astype(np.float64) - zero_point
+    return (centered @ weight.astype(np.float64) + bias).astype(np.int32)
+
+
+def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: int) -> int:
+    """The largest magnitude any partial sum of an accumulator can reach, over all inputs: an exact Python int.
+
+    max_j (sum_k |weight[k, j]| * max(zero_point, 255 - zero_point) + |bias[j]|). Below 2^24 a float32 matrix product of
+    the integers is exact in any order of summation; below 2^31 an int32 accumulator cannot wrap.
+    """
+    reach = max(zero_point - QMIN, QMAX - zero_point)
+    sums = np.abs(weight.astype(np.int16)).sum(axis=0, dtype=np.int64) * reach + np.abs(bias.astype(np.int64))
+    return int(sums.max(initial=0))

@@ -1,0 +1,61 @@
+"""A device proves itself: the stored inputs are run and compared with the stored outputs. NumPy is all it takes."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+
+from edge_runtime.bounds import output_bound
+from edge_runtime.engine import Engine
+from edge_runtime.errors import InputError
+from edge_runtime.limits import Limits
+from edge_runtime.model import Model
+
+
+@dataclass(frozen=True)
+class SelfTest:
+    """What came of a replay of the stored test vectors.
+
+    values: logits compared. differing: how many break the rule. exact: whether the rule is equality of bits (int8) or
+    the bound of `edge_runtime.bounds`. max_abs_error and bound: the largest difference seen, and the bound at that
+    place. decisions_changed: rows whose largest output is another one.
+    """
+
+    rows: int
+    values: int
+    differing: int
+    exact: bool
+    max_abs_error: float
+    bound: float
+    decisions_changed: int
+
+    @property
+    def ok(self) -> bool:
+        """Whether every value keeps its rule."""
+        return self.differing == 0
+
+
+def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
+    """Run the model's test vectors through an engine with these limits. Raises InputError for a model without any."""
+    vectors = model.test_vectors
+    if vectors is None or not len(vectors.inputs):
+        raise InputError("the model holds no test vectors; export it with calibration or other real rows")
+    engine = Engine(model, limits)
+    step = engine.limits.max_batch or len(vectors.inputs)
+    parts = [engine.logits(vectors.inputs[start : start + step]) for start in range(0, len(vectors.inputs), step)]
+    found = np.concatenate(parts)
+    error = np.abs(found.astype(np.float64) - vectors.outputs)
+    exact = all(layer.precision == "int8" for layer in model.layers)
+    bound = np.zeros(error.shape) if exact else output_bound(model, vectors.inputs, activated=False)
+    differing = found.view(np.uint32) != vectors.outputs.view(np.uint32) if exact else ~(error <= bound)
+    worst = int(error.argmax())
+    return SelfTest(
+        rows=len(found),
+        values=found.size,
+        differing=int(differing.sum()),
+        exact=exact,
+        max_abs_error=float(error.flat[worst]),
+        bound=float(bound.flat[worst]),
+        decisions_changed=int((found.argmax(axis=1) != vectors.outputs.argmax(axis=1)).sum()),
+    )

@@ -1,0 +1,29 @@
+"""Shrink a model to int8 or float16, write it as ONNX, and prove that both files compute the same.
+
+Names are loaded when they are first used, so that `smallnet --help` does not wait for onnx and onnxruntime.
+"""
+
+from __future__ import annotations
+
+import importlib
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from export.onnx_writer import write_onnx
+    from export.quantizer import quantize
+    from export.verification import Report, verify
+
+_HOMES = {
+    "quantize": "export.quantizer",
+    "write_onnx": "export.onnx_writer",
+    "verify": "export.verification",
+    "Report": "export.verification",
+}
+
+__all__ = ["Report", "quantize", "verify", "write_onnx"]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'export' has no attribute {name!r}")
+    return getattr(importlib.import_module(_HOMES[name]), name)

@@ -1,0 +1,60 @@
+"""The whole chain on the bundled digits. A roof room, like the command line: it knows the trainer and the exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.artifact import save
+from export.pipeline import Evaluation, Exported, export_model
+from export.quantizer import PRECISIONS
+from export.timing import side_by_side
+
+
+def run_demo(out: str, seed: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+    """Train 64-32-10 on the digits, export it in three precisions, verify and time them; one row per precision.
+
+    out: folder for the files. say: told what happens. Takes some ten seconds.
+    """
+    from trainer.cli import DEFAULTS, fit_network
+    from trainer.datasets import load_dataset, split
+
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    dataset = load_dataset("digits")
+    parts = split(dataset, seed=seed)
+    say(f"digits: {len(parts.train.x)} rows to train on, {len(parts.validation.x)} to decide when to stop, ")
+    options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
+    options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "spec": "digits"}
+    model, _history, _score = fit_network(parts, options)
+    save(model, folder / "digits.npz")
+    results = export_model(
+        model,
+        list(PRECISIONS),
+        parts.train.x,
+        folder,
+        "digits",
+        evaluation=Evaluation(parts.test.x, parts.test.y),
+        verify_rows=dataset.x,
+    )
+    say("timing both engines, one row at a time, one thread")
+    return [_row(result, side_by_side(result.model, result.onnx, parts.test.x[0])) for result in results]
+
+
+def _row(result: Exported, seconds: dict[str, float]) -> dict[str, Any]:
+    return {
+        "precision": result.precision,
+        "artifact": str(result.artifact),
+        "onnx": str(result.onnx),
+        "artifact_bytes": result.artifact_bytes,
+        "onnx_bytes": result.onnx_bytes,
+        "test_accuracy": result.score,
+        "decisions_changed": result.decisions_changed,
+        "max_abs_error": result.report.max_abs_error,
+        "int8_values_compared": result.report.exact_compared,
+        "int8_values_differing": result.report.exact_differing,
+        "verified": result.report.ok,
+        "numpy_us": seconds["numpy"] * 1e6,
+        "onnxruntime_us": seconds["onnxruntime"] * 1e6,
+    }

@@ -1,0 +1,110 @@
+"""From one float32 model to verified files: quantize, store test vectors, write .npz and .onnx, verify, compare."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.artifact import save
+from edge_runtime.engine import Engine
+from edge_runtime.model import Model
+from export.onnx_writer import write_onnx
+from export.quantizer import quantize
+from export.test_vectors import DEFAULT_ROWS, with_test_vectors
+from export.verification import Report, verify
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows kept from training. x: float32 (n, n_in). y: int64 classes (n,) or float32 targets (n, k)."""
+
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+
+    def score(self, model: Model) -> float:
+        """The share of right classes, or for targets the mean squared error."""
+        engine = Engine(model)
+        if self.y.dtype.kind in "iu":
+            return float(np.mean(engine.predict(self.x) == self.y))
+        error = engine.run(self.x).astype(np.float64) - self.y
+        return float(np.mean(error * error))
+
+    @property
+    def score_name(self) -> str:
+        """What `score` is."""
+        return "accuracy" if self.y.dtype.kind in "iu" else "mean squared error"
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One precision: its files, their bytes, and what was measured. score and decisions_changed need an Evaluation.
+
+    decisions_changed: rows of the evaluation whose class differs from the float32 model's.
+    """
+
+    precision: str
+    artifact: Path
+    onnx: Path
+    artifact_bytes: int
+    onnx_bytes: int
+    report: Report
+    score: float | None
+    decisions_changed: int | None
+    model: Model
+
+
+def export_model(
+    model: Model,
+    precisions: list[str],
+    rows: NDArray[np.float32],
+    out: str | os.PathLike[str],
+    stem: str,
+    *,
+    evaluation: Evaluation | None = None,
+    verify_rows: NDArray[np.float32] | None = None,
+    test_vectors: int = DEFAULT_ROWS,
+    on_file: Callable[[str], None] | None = None,
+) -> list[Exported]:
+    """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
+
+    model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
+    are compared on (default: `rows`). on_file: told the name of each file written. Raises QuantizationError, OSError.
+    """
+    folder = Path(out)
+    folder.mkdir(parents=True, exist_ok=True)
+    compared = rows if verify_rows is None else verify_rows
+    results = []
+    for precision in precisions:
+        small = with_test_vectors(quantize(model, rows, precision), rows, test_vectors)
+        artifact, onnx = folder / f"{stem}.{precision}.npz", folder / f"{stem}.{precision}.onnx"
+        save(small, artifact)
+        write_onnx(small, onnx)
+        for path in (artifact, onnx):
+            if on_file is not None:
+                on_file(str(path))
+        results.append(
+            Exported(
+                precision=precision,
+                artifact=artifact,
+                onnx=onnx,
+                artifact_bytes=artifact.stat().st_size,
+                onnx_bytes=onnx.stat().st_size,
+                report=verify(small, onnx, compared),
+                score=None if evaluation is None else evaluation.score(small),
+                decisions_changed=_decisions_changed(model, small, evaluation),
+                model=small,
+            )
+        )
+    return results
+
+
+def _decisions_changed(before: Model, after: Model, evaluation: Evaluation | None) -> int | None:
+    if evaluation is None or evaluation.y.dtype.kind not in "iu":
+        return None
+    return int(np.sum(Engine(before).predict(evaluation.x) != Engine(after).predict(evaluation.x)))

@@ -1,0 +1,159 @@
+"""A float32 model becomes a float16 or an int8 one. The arithmetic is that of `edge_runtime.quantization`."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
+from edge_runtime.errors import ModelError, QuantizationError
+from edge_runtime.model import Dense, Model, QuantizedDense
+from edge_runtime.quantization import QMAX, QMIN, WEIGHT_MAX, QuantParams, dequantize
+from edge_runtime.quantization import quantize as quantize_values
+from export.calibration import Range, calibrate, widened
+
+PRECISIONS = ("float32", "float16", "int8")
+# A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
+_BIAS_ROOM = float(1 << 30)
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+class QuantizationWarning(UserWarning):
+    """Something in the calibration that works, and that a user should look at."""
+
+
+def quantize(model: Model, calibration: ArrayLike | None = None, precision: str = "int8") -> Model:
+    """The same network with smaller weights.
+
+    model: float32 layers. calibration: rows (n, n_in) as a user would feed them, needed for int8. precision: "float32"
+    (unchanged), "float16" (weights stored as halves, arithmetic in float32) or "int8" (static, one scale per output
+    channel). Test vectors of `model` are dropped, for they hold its outputs and not the new model's.
+
+    Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves int32, a scale or
+    multiplier below float32's normal range, a weight beyond float16's range, or bad calibration rows.
+    """
+    if precision not in PRECISIONS:
+        raise QuantizationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    layers = tuple(widened(layer) for layer in model.layers)
+    if precision == "float16":
+        return replace(model, layers=tuple(_to_float16(layer) for layer in layers), test_vectors=None)
+    if precision == "float32":
+        return replace(model, layers=layers, test_vectors=None)
+    if calibration is None:
+        raise QuantizationError("int8 needs calibration rows: some hundreds of real inputs")
+    ranges = calibrate(model, calibration)
+    return replace(model, layers=_to_int8(layers, ranges), test_vectors=None)
+
+
+def grid_for(found: Range, name: str) -> QuantParams:
+    """The uint8 grid whose ends are the range's ends; 0 is always a grid point (ONNX QuantizeLinear).
+
+    A range without extent gets scale 1 and a QuantizationWarning. Raises QuantizationError for a scale that underflows.
+    """
+    if found.low == found.high == 0.0:
+        warnings.warn(f"tensor '{name}' is 0 on every calibration row", QuantizationWarning, stacklevel=2)
+        return QuantParams(1.0, 0)
+    scale = float(np.float32((found.high - found.low) / (QMAX - QMIN)))
+    if not _TINY <= scale < np.inf:
+        raise QuantizationError(
+            f"tensor '{name}' has the range {found.low:g}..{found.high:g}, whose scale {scale:g} is not a normal "
+            "float32 number; rescale the inputs or the layer"
+        )
+    zero_point = int(np.clip(np.rint(-found.low / scale), QMIN, QMAX))
+    return QuantParams(scale, zero_point)
+
+
+def _to_float16(layer: Dense) -> Dense:
+    largest = float(np.abs(layer.weight).max())
+    if largest >= 65520.0:  # from here on a half rounds to inf
+        raise QuantizationError(
+            f"'{layer.name}.weight' holds {largest:g}, beyond float16's largest number 65504; use int8 or float32"
+        )
+    return replace(layer, weight=layer.weight.astype(np.float16))
+
+
+def _to_int8(layers: tuple[Dense, ...], ranges: dict[str, Range]) -> tuple[QuantizedDense, ...]:
+    quantized: list[QuantizedDense] = []
+    grid = grid_for(ranges["input"], "input")
+    for layer in layers:
+        is_last = layer is layers[-1]
+        quantized.append(_layer_to_int8(layer, grid, ranges, is_last=is_last))
+        grid = quantized[-1].final_grid or grid
+    return tuple(quantized)
+
+
+def _layer_to_int8(layer: Dense, grid: QuantParams, ranges: dict[str, Range], *, is_last: bool) -> QuantizedDense:
+    output, table, table_output = None, None, None
+    if not is_last:
+        after = grid_for(ranges[f"{layer.name}.output"], f"{layer.name}.output")
+        if layer.activation.name in ARITHMETIC_ON_INT8:
+            output = after
+        else:
+            before = f"{layer.name}.preactivation"
+            output, table_output = grid_for(ranges[before], before), after
+            table = activation_table(layer.activation, output, after)
+    scale = _weight_scales(layer, grid)
+    try:
+        return QuantizedDense(
+            name=layer.name,
+            weight=_quantize_weight(layer, scale),
+            bias=_quantize_bias(layer, scale * grid.scale),
+            multiplier=_multiplier(layer, scale * grid.scale / (1.0 if output is None else output.scale)),
+            input=grid,
+            output=output,
+            activation=layer.activation,
+            table=table,
+            table_output=table_output,
+        )
+    except ModelError as error:
+        raise QuantizationError(str(error)) from error
+
+
+def activation_table(activation: Activation, before: QuantParams, after: QuantParams) -> NDArray[np.uint8]:
+    """The activation of all 256 grid points of `before`, on the grid `after`: computed once, here, and stored."""
+    points = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
+    return quantize_values(activation(points), after)
+
+
+def _weight_scales(layer: Dense, grid: QuantParams) -> NDArray[np.float64]:
+    """One scale per output channel: the largest weight becomes 127.
+
+    Where a bias is so much larger than the channel's weights that it would leave int32, the scale is raised until the
+    bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A
+    channel of zeros takes the scale that makes its bias exact to a part in 2^30.
+    """
+    weight = np.abs(layer.weight.astype(np.float64)).max(axis=0)
+    bias = np.abs(layer.bias.astype(np.float64))
+    scale = np.maximum(weight / WEIGHT_MAX, bias / (grid.scale * _BIAS_ROOM))
+    return np.where(scale == 0.0, 1.0, scale)
+
+
+def _quantize_weight(layer: Dense, scale: NDArray[np.float64]) -> NDArray[np.int8]:
+    rounded = np.rint(layer.weight.astype(np.float64) / scale)
+    return np.clip(rounded, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+
+
+def _quantize_bias(layer: Dense, scale: NDArray[np.float64]) -> NDArray[np.int32]:
+    rounded = np.rint(layer.bias.astype(np.float64) / scale)
+    worst = int(np.abs(rounded).argmax())
+    if not np.abs(rounded[worst]) < 2.0**31:
+        raise QuantizationError(
+            f"'{layer.name}.bias' {worst} is {layer.bias[worst]:g}, which is {rounded[worst]:g} steps of "
+            f"{scale[worst]:g} and leaves int32; keep this layer in float16 or float32"
+        )
+    return rounded.astype(np.int32)
+
+
+def _multiplier(layer: Dense, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore", under="ignore"):
+        multiplier = values.astype(np.float32)
+    worst = int(values.argmin())
+    if not (np.isfinite(multiplier).all() and multiplier[worst] >= _TINY):
+        raise QuantizationError(
+            f"'{layer.name}.multiplier' runs from {values.min():g} to {values.max():g} (smallest at channel {worst}), "
+            f"expected float32 numbers from {_TINY:g} up; rescale the layer or keep it in float32"
+        )
+    return multiplier

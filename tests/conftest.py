@@ -1,0 +1,12 @@
+"""Rules for every test: a docstring that promises something."""
+
+from __future__ import annotations
+
+import pytest
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Refuse to run while a test has no docstring."""
+    silent = [item.nodeid for item in items if isinstance(item, pytest.Function) and not item.function.__doc__]
+    if silent:
+        raise pytest.UsageError(f"tests without a docstring that says what they promise: {silent[:5]}")

@@ -1,0 +1,40 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime.bounds import output_bound
+from edge_runtime.engine import Engine
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+ACTIVATIONS = [["relu", "softmax"], ["tanh", "sigmoid"], ["leaky_relu", "linear"]]
+
+
+@pytest.mark.parametrize("activations", ACTIVATIONS)
+@pytest.mark.parametrize("seed", range(5))
+def test_float64_arithmetic_stays_within_the_bound_of_float32(activations, seed):
+    """The same network in float64 stands for any correct float32 implementation."""
+    model = random_model([40, 30, 6], activations, seed=seed, standardize=True)
+    rows = random_rows(50, 40, seed)
+    value = model.preprocessing(rows).astype(np.float64)
+    for layer in model.layers:
+        value = layer.activation(value @ layer.weight.astype(np.float64) + layer.bias)
+    assert (np.abs(Engine(model).run(rows) - value) <= output_bound(model, rows, activated=True)).all()
+
+
+def test_the_bound_is_small_enough_to_find_an_error():
+    """A hundred-thousandth in one bias breaks it."""
+    model = random_model([40, 30, 6], ["relu", "linear"])
+    rows = random_rows(50, 40)
+    bias = model.layers[1].bias.copy()
+    bias[0] += 3e-5
+    other = replace(model, layers=(model.layers[0], replace(model.layers[1], bias=bias)))
+    error = np.abs(Engine(other).run(rows) - Engine(model).run(rows))
+    assert (error > output_bound(model, rows, activated=True)).any()
+
+
+def test_int8_logits_have_no_room_for_differences():
+    """For int8 the bound is zero: the bits are the same or the implementation is wrong."""
+    model = quantize(random_model([40, 30, 6], ["tanh", "softmax"]), random_rows(50, 40))
+    assert output_bound(model, random_rows(50, 40), activated=False).max() == 0

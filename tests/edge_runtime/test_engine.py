@@ -1,0 +1,175 @@
+import time
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Activation, BudgetExceeded, Dense, Engine, InputError, Limits, Model
+from edge_runtime.planner import DEFAULT_BLOCK
+from edge_runtime.trace import logits, trace
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+NETWORKS = {
+    "small": ([64, 32, 10], ["relu", "softmax"]),
+    "tables": ([30, 17, 5, 3], ["sigmoid", "tanh", "linear"]),
+    "leaky": ([7, 9, 8, 1], ["leaky_relu", "linear", "sigmoid"]),
+    "over 2^24": ([3000, 20, 4], ["relu", "tanh"]),
+    "one by one": ([1, 1], ["relu"]),
+}
+
+
+def network(name, precision, standardize=True):
+    sizes, activations = NETWORKS[name]
+    model = random_model(sizes, activations, standardize=standardize)
+    return quantize(model, random_rows(200, sizes[0]), precision)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("standardize", [False, True])
+def test_int8_logits_are_those_of_the_plain_implementation_bit_for_bit(name, standardize):
+    """The fast path gives the bits of the obvious one, for every activation and beyond float32's exact integers."""
+    model = network(name, "int8", standardize)
+    rows = random_rows(100, model.n_in, seed=9) * 3
+    found, expected = Engine(model).logits(rows), logits(model, trace(model, rows))
+    np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+@pytest.mark.parametrize("precision", ["float32", "float16"])
+def test_float_outputs_are_close_to_the_plain_implementation(name, precision):
+    """Different only by the order of summation: within 16 units in the last place of the sums of magnitudes."""
+    model = network(name, precision)
+    rows = random_rows(100, model.n_in, seed=9)
+    expected = trace(model, rows)[f"{model.layers[-1].name}.output"]
+    np.testing.assert_allclose(Engine(model).run(rows), expected, rtol=1e-5, atol=1e-5)
+
+
+@pytest.mark.parametrize("name", NETWORKS)
+def test_an_int8_answer_does_not_depend_on_the_rows_around_it(name):
+    """One at a time, in odd batches, or all at once: the same bits."""
+    engine = Engine(network(name, "int8"))
+    rows = random_rows(2 * DEFAULT_BLOCK + 5, engine.model.n_in)
+    together = engine.run(rows)
+    np.testing.assert_array_equal(np.stack([engine.run(row) for row in rows]), together)
+    np.testing.assert_array_equal(np.concatenate([engine.run(rows[:7]), engine.run(rows[7:])]), together)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_shapes_follow_the_input(precision):
+    """A vector gives a vector, a batch gives a batch, and no rows give no rows."""
+    engine = Engine(network("small", precision))
+    assert engine.run(np.zeros(64)).shape == (10,)
+    assert engine.run(np.zeros((1, 64))).shape == (1, 10)
+    assert engine.run(np.zeros((0, 64))).shape == (0, 10)
+    assert engine.run(np.zeros((100, 64), np.float32)).dtype == np.float32
+    assert engine.predict(np.zeros(64)).shape == ()
+    assert engine.predict(np.zeros((5, 64))).dtype == np.int64
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [np.zeros(63), np.zeros((2, 65)), np.zeros((1, 1, 64)), np.zeros(64, complex), np.array(["a"] * 64), np.float32(1)],
+)
+def test_a_wrong_shape_or_dtype_is_an_input_error(bad):
+    """Nothing else is raised, and the message says what was expected."""
+    with pytest.raises(InputError, match="expected"):
+        Engine(network("small", "int8")).run(bad)
+
+
+@pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.float16, np.float64, bool, ">f4"])
+def test_any_real_numbers_are_taken_as_float32(dtype):
+    """A caller's integers or doubles give what their float32 values give."""
+    engine = Engine(network("small", "int8"))
+    rows = (random_rows(5, 64) > 0).astype(dtype)
+    np.testing.assert_array_equal(engine.run(rows), engine.run(rows.astype(np.float32)))
+    np.testing.assert_array_equal(engine.run(rows[:, ::-1]), engine.run(rows[:, ::-1].copy()))
+
+
+def test_the_result_is_the_callers_own():
+    """A later run does not write into an earlier result, and the input is left as it was."""
+    engine = Engine(network("small", "float32"))
+    rows = random_rows(3, 64)
+    kept, first = rows.copy(), engine.run(rows)
+    copy = first.copy()
+    engine.run(random_rows(3, 64, seed=5))
+    np.testing.assert_array_equal(first, copy)
+    np.testing.assert_array_equal(rows, kept)
+
+
+def test_nan_becomes_the_lowest_grid_point_in_int8_and_stays_nan_in_float32():
+    """A broken sensor cannot poison an int8 network: its value counts as the smallest one."""
+    rows = random_rows(2, 64)
+    rows[0, 5] = np.nan
+    int8 = network("small", "int8", standardize=False)
+    lowest = rows.copy()
+    lowest[0, 5] = -1e30
+    np.testing.assert_array_equal(Engine(int8).run(rows), Engine(int8).run(lowest))
+    assert np.isnan(Engine(network("small", "float32")).run(rows)[0]).all()
+
+
+def test_one_output_is_a_yes_or_no():
+    """With one output the class is 1 where the logit is positive."""
+    layer = Dense("a", np.ones((1, 1), np.float32), np.zeros(1, np.float32), Activation.of("sigmoid"))
+    assert Engine(Model((layer,))).predict([[-1.0], [0.0], [2.0]]).tolist() == [0, 0, 1]
+
+
+def test_max_batch_is_refused_by_number():
+    """The limit and the size are both in the message."""
+    engine = Engine(network("small", "int8"), Limits(max_batch=4))
+    assert engine.run(np.zeros((4, 64))).shape == (4, 10)
+    with pytest.raises(InputError, match="5 rows, the limit max_batch is 4"):
+        engine.run(np.zeros((5, 64)))
+
+
+def test_a_tight_memory_budget_changes_the_block_and_not_the_answer():
+    """The largest block that fits is used; the int8 bits stay."""
+    model = network("small", "int8")
+    rows = random_rows(70, 64)
+    free = Engine(model)
+    tight = Engine(model, Limits(ram_bytes=free.plan.total_bytes - 1))
+    assert tight.plan.block < free.plan.block
+    assert tight.plan.total_bytes < free.plan.total_bytes
+    np.testing.assert_array_equal(tight.run(rows), free.run(rows))
+
+
+def test_a_budget_below_the_smallest_plan_is_refused_with_the_numbers():
+    """Need, budget, missing bytes and the largest layer are named."""
+    with pytest.raises(BudgetExceeded, match=r"budget is 1,000 B, missing [\d,]+ B; the largest layer is 'dense0'"):
+        Engine(network("small", "int8"), Limits(ram_bytes=1000))
+
+
+def test_the_plan_adds_up_and_is_what_the_engine_holds():
+    """total = weights + widened + arena, and the arena is the arrays that were allocated."""
+    for name in NETWORKS:
+        engine = Engine(network(name, "int8"))
+        plan = engine.plan
+        assert plan.total_bytes == plan.weight_bytes + plan.widened_bytes + plan.arena_bytes
+        assert plan.arena_bytes == sum(buffer.nbytes for buffer in engine._arena)
+        constants = [array for c in engine._constants for array in (c.weight, c.bias, c.table) if array is not None]
+        assert plan.widened_bytes == sum(array.nbytes for array in constants)
+
+
+def test_a_speed_factor_stretches_a_run():
+    """A factor of 1000 on a run of some microseconds is at least a millisecond."""
+    engine = Engine(network("small", "int8"), Limits(speed_factor=1000.0))
+    started = time.perf_counter()
+    engine.run(np.zeros(64))
+    assert time.perf_counter() - started > 1e-3
+
+
+@pytest.mark.parametrize("bad", [{"ram_bytes": 0}, {"max_batch": 0}, {"speed_factor": 0.5}, {"speed_factor": np.nan}])
+def test_limits_out_of_range_are_refused(bad):
+    """A limit that cannot be meant is an error at once."""
+    with pytest.raises(InputError, match="expected"):
+        Limits(**bad)
+
+
+def test_mixed_precision_runs_layer_by_layer():
+    """An int8 layer between float ones: its input is quantized there and its output is float32 again."""
+    whole = network("small", "int8", standardize=False)
+    first = replace(random_model([64, 64], ["linear"]).layers[0], name="first", weight=np.eye(64, dtype=np.float32))
+    first = replace(first, bias=np.zeros(64, np.float32))
+    mixed = Model((first, *whole.layers))
+    rows = random_rows(40, 64)
+    np.testing.assert_array_equal(Engine(mixed).logits(rows), Engine(whole).logits(rows))

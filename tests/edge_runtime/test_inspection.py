@@ -1,0 +1,43 @@
+import os
+
+import pytest
+
+from edge_runtime import save
+from edge_runtime.inspection import account, describe
+from export.quantizer import quantize
+from export.test_vectors import with_test_vectors
+from tests.networks import random_model, random_rows
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_every_byte_of_a_file_is_accounted_for(tmp_path, precision):
+    """Data, headers and the end of the directory add up to the file's size, with nothing negative."""
+    rows = random_rows(30, 7)
+    model = with_test_vectors(
+        quantize(random_model([7, 5, 3], ["tanh", "softmax"], standardize=True), rows, precision), rows
+    )
+    save(model, tmp_path / "m.npz")
+    file = account(tmp_path / "m.npz")
+    parts = [part for member in file.members for part in (member.data_bytes, member.overhead_bytes)]
+    assert sum(parts) + file.end_bytes == os.path.getsize(tmp_path / "m.npz")
+    assert min(parts) > 0
+    assert file.end_bytes == 22  # the end-of-directory record of a zip without a comment
+
+
+def test_the_int8_artifact_is_compact(tmp_path):
+    """784-64-10: at most 52,000 bytes and 1,024 a layer, test vectors apart."""
+    model = quantize(random_model([784, 64, 10], ["relu", "softmax"]), random_rows(100, 784))
+    save(model, tmp_path / "m.npz")
+    assert os.path.getsize(tmp_path / "m.npz") <= 52_000 + 2 * 1024
+
+
+def test_describe_states_layers_and_memory(tmp_path):
+    """What `inspect` prints is plain data with the engine's own plan."""
+    model = quantize(random_model([7, 5, 3], ["relu", "softmax"]), random_rows(30, 7))
+    save(model, tmp_path / "m.npz")
+    facts = describe(tmp_path / "m.npz")
+    assert facts["layer_sizes"] == [7, 5, 3]
+    assert facts["layers"][0]["bytes"] == 7 * 5 + 5 * 4 + 5 * 4
+    assert facts["memory"]["total_bytes"] == sum(
+        facts["memory"][key] for key in ("weight_bytes", "widened_bytes", "arena_bytes")
+    )
