@@ -12,8 +12,9 @@ from edge_runtime.errors import (
     QuantizationError,
     SmallnetError,
 )
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.limits import Limits
-from edge_runtime.model import Dense, Layer, Model, QuantizedDense, Standardization, TestVectors
+from edge_runtime.model import Model, Standardization, TestVectors
 from edge_runtime.planner import MemoryPlan
 from edge_runtime.quantization import QuantParams
 from edge_runtime.selftest import SelfTest, selftest
@@ -24,6 +25,7 @@ __all__ = [
     "BudgetExceeded",
     "Dense",
     "DeviceProfile",
+    "DynamicQuantizedDense",
     "Engine",
     "Estimate",
     "InputError",

@@ -60,9 +60,9 @@ def tanh(x: Array, out: Array | None = None) -> Array:
 
 def softmax(x: Array, out: Array | None = None) -> Array:
     """y = exp(x - max x) / sum exp(x - max x) along the last axis (ONNX Softmax, axis = -1)."""
-    out = np.subtract(x, x.max(axis=-1, keepdims=True), out=out)
+    out = np.subtract(x, np.maximum.reduce(x, axis=-1, keepdims=True), out=out)
     np.exp(out, out=out)
-    return np.divide(out, out.sum(axis=-1, keepdims=True), out=out)
+    return np.divide(out, np.add.reduce(out, axis=-1, keepdims=True), out=out)
 
 
 FORWARD: dict[str, Callable[..., Array]] = {

@@ -19,7 +19,8 @@ from edge_runtime.activations import Activation
 from edge_runtime.atomic import replacing
 from edge_runtime.container import read_members, write_members
 from edge_runtime.errors import ArtifactError, ModelError
-from edge_runtime.model import Dense, Layer, Model, QuantizedDense, Standardization, TestVectors
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Model, Standardization, TestVectors
 from edge_runtime.quantization import QuantParams
 
 FORMAT_NAME = "smallnet"
@@ -161,8 +162,10 @@ def _build(index: int, entry: dict[str, Any], members: Members) -> Layer:
         if weight.dtype.name != kind:
             raise ArtifactError(f"'{name}.weight' has dtype {weight.dtype}, expected {kind}")
         return Dense(name, weight, bias, activation)
+    if kind == "int8-dynamic":
+        return DynamicQuantizedDense(name, weight, bias, _take(members, f"layer{index}.weight_scale"), activation)
     if kind != "int8":
-        raise ArtifactError(f"layer '{name}' has kind {kind!r}, expected float32, float16 or int8")
+        raise ArtifactError(f"layer '{name}' has kind {kind!r}, expected float32, float16, int8 or int8-dynamic")
     grid = _grid_from_json(entry.get("input"), f"{name}.input")
     if grid is None:
         raise ArtifactError(f"layer '{name}' has no input grid")

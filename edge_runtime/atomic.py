@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 from collections.abc import Iterator
 from pathlib import Path
@@ -37,6 +38,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace the content of `path` in one step. Raises OSError."""
     with replacing(path) as file:
         file.write(content)
+
+
+def require_folder(path: str | os.PathLike[str]) -> None:
+    """Fail before long work where the folder of an output file does not exist. Raises FileNotFoundError, naming it."""
+    folder = Path(path).parent
+    if not folder.is_dir():
+        raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 
 
 def _remove_leftovers(target: Path) -> None:

@@ -14,12 +14,14 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.activations import Activation
-from edge_runtime.model import Dense, Layer, Model
-from edge_runtime.quantization import QuantParams, dequantize
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.quantization import QuantParams, dequantize, dynamic_grid
 from edge_runtime.trace import trace
 
 Array = NDArray[Any]
 
+LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
 # absolute differences between implementations of exp and tanh that are both correct to a few units in the last place
 ACTIVATION_ERROR = {"sigmoid": 1e-6, "tanh": 1e-6, "softmax": 2e-6}
@@ -44,31 +46,59 @@ def output_bound(model: Model, x: Array, *, activated: bool) -> Array:
     x: rows as for `Engine.run`. activated: whether the last layer's activation is included; without it this is the
     bound on the logits, which is zero for an int8 model.
     """
-    tensors = trace(model, np.atleast_2d(x))
-    value = tensors.get("input.standardized", np.atleast_2d(x).astype(np.float32))
+    name = f"{model.layers[-1].name}.output" if activated else LOGITS
+    return tensor_bounds(model, x)[name]
+
+
+def tensor_bounds(model: Model, x: Array) -> dict[str, Array]:
+    """The largest difference, in real units, at each "NAME.output" and "NAME.preactivation" of a trace.
+
+    The bound on the logits stands under `LOGITS` too.
+    """
+    rows = np.atleast_2d(x)
+    tensors = trace(model, rows)
+    value = tensors.get("input.standardized", rows.astype(np.float32))
     bound = np.zeros(value.shape, np.float64)
+    bounds: dict[str, Array] = {}
     for layer in model.layers:
-        is_last = layer is model.layers[-1]
-        bound = _layer_bound(layer, value, bound, activate=activated or not is_last)
+        before = _before_activation(layer, value, bound)
+        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before)
+        if f"{layer.name}.preactivation" in tensors:
+            bounds[f"{layer.name}.preactivation"] = before
         value = tensors[f"{layer.name}.output"]
-    return bound
+    bounds[LOGITS] = before
+    return bounds
 
 
-def _layer_bound(layer: Layer, value: Array, bound: Array, *, activate: bool) -> Array:
+def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
+    """From the bound on a layer's input to that on its values before the activation, in real units."""
+    if isinstance(layer, DynamicQuantizedDense):
+        return _dynamic_bound(layer, value, bound)
     if isinstance(layer, Dense):
         weight = np.abs(layer.weight.astype(np.float64))
-        real = value.astype(np.float32) if value.dtype != np.uint8 else value
-        bound = bound @ weight * (1 + SUM_ERROR) + product_bound(layer, real)
-        return _activation_bound(layer.activation, bound) if activate else bound
-    bound = _rounded(bound, layer.input)
-    bound = bound / layer.input.scale @ np.abs(layer.weight.astype(np.float64)) * layer.multiplier
-    if layer.output is None:
-        return _activation_bound(layer.activation, bound) if activate else bound
-    bound = _rounded(bound * layer.output.scale * steepness(layer.activation), layer.output)
-    if layer.table is not None and layer.table_output is not None:
-        largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
-        bound = bound / layer.output.scale * largest_jump
-    return bound
+        return bound @ weight * (1 + SUM_ERROR) + product_bound(layer, value)
+    steps = _rounded(bound, layer.input) / layer.input.scale
+    scaled = steps @ np.abs(layer.weight.astype(np.float64)) * layer.multiplier
+    return scaled * (1.0 if layer.output is None else layer.output.scale)
+
+
+def _after_activation(layer: Layer, bound: Array) -> Array:
+    if not isinstance(layer, QuantizedDense) or layer.output is None:
+        return _activation_bound(layer.activation, bound)
+    if layer.table is None or layer.table_output is None:
+        return _rounded(bound * steepness(layer.activation), layer.output)
+    largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
+    return _rounded(bound, layer.output) / layer.output.scale * largest_jump
+
+
+def _dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> Array:
+    """The same input gives the same bits; another one moves the grid, and with it every value by up to two steps."""
+    if not bound.any():
+        return np.zeros((len(value), layer.n_out))
+    scale, _zero_point = dynamic_grid(value)
+    moved = bound.max() + 2 * float(scale)
+    reach = np.abs(layer.weight.astype(np.float64)).sum(axis=0) * layer.weight_scale
+    return np.broadcast_to(moved * reach, (len(value), layer.n_out))
 
 
 def _activation_bound(activation: Activation, bound: Array) -> Array:

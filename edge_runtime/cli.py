@@ -60,7 +60,7 @@ def _usage_text(error: click.ClickException) -> str:
 def _os_text(error: OSError) -> str:
     reason = error.strerror or str(error)
     advice = {
-        errno.ENOENT: "; check the name",
+        errno.ENOENT: "" if "folder" in reason else "; check the name",
         errno.EISDIR: "; expected a file",
         errno.EACCES: "; check the permissions",
         errno.ENOSPC: "; free some space, the old file is as it was",
@@ -84,20 +84,13 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def print_table(rows: list[dict[str, Any]], columns: dict[str, str]) -> None:
-    """Print rows under headings, numbers to the right. columns: {key in a row: heading}."""
-    cells = [[str(row[key]) for key in columns] for row in rows]
-    widths = [max(len(heading), *(len(line[i]) for line in cells)) for i, heading in enumerate(columns.values())]
-    is_number = [all(line[i][:1].isdigit() or line[i][:1] in "-+" for line in cells) for i in range(len(widths))]
+def warn_of_range(model: Any, rows: Any) -> None:
+    """One line on standard error where the rows are not what the model was calibrated for."""
+    from edge_runtime.input_range import range_warning
 
-    def line(values: list[str]) -> str:
-        parts = [v.rjust(w) if n else v.ljust(w) for v, w, n in zip(values, widths, is_number, strict=True)]
-        return "  ".join(parts).rstrip()
-
-    click.echo(line(list(columns.values())))
-    click.echo("  ".join("-" * width for width in widths))
-    for values in cells:
-        click.echo(line(values))
+    text = range_warning(model, rows)
+    if text is not None:
+        click.echo(f"warning: {text}", err=True)
 
 
 def echo_json(value: Any) -> None:
@@ -137,6 +130,7 @@ def run(
     model = load(model_path)
     engine = Engine(model, Limits(ram_bytes=ram_bytes, speed_factor=speed_factor, max_batch=max_batch))
     rows = read_rows(input_path, n_in=model.n_in)
+    warn_of_range(model, rows)
     if classes:
         write_rows(output_path, run_in_batches(engine.predict, rows, max_batch))
     else:
@@ -163,64 +157,15 @@ def inspect(model_path: str, as_json: bool) -> None:
     from edge_runtime.artifact import load
     from edge_runtime.devices import devices, estimate
     from edge_runtime.inspection import describe
+    from edge_runtime.tables import inspection_text
 
     facts = describe(model_path)
     model = load(model_path)
     facts["devices"] = [vars(estimate(model, name)) for name in devices()]
     if as_json:
-        return echo_json(facts)
-    sizes = "-".join(str(size) for size in facts["layer_sizes"])
-    click.echo(f"{model_path}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes")
-    click.echo(f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']}")
-    for key, value in facts["metadata"].items():
-        click.echo(f"{key}: {value}")
-    _print_layers(facts)
-    _print_bytes(facts)
-    click.echo("\nDevices, one row at a time, predicted (the runtime's own flash and RAM included):")
-    _print_estimates(facts["devices"])
-    return None
-
-
-def _print_layers(facts: dict[str, Any]) -> None:
-    rows = [
-        {**layer, "size": f"{layer['shape'][0]} -> {layer['shape'][1]}", "certificate": layer.get("certificate", "-")}
-        for layer in facts["layers"]
-    ]
-    click.echo()
-    columns = {"name": "layer", "size": "size", "precision": "precision", "activation": "activation"}
-    print_table(rows, {**columns, "macs": "MACs", "bytes": "bytes", "certificate": "largest accumulator"})
-    memory = facts["memory"]
-    click.echo(
-        f"\nmemory of an engine: {memory['weight_bytes']:,} B weights + {memory['widened_bytes']:,} B widened copies + "
-        f"{memory['arena_bytes']:,} B arena ({memory['block']} rows) = {memory['total_bytes']:,} B"
-    )
-
-
-def _print_bytes(facts: dict[str, Any]) -> None:
-    rows = [{**member, "total": member["data_bytes"] + member["overhead_bytes"]} for member in facts["members"]]
-    rows = [{**row, "dtype": f"{row['dtype']} {tuple(row['shape'])}"} for row in rows]
-    end = {"name": "end of the zip directory", "dtype": "", "data_bytes": 0, "overhead_bytes": facts["end_bytes"]}
-    rows.append({**end, "total": facts["end_bytes"]})
-    total = {key: sum(row[key] for row in rows) for key in ("data_bytes", "overhead_bytes", "total")}
-    rows.append({"name": "file", "dtype": "", **total})
-    click.echo()
-    columns = {"name": "bytes of the file", "dtype": "content", "data_bytes": "data"}
-    print_table(rows, {**columns, "overhead_bytes": "headers", "total": "total"})
-
-
-def _print_estimates(estimates: list[dict[str, Any]]) -> None:
-    rows = [
-        {
-            "device": entry["device"],
-            "fits": "yes" if entry["fits"] else f"no: {entry['why_not']}",
-            "ms": f"{entry['latency_s'] * 1e3:.3f}",
-            "uj": "-" if entry["energy_j"] is None else f"{entry['energy_j'] * 1e6:.1f}",
-            "weakest": entry["weakest"],
-        }
-        for entry in estimates
-    ]
-    columns = {"device": "device", "ms": "predicted ms", "uj": "predicted uJ"}
-    print_table(rows, {**columns, "weakest": "weakest figure", "fits": "fits"})
+        echo_json(facts)
+    else:
+        click.echo(inspection_text(facts))
 
 
 @main.command()
@@ -235,18 +180,14 @@ def selftest(model_path: str, ram_bytes: Any, speed_factor: float, max_batch: An
     from edge_runtime.artifact import load
     from edge_runtime.limits import Limits
     from edge_runtime.selftest import selftest as replay
+    from edge_runtime.tables import selftest_text
 
     limits = Limits(ram_bytes=ram_bytes, speed_factor=speed_factor, max_batch=max_batch)
     result = replay(load(model_path), limits)
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:
-        rule = "bit for bit" if result.exact else f"within {result.bound:.2g}"
-        click.echo(
-            f"{'ok' if result.ok else 'FAILED'}: {result.rows} rows, {result.values} values compared {rule}, "
-            f"{result.differing} differ, largest difference {result.max_abs_error:.3g}, "
-            f"{result.decisions_changed} decisions changed"
-        )
+        click.echo(selftest_text(result))
     if not result.ok:
         raise click.exceptions.Exit(1)
 
@@ -259,22 +200,10 @@ def devices_command(as_json: bool) -> None:
     Example: smallnet devices --json
     """
     from edge_runtime.devices import devices
+    from edge_runtime.tables import devices_table
 
-    profiles = devices().values()
+    profiles = list(devices().values())
     if as_json:
-        return echo_json([vars(profile) for profile in profiles])
-    rows = [
-        {
-            "name": profile.name,
-            "core": profile.core,
-            "mhz": f"{profile.clock_hz / 1e6:.0f}",
-            "ram": f"{profile.ram_bytes:,}",
-            "flash": "-" if profile.flash_bytes is None else f"{profile.flash_bytes:,}",
-            "int8": f"{profile.macs_per_cycle['int8']:.3g}",
-            "confidence": profile.confidence.get("macs_per_cycle.int8", ""),
-        }
-        for profile in profiles
-    ]
-    columns = {"name": "device", "core": "core", "mhz": "MHz", "ram": "RAM bytes", "flash": "flash bytes"}
-    print_table(rows, {**columns, "int8": "int8 MACs/cycle", "confidence": "confidence"})
-    return None
+        echo_json([vars(profile) for profile in profiles])
+    else:
+        click.echo(devices_table(profiles))

@@ -15,7 +15,8 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import InputError
-from edge_runtime.model import Model, QuantizedDense
+from edge_runtime.layers import Layer, QuantizedDense
+from edge_runtime.model import Model
 
 # What a runtime takes beside the model: a TFLite Micro sketch with one small dense net on a Nucleo F746ZG (33 nets,
 # bharathsudharsan/TinyML-Benchmark-NNs-on-MCUs, table B2); Python with NumPy 2.4 on x86-64 Linux for the Linux class.
@@ -149,12 +150,17 @@ def _latency(model: Model, profile: DeviceProfile) -> float:
     cached = profile.cache_bytes is not None and weight_bytes(model) <= profile.cache_bytes
     seconds = 0.0
     for layer in model.layers:
-        compute = layer.n_in * layer.n_out / (profile.macs_per_cycle[layer.precision] * profile.clock_hz)
+        compute = layer.n_in * layer.n_out / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
         fetch = 0.0
         if profile.bandwidth_bytes_per_s is not None and not cached:
             fetch = layer.weight.nbytes / profile.bandwidth_bytes_per_s
         seconds += max(compute, fetch) + profile.layer_overhead_s
     return seconds
+
+
+def _rate(layer: Layer) -> str:
+    """The profile's name for the arithmetic of a layer."""
+    return "int8" if layer.precision == "int8-dynamic" else layer.precision
 
 
 def _why_not(profile: DeviceProfile, flash: int, ram: int) -> str:
@@ -170,7 +176,7 @@ def _why_not(profile: DeviceProfile, flash: int, ram: int) -> str:
 
 def _weakest(profile: DeviceProfile, model: Model) -> str:
     """The least certain figure behind a prediction, as "field: confidence"."""
-    fields = [f"macs_per_cycle.{layer.precision}" for layer in model.layers]
+    fields = [f"macs_per_cycle.{_rate(layer)}" for layer in model.layers]
     fields += ["per_layer_overhead_s", "mem_bandwidth_bytes_per_s"]
     known = [(field, profile.confidence[field]) for field in fields if field in profile.confidence]
     if not known:

@@ -10,9 +10,10 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.kernels import Buffers, Step, layer_steps, standardize_steps, widen
+from edge_runtime.layers import QuantizedDense
 from edge_runtime.limits import Limits
-from edge_runtime.model import Model, QuantizedDense
-from edge_runtime.planner import MemoryPlan, make_plan, needs_scratch
+from edge_runtime.model import Model
+from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan, needs_scratch
 from edge_runtime.trace import trace
 
 _NUMBERS = "fiub"  # NumPy kinds that convert to float32: float, signed, unsigned, bool
@@ -20,6 +21,9 @@ _NUMBERS = "fiub"  # NumPy kinds that convert to float32: float, signed, unsigne
 
 class Engine:
     """Runs one model. int8 results do not depend on the batch around a row, on the block size or on the BLAS.
+
+    An int8-dynamic model is the exception: its batch goes through whole, and is at most `limits.max_batch` rows (256
+    where none is given).
 
     model: what to run. limits: budgets to keep; the default keeps none. Raises BudgetExceeded when the model cannot be
     run within `limits.ram_bytes`. Not for use by several threads at once: give each thread an engine of its own.
@@ -67,8 +71,9 @@ class Engine:
             n_in = self.model.n_in
             raise InputError(f"input has shape {rows.shape}, expected ({n_in},) or (batch, {n_in})")
         rows = rows.reshape(-1, self.model.n_in)
-        if self.limits.max_batch is not None and len(rows) > self.limits.max_batch:
-            raise InputError(f"input has {len(rows)} rows, the limit max_batch is {self.limits.max_batch}; send fewer")
+        most = self.limits.max_batch or (self.plan.block if is_dynamic(self.model) else None)
+        if most is not None and len(rows) > most:
+            raise InputError(f"input has {len(rows)} rows, the limit max_batch is {most}; send fewer or raise it")
         return rows
 
     def _run(self, x: ArrayLike, *, activate: bool) -> NDArray[np.float32]:

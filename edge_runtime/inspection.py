@@ -9,8 +9,9 @@ from typing import Any
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
 from edge_runtime.container import read_members
+from edge_runtime.layers import QuantizedDense
 from edge_runtime.limits import Limits
-from edge_runtime.model import Model, QuantizedDense
+from edge_runtime.model import Model
 from edge_runtime.planner import make_plan
 
 

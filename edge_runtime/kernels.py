@@ -16,9 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.activations import Activation
-from edge_runtime.model import Dense, Layer, QuantizedDense, Standardization
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Standardization
 from edge_runtime.planner import is_float32_exact
-from edge_runtime.quantization import QMAX, QMIN, QuantParams
+from edge_runtime.quantization import QMAX, QMIN, QuantParams, dynamic_grid
 
 Array = NDArray[Any]
 Step = Callable[[], Any]
@@ -42,7 +43,7 @@ class Constants:
     """A layer's arrays as the matrix product reads them: float32, or float64 where float32 would not be exact."""
 
     weight: Array
-    bias: Array
+    bias: Array | None
     table: Array | None
 
 
@@ -51,6 +52,8 @@ def widen(layer: Layer) -> Constants:
     if isinstance(layer, Dense):
         return Constants(np.asarray(layer.weight, np.float32), layer.bias, None)
     dtype = np.float32 if is_float32_exact(layer) else np.float64
+    if isinstance(layer, DynamicQuantizedDense):
+        return Constants(layer.weight.astype(dtype), None, None)
     table = None
     if layer.table is not None and layer.table_output is not None:
         table = layer.table.astype(np.float32) - np.float32(layer.table_output.zero_point)
@@ -76,6 +79,9 @@ def layer_steps(
     if isinstance(layer, Dense):
         steps = _product_steps(constants, buffers)
         return steps + (activation_steps(layer.activation, buffers) if activate else [])
+    if isinstance(layer, DynamicQuantizedDense):
+        steps = _dynamic_steps(layer, constants, buffers)
+        return steps + (activation_steps(layer.activation, buffers) if activate else [])
     steps = _center_steps(layer.input, buffers.source) if quantize_input else []
     steps += _product_steps(constants, buffers)
     steps.append(partial(np.multiply, buffers.target, layer.multiplier, out=buffers.target))
@@ -98,21 +104,46 @@ def _center_steps(grid: QuantParams, x: Array) -> list[Step]:
     ]
 
 
+def _dynamic_steps(layer: DynamicQuantizedDense, constants: Constants, buffers: Buffers) -> list[Step]:
+    """Quantize by the batch, multiply, scale: the input's scale is known only when the step runs."""
+    target = buffers.target
+    scale = np.empty((), np.float32)
+    return [
+        partial(_center_dynamically, buffers.source, scale),
+        *_product_steps(constants, buffers),
+        partial(np.multiply, target, layer.weight_scale, out=target),
+        partial(np.multiply, target, scale, out=target),
+        partial(np.add, target, layer.bias, out=target),
+    ]
+
+
+def _center_dynamically(x: Array, scale: Array) -> None:
+    """x = centered integers on the grid that spans x; `scale` receives the grid's scale."""
+    step, zero_point = dynamic_grid(x)
+    scale[...] = step
+    np.divide(x, step, out=x)
+    np.maximum(x, np.float32(QMIN - zero_point), out=x)
+    np.minimum(x, np.float32(QMAX - zero_point), out=x)
+    np.rint(x, out=x)
+
+
 def _product_steps(constants: Constants, buffers: Buffers) -> list[Step]:
     """target = source @ weight + bias. float64 accumulators round to float32 once, as an integer's conversion does."""
     source, target = buffers.source, buffers.target
     if constants.weight.dtype == np.float32:
-        return [
-            partial(np.matmul, source, constants.weight, out=target),
-            partial(np.add, target, constants.bias, out=target),
-        ]
+        steps: list[Step] = [partial(np.matmul, source, constants.weight, out=target)]
+        return steps + _bias_steps(constants, target)
     wide_source, wide_target = buffers.wide_source, buffers.wide_target
     return [
         partial(np.copyto, wide_source, source),
         partial(np.matmul, wide_source, constants.weight, out=wide_target),
-        partial(np.add, wide_target, constants.bias, out=wide_target),
+        *_bias_steps(constants, wide_target),
         partial(np.copyto, target, wide_target, casting="same_kind"),
     ]
+
+
+def _bias_steps(constants: Constants, target: Array) -> list[Step]:
+    return [] if constants.bias is None else [partial(np.add, target, constants.bias, out=target)]
 
 
 def _round_steps(layer: QuantizedDense, grid: QuantParams, buffers: Buffers) -> list[Step]:

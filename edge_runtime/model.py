@@ -12,162 +12,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
+from edge_runtime.activations import Activation
 from edge_runtime.errors import ModelError
-from edge_runtime.quantization import INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
+from edge_runtime.layers import Layer, QuantizedDense, checked_array
 
 Array = NDArray[Any]
-
-
-def _checked(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[int, ...] | None = None) -> Array:
-    """`array` as a read-only, C-ordered array, once its dtype, shape and finiteness have been checked."""
-    array = np.asarray(array)
-    if array.dtype not in [np.dtype(t) for t in dtypes]:
-        expected = " or ".join(np.dtype(t).name for t in dtypes)
-        raise ModelError(f"{what} has dtype {array.dtype}, expected {expected}")
-    if shape is not None and array.shape != shape:
-        raise ModelError(f"{what} has shape {array.shape}, expected {shape}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ModelError(f"{what} holds {int((~np.isfinite(array)).sum())} values that are NaN or inf")
-    if array.flags.writeable or not array.flags.c_contiguous or not array.dtype.isnative:
-        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
-        array.setflags(write=False)
-    return array
-
-
-def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:
-    array = _checked(weight, f"'{name}.weight'", dtypes)
-    if array.ndim != 2 or 0 in array.shape:
-        raise ModelError(f"'{name}.weight' has shape {array.shape}, expected (n_in, n_out), both at least 1")
-    return array
-
-
-@dataclass(frozen=True, eq=False)
-class Dense:
-    """y = activation(x @ weight + bias), computed in float32.
-
-    weight: (n_in, n_out), float32 or float16 (widened to float32 before use). bias: float32 (n_out,).
-    """
-
-    name: str
-    weight: Array
-    bias: Array
-    activation: Activation
-
-    def __post_init__(self) -> None:
-        weight = _check_weight(self.weight, self.name, (np.float32, np.float16))
-        bias = _checked(self.bias, f"'{self.name}.bias'", (np.float32,), (weight.shape[1],))
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "bias", bias)
-        object.__setattr__(self, "activation", Activation.of(self.activation))
-
-    @property
-    def n_in(self) -> int:
-        """Width of the rows it takes."""
-        return int(self.weight.shape[0])
-
-    @property
-    def n_out(self) -> int:
-        """Width of the rows it gives."""
-        return int(self.weight.shape[1])
-
-    @property
-    def precision(self) -> str:
-        """ "float32" or "float16": the dtype of the stored weights."""
-        return str(self.weight.dtype)
-
-    def arrays(self) -> dict[str, Array]:
-        """The stored arrays by their short names, in file order."""
-        return {"weight": self.weight, "bias": self.bias}
-
-
-@dataclass(frozen=True, eq=False)
-class QuantizedDense:
-    """A dense layer in int8: exact integer accumulators, one float32 multiplication, one rounding.
-
-    weight: int8 (n_in, n_out) in [-127, 127]. bias: int32 (n_out,). multiplier: positive float32 (n_out,).
-    input: the grid of its uint8 inputs. output: the grid of its uint8 outputs, or None where the layer gives the
-    float32 values `accumulator * multiplier` (then the activation is computed in float32 on them). table: uint8
-    (256,) applied to the outputs, giving values on the grid `table_output`; None for the activations that are
-    computed by arithmetic.
-    """
-
-    name: str
-    weight: Array
-    bias: Array
-    multiplier: Array
-    input: QuantParams
-    output: QuantParams | None
-    activation: Activation
-    table: Array | None = None
-    table_output: QuantParams | None = None
-
-    def __post_init__(self) -> None:
-        weight = _check_weight(self.weight, self.name, (np.int8,))
-        n_out = weight.shape[1]
-        if int(weight.min()) < -WEIGHT_MAX:
-            raise ModelError(f"'{self.name}.weight' holds {int(weight.min())}, expected values in -127..127")
-        bias = _checked(self.bias, f"'{self.name}.bias'", (np.int32,), (n_out,))
-        multiplier = _checked(self.multiplier, f"'{self.name}.multiplier'", (np.float32,), (n_out,))
-        if not (multiplier >= np.finfo(np.float32).tiny).all():
-            raise ModelError(
-                f"'{self.name}.multiplier' holds {multiplier.min()}, expected positive, normal float32 numbers"
-            )
-        object.__setattr__(self, "weight", weight)
-        object.__setattr__(self, "bias", bias)
-        object.__setattr__(self, "multiplier", multiplier)
-        object.__setattr__(self, "activation", Activation.of(self.activation))
-        self._check_table()
-        if self.certificate >= INT32_LIMIT:
-            raise ModelError(
-                f"layer '{self.name}': an accumulator can reach {self.certificate:,}, and must stay below "
-                f"{INT32_LIMIT:,} to fit int32 on every engine; keep this layer in float16 or float32"
-            )
-
-    def _check_table(self) -> None:
-        if (self.table is None) != (self.table_output is None):
-            raise ModelError(
-                f"layer '{self.name}': a table and its output grid belong together, found only one of them"
-            )
-        if self.table is not None:
-            if self.output is None:
-                raise ModelError(f"layer '{self.name}' has a table but no output grid to index it with")
-            object.__setattr__(self, "table", _checked(self.table, f"'{self.name}.table'", (np.uint8,), (256,)))
-        elif self.output is not None and self.activation.name not in ARITHMETIC_ON_INT8:
-            raise ModelError(f"layer '{self.name}': activation '{self.activation}' between int8 layers needs a table")
-
-    @property
-    def n_in(self) -> int:
-        """Width of the rows it takes."""
-        return int(self.weight.shape[0])
-
-    @property
-    def n_out(self) -> int:
-        """Width of the rows it gives."""
-        return int(self.weight.shape[1])
-
-    @property
-    def precision(self) -> str:
-        """Always "int8"."""
-        return "int8"
-
-    @property
-    def certificate(self) -> int:
-        """See `edge_runtime.quantization.certificate`."""
-        return certificate(self.weight, self.bias, self.input.zero_point)
-
-    @property
-    def final_grid(self) -> QuantParams | None:
-        """The grid of what the next layer receives; None where that is float32."""
-        return self.table_output if self.table is not None else self.output
-
-    def arrays(self) -> dict[str, Array]:
-        """The stored arrays by their short names, in file order."""
-        arrays = {"weight": self.weight, "bias": self.bias, "multiplier": self.multiplier}
-        return arrays if self.table is None else {**arrays, "table": self.table}
-
-
-Layer = Dense | QuantizedDense
 
 
 @dataclass(frozen=True, eq=False)
@@ -181,11 +30,11 @@ class Standardization:
     inv_std: Array
 
     def __post_init__(self) -> None:
-        mean = _checked(self.mean, "'input.mean'", (np.float32,))
+        mean = checked_array(self.mean, "'input.mean'", (np.float32,))
         if mean.ndim != 1 or mean.size == 0:
             raise ModelError(f"'input.mean' has shape {mean.shape}, expected (n_in,) or (1,)")
         object.__setattr__(self, "mean", mean)
-        object.__setattr__(self, "inv_std", _checked(self.inv_std, "'input.inv_std'", (np.float32,), mean.shape))
+        object.__setattr__(self, "inv_std", checked_array(self.inv_std, "'input.inv_std'", (np.float32,), mean.shape))
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Standardize float32 rows (..., n_in)."""
@@ -206,8 +55,8 @@ class TestVectors:
     outputs: Array
 
     def __post_init__(self) -> None:
-        inputs = _checked(self.inputs, "'test.inputs'", (np.float32,))
-        outputs = _checked(self.outputs, "'test.outputs'", (np.float32,))
+        inputs = checked_array(self.inputs, "'test.inputs'", (np.float32,))
+        outputs = checked_array(self.outputs, "'test.outputs'", (np.float32,))
         if inputs.ndim != 2 or outputs.ndim != 2 or len(inputs) != len(outputs):
             raise ModelError(
                 f"test vectors have shapes {inputs.shape} and {outputs.shape}, expected (n, n_in) and (n, n_out)"
@@ -298,7 +147,7 @@ class Model:
 
     @property
     def precision(self) -> str:
-        """ "float32", "float16", "int8", or "mixed" where layers differ."""
+        """ "float32", "float16", "int8", "int8-dynamic", or "mixed"."""
         kinds = {layer.precision for layer in self.layers}
         return kinds.pop() if len(kinds) == 1 else "mixed"
 

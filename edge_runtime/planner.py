@@ -7,11 +7,13 @@ from dataclasses import dataclass
 import numpy as np
 
 from edge_runtime.errors import BudgetExceeded
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.limits import Limits
-from edge_runtime.model import Layer, Model, QuantizedDense
+from edge_runtime.model import Model
 from edge_runtime.quantization import FLOAT32_EXACT
 
 DEFAULT_BLOCK = 32  # rows that go through the network together
+DYNAMIC_BATCH = 256  # rows of an int8-dynamic model, whose batch cannot be cut without changing the answers
 _F32, _F64, _INDEX = 4, 8, np.dtype(np.intp).itemsize
 
 
@@ -48,7 +50,12 @@ class MemoryPlan:
         return self.weight_bytes + self.widened_bytes + self.arena_bytes
 
 
-def is_float32_exact(layer: QuantizedDense) -> bool:
+def is_dynamic(model: Model) -> bool:
+    """Whether a layer quantizes its input by the whole batch."""
+    return any(isinstance(layer, DynamicQuantizedDense) for layer in model.layers)
+
+
+def is_float32_exact(layer: QuantizedDense | DynamicQuantizedDense) -> bool:
     """Whether float32 matrix products of this layer's integers are exact in any order (see `certificate`)."""
     return layer.certificate < FLOAT32_EXACT
 
@@ -60,8 +67,11 @@ def needs_scratch(layer: Layer) -> bool:
 
 def make_plan(model: Model, limits: Limits) -> MemoryPlan:
     """The plan that an engine for `model` follows. Raises BudgetExceeded where it is larger than `limits.ram_bytes`."""
-    blocks = [DEFAULT_BLOCK] if limits.max_batch is None else [min(DEFAULT_BLOCK, limits.max_batch)]
-    while limits.ram_bytes is not None and blocks[-1] > 1:
+    if is_dynamic(model):
+        blocks = [limits.max_batch or DYNAMIC_BATCH]
+    else:
+        blocks = [min(DEFAULT_BLOCK, limits.max_batch or DEFAULT_BLOCK)]
+    while not is_dynamic(model) and limits.ram_bytes is not None and blocks[-1] > 1:
         blocks.append(blocks[-1] // 2)
     plans = [_plan(model, block) for block in blocks]
     for plan in plans:
@@ -109,16 +119,18 @@ def _plan(model: Model, block: int) -> MemoryPlan:
 
 def _extra(layer: Layer) -> tuple[tuple[int, int], int]:
     """Scratch entries per row: float64 input and accumulator where float32 is not exact, and table indices."""
-    if not isinstance(layer, QuantizedDense):
+    if isinstance(layer, Dense):
         return (0, 0), 0
     wide = (0, 0) if is_float32_exact(layer) else (layer.n_in, layer.n_out)
-    return wide, layer.n_out if layer.table is not None else 0
+    return wide, layer.n_out if isinstance(layer, QuantizedDense) and layer.table is not None else 0
 
 
 def _widened_bytes(layer: Layer) -> int:
     """Bytes of the float copies that the matrix products read: none for float32, which is used as stored."""
-    if not isinstance(layer, QuantizedDense):
+    if isinstance(layer, Dense):
         return 0 if layer.weight.dtype == np.float32 else _F32 * layer.weight.size
     item = _F32 if is_float32_exact(layer) else _F64
+    if isinstance(layer, DynamicQuantizedDense):
+        return item * layer.weight.size
     table = 0 if layer.table is None else _F32 * layer.table.size
     return item * (layer.weight.size + layer.bias.size) + table

@@ -89,6 +89,24 @@ def accumulate(
     return (centered @ weight.astype(np.float64) + bias).astype(np.int32)
 
 
+def dynamic_grid(x: NDArray[np.float32]) -> tuple[np.float32, int]:
+    """The scale and zero point that fit all of `x`, widened to hold 0 (ONNX DynamicQuantizeLinear, all in float32).
+
+    x: finite, any shape, at least one value. An array of zeros, or of values so small that their scale underflows, gets
+    scale 1.
+    """
+    low, high = np.minimum(x.min(), np.float32(0)), np.maximum(x.max(), np.float32(0))
+    scale = (high - low) / np.float32(QMAX - QMIN)
+    if scale == 0:
+        return np.float32(1), 0
+    return scale, int(np.rint(np.clip(np.float32(0) - low / scale, np.float32(QMIN), np.float32(QMAX))))
+
+
+def quantize_on(x: NDArray[np.float32], scale: np.float32, zero_point: int) -> NDArray[np.uint8]:
+    """`quantize` with a grid that was computed at run time."""
+    return saturate(x / scale, zero_point)
+
+
 def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: int) -> int:
     """The largest magnitude any partial sum of an accumulator can reach, over all inputs: an exact Python int.
 

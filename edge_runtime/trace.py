@@ -6,10 +6,10 @@ names, so that a tensor of onnxruntime can be laid beside the one here:
     input.standardized      float32  rows after preprocessing
     NAME.quantized_input    uint8    where real values enter an int8 layer
     NAME.accumulator        int32    exact sums of an int8 layer
-    NAME.scaled             float32  accumulator * multiplier
+    NAME.scaled             float32  accumulator * multiplier (int8-dynamic: * weight_scale)
     NAME.codes              uint8    table index, where the activation is a table
-    NAME.preactivation      float32  x @ weight + bias of a float layer
-    NAME.output             uint8 or float32: what the next layer, or the user, receives
+    NAME.preactivation      float32  x @ weight + bias of a float layer; scaled * input scale + bias of an
+    int8-dynamic one NAME.output             uint8 or float32: what the next layer, or the user, receives
 """
 
 from __future__ import annotations
@@ -19,8 +19,16 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.model import Dense, Layer, Model, QuantizedDense
-from edge_runtime.quantization import accumulate, quantize, saturate, scale_accumulator
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.quantization import (
+    accumulate,
+    dynamic_grid,
+    quantize,
+    quantize_on,
+    saturate,
+    scale_accumulator,
+)
 
 Tensors = dict[str, NDArray[Any]]
 
@@ -42,7 +50,24 @@ def trace_layer(layer: Layer, value: NDArray[Any]) -> Tensors:
     if isinstance(layer, Dense):
         preactivation = value @ layer.weight.astype(np.float32) + layer.bias
         return {f"{layer.name}.preactivation": preactivation, f"{layer.name}.output": layer.activation(preactivation)}
+    if isinstance(layer, DynamicQuantizedDense):
+        return _trace_dynamic(layer, value)
     return _trace_int8(layer, value)
+
+
+def _trace_dynamic(layer: DynamicQuantizedDense, value: NDArray[Any]) -> Tensors:
+    scale, zero_point = dynamic_grid(value) if value.size else (np.float32(1), 0)
+    quantized = quantize_on(value, scale, zero_point)
+    accumulator = accumulate(quantized, zero_point, layer.weight, np.zeros(layer.n_out, np.int32))
+    scaled = scale_accumulator(accumulator, layer.weight_scale)
+    preactivation = scaled * scale + layer.bias
+    return {
+        f"{layer.name}.quantized_input": quantized,
+        f"{layer.name}.accumulator": accumulator,
+        f"{layer.name}.scaled": scaled,
+        f"{layer.name}.preactivation": preactivation,
+        f"{layer.name}.output": layer.activation(preactivation),
+    }
 
 
 def _trace_int8(layer: QuantizedDense, value: NDArray[Any]) -> Tensors:
@@ -65,4 +90,4 @@ def _trace_int8(layer: QuantizedDense, value: NDArray[Any]) -> Tensors:
 def logits(model: Model, tensors: Tensors) -> NDArray[np.float32]:
     """What the last layer gives before its activation, out of a trace: float32 (batch, n_out)."""
     last = model.layers[-1]
-    return tensors[f"{last.name}.{'preactivation' if isinstance(last, Dense) else 'scaled'}"]
+    return tensors[f"{last.name}.{'scaled' if isinstance(last, QuantizedDense) else 'preactivation'}"]

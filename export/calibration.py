@@ -2,83 +2,84 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edge_runtime.errors import QuantizationError
-from edge_runtime.model import Dense, Model
+from edge_runtime.layers import Dense
+from edge_runtime.model import Model
 from edge_runtime.trace import trace
+from export.histogram import Histogram
 
-BLOCK = 256  # rows traced at once: memory does not grow with the calibration set
+BLOCK = 256  # rows traced at once: float sums depend on the batch, so the batch is always the same
+HELD_OUT_EVERY, HELD_OUT_MOST = 5, 1024  # each fifth row, up to a number that bounds the memory
 
-
-@dataclass(frozen=True)
-class Range:
-    """The smallest and largest real value seen at one place, widened to hold 0, which every grid must represent."""
-
-    low: float
-    high: float
-
-    @staticmethod
-    def of(values: NDArray[Any]) -> Range:
-        """The range of an array with at least one value."""
-        return Range(min(0.0, float(values.min())), max(0.0, float(values.max())))
-
-    def union(self, other: Range) -> Range:
-        """The range of both."""
-        return Range(min(self.low, other.low), max(self.high, other.high))
+Rows = NDArray[Any] | Iterable[NDArray[Any]]
 
 
-def calibrate(model: Model, rows: ArrayLike) -> dict[str, Range]:
-    """The min-max range at the input (after standardization) and of each layer's preactivation and output.
+@dataclass(frozen=True, eq=False)
+class Calibration:
+    """What calibration saw: a histogram by place ("input", "NAME.preactivation", "NAME.output") and rows kept apart.
 
-    model: float layers. rows: (n, n_in), as a user would feed them. The result does not depend on how the rows are cut
-    into blocks. Raises QuantizationError for no rows, a wrong width, or NaN and inf in the rows or in a tensor.
+    held_out: rows that are in no histogram yet, (k, n_in), on which a choice of method can be judged;
+    `include_held_out` adds them afterwards.
     """
-    x = checked_rows(model, rows)
-    ranges: dict[str, Range] = {}
-    for start in range(0, len(x), BLOCK):
-        for name, values in observed(model, x[start : start + BLOCK]).items():
+
+    histograms: dict[str, Histogram]
+    held_out: NDArray[np.float32]
+    rows: int
+
+    def include_held_out(self, model: Model) -> None:
+        """Count the held-out rows too, once a choice has been made on them."""
+        for start in range(0, len(self.held_out), BLOCK):
+            for name, values in observed(float_model(model), self.held_out[start : start + BLOCK]).items():
+                self.histograms[name].add(values)
+
+
+def calibrate(model: Model, rows: Rows, *, hold_out: bool = False) -> Calibration:
+    """Trace calibration rows through the float network, in memory that does not grow with their number.
+
+    rows: an array (n, n_in), or batches (k, n_in) of any sizes, as a user would feed them; the result is the same
+    however the rows are cut. hold_out: keep each fifth row apart, up to a thousand. Raises QuantizationError for no
+    rows, a wrong width or dtype, and for NaN and inf in a row or in a tensor.
+    """
+    network = float_model(model)
+    histograms: dict[str, Histogram] = {}
+    held_out: list[NDArray[np.float32]] = []
+    count = kept = 0
+    for block in _blocks(model, rows):
+        apart = np.arange(count, count + len(block)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
+        apart &= hold_out and kept < HELD_OUT_MOST
+        held_out.append(block[apart])
+        kept += int(apart.sum())
+        for name, values in observed(network, block).items():
             if not np.isfinite(values).all():
                 raise QuantizationError(
-                    f"tensor '{name}' becomes NaN or inf on calibration rows {start}..{start + BLOCK}"
+                    f"tensor '{name}' becomes NaN or inf on calibration rows {count}..{count + len(block) - 1}; "
+                    "the network overflows float32 there: remove these rows or train it with a lower learning rate"
                 )
-            found = Range.of(values)
-            ranges[name] = ranges[name].union(found) if name in ranges else found
-    return ranges
-
-
-def checked_rows(model: Model, rows: ArrayLike) -> NDArray[np.float32]:
-    """Calibration rows as float32 (n, n_in). Raises QuantizationError, naming the first bad row."""
-    x = np.asarray(rows)
-    if x.dtype.kind not in "fiub":
-        raise QuantizationError(f"calibration rows have dtype {x.dtype}, expected real numbers")
-    if x.ndim != 2 or x.shape[1] != model.n_in:
-        raise QuantizationError(f"calibration rows have shape {x.shape}, expected (n, {model.n_in})")
-    if len(x) == 0:
+            histograms.setdefault(name, Histogram()).add(values[~apart])
+        count += len(block)
+    if count == 0:
         raise QuantizationError(
             "the calibration set is empty; give at least one row, better some hundreds of real ones"
         )
-    with np.errstate(over="ignore"):
-        x = x.astype(np.float32, copy=False)
-    bad = ~np.isfinite(x)
-    if bad.any():
-        row, column = (int(index) for index in np.argwhere(bad)[0])
-        raise QuantizationError(
-            f"calibration row {row}, feature {column} is {x[row, column]}; {int(bad.sum())} values in all are "
-            "NaN or inf: remove these rows or fill the values in"
-        )
-    return x
+    return Calibration(histograms, np.concatenate(held_out), count)
 
 
-def observed(model: Model, x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def float_model(model: Model) -> Model:
+    """The network in float32, without anything that calibration does not need."""
+    return Model(tuple(widened(layer) for layer in model.layers), model.preprocessing)
+
+
+def observed(network: Model, x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     """The float tensors that grids are chosen for: "input", and "NAME.preactivation", "NAME.output" of each layer."""
-    float_model = Model(tuple(widened(layer) for layer in model.layers), model.preprocessing)
     with np.errstate(over="ignore", invalid="ignore"):
-        tensors = trace(float_model, x)
+        tensors = trace(network, x)
     return {"input": tensors.pop("input.standardized", x), **tensors}
 
 
@@ -89,3 +90,40 @@ def widened(layer: object) -> Dense:
             f"layer '{getattr(layer, 'name', layer)}' is int8 already; start from the float32 model"
         )
     return Dense(layer.name, layer.weight.astype(np.float32), layer.bias, layer.activation)
+
+
+def _blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
+    """The rows again, checked, in blocks of BLOCK; the last may be shorter."""
+    waiting: list[NDArray[np.float32]] = []
+    size = seen = 0
+    for batch in [rows] if isinstance(rows, np.ndarray) else rows:
+        checked = _checked(model, np.asarray(batch), seen)
+        seen += len(checked)
+        for start in range(0, len(checked), BLOCK):
+            piece = checked[start : start + BLOCK]
+            waiting.append(piece)
+            size += len(piece)
+            if size >= BLOCK:
+                joined = np.concatenate(waiting)
+                yield joined[:BLOCK]
+                waiting, size = [joined[BLOCK:]], size - BLOCK
+    if size:
+        yield np.concatenate(waiting)
+
+
+def _checked(model: Model, x: NDArray[Any], first: int) -> NDArray[np.float32]:
+    """A batch as float32 (n, n_in). Raises QuantizationError, naming the first bad row (`first` is the batch's own)."""
+    if x.dtype.kind not in "fiub":
+        raise QuantizationError(f"calibration rows have dtype {x.dtype}, expected real numbers")
+    if x.ndim != 2 or x.shape[1] != model.n_in:
+        raise QuantizationError(f"calibration rows have shape {x.shape}, expected (n, {model.n_in})")
+    with np.errstate(over="ignore"):
+        rows = x.astype(np.float32, copy=False)
+    bad = ~np.isfinite(rows)
+    if bad.any():
+        row, column = (int(index) for index in np.argwhere(bad)[0])
+        raise QuantizationError(
+            f"calibration row {first + row}, feature {column} is {rows[row, column]}; {int(bad.sum())} values in all "
+            "are NaN or inf: remove these rows or fill the values in"
+        )
+    return rows

@@ -8,19 +8,23 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import OneLineErrors, echo_json, json_option, print_table
+from edge_runtime.cli import OneLineErrors, echo_json, json_option, warn_of_range
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
     from edge_runtime.model import Model
-    from export.pipeline import Exported
-    from export.verification import Report
     from trainer.datasets import Dataset
 
 _HELP = """Train small dense networks, shrink them to int8 or float16, prove that what runs is what was tested.
 
 Try it: smallnet demo
 """
+_PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first three); may be given more than once.
+int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
+_DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files"
+_METHOD_HELP = "How int8 ranges are chosen: minmax, percentile, mse, entropy, or auto, which tries them all."
+_FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
+onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
 
 
 @click.group(cls=OneLineErrors, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
@@ -47,18 +51,16 @@ def require_extra(extra: str, *modules: str) -> None:
 
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
-@click.option(
-    "--precision", "precisions", multiple=True, help="float32, float16, int8 or all; may be given more than once."
-)
-@click.option(
-    "--calibrate", "spec", help="Data whose training rows set the int8 grids: digits, .npz, .csv, IDX folder."
-)
+@click.option("--precision", "precisions", multiple=True, help=_PRECISION_HELP)
+@click.option("--calibrate", "spec", help=f"Data whose training rows set the int8 grids: {_DATA_HELP}.")
 @click.option("--out", default="build", show_default=True, help="Folder for the files.")
-@click.option("--test-vectors", default=8, show_default=True, help="Real rows stored for `selftest`.")
+@click.option("--method", default="auto", show_default=True, help=_METHOD_HELP)
+@click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
+@click.option("--form", default="integer", show_default=True, help=_FORM_HELP)
+@click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
+@click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @json_option
-def export(
-    model_path: str, precisions: tuple[str, ...], spec: str | None, out: str, test_vectors: int, as_json: bool
-) -> None:
+def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_json: bool, **options: Any) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
@@ -68,43 +70,38 @@ def export(
     """
     require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.artifact import load
-    from export.pipeline import Evaluation, export_model
+    from export.pipeline import Evaluation, ExportOptions, export_model
+    from export.tables import choice_text, export_facts, export_table
     from trainer.datasets import load_dataset, split
 
-    model = load(model_path)
-    wanted = _precisions(precisions)
     if spec is None:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
+    wanted = _precisions(precisions)
+    model = load(model_path)
     dataset = load_dataset(spec)
     check_width(model, dataset, spec)
     parts = split(dataset, seed=_seed(model))
-    before = Evaluation(parts.test.x, parts.test.y) if _labels_fit(model, dataset) else None
-    stem = Path(model_path).name.removesuffix(".npz")
+    evaluation = Evaluation(parts.test.x, parts.test.y) if _labels_fit(model, dataset) else None
     results = export_model(
         model,
         wanted,
         parts.train.x,
-        out,
-        stem,
-        evaluation=before,
+        options["out"],
+        Path(model_path).name.removesuffix(".npz"),
+        evaluation=evaluation,
         verify_rows=dataset.x,
-        test_vectors=test_vectors,
-        on_file=None if as_json else lambda name: click.echo(f"wrote {name}", err=True),
+        test_vectors=options["test_vectors"],
+        options=ExportOptions(options["method"], not options["per_tensor"], options["form"], options["opset"]),
+        on_choice=lambda seen: click.echo(choice_text(seen), err=True),
+        on_file=lambda name: click.echo(f"wrote {name}", err=True),
     )
-    facts = {
-        "before": {
-            "file": model_path,
-            "precision": model.precision,
-            "bytes": Path(model_path).stat().st_size,
-            "score": None if before is None else before.score(model),
-        },
-        "score": None if before is None else before.score_name,
-        "exported": [_exported(result) for result in results],
-    }
+    before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
+    before["score"] = None if evaluation is None else evaluation.score(model)
+    facts = export_facts(before, None if evaluation is None else evaluation.score_name, results)
     if as_json:
         echo_json(facts)
     else:
-        _print_export(facts)
+        click.echo(export_table(facts))
     if not all(result.report.ok for result in results):
         raise click.exceptions.Exit(1)
 
@@ -112,7 +109,8 @@ def export(
 def _precisions(given: tuple[str, ...]) -> list[str]:
     from export.quantizer import PRECISIONS
 
-    names = [name for value in given or ("int8",) for name in (PRECISIONS if value == "all" else (value,))]
+    everything = ("float32", "float16", "int8")
+    names = [name for value in given or ("int8",) for name in (everything if value == "all" else (value,))]
     for name in names:
         if name not in PRECISIONS:
             raise click.UsageError(f"precision {name!r} found, expected one of {', '.join(PRECISIONS)} or all")
@@ -129,9 +127,10 @@ def check_width(model: Model, dataset: Dataset, spec: str) -> None:
 
 
 def _labels_fit(model: Model, dataset: Dataset) -> bool:
-    if dataset.y.ndim == 1:
-        return int(dataset.y.max(initial=0)) < max(model.n_out, 2)
-    return dataset.y.shape[1] == model.n_out
+    """Whether the data's labels mean the model's outputs: the same classes, or as many targets."""
+    if not dataset.is_classification:
+        return dataset.n_out == model.n_out
+    return dataset.class_names == model.class_names or (not model.class_names and dataset.n_out <= max(model.n_out, 2))
 
 
 def _seed(model: Model) -> int:
@@ -139,71 +138,28 @@ def _seed(model: Model) -> int:
     return int(text) if text.isdecimal() else 0
 
 
-def _exported(result: Exported) -> dict[str, Any]:
-    return {
-        "precision": result.precision,
-        "artifact": str(result.artifact),
-        "onnx": str(result.onnx),
-        "artifact_bytes": result.artifact_bytes,
-        "onnx_bytes": result.onnx_bytes,
-        "score": result.score,
-        "decisions_changed": result.decisions_changed,
-        "verified": result.report.ok,
-        "values_compared": sum(check.compared for check in result.report.checks),
-        "values_differing": result.report.differing,
-        "max_abs_error": result.report.max_abs_error,
-    }
-
-
-def _print_export(facts: dict[str, Any]) -> None:
-    before = facts["before"]
-    rows = [
-        {
-            "precision": f"{before['precision']} (before)",
-            "artifact_bytes": before["bytes"],
-            "onnx_bytes": "",
-            "score": before["score"],
-        }
-        | {"decisions_changed": "", "max_abs_error": "", "verified": ""}
-    ]
-    rows += facts["exported"]
-    shown = [
-        {
-            "precision": row["precision"],
-            "npz": f"{row['artifact_bytes']:,}",
-            "onnx": f"{row['onnx_bytes']:,}" if row["onnx_bytes"] else "-",
-            "score": "-" if row["score"] is None else f"{row['score']:.4f}",
-            "changed": "-" if row["decisions_changed"] in (None, "") else row["decisions_changed"],
-            "error": "-" if row["max_abs_error"] == "" else f"{row['max_abs_error']:.1e}",
-            "verified": {True: "yes", False: "NO", "": "-"}[row["verified"]],
-        }
-        for row in rows
-    ]
-    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
-    print_table(
-        shown,
-        {**columns, "changed": "decisions changed", "error": "largest difference", "verified": "verified"},
-    )
-
-
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
-@click.argument("onnx_path", metavar="MODEL.onnx")
-@click.option(
-    "--data", "spec", help="Rows to compare on: digits, .npz, .csv, IDX folder (default: stored test vectors)."
-)
+@click.argument("other_path", metavar="MODEL.onnx|FOLDER")
+@click.option("--data", "spec", help=f"Rows to compare on: {_DATA_HELP} (default: the stored test vectors).")
 @json_option
-def verify(model_path: str, onnx_path: str, spec: str | None, as_json: bool) -> None:
+def verify(model_path: str, other_path: str, spec: str | None, as_json: bool) -> None:
     """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
 
     Two levels: onnxruntime's default, and with graph optimizations disabled. int8 tensors and logits must have the same
-    bits; float layers must stay within a bound that follows from their weights.
+    bits; float layers must stay within a bound that follows from their weights. An ONNX file that was written by
+    something else is compared by its outputs.
+
+    In place of the ONNX file, a folder may be named that holds what a device computed: one .npy for each tensor that it
+    wrote down, named as in this command's table (logits.npy and output.npy for the last layer).
 
     Example: smallnet verify build/digits.int8.npz build/digits.int8.onnx --data digits
     """
     require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.artifact import load
-    from export.verification import verify as compare
+    from export.dumps import verify_dumps
+    from export.tables import report_table
+    from export.verification import verify as verify_onnx
     from trainer.datasets import load_dataset
 
     model = load(model_path)
@@ -212,40 +168,22 @@ def verify(model_path: str, onnx_path: str, spec: str | None, as_json: bool) -> 
         dataset = load_dataset(spec)
         check_width(model, dataset, spec)
         rows = dataset.x
-    report = compare(model, onnx_path, rows)
+        warn_of_range(model, rows)
+    compare = verify_dumps if Path(other_path).is_dir() else verify_onnx
+    report = compare(model, other_path, rows)
     if as_json:
         echo_json(report.as_dict())
     else:
-        _print_report(report)
+        click.echo(report_table(report))
     if not report.ok:
         raise click.exceptions.Exit(1)
 
 
-def _print_report(report: Report) -> None:
-    rows = [
-        {
-            "level": check.level,
-            "tensor": check.tensor,
-            "rule": check.rule,
-            "compared": f"{check.compared:,}",
-            "differing": check.differing,
-            "error": f"{check.max_abs_error:.2g}",
-            "bound": f"{check.largest_bound:.2g}",
-        }
-        for check in report.checks
-    ]
-    columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
-    print_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
-    verdict = "ok" if report.ok else f"FAILED, first at {report.first_diverging_layer}"
-    click.echo(
-        f"\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule, "
-        f"{report.decisions_changed} decisions changed"
-    )
-
-
 @main.command()
 @click.option("--out", default="smallnet-demo", show_default=True, help="Folder for the files.")
-@click.option("--seed", default=0, show_default=True, help="Seed of the split and of the training.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and the training."
+)
 @json_option
 def demo(out: str, seed: int, as_json: bool) -> None:
     """Run the whole chain on the bundled digits: train, export three precisions, verify, time. Under a minute.
@@ -254,37 +192,12 @@ def demo(out: str, seed: int, as_json: bool) -> None:
     """
     require_extra("export", "onnx", "onnxruntime")
     from export.demo import run_demo
+    from export.tables import demo_files, demo_table
 
     rows = run_demo(out, seed, lambda text: click.echo(text, err=True))
     if as_json:
         echo_json({"rows": rows})
     else:
-        _print_demo(rows, out)
+        click.echo(f"{demo_table(rows)}\n\n{demo_files(rows, out)}")
     if not all(row["verified"] for row in rows):
         raise click.exceptions.Exit(1)
-
-
-def _print_demo(rows: list[dict[str, Any]], out: str) -> None:
-    shown = [
-        {
-            "precision": row["precision"],
-            "npz": f"{row['artifact_bytes']:,}",
-            "onnx": f"{row['onnx_bytes']:,}",
-            "accuracy": f"{row['test_accuracy']:.4f}",
-            "error": f"{row['max_abs_error']:.1e}",
-            "differing": f"{row['int8_values_differing']} of {row['int8_values_compared']:,}"
-            if row["int8_values_compared"]
-            else "-",
-            "numpy": f"{row['numpy_us']:.1f}",
-            "onnxruntime": f"{row['onnxruntime_us']:.1f}",
-        }
-        for row in rows
-    ]
-    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "accuracy": "test accuracy"}
-    columns |= {"error": "largest difference", "differing": "int8 values differing"}
-    print_table(shown, {**columns, "numpy": "NumPy us", "onnxruntime": "onnxruntime us"})
-    click.echo("\nfiles:")
-    for path in [Path(out) / "digits.npz", *(Path(row[key]) for row in rows for key in ("artifact", "onnx"))]:
-        click.echo(f"  {path}  {path.stat().st_size:,} bytes")
-    int8 = next(row for row in rows if row["precision"] == "int8")
-    click.echo(f"\nnext: smallnet inspect {int8['artifact']}")

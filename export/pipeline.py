@@ -13,8 +13,9 @@ from numpy.typing import NDArray
 
 from edge_runtime.artifact import save
 from edge_runtime.engine import Engine
+from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from export.onnx_writer import write_onnx
+from export.onnx_writer import OPSET, write_onnx
 from export.quantizer import quantize
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
 from export.verification import Report, verify
@@ -29,7 +30,7 @@ class Evaluation:
 
     def score(self, model: Model) -> float:
         """The share of right classes, or for targets the mean squared error."""
-        engine = Engine(model)
+        engine = Engine(model, Limits(max_batch=max(1, len(self.x))))  # an int8-dynamic model takes its batch whole
         if self.y.dtype.kind in "iu":
             return float(np.mean(engine.predict(self.x) == self.y))
         error = engine.run(self.x).astype(np.float64) - self.y
@@ -39,6 +40,16 @@ class Evaluation:
     def score_name(self) -> str:
         """What `score` is."""
         return "accuracy" if self.y.dtype.kind in "iu" else "mean squared error"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How int8 grids are chosen and ONNX is written: see `quantize` and `write_onnx`."""
+
+    method: str = "auto"
+    per_channel: bool = True
+    form: str = "integer"
+    opset: int = OPSET
 
 
 @dataclass(frozen=True)
@@ -69,22 +80,27 @@ def export_model(
     evaluation: Evaluation | None = None,
     verify_rows: NDArray[np.float32] | None = None,
     test_vectors: int = DEFAULT_ROWS,
+    options: ExportOptions | None = None,
     on_file: Callable[[str], None] | None = None,
+    on_choice: Callable[[dict[str, float]], None] | None = None,
 ) -> list[Exported]:
     """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
 
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
-    are compared on (default: `rows`). on_file: told the name of each file written. Raises QuantizationError, OSError.
+    are compared on (default: `rows`). on_file: told the name of each file written. on_choice: told what method "auto"
+    saw. Raises QuantizationError, OSError.
     """
+    chosen = options or ExportOptions()
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     compared = rows if verify_rows is None else verify_rows
     results = []
     for precision in precisions:
-        small = with_test_vectors(quantize(model, rows, precision), rows, test_vectors)
+        small = quantize(model, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice)
+        small = with_test_vectors(small, rows, test_vectors)
         artifact, onnx = folder / f"{stem}.{precision}.npz", folder / f"{stem}.{precision}.onnx"
         save(small, artifact)
-        write_onnx(small, onnx)
+        write_onnx(small, onnx, chosen.form, opset=chosen.opset)
         for path in (artifact, onnx):
             if on_file is not None:
                 on_file(str(path))
@@ -107,4 +123,6 @@ def export_model(
 def _decisions_changed(before: Model, after: Model, evaluation: Evaluation | None) -> int | None:
     if evaluation is None or evaluation.y.dtype.kind not in "iu":
         return None
-    return int(np.sum(Engine(before).predict(evaluation.x) != Engine(after).predict(evaluation.x)))
+    limits = Limits(max_batch=max(1, len(evaluation.x)))
+    found = [Engine(model, limits).predict(evaluation.x) for model in (before, after)]
+    return int(np.sum(found[0] != found[1]))

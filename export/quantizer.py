@@ -3,19 +3,24 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
 from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
+from edge_runtime.engine import Engine
 from edge_runtime.errors import ModelError, QuantizationError
-from edge_runtime.model import Dense, Model, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
+from edge_runtime.model import Model
 from edge_runtime.quantization import QMAX, QMIN, WEIGHT_MAX, QuantParams, dequantize
 from edge_runtime.quantization import quantize as quantize_values
-from export.calibration import Range, calibrate, widened
+from export.calibration import Calibration, Rows, calibrate, widened
+from export.fidelity import sqnr_db
+from export.ranges import METHODS, Range
 
-PRECISIONS = ("float32", "float16", "int8")
+PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
 # A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
 _BIAS_ROOM = float(1 << 30)
 _TINY = float(np.finfo(np.float32).tiny)
@@ -25,27 +30,73 @@ class QuantizationWarning(UserWarning):
     """Something in the calibration that works, and that a user should look at."""
 
 
-def quantize(model: Model, calibration: ArrayLike | None = None, precision: str = "int8") -> Model:
+def quantize(
+    model: Model,
+    calibration: Rows | None = None,
+    precision: str = "int8",
+    method: str = "auto",
+    *,
+    per_channel: bool = True,
+    on_choice: Callable[[dict[str, float]], None] | None = None,
+) -> Model:
     """The same network with smaller weights.
 
-    model: float32 layers. calibration: rows (n, n_in) as a user would feed them, needed for int8. precision: "float32"
-    (unchanged), "float16" (weights stored as halves, arithmetic in float32) or "int8" (static, one scale per output
-    channel). Test vectors of `model` are dropped, for they hold its outputs and not the new model's.
+    model: float32 layers. calibration: an array (n, n_in) or batches of rows as a user would feed them, needed for
+    int8. precision: "float32" (unchanged), "float16" (weights stored as halves, arithmetic in float32), "int8"
+    (static), or "int8-dynamic" (no calibration: each layer's input is quantized by the batch it is in, so that a
+    row's answer depends on the rows around it). method: how int8 ranges are chosen, a key of `export.ranges.METHODS`,
+    or "auto": each is tried, and the one whose outputs are closest to the float network's on held-out calibration
+    rows is taken. per_channel: one weight scale per output channel instead of one per layer. on_choice: told the
+    signal to noise (dB) of each method that "auto" tried.
 
-    Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves int32, a scale or
-    multiplier below float32's normal range, a weight beyond float16's range, or bad calibration rows.
+    Test vectors of `model` are dropped, for they hold its outputs and not the new model's. The method is noted in the
+    metadata. Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves
+    int32, a scale or multiplier below float32's normal range, a weight beyond float16's range, or bad calibration
+    rows.
     """
-    if precision not in PRECISIONS:
-        raise QuantizationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    _check_arguments(calibration, precision, method)
     layers = tuple(widened(layer) for layer in model.layers)
     if precision == "float16":
         return replace(model, layers=tuple(_to_float16(layer) for layer in layers), test_vectors=None)
-    if precision == "float32":
+    if precision == "int8-dynamic":
+        dynamic = tuple(_to_dynamic(layer, per_channel) for layer in layers)
+        return replace(model, layers=dynamic, test_vectors=None)
+    if precision == "float32" or calibration is None:
         return replace(model, layers=layers, test_vectors=None)
-    if calibration is None:
-        raise QuantizationError("int8 needs calibration rows: some hundreds of real inputs")
-    ranges = calibrate(model, calibration)
-    return replace(model, layers=_to_int8(layers, ranges), test_vectors=None)
+    seen = calibrate(model, calibration, hold_out=method == "auto")
+    if method == "auto":
+        method = choose_method(model, seen, per_channel=per_channel, on_choice=on_choice)
+        seen.include_held_out(model)
+    metadata = {**model.metadata, "calibration": f"{method}, {seen.rows} rows"}
+    small = _to_int8(layers, _ranges(seen, method), per_channel)
+    return replace(model, layers=small, metadata=metadata, test_vectors=None)
+
+
+def choose_method(
+    model: Model,
+    seen: Calibration,
+    *,
+    per_channel: bool = True,
+    on_choice: Callable[[dict[str, float]], None] | None = None,
+) -> str:
+    """The method whose int8 outputs (before a final activation) are closest to the float ones on the held-out rows.
+
+    Equal ones go to the earlier in `METHODS`. With no held-out rows (fewer than five in all) it is "minmax".
+    on_choice: told the signal to noise in dB by method.
+    """
+    if len(seen.held_out) == 0:
+        return "minmax"
+    layers = tuple(widened(layer) for layer in model.layers)
+    reference = Engine(replace(model, layers=layers)).logits(seen.held_out)
+    decibels = {}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", QuantizationWarning)  # the final choice says it once
+        for method in METHODS:
+            small = replace(model, layers=_to_int8(layers, _ranges(seen, method), per_channel), test_vectors=None)
+            decibels[method] = sqnr_db(reference, Engine(small).logits(seen.held_out))
+    if on_choice is not None:
+        on_choice(decibels)
+    return max(decibels, key=lambda method: decibels[method])
 
 
 def grid_for(found: Range, name: str) -> QuantParams:
@@ -56,7 +107,8 @@ def grid_for(found: Range, name: str) -> QuantParams:
     if found.low == found.high == 0.0:
         warnings.warn(f"tensor '{name}' is 0 on every calibration row", QuantizationWarning, stacklevel=2)
         return QuantParams(1.0, 0)
-    scale = float(np.float32((found.high - found.low) / (QMAX - QMIN)))
+    with np.errstate(over="ignore"):
+        scale = float(np.float32((found.high - found.low) / (QMAX - QMIN)))
     if not _TINY <= scale < np.inf:
         raise QuantizationError(
             f"tensor '{name}' has the range {found.low:g}..{found.high:g}, whose scale {scale:g} is not a normal "
@@ -64,6 +116,25 @@ def grid_for(found: Range, name: str) -> QuantParams:
         )
     zero_point = int(np.clip(np.rint(-found.low / scale), QMIN, QMAX))
     return QuantParams(scale, zero_point)
+
+
+def activation_table(activation: Activation, before: QuantParams, after: QuantParams) -> NDArray[np.uint8]:
+    """The activation of all 256 grid points of `before`, on the grid `after`: computed once, here, and stored."""
+    points = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
+    return quantize_values(activation(points), after)
+
+
+def _check_arguments(calibration: Rows | None, precision: str, method: str) -> None:
+    if precision not in PRECISIONS:
+        raise QuantizationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+    if method not in (*METHODS, "auto"):
+        raise QuantizationError(f"method is {method!r}, expected one of {', '.join(METHODS)}, auto")
+    if precision == "int8" and calibration is None:
+        raise QuantizationError("int8 needs calibration rows: some hundreds of real inputs")
+
+
+def _ranges(seen: Calibration, method: str) -> dict[str, Range]:
+    return {name: METHODS[method](histogram) for name, histogram in seen.histograms.items()}
 
 
 def _to_float16(layer: Dense) -> Dense:
@@ -75,17 +146,35 @@ def _to_float16(layer: Dense) -> Dense:
     return replace(layer, weight=layer.weight.astype(np.float16))
 
 
-def _to_int8(layers: tuple[Dense, ...], ranges: dict[str, Range]) -> tuple[QuantizedDense, ...]:
+def _to_dynamic(layer: Dense, per_channel: bool) -> DynamicQuantizedDense:
+    largest = np.abs(layer.weight.astype(np.float64)).max(axis=0 if per_channel else None, keepdims=True)
+    scale = np.broadcast_to(largest / WEIGHT_MAX, (1, layer.n_out))[0].astype(np.float32)
+    scale = np.where(scale == 0, np.float32(1), scale)
+    if scale.min() < _TINY:
+        raise QuantizationError(
+            f"'{layer.name}.weight' has a channel whose largest weight is {scale.min() * WEIGHT_MAX:g}, too small for "
+            "a float32 scale; keep this layer in float32"
+        )
+    weight = _quantize_weight(layer, scale.astype(np.float64))
+    try:
+        return DynamicQuantizedDense(layer.name, weight, layer.bias, scale, layer.activation)
+    except ModelError as error:
+        raise QuantizationError(str(error)) from error
+
+
+def _to_int8(layers: tuple[Dense, ...], ranges: dict[str, Range], per_channel: bool) -> tuple[QuantizedDense, ...]:
     quantized: list[QuantizedDense] = []
     grid = grid_for(ranges["input"], "input")
     for layer in layers:
         is_last = layer is layers[-1]
-        quantized.append(_layer_to_int8(layer, grid, ranges, is_last=is_last))
+        quantized.append(_layer_to_int8(layer, grid, ranges, is_last=is_last, per_channel=per_channel))
         grid = quantized[-1].final_grid or grid
     return tuple(quantized)
 
 
-def _layer_to_int8(layer: Dense, grid: QuantParams, ranges: dict[str, Range], *, is_last: bool) -> QuantizedDense:
+def _layer_to_int8(
+    layer: Dense, grid: QuantParams, ranges: dict[str, Range], *, is_last: bool, per_channel: bool
+) -> QuantizedDense:
     output, table, table_output = None, None, None
     if not is_last:
         after = grid_for(ranges[f"{layer.name}.output"], f"{layer.name}.output")
@@ -95,7 +184,7 @@ def _layer_to_int8(layer: Dense, grid: QuantParams, ranges: dict[str, Range], *,
             before = f"{layer.name}.preactivation"
             output, table_output = grid_for(ranges[before], before), after
             table = activation_table(layer.activation, output, after)
-    scale = _weight_scales(layer, grid)
+    scale = _weight_scales(layer, grid, per_channel)
     try:
         return QuantizedDense(
             name=layer.name,
@@ -112,22 +201,18 @@ def _layer_to_int8(layer: Dense, grid: QuantParams, ranges: dict[str, Range], *,
         raise QuantizationError(str(error)) from error
 
 
-def activation_table(activation: Activation, before: QuantParams, after: QuantParams) -> NDArray[np.uint8]:
-    """The activation of all 256 grid points of `before`, on the grid `after`: computed once, here, and stored."""
-    points = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
-    return quantize_values(activation(points), after)
-
-
-def _weight_scales(layer: Dense, grid: QuantParams) -> NDArray[np.float64]:
-    """One scale per output channel: the largest weight becomes 127.
+def _weight_scales(layer: Dense, grid: QuantParams, per_channel: bool) -> NDArray[np.float64]:
+    """One scale per output channel, (n_out,): the largest weight becomes 127. All are equal where not `per_channel`.
 
     Where a bias is so much larger than the channel's weights that it would leave int32, the scale is raised until the
-    bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A
-    channel of zeros takes the scale that makes its bias exact to a part in 2^30.
+    bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A channel
+    of zeros takes the scale that makes its bias exact to a part in 2^30.
     """
     weight = np.abs(layer.weight.astype(np.float64)).max(axis=0)
     bias = np.abs(layer.bias.astype(np.float64))
     scale = np.maximum(weight / WEIGHT_MAX, bias / (grid.scale * _BIAS_ROOM))
+    if not per_channel:
+        scale = np.full_like(scale, scale.max())
     return np.where(scale == 0.0, 1.0, scale)
 
 

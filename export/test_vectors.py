@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.engine import Engine
+from edge_runtime.limits import Limits
 from edge_runtime.model import Model, TestVectors
 
 DEFAULT_ROWS = 8
@@ -13,6 +14,8 @@ DEFAULT_ROWS = 8
 
 def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFAULT_ROWS) -> Model:
     """The model with `count` of the rows and its own outputs for them stored in it. rows: float32 (n, n_in)."""
+    if count == 0:
+        return model.with_test_vectors(None)
     chosen = rows[choose_rows(model, rows, count)]
     return model.with_test_vectors(TestVectors(chosen, Engine(model).logits(chosen)))
 
@@ -23,7 +26,7 @@ def choose_rows(model: Model, rows: NDArray[np.float32], count: int) -> NDArray[
     Half are the rows whose two largest outputs are closest, where an error of one step would show as another class. The
     others are the rows with the largest and smallest output and input, then rows spread evenly over the set.
     """
-    logits = Engine(model).logits(rows)
+    logits = Engine(model, Limits(max_batch=max(1, len(rows)))).logits(rows)
     by_margin = np.argsort(_margins(logits), kind="stable")
     extremes = [
         logits.max(1).argmax(),

@@ -3,67 +3,57 @@
 int8 tensors and the values made of them: the same bits. Float layers: each is judged on the very inputs that
 onnxruntime gave it, within the bound of `edge_runtime.bounds`, so that the first layer to break its rule is the one
 that is wrong. The file is run as it is and with every intermediate tensor exposed, at onnxruntime's default level and
-with its graph optimizations disabled.
+with its graph optimizations disabled. A file that this project did not write is compared by its outputs alone.
 """
 
 from __future__ import annotations
 
 import os
-from dataclasses import dataclass, field, replace
+from collections.abc import Iterable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
-from onnx import TensorProto, helper
+from onnx import helper
 
-from edge_runtime.bounds import ACTIVATION_ERROR, output_bound, product_bound
+from edge_runtime.bounds import output_bound
 from edge_runtime.errors import ArtifactError, InputError
-from edge_runtime.model import Dense, Model
-from edge_runtime.trace import logits, trace
-from export.onnx_session import LEVELS, make_session
+from edge_runtime.layers import Dense, QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.trace import trace
+from export.comparison import (
+    REPORTED,
+    SAME_BITS,
+    TensorCheck,
+    Tensors,
+    check_layer,
+    check_loose_int8,
+    same_bits,
+    within,
+)
+from export.onnx_int8 import FORMS
+from export.onnx_session import make_session
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
-SAME_BITS, WITHIN_BOUND = "same bits", "within bound"
-Tensors = dict[str, NDArray[Any]]
-
-
-@dataclass(frozen=True)
-class TensorCheck:
-    """One tensor at one level. rule: "same bits" or "within bound". differing: values that break the rule.
-
-    max_abs_error: the largest difference, in steps for integer tensors. largest_bound: the largest difference allowed.
-    """
-
-    level: str
-    tensor: str
-    rule: str
-    compared: int
-    differing: int
-    max_abs_error: float
-    largest_bound: float
-
-    def merged(self, other: TensorCheck) -> TensorCheck:
-        """The same check over the rows of both."""
-        return replace(
-            self,
-            compared=self.compared + other.compared,
-            differing=self.differing + other.differing,
-            max_abs_error=max(self.max_abs_error, other.max_abs_error),
-            largest_bound=max(self.largest_bound, other.largest_bound),
-        )
+FOREIGN = "foreign"
 
 
 @dataclass(frozen=True)
 class Report:
-    """All checks of one verification, in the order of the tensors. decisions_changed: rows whose class differs."""
+    """All checks of one verification, in the order of the tensors, level after level.
 
+    form: the ONNX form, "foreign" for a file that this project did not write, "dumps" for a device's outputs.
+    decisions_changed: rows whose class differs. max_abs_error: the largest difference of a final output.
+    """
+
+    form: str
     rows: int
     checks: tuple[TensorCheck, ...]
     decisions_changed: int
     max_abs_error: float
-    notes: tuple[str, ...] = field(default=())
 
     @property
     def differing(self) -> int:
@@ -72,7 +62,7 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every value keeps its rule and, where all is int8, every decision is the same."""
+        """Whether every value keeps its rule."""
         return self.differing == 0
 
     @property
@@ -94,45 +84,54 @@ class Report:
         """Plain data, for JSON."""
         return {
             "ok": self.ok,
+            "form": self.form,
             "rows": self.rows,
             "differing": self.differing,
             "decisions_changed": self.decisions_changed,
             "max_abs_error": self.max_abs_error,
             "first_diverging_layer": self.first_diverging_layer,
-            "checks": [vars(check) for check in self.checks],
+            "checks": [{**vars(check), "max_real_error": check.max_real_error} for check in self.checks],
         }
 
 
-def verify(model: Model, onnx_path: str | os.PathLike[str], x: ArrayLike | None = None) -> Report:
-    """Compare `model` with an ONNX file that `write_onnx` made of it.
+def verify(
+    model: Model,
+    onnx_path: str | os.PathLike[str],
+    x: ArrayLike | None = None,
+    *,
+    levels: Iterable[str] = ("default", "disabled"),
+    threads: int = 1,
+) -> Report:
+    """Compare `model` with an ONNX file.
 
-    x: rows (n, n_in), at least one; by default the model's test vectors. Raises InputError for rows that do not fit,
-    ArtifactError for a file that is not such an ONNX model, OSError where it cannot be read.
+    x: rows (n, n_in), at least one; by default the model's test vectors. levels: keys of `export.onnx_session.LEVELS`.
+    threads: of onnxruntime. Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model
+    with one input and one output of the model's widths, OSError where it cannot be read.
     """
-    rows = _rows(model, x)
+    rows = rows_to_compare(model, x)
     proto = _read(onnx_path)
     _check_interface(proto, model, onnx_path)
-    plain = {level: make_session(proto, level) for level in LEVELS}
-    names = _named_tensors(model, proto, onnx_path)
+    form = _form(proto)
+    output = proto.graph.output[0].name
+    names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     exposed_proto = expose(proto, names)
-    exposed = {level: make_session(exposed_proto, level) for level in LEVELS}
+    sessions = {level: _Sessions(proto, exposed_proto, level, threads) for level in levels}
     checks: dict[tuple[str, str], TensorCheck] = {}
     changed, largest = 0, 0.0
     for start in range(0, len(rows), BLOCK):
         part = rows[start : start + BLOCK]
-        ours = trace(model, part)
-        found = {level: _run(session, part) for level, session in exposed.items()}
-        output = {level: _run(session, part)[_output_name(proto)] for level, session in plain.items()}
-        for tensors in found.values():  # the graph calls the last layer's output by its own name
-            tensors[f"{model.layers[-1].name}.output"] = tensors.pop(_output_name(proto))
-        for check in _compare_all(model, part, ours, found, output):
+        with np.errstate(invalid="ignore", over="ignore"):
+            ours = trace(model, part)
+        found = {level: session.run(part) for level, session in sessions.items()}
+        for check in _compare(model, form, part, ours, found, output):
             key = (check.level, check.tensor)
             checks[key] = checks[key].merged(check) if key in checks else check
+        plain = next(iter(found.values()))[0]
         final = ours[f"{model.layers[-1].name}.output"]
-        changed += int(np.sum(_decisions(logits(model, ours)) != _decisions(output["default"])))
-        largest = max(largest, float(np.abs(final.astype(np.float64) - output["default"]).max(initial=0.0)))
-    ordered = sorted(checks.values(), key=lambda check: list(LEVELS).index(check.level))
-    return Report(len(rows), tuple(ordered), changed, largest)
+        changed += int(np.sum(_decisions(model, final) != _decisions(model, plain)))
+        largest = max(largest, _largest_difference(final, plain))
+    order = list(sessions)
+    return Report(form, len(rows), tuple(sorted(checks.values(), key=lambda c: order.index(c.level))), changed, largest)
 
 
 def expose(proto: onnx.ModelProto, tensors: dict[str, int]) -> onnx.ModelProto:
@@ -146,7 +145,8 @@ def expose(proto: onnx.ModelProto, tensors: dict[str, int]) -> onnx.ModelProto:
     return copy
 
 
-def _rows(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
+def rows_to_compare(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
+    """`x`, or the test vectors' inputs, as float32 rows. Raises InputError."""
     if x is None:
         if model.test_vectors is None:
             raise InputError("the model holds no test vectors; give rows to compare on")
@@ -159,113 +159,132 @@ def _rows(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
     return rows.astype(np.float32)
 
 
+class _Sessions:
+    """The file as it is and with its tensors exposed, at one level."""
+
+    def __init__(self, proto: onnx.ModelProto, exposed: onnx.ModelProto, level: str, threads: int) -> None:
+        self.plain = make_session(proto, level, threads=threads)
+        self.exposed = make_session(exposed, level, threads=threads)
+        self.input = proto.graph.input[0].name
+
+    def run(self, part: NDArray[np.float32]) -> tuple[NDArray[Any], Tensors]:
+        """The output of the file as it is, and all tensors of the exposed one."""
+        names = [output.name for output in self.exposed.get_outputs()]
+        try:
+            plain = self.plain.run(None, {self.input: part})[0]
+            return plain, dict(zip(names, self.exposed.run(names, {self.input: part}), strict=True))
+        except Exception as error:  # its exception types are private to its compiled module
+            raise ArtifactError(f"onnxruntime cannot run the model on {len(part)} rows: {error}") from error
+
+
 def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
     content = Path(path).read_bytes()
     try:
-        return onnx.load_model_from_string(content)
+        proto = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError is not an onnx type
         raise ArtifactError(f"{path}: not a readable ONNX file ({error}); export the model again") from error
+    return proto
+
+
+def _form(proto: onnx.ModelProto) -> str:
+    properties = {entry.key: entry.value for entry in proto.metadata_props}
+    form = properties.get("form", FOREIGN)
+    return form if proto.producer_name == "smallnet" and form in FORMS else FOREIGN
 
 
 def _check_interface(proto: onnx.ModelProto, model: Model, path: object) -> None:
     outputs = [output.name for output in proto.graph.output]
-    inputs = [value.name for value in proto.graph.input]
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    inputs = [value for value in proto.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(outputs) != 1:
-        raise ArtifactError(f"{path}: inputs {inputs} and outputs {outputs}, expected one of each")
-    for value, width in ((proto.graph.input[0], model.n_in), (proto.graph.output[0], model.n_out)):
+        found = [value.name for value in inputs]
+        raise ArtifactError(f"{path}: inputs {found} and outputs {outputs}, expected one of each")
+    for value, width in ((inputs[0], model.n_in), (proto.graph.output[0], model.n_out)):
         dims = [dim.dim_value or None for dim in value.type.tensor_type.shape.dim]
-        if len(dims) != 2 or dims[1] != width:
+        if len(dims) != 2 or dims[1] not in (width, None):
             raise ArtifactError(f"{path}: tensor '{value.name}' has shape {dims}, the artifact's is (batch, {width})")
 
 
-def _output_name(proto: onnx.ModelProto) -> str:
-    return str(proto.graph.output[0].name)
-
-
-def _named_tensors(model: Model, proto: onnx.ModelProto, path: object) -> dict[str, int]:
+def _named_tensors(model: Model, proto: onnx.ModelProto, form: str, path: object) -> dict[str, int]:
     """The trace's tensors that the graph must have, with their ONNX element types."""
-    row = np.zeros((1, model.n_in), np.float32)
-    tensors = trace(model, row)
-    del tensors[f"{model.layers[-1].name}.output"]  # in the graph it is the output, under that name
-    names = {name: helper.np_dtype_to_tensor_dtype(values.dtype) for name, values in tensors.items()}
+    tensors = trace(model, np.zeros((1, model.n_in), np.float32))
+    tensors[proto.graph.output[0].name] = tensors.pop(f"{model.layers[-1].name}.output")
     made = {output for node in proto.graph.node for output in node.output}
-    missing = [name for name in names if name not in made]
+    missing = [name for name in tensors if name not in made and not _may_lack(name, model, form)]
     if missing:
         raise ArtifactError(
             f"{path}: tensor '{missing[0]}' of the artifact is not in the graph; it was not exported from this artifact"
         )
-    return {**names, _output_name(proto): TensorProto.FLOAT}
+    types = {name: helper.np_dtype_to_tensor_dtype(values.dtype) for name, values in tensors.items() if name in made}
+    return {name: int(element_type) for name, element_type in types.items()}
 
 
-def _run(session: Any, part: NDArray[np.float32]) -> Tensors:
-    names = [output.name for output in session.get_outputs()]
-    return dict(zip(names, session.run(names, {session.get_inputs()[0].name: part}), strict=True))
+def _may_lack(name: str, model: Model, form: str) -> bool:
+    """Whether a form has no such tensor: qgemm and qdq fuse the steps between a layer's input and its output."""
+    static = {layer.name for layer in model.layers if isinstance(layer, QuantizedDense)}
+    layer, _, tensor = name.rpartition(".")
+    return form != "integer" and layer in static and tensor in ("accumulator", "scaled", "codes")
 
 
-def _decisions(values: NDArray[Any]) -> NDArray[Any]:
-    return values.argmax(axis=1)
-
-
-def _compare_all(
-    model: Model, part: NDArray[np.float32], ours: Tensors, found: dict[str, Tensors], output: dict[str, NDArray[Any]]
+def _compare(
+    model: Model,
+    form: str,
+    part: NDArray[np.float32],
+    ours: Tensors,
+    found: dict[str, tuple[NDArray[Any], Tensors]],
+    output: str,
 ) -> list[TensorCheck]:
-    """Every check on one block of rows."""
+    """Every check on one block of rows. The graph calls the last layer's output by its own name."""
     checks = []
-    exact = all(layer.precision == "int8" for layer in model.layers)
-    free_bound = output_bound(model, part, activated=True)
-    last = model.layers[-1]
-    for level, theirs in found.items():
-        if "input.standardized" in ours:
-            checks.append(_same_bits(level, "input.standardized", ours, theirs))
-        entering = theirs.get("input.standardized", part)
-        for layer in model.layers:
-            checks += _compare_layer(level, layer, entering, ours, theirs)
-            entering = theirs[f"{layer.name}.output"]
-        if exact:  # the exposed graph had these very logits, so the same kernel must give the same bits
-            checks.append(
-                _same_bits(level, "output", {"output": output[level]}, {"output": theirs[f"{last.name}.output"]})
-            )
-        else:
-            final = ours[f"{last.name}.output"]
-            checks.append(_within(level, "output", final, output[level], free_bound))
+    last = f"{model.layers[-1].name}.output"
+    for level, (plain, tensors) in found.items():
+        if form != FOREIGN:
+            theirs = {**tensors, last: tensors[output]}
+            checks += _compare_layers(level, model, form, part, ours, theirs)
+        checks.append(_compare_output(level, model, form, part, ours[last], plain, tensors[output]))
     return checks
 
 
-def _compare_layer(level: str, layer: Any, entering: NDArray[Any], ours: Tensors, theirs: Tensors) -> list[TensorCheck]:
-    name = layer.name
-    if isinstance(layer, Dense):
-        product = f"{name}.preactivation"
-        expected = entering @ layer.weight.astype(np.float32) + layer.bias
-        checks = [_within(level, product, expected, theirs[product], product_bound(layer, entering))]
-        before = theirs[product]
-    else:
-        tensors = [key for key in ours if key.startswith(f"{name}.") and key != f"{name}.output"]
-        checks = [_same_bits(level, key, ours, theirs) for key in tensors]
-        before = theirs[f"{name}.scaled"]
-        if layer.output is not None:
-            return [*checks, _same_bits(level, f"{name}.output", ours, theirs)]
-    allowed = ACTIVATION_ERROR.get(layer.activation.name, 0.0)
-    bound = np.full(before.shape, allowed)
-    return [*checks, _within(level, f"{name}.output", layer.activation(before), theirs[f"{name}.output"], bound)]
+def _compare_layers(
+    level: str, model: Model, form: str, part: NDArray[np.float32], ours: Tensors, theirs: Tensors
+) -> list[TensorCheck]:
+    checks = []
+    if "input.standardized" in ours:
+        checks.append(same_bits(level, "input.standardized", ours, theirs))
+    entering = theirs.get("input.standardized", part)
+    for layer in model.layers:
+        if form == "qdq" and isinstance(layer, QuantizedDense):
+            checks += check_loose_int8(level, layer, entering, theirs)
+        else:
+            checks += check_layer(level, layer, entering, ours, theirs)
+        entering = theirs[f"{layer.name}.output"]
+    return checks
 
 
-def _same_bits(level: str, tensor: str, ours: Tensors, theirs: Tensors) -> TensorCheck:
-    a, b = ours[tensor], theirs[tensor]
-    bits = f"u{a.dtype.itemsize}"
-    differing = a.view(bits) != b.view(bits)
-    error = np.abs(a.astype(np.float64) - b)
-    return TensorCheck(level, tensor, SAME_BITS, a.size, int(differing.sum()), float(error.max(initial=0.0)), 0.0)
+def _compare_output(
+    level: str,
+    model: Model,
+    form: str,
+    part: NDArray[np.float32],
+    ours: NDArray[Any],
+    plain: NDArray[Any],
+    exposed: NDArray[Any],
+) -> TensorCheck:
+    """The output of the file as it is, which an engine may fuse where tensors are not exposed."""
+    if all(isinstance(layer, Dense) for layer in model.layers):
+        return within(level, "output", ours, plain, output_bound(model, part, activated=True))
+    is_static = all(isinstance(layer, QuantizedDense) for layer in model.layers)
+    if is_static and form in ("integer", "qgemm"):  # the same logits through the same kernel
+        return same_bits(level, "output", {"output": exposed}, {"output": plain})
+    return within(level, "output", ours, plain, np.array(np.inf), REPORTED)
 
 
-def _within(level: str, tensor: str, ours: NDArray[Any], theirs: NDArray[Any], bound: NDArray[Any]) -> TensorCheck:
-    error = np.abs(ours.astype(np.float64) - theirs)
-    differing = ~(error <= bound)  # NaN differs
-    return TensorCheck(
-        level,
-        tensor,
-        WITHIN_BOUND,
-        ours.size,
-        int(differing.sum()),
-        float(error.max(initial=0.0)),
-        float(bound.max(initial=0.0)),
-    )
+def _decisions(model: Model, outputs: NDArray[Any]) -> NDArray[Any]:
+    """The class of each row; with one output, whether it is above a sigmoid's middle, or above 0."""
+    if model.n_out > 1:
+        return outputs.argmax(axis=1)
+    return outputs[:, 0] > (0.5 if model.final_activation.name == "sigmoid" else 0.0)
+
+
+def _largest_difference(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
+    return within("", "", ours, theirs, np.array(np.inf)).max_abs_error

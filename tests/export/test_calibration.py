@@ -1,3 +1,5 @@
+import itertools
+
 import numpy as np
 import pytest
 
@@ -8,37 +10,65 @@ from tests.networks import random_model, random_rows
 MODEL = random_model([6, 5, 2], ["relu", "linear"], standardize=True)
 
 
-def test_ranges_are_the_extremes_of_each_tensor_widened_to_zero():
-    """The input's range is taken after standardization; a ReLU's starts at 0."""
-    rows = random_rows(300, 6)
-    ranges = calibrate(MODEL, rows)
-    standardized = MODEL.preprocessing(rows)
-    assert ranges["input"].low == pytest.approx(float(standardized.min()))
-    assert ranges["input"].high == pytest.approx(float(standardized.max()))
-    assert ranges["dense0.output"].low == 0.0
-    assert ranges["dense0.preactivation"].low < 0.0
-
-
-def test_the_order_and_the_blocks_of_the_rows_do_not_matter():
-    """Any order, repeated rows, and a length that is no multiple of the block: the same ranges."""
-    rows = random_rows(2 * BLOCK + 7, 6)
-    again = np.concatenate([rows[::-1], rows[:3]])
-    first, second = calibrate(MODEL, rows), calibrate(MODEL, again)
+def same(first, second):
+    """Whether two calibrations saw exactly the same."""
     assert first.keys() == second.keys()
-    for name in first:
-        assert first[name].low == pytest.approx(second[name].low, rel=1e-5)
-        assert first[name].high == pytest.approx(second[name].high, rel=1e-5)
+    return all(
+        (a.exponent, a.low, a.high, a.total) == (b.exponent, b.low, b.high, b.total) and (a.counts == b.counts).all()
+        for a, b in zip(first.values(), second.values(), strict=True)
+    )
+
+
+def test_each_tensor_is_seen_the_input_after_standardization():
+    """Extremes are exact; a ReLU's output starts at 0."""
+    rows = random_rows(300, 6)
+    seen = calibrate(MODEL, rows).histograms
+    standardized = MODEL.preprocessing(rows)
+    assert seen.keys() == {"input", "dense0.preactivation", "dense0.output", "dense1.preactivation", "dense1.output"}
+    assert (seen["input"].low, seen["input"].high) == (standardized.min(), standardized.max())
+    assert seen["input"].total == standardized.size
+    assert seen["dense0.output"].low == 0.0
+
+
+@pytest.mark.parametrize("sizes", [[1] * 607, [100, 507], [0, 606, 1], [300, 0, 7, 300]])
+def test_the_cut_into_batches_does_not_matter(sizes):
+    """One array, single rows, a generator of uneven batches: the very same histograms, bin for bin."""
+    rows = random_rows(607, 6)
+    ends = np.cumsum([0, *sizes])
+    batches = (rows[start:end] for start, end in itertools.pairwise(ends))
+    assert same(calibrate(MODEL, rows).histograms, calibrate(MODEL, batches).histograms)
+
+
+def test_held_out_rows_are_kept_apart_until_they_are_included():
+    """Each fifth row; afterwards all rows are counted."""
+    rows = random_rows(2 * BLOCK + 3, 6)
+    seen = calibrate(MODEL, rows, hold_out=True)
+    np.testing.assert_array_equal(seen.held_out, rows[4::5])
+    assert seen.histograms["input"].total == 6 * (len(rows) - len(seen.held_out))
+    seen.include_held_out(MODEL)
+    assert seen.histograms["input"].total == 6 * len(rows)
+
+
+def test_memory_does_not_grow_with_the_rows():
+    """A stream of 200,000 rows leaves histograms of a fixed size and at most 1,024 + one block of held-out rows."""
+    model = random_model([2, 1], ["linear"])
+    seen = calibrate(model, (random_rows(10_000, 2, seed) for seed in range(20)), hold_out=True)
+    assert seen.rows == 200_000
+    assert len(seen.held_out) <= 1024 + BLOCK
+    assert sum(histogram.counts.nbytes for histogram in seen.histograms.values()) == 3 * 8192 * 8
 
 
 @pytest.mark.parametrize(
     ("rows", "message"),
     [
         (np.zeros((0, 6)), "empty"),
+        ([], "empty"),
         (np.zeros((3, 5)), r"shape \(3, 5\), expected \(n, 6\)"),
         (np.zeros(6), "expected"),
         (np.array([["a"] * 6]), "real numbers"),
         (np.array([[0.0] * 6, [0, 0, np.nan, 0, 0, 0]]), "row 1, feature 2 is nan; 1 values"),
         (np.full((1, 6), 1e300), "inf"),
+        ([np.zeros((7, 6)), np.full((1, 6), np.inf)], "row 7, feature 0 is inf"),
     ],
 )
 def test_rows_that_cannot_calibrate_are_refused_with_the_place(rows, message):

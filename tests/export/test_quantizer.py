@@ -3,8 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, Dense, Engine, Model, QuantizationError
+from edge_runtime import Activation, Dense, Engine, Model, QuantizationError, Standardization
 from edge_runtime.quantization import dequantize
+from export.fidelity import sqnr_db
 from export.quantizer import QuantizationWarning, quantize
 from tests.networks import random_model, random_rows
 
@@ -105,10 +106,62 @@ def test_wide_layers_stop_at_int32():
         quantize(Model((layer,)), np.ones((2, n_in), np.float32))
 
 
+@pytest.mark.parametrize("method", ["minmax", "percentile", "mse", "entropy", "auto"])
+@pytest.mark.parametrize("per_channel", [True, False])
+def test_every_method_gives_a_network_that_works(method, per_channel):
+    """Signal to noise at the output is above 20 dB (10 for entropy, which cuts deep where rows are few), and the method
+    is noted in the metadata."""
+    model = random_model([40, 30, 6], ["relu", "linear"], standardize=True)
+    rows = random_rows(300, 40)
+    small = quantize(model, rows, method=method, per_channel=per_channel)
+    assert sqnr_db(Engine(model).run(rows), Engine(small).run(rows)) > (10 if method == "entropy" else 20)
+    assert small.metadata["calibration"].endswith(", 300 rows")
+    if method != "auto":
+        assert small.metadata["calibration"].startswith(method)
+
+
+def test_auto_takes_the_method_with_the_least_error_on_held_out_rows():
+    """What it saw is told, its choice is the best of it, and a lone outlier in the rows makes it leave minmax."""
+    model = random_model([40, 30, 6], ["relu", "linear"])
+    rows = random_rows(2000, 40)
+    rows[7, 3] = 500.0  # in the rows that set the ranges, not in those held out
+    told = {}
+    small = quantize(model, rows, on_choice=told.update)
+    assert set(told) == {"minmax", "percentile", "mse", "entropy"}
+    best = max(told, key=told.get)
+    assert small.metadata["calibration"] == f"{best}, 2000 rows"
+    assert best != "minmax"
+
+
+def test_one_scale_per_layer_is_coarser():
+    """Columns of very different sizes: per channel each uses all 127 steps, per tensor only the largest does."""
+    rng = np.random.default_rng(0)
+    weight = (rng.normal(size=(20, 4)) * [1, 0.1, 0.01, 0.001]).astype(np.float32)
+    model = Model((Dense("a", weight, np.zeros(4, np.float32), Activation.of("linear")),))
+    rows = random_rows(100, 20)
+    fine, coarse = (quantize(model, rows, per_channel=flag).layers[0] for flag in (True, False))
+    assert np.abs(fine.weight).max(axis=0).tolist() == [127] * 4
+    assert np.abs(coarse.weight).max(axis=0)[3] <= 1
+    assert len(set(coarse.multiplier.tolist())) == 1
+
+
+def test_features_of_very_different_sizes_are_quantized_after_standardization():
+    """One feature in thousands, one in thousandths: the grid is that of the standardized values."""
+    rows = random_rows(500, 2) * np.float32([1e3, 1e-3]) + np.float32([5e3, 0])
+    standardization = Standardization(np.float32([5e3, 0]), np.float32([1e-3, 1e3]))
+    layer = Dense("a", np.float32([[1], [1]]), np.zeros(1, np.float32), Activation.of("linear"))
+    model = Model((layer,), standardization)
+    small = quantize(model, rows)
+    assert small.layers[0].input.scale < 0.05
+    assert sqnr_db(Engine(model).run(rows), Engine(small).run(rows)) > 30
+
+
 def test_arguments_are_checked():
     """An unknown precision and missing calibration rows say what was expected."""
     model = random_model([3, 2], ["linear"])
     with pytest.raises(QuantizationError, match="expected one of float32, float16, int8"):
         quantize(model, precision="int4")
+    with pytest.raises(QuantizationError, match="expected one of minmax, percentile, mse, entropy, auto"):
+        quantize(model, random_rows(5, 3), method="best")
     with pytest.raises(QuantizationError, match="needs calibration rows"):
         quantize(model)

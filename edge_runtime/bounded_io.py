@@ -1,0 +1,60 @@
+"""Reading untrusted bytes without ever holding more of them than the caller allows."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import Protocol
+
+from edge_runtime.errors import InputError
+
+DEFAULT_MAX_BYTES = 1 << 30  # 1 GiB: Fashion-MNIST as float32 needs a fifth of it
+_CHUNK = 1 << 20
+
+
+class Readable(Protocol):
+    """Anything with a `read(size)` that returns bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, none at the end."""
+        ...
+
+
+def read_at_most(stream: Readable, limit: int) -> bytearray:
+    """The bytes of `stream`, but never more than `limit` + 1 of them: one more tells the caller that there are more.
+
+    Memory grows with what really arrives, so a stream that only claims to be large costs nothing.
+    """
+    content = bytearray()
+    while len(content) <= limit:
+        chunk = stream.read(min(_CHUNK, limit + 1 - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    return content
+
+
+def read_file(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytearray:
+    """All bytes of a file, or of standard input for `-`. Raises InputError over `max_bytes`, OSError if unreadable."""
+    if os.fspath(path) == "-":
+        content = read_at_most(sys.stdin.buffer, max_bytes)
+    elif "\0" in os.fspath(path):  # open() answers with a bare ValueError
+        raise InputError(f"{describe(path)}: a file's name cannot hold a NUL character")
+    else:
+        with open(path, "rb") as file:
+            content = read_at_most(file, max_bytes)
+    if len(content) > max_bytes:
+        raise InputError(f"{describe(path)}: over the limit of {max_bytes:,} bytes; raise max_bytes to read it")
+    return content
+
+
+def describe(path: str | os.PathLike[str]) -> str:
+    """How messages name a file: its path, on one line."""
+    return "standard input" if os.fspath(path) == "-" else printable(os.fspath(path))
+
+
+def printable(value: object, length: int = 1000) -> str:
+    """Text from outside, cut to `length` and made safe to print in one line: control characters become escapes."""
+    text = str(value)
+    text = text if len(text) <= length else text[:length] + "..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

@@ -1,0 +1,226 @@
+"""The layers that a model is made of: float, int8, and int8 with dynamic grids. Each checks itself when it is made."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
+from edge_runtime.errors import ModelError
+from edge_runtime.quantization import INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
+
+Array = NDArray[Any]
+
+
+def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[int, ...] | None = None) -> Array:
+    """`array` as a read-only, C-ordered array, once its dtype, shape and finiteness have been checked."""
+    array = np.asarray(array)
+    if array.dtype not in [np.dtype(t) for t in dtypes]:
+        expected = " or ".join(np.dtype(t).name for t in dtypes)
+        raise ModelError(f"{what} has dtype {array.dtype}, expected {expected}")
+    if shape is not None and array.shape != shape:
+        raise ModelError(f"{what} has shape {array.shape}, expected {shape}")
+    if array.dtype.kind == "f" and not np.isfinite(array).all():
+        raise ModelError(f"{what} holds {int((~np.isfinite(array)).sum())} values that are NaN or inf")
+    if array.flags.writeable or not array.flags.c_contiguous or not array.dtype.isnative:
+        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
+        array.setflags(write=False)
+    return array
+
+
+def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:
+    array = checked_array(weight, f"'{name}.weight'", dtypes)
+    if array.ndim != 2 or 0 in array.shape:
+        raise ModelError(f"'{name}.weight' has shape {array.shape}, expected (n_in, n_out), both at least 1")
+    return array
+
+
+@dataclass(frozen=True, eq=False)
+class Dense:
+    """y = activation(x @ weight + bias), computed in float32.
+
+    weight: (n_in, n_out), float32 or float16 (widened to float32 before use). bias: float32 (n_out,).
+    """
+
+    name: str
+    weight: Array
+    bias: Array
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        weight = _check_weight(self.weight, self.name, (np.float32, np.float16))
+        bias = checked_array(self.bias, f"'{self.name}.bias'", (np.float32,), (weight.shape[1],))
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "bias", bias)
+        object.__setattr__(self, "activation", Activation.of(self.activation))
+
+    @property
+    def n_in(self) -> int:
+        """Width of the rows it takes."""
+        return int(self.weight.shape[0])
+
+    @property
+    def n_out(self) -> int:
+        """Width of the rows it gives."""
+        return int(self.weight.shape[1])
+
+    @property
+    def precision(self) -> str:
+        """ "float32" or "float16": the dtype of the stored weights."""
+        return str(self.weight.dtype)
+
+    def arrays(self) -> dict[str, Array]:
+        """The stored arrays by their short names, in file order."""
+        return {"weight": self.weight, "bias": self.bias}
+
+
+@dataclass(frozen=True, eq=False)
+class QuantizedDense:
+    """A dense layer in int8: exact integer accumulators, one float32 multiplication, one rounding.
+
+    weight: int8 (n_in, n_out) in [-127, 127]. bias: int32 (n_out,). multiplier: positive float32 (n_out,).
+    input: the grid of its uint8 inputs. output: the grid of its uint8 outputs, or None where the layer gives the
+    float32 values `accumulator * multiplier` (then the activation is computed in float32 on them). table: uint8
+    (256,) applied to the outputs, giving values on the grid `table_output`; None for the activations that are
+    computed by arithmetic.
+    """
+
+    name: str
+    weight: Array
+    bias: Array
+    multiplier: Array
+    input: QuantParams
+    output: QuantParams | None
+    activation: Activation
+    table: Array | None = None
+    table_output: QuantParams | None = None
+
+    def __post_init__(self) -> None:
+        weight = _check_weight(self.weight, self.name, (np.int8,))
+        n_out = weight.shape[1]
+        if int(weight.min()) < -WEIGHT_MAX:
+            raise ModelError(f"'{self.name}.weight' holds {int(weight.min())}, expected values in -127..127")
+        bias = checked_array(self.bias, f"'{self.name}.bias'", (np.int32,), (n_out,))
+        multiplier = checked_array(self.multiplier, f"'{self.name}.multiplier'", (np.float32,), (n_out,))
+        if not (multiplier >= np.finfo(np.float32).tiny).all():
+            raise ModelError(
+                f"'{self.name}.multiplier' holds {multiplier.min()}, expected positive, normal float32 numbers"
+            )
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "bias", bias)
+        object.__setattr__(self, "multiplier", multiplier)
+        object.__setattr__(self, "activation", Activation.of(self.activation))
+        self._check_table()
+        if self.certificate >= INT32_LIMIT:
+            raise ModelError(
+                f"layer '{self.name}': an accumulator can reach {self.certificate:,}, and must stay below "
+                f"{INT32_LIMIT:,} to fit int32 on every engine; keep this layer in float16 or float32"
+            )
+
+    def _check_table(self) -> None:
+        if (self.table is None) != (self.table_output is None):
+            raise ModelError(
+                f"layer '{self.name}': a table and its output grid belong together, found only one of them"
+            )
+        if self.table is not None:
+            if self.output is None:
+                raise ModelError(f"layer '{self.name}' has a table but no output grid to index it with")
+            object.__setattr__(self, "table", checked_array(self.table, f"'{self.name}.table'", (np.uint8,), (256,)))
+        elif self.output is not None and self.activation.name not in ARITHMETIC_ON_INT8:
+            raise ModelError(f"layer '{self.name}': activation '{self.activation}' between int8 layers needs a table")
+
+    @property
+    def n_in(self) -> int:
+        """Width of the rows it takes."""
+        return int(self.weight.shape[0])
+
+    @property
+    def n_out(self) -> int:
+        """Width of the rows it gives."""
+        return int(self.weight.shape[1])
+
+    @property
+    def precision(self) -> str:
+        """Always "int8"."""
+        return "int8"
+
+    @property
+    def certificate(self) -> int:
+        """See `edge_runtime.quantization.certificate`."""
+        return certificate(self.weight, self.bias, self.input.zero_point)
+
+    @property
+    def final_grid(self) -> QuantParams | None:
+        """The grid of what the next layer receives; None where that is float32."""
+        return self.table_output if self.table is not None else self.output
+
+    def arrays(self) -> dict[str, Array]:
+        """The stored arrays by their short names, in file order."""
+        arrays = {"weight": self.weight, "bias": self.bias, "multiplier": self.multiplier}
+        return arrays if self.table is None else {**arrays, "table": self.table}
+
+
+@dataclass(frozen=True, eq=False)
+class DynamicQuantizedDense:
+    """A dense layer with int8 weights that quantizes its float32 input anew for each batch.
+
+    weight: int8 (n_in, n_out) in [-127, 127]. weight_scale, bias: float32 (n_out,), weight_scale positive. The value
+    before the activation is accumulator * weight_scale * input scale + bias, in this order, in float32. The input's
+    grid spans the whole batch, so a row's answer depends on the rows around it.
+    """
+
+    name: str
+    weight: Array
+    bias: Array
+    weight_scale: Array
+    activation: Activation
+
+    def __post_init__(self) -> None:
+        weight = _check_weight(self.weight, self.name, (np.int8,))
+        n_out = weight.shape[1]
+        if int(weight.min()) < -WEIGHT_MAX:
+            raise ModelError(f"'{self.name}.weight' holds {int(weight.min())}, expected values in -127..127")
+        scale = checked_array(self.weight_scale, f"'{self.name}.weight_scale'", (np.float32,), (n_out,))
+        if not (scale >= np.finfo(np.float32).tiny).all():
+            raise ModelError(
+                f"'{self.name}.weight_scale' holds {scale.min()}, expected positive, normal float32 numbers"
+            )
+        object.__setattr__(self, "weight", weight)
+        object.__setattr__(self, "bias", checked_array(self.bias, f"'{self.name}.bias'", (np.float32,), (n_out,)))
+        object.__setattr__(self, "weight_scale", scale)
+        object.__setattr__(self, "activation", Activation.of(self.activation))
+        if self.certificate >= INT32_LIMIT:
+            raise ModelError(
+                f"layer '{self.name}': an accumulator can reach {self.certificate:,}, and must stay below "
+                f"{INT32_LIMIT:,} to fit int32 on every engine; keep this layer in float16 or float32"
+            )
+
+    @property
+    def n_in(self) -> int:
+        """Width of the rows it takes."""
+        return int(self.weight.shape[0])
+
+    @property
+    def n_out(self) -> int:
+        """Width of the rows it gives."""
+        return int(self.weight.shape[1])
+
+    @property
+    def precision(self) -> str:
+        """Always "int8-dynamic"."""
+        return "int8-dynamic"
+
+    @property
+    def certificate(self) -> int:
+        """The largest accumulator with any zero point; see `edge_runtime.quantization.certificate`."""
+        return certificate(self.weight, np.zeros(self.n_out, np.int32), 0)
+
+    def arrays(self) -> dict[str, Array]:
+        """The stored arrays by their short names, in file order."""
+        return {"weight": self.weight, "bias": self.bias, "weight_scale": self.weight_scale}
+
+
+Layer = Dense | QuantizedDense | DynamicQuantizedDense

@@ -1,0 +1,92 @@
+"""What a device's commands print: results as plain data in, text out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+from edge_runtime.devices import DeviceProfile
+from edge_runtime.selftest import SelfTest
+from edge_runtime.text_table import format_table
+
+
+def inspection_text(facts: dict[str, Any]) -> str:
+    """All that `edge_runtime.inspection.describe` found, and the devices' estimates under "devices"."""
+    sizes = "-".join(str(size) for size in facts["layer_sizes"])
+    lines = [
+        f"{facts['file']}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes",
+        f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']}",
+        *(f"{key}: {value}" for key, value in facts["metadata"].items()),
+    ]
+    memory = facts["memory"]
+    engine = (
+        f"memory of an engine: {memory['weight_bytes']:,} B weights + {memory['widened_bytes']:,} B widened copies + "
+        f"{memory['arena_bytes']:,} B arena ({memory['block']} rows) = {memory['total_bytes']:,} B"
+    )
+    title = "devices, one row at a time, predicted (the runtime's own flash and RAM included):"
+    devices = f"{title}\n{estimates_table(facts['devices'])}"
+    return "\n\n".join(["\n".join(lines), _layers_table(facts), engine, _bytes_table(facts), devices])
+
+
+def estimates_table(estimates: list[dict[str, Any]]) -> str:
+    """Which devices a model fits, with predicted time and energy. estimates: `vars` of `devices.Estimate`."""
+    rows = [
+        {
+            "device": entry["device"],
+            "fits": "yes" if entry["fits"] else f"no: {entry['why_not']}",
+            "ms": f"{entry['latency_s'] * 1e3:.3f}",
+            "uj": "-" if entry["energy_j"] is None else f"{entry['energy_j'] * 1e6:.1f}",
+            "weakest": entry["weakest"],
+        }
+        for entry in estimates
+    ]
+    columns = {"device": "device", "ms": "predicted ms", "uj": "predicted uJ"}
+    return format_table(rows, {**columns, "weakest": "weakest figure", "fits": "fits"})
+
+
+def devices_table(profiles: Iterable[DeviceProfile]) -> str:
+    """The profiles that predictions are made for."""
+    rows = [
+        {
+            "name": profile.name,
+            "core": profile.core,
+            "mhz": f"{profile.clock_hz / 1e6:.0f}",
+            "ram": f"{profile.ram_bytes:,}",
+            "flash": "-" if profile.flash_bytes is None else f"{profile.flash_bytes:,}",
+            "int8": f"{profile.macs_per_cycle['int8']:.3g}",
+            "confidence": profile.confidence.get("macs_per_cycle.int8", ""),
+        }
+        for profile in profiles
+    ]
+    columns = {"name": "device", "core": "core", "mhz": "MHz", "ram": "RAM bytes", "flash": "flash bytes"}
+    return format_table(rows, {**columns, "int8": "int8 MACs/cycle", "confidence": "confidence"})
+
+
+def selftest_text(result: SelfTest) -> str:
+    """The verdict in one line."""
+    rule = "bit for bit" if result.exact else f"within {result.bound:.2g}"
+    return (
+        f"{'ok' if result.ok else 'FAILED'}: {result.rows} rows, {result.values} values compared {rule}, "
+        f"{result.differing} differ, largest difference {result.max_abs_error:.3g}, "
+        f"{result.decisions_changed} decisions changed"
+    )
+
+
+def _layers_table(facts: dict[str, Any]) -> str:
+    rows = [
+        {**layer, "size": f"{layer['shape'][0]} -> {layer['shape'][1]}", "largest": layer.get("certificate", "-")}
+        for layer in facts["layers"]
+    ]
+    columns = {"name": "layer", "size": "size", "precision": "precision", "activation": "activation"}
+    return format_table(rows, {**columns, "macs": "MACs", "bytes": "bytes", "largest": "largest accumulator"})
+
+
+def _bytes_table(facts: dict[str, Any]) -> str:
+    rows = [{**member, "total": member["data_bytes"] + member["overhead_bytes"]} for member in facts["members"]]
+    rows = [{**row, "content": f"{row['dtype']} {tuple(row['shape'])}"} for row in rows]
+    end = {"name": "end of the zip directory", "content": "", "data_bytes": 0, "overhead_bytes": facts["end_bytes"]}
+    rows.append({**end, "total": facts["end_bytes"]})
+    total = {key: sum(row[key] for row in rows) for key in ("data_bytes", "overhead_bytes", "total")}
+    rows.append({"name": "file", "content": "", **total})
+    columns = {"name": "bytes of the file", "content": "content", "data_bytes": "data"}
+    return format_table(rows, {**columns, "overhead_bytes": "headers", "total": "total"})

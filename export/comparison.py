@@ -1,0 +1,162 @@
+"""The rules by which a tensor of one engine is judged beside that of another."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.bounds import ACTIVATION_ERROR, SUM_ERROR, product_bound
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.quantization import dequantize
+from edge_runtime.trace import trace_layer
+
+SAME_BITS, WITHIN_BOUND, ONE_STEP, REPORTED = "same bits", "within bound", "within one step", "reported only"
+Tensors = dict[str, NDArray[Any]]
+
+
+@dataclass(frozen=True)
+class TensorCheck:
+    """One tensor at one level. rule: one of the constants above. compared and differing: values, and those breaking it.
+
+    max_abs_error: the largest difference, in steps for integer tensors. largest_bound: the largest difference allowed.
+    step: the size of one step of an integer tensor in real units; None where the tensor holds real values.
+    """
+
+    level: str
+    tensor: str
+    rule: str
+    compared: int
+    differing: int
+    max_abs_error: float
+    largest_bound: float
+    step: float | None = None
+
+    @property
+    def max_real_error(self) -> float | None:
+        """The largest difference in real units; None for an accumulator, whose step differs from channel to channel."""
+        if self.step is None:
+            return None if self.tensor.endswith((".accumulator", ".scaled")) else self.max_abs_error
+        return self.max_abs_error * self.step
+
+    def merged(self, other: TensorCheck) -> TensorCheck:
+        """The same check over the rows of both."""
+        return replace(
+            self,
+            compared=self.compared + other.compared,
+            differing=self.differing + other.differing,
+            max_abs_error=max(self.max_abs_error, other.max_abs_error),
+            largest_bound=max(self.largest_bound, other.largest_bound),
+        )
+
+
+def same_bits(level: str, tensor: str, ours: Tensors, theirs: Tensors, step: float | None = None) -> TensorCheck:
+    """Every bit of every value, the sign of zero included."""
+    a, b = ours[tensor], theirs[tensor]
+    bits = f"u{a.dtype.itemsize}"
+    differing = np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)
+    return TensorCheck(level, tensor, SAME_BITS, a.size, int(differing.sum()), _largest(a, b), 0.0, step)
+
+
+def within(
+    level: str,
+    tensor: str,
+    ours: NDArray[Any],
+    theirs: NDArray[Any],
+    bound: NDArray[Any],
+    rule: str = WITHIN_BOUND,
+    step: float | None = None,
+) -> TensorCheck:
+    """|ours - theirs| <= bound, value by value. NaN keeps the rule only beside NaN."""
+    with np.errstate(invalid="ignore"):
+        error = np.abs(ours.astype(np.float64) - theirs)
+    keeps = (error <= bound) | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    largest = float(np.broadcast_to(bound, ours.shape).max(initial=0.0))
+    return TensorCheck(level, tensor, rule, ours.size, int((~keeps).sum()), _largest(ours, theirs), largest, step)
+
+
+def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors, theirs: Tensors) -> list[TensorCheck]:
+    """All tensors of one layer. entering: what the other engine fed it. ours: the trace of the whole model.
+
+    A static int8 layer is compared with our own trace, bit for bit. The others are judged on `entering`, so that a
+    difference in an earlier layer is not held against this one.
+    """
+    if isinstance(layer, Dense):
+        return _check_float(level, layer, entering, theirs)
+    if isinstance(layer, DynamicQuantizedDense):
+        return _check_dynamic(level, layer, entering, theirs)
+    steps = {f"{layer.name}.quantized_input": layer.input.scale}
+    if layer.output is not None:
+        steps |= {f"{layer.name}.codes": layer.output.scale}
+    if layer.final_grid is not None:
+        steps |= {f"{layer.name}.output": layer.final_grid.scale}
+    exact = [name for name in ours if name.startswith(f"{layer.name}.") and name in theirs]
+    if layer.output is None:
+        exact.remove(f"{layer.name}.output")
+    checks = [same_bits(level, name, ours, theirs, steps.get(name)) for name in exact]
+    if layer.output is None and f"{layer.name}.scaled" in theirs:
+        checks.append(_check_activation(level, layer, theirs[f"{layer.name}.scaled"], theirs))
+    return checks
+
+
+def check_loose_int8(level: str, layer: QuantizedDense, entering: NDArray[Any], theirs: Tensors) -> list[TensorCheck]:
+    """A layer of the qdq form: each integer within one step of the exact one for the same input.
+
+    Real arithmetic rounds the same product differently, which shows only beside a tie; a table can widen the step.
+    """
+    expected = trace_layer(layer, entering)
+    name, output = f"{layer.name}.output", expected[f"{layer.name}.output"]
+    checks = []
+    if f"{layer.name}.quantized_input" in theirs and entering.dtype != np.uint8:
+        checks.append(same_bits(level, f"{layer.name}.quantized_input", expected, theirs, layer.input.scale))
+    grid = layer.final_grid
+    if grid is None:
+        bound = _real_bound(
+            layer, entering if entering.dtype == np.uint8 else expected[f"{layer.name}.quantized_input"]
+        )
+        return [*checks, within(level, name, output, theirs[name], bound)]
+    jump = 1.0
+    if layer.table is not None:
+        jump = max(1.0, float(np.abs(np.diff(dequantize(layer.table, grid))).max() / grid.scale))
+    return [*checks, within(level, name, output, theirs[name], np.array(jump), ONE_STEP, grid.scale)]
+
+
+def _check_float(level: str, layer: Dense, entering: NDArray[Any], theirs: Tensors) -> list[TensorCheck]:
+    name = f"{layer.name}.preactivation"
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = entering @ layer.weight.astype(np.float32) + layer.bias
+        product = within(level, name, expected, theirs[name], product_bound(layer, entering))
+    return [product, _check_activation(level, layer, theirs[name], theirs)]
+
+
+def _check_dynamic(
+    level: str, layer: DynamicQuantizedDense, entering: NDArray[Any], theirs: Tensors
+) -> list[TensorCheck]:
+    expected = trace_layer(layer, entering)
+    exact = [name for name in expected if name in theirs and not name.endswith(".output")]
+    checks = [same_bits(level, name, expected, theirs) for name in exact]
+    return [*checks, _check_activation(level, layer, theirs[f"{layer.name}.preactivation"], theirs)]
+
+
+def _check_activation(level: str, layer: Layer, before: NDArray[Any], theirs: Tensors) -> TensorCheck:
+    """A float32 activation, judged on the values that the other engine had before it."""
+    with np.errstate(invalid="ignore", over="ignore"):
+        expected = layer.activation(before)
+    allowed = np.array(ACTIVATION_ERROR.get(layer.activation.name, 0.0))
+    return within(level, f"{layer.name}.output", expected, theirs[f"{layer.name}.output"], allowed)
+
+
+def _real_bound(layer: QuantizedDense, entering: NDArray[np.uint8]) -> NDArray[Any]:
+    """Real arithmetic instead of integers in a last layer: each product, scale and sum rounds once."""
+    centered = np.abs(entering.astype(np.float64) - layer.input.zero_point)
+    reach = centered @ np.abs(layer.weight.astype(np.float64)) + np.abs(layer.bias.astype(np.float64))
+    bound = SUM_ERROR * 2 * reach * layer.multiplier
+    return np.asarray(bound + ACTIVATION_ERROR.get(layer.activation.name, 0.0))
+
+
+def _largest(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
+    with np.errstate(invalid="ignore"):
+        error = np.abs(ours.astype(np.float64) - theirs)
+    return float(error[np.isfinite(error)].max(initial=0.0))

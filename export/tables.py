@@ -1,0 +1,129 @@
+"""What the commands print: results as plain data in, text out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.text_table import format_table
+from export.comparison import TensorCheck
+from export.pipeline import Exported
+from export.verification import Report
+
+
+def export_facts(before: dict[str, Any], score_name: str | None, results: list[Exported]) -> dict[str, Any]:
+    """The result of an export as plain data. before: file, precision, bytes and score of the model it started from."""
+    return {"before": before, "score": score_name, "exported": [_exported(result) for result in results]}
+
+
+def export_table(facts: dict[str, Any]) -> str:
+    """Sizes, scores and verification of each precision, under the model before."""
+    before = facts["before"]
+    first = {"precision": f"{before['precision']} (before)", "npz": f"{before['bytes']:,}", "onnx": "-"}
+    first |= {"score": _score(before["score"]), "changed": "-", "error": "-", "verified": "-"}
+    rows = [
+        {
+            "precision": row["precision"],
+            "npz": f"{row['artifact_bytes']:,}",
+            "onnx": f"{row['onnx_bytes']:,}",
+            "score": _score(row["score"]),
+            "changed": "-" if row["decisions_changed"] is None else row["decisions_changed"],
+            "error": f"{row['max_abs_error']:.1e}",
+            "verified": "yes" if row["verified"] else "NO",
+        }
+        for row in facts["exported"]
+    ]
+    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
+    columns |= {"changed": "decisions changed", "error": "largest difference", "verified": "verified"}
+    return format_table([first, *rows], columns)
+
+
+def choice_text(decibels: dict[str, float]) -> str:
+    """What `--method auto` saw, in one line."""
+    best = max(decibels, key=lambda name: decibels[name])
+    seen = ", ".join(f"{name} {value:.1f} dB" for name, value in decibels.items())
+    return f"calibration: {best} (signal to noise of the outputs on held-out rows: {seen})"
+
+
+def report_table(report: Report) -> str:
+    """Every tensor of a verification, and the verdict."""
+    rows = [
+        {
+            "level": check.level,
+            "tensor": check.tensor,
+            "rule": check.rule,
+            "compared": f"{check.compared:,}",
+            "differing": check.differing,
+            "error": _difference(check),
+            "bound": f"{check.largest_bound:.2g}",
+        }
+        for check in report.checks
+    ]
+    columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
+    table = format_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
+    verdict = "ok" if report.ok else f"FAILED, first at {report.first_diverging_layer}"
+    return (
+        f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule, "
+        f"{report.decisions_changed} decisions changed"
+    )
+
+
+def demo_table(rows: list[dict[str, Any]]) -> str:
+    """One line for each precision of the demo."""
+    shown = [
+        {
+            "precision": row["precision"],
+            "npz": f"{row['artifact_bytes']:,}",
+            "onnx": f"{row['onnx_bytes']:,}",
+            "accuracy": f"{row['test_accuracy']:.4f}",
+            "error": f"{row['max_abs_error']:.1e}",
+            "differing": _differing(row),
+            "numpy": f"{row['numpy_us']:.1f}",
+            "onnxruntime": f"{row['onnxruntime_us']:.1f}",
+        }
+        for row in rows
+    ]
+    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "accuracy": "test accuracy"}
+    columns |= {"error": "largest difference", "differing": "int8 values differing"}
+    return format_table(shown, {**columns, "numpy": "NumPy us", "onnxruntime": "onnxruntime us"})
+
+
+def demo_files(rows: list[dict[str, Any]], out: str) -> str:
+    """The files that the demo wrote, and the next command to try."""
+    paths = [Path(out) / "digits.npz", *(Path(row[key]) for row in rows for key in ("artifact", "onnx"))]
+    lines = [f"  {path}  {path.stat().st_size:,} bytes" for path in paths]
+    int8 = next(row for row in rows if row["precision"] == "int8")
+    return "\n".join(["files:", *lines, "", f"next: smallnet inspect {int8['artifact']}"])
+
+
+def _exported(result: Exported) -> dict[str, Any]:
+    return {
+        "precision": result.precision,
+        "artifact": str(result.artifact),
+        "onnx": str(result.onnx),
+        "artifact_bytes": result.artifact_bytes,
+        "onnx_bytes": result.onnx_bytes,
+        "score": result.score,
+        "decisions_changed": result.decisions_changed,
+        "verified": result.report.ok,
+        "values_compared": sum(check.compared for check in result.report.checks),
+        "values_differing": result.report.differing,
+        "max_abs_error": result.report.max_abs_error,
+    }
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _difference(check: TensorCheck) -> str:
+    """The largest difference; for a tensor of integers in steps and in real units."""
+    if check.step is None or not check.max_abs_error:
+        return f"{check.max_abs_error:.2g}"
+    return f"{check.max_abs_error:.0f} steps = {check.max_real_error:.2g}"
+
+
+def _differing(row: dict[str, Any]) -> str:
+    if not row["int8_values_compared"]:
+        return "-"
+    return f"{row['int8_values_differing']} of {row['int8_values_compared']:,}"

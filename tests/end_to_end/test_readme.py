@@ -1,0 +1,77 @@
+import contextlib
+import io
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).parent.parent.parent
+README = (ROOT / "README.md").read_text(encoding="utf-8")
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z ]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+BLOCKS = [match.groupdict() for match in BLOCK.finditer(README)]
+
+
+def run_shell(code: str, cwd: Path, **variables: str) -> str:
+    """Run a block as `bash -e` would, with this environment's commands first on the path."""
+    path = os.pathsep.join([str(Path(sys.executable).parent), os.environ["PATH"]])
+    environment = {**os.environ, "PATH": path, **variables}
+    result = subprocess.run(["bash", "-e", "-c", code], cwd=cwd, env=environment, capture_output=True, text=True)
+    assert result.returncode == 0, result.stdout + result.stderr
+    return result.stdout
+
+
+def test_the_examples_run_in_order_in_one_folder(tmp_path, monkeypatch):
+    """Every shell and Python block but the two installing ones, as a reader would paste them one after the other."""
+    monkeypatch.chdir(tmp_path)
+    scope: dict[str, object] = {}
+    count = 0
+    for block in BLOCKS:
+        if block["mark"] in ("install", "tests"):
+            continue
+        if block["language"] == "sh":
+            run_shell(block["code"], tmp_path)
+        elif block["language"] == "python":
+            with contextlib.redirect_stdout(io.StringIO()):
+                exec(compile(block["code"], "README.md", "exec"), scope)
+        else:
+            assert block["language"] == "text"
+            continue
+        count += 1
+    assert count >= 7
+
+
+def test_the_installing_command_works_in_a_copy(tmp_path):
+    """The first command, in a copy of the files that git tracks: an empty environment, then the demo's table."""
+    listed = subprocess.run(["git", "ls-files", "-z"], cwd=ROOT, capture_output=True, text=True)
+    if listed.returncode != 0:
+        pytest.skip("not a git checkout: there is no list of the files to copy")
+    for name in filter(None, listed.stdout.split("\0")):
+        target = tmp_path / "copy" / name
+        target.parent.mkdir(parents=True, exist_ok=True)
+        if (ROOT / name).exists():
+            shutil.copy(ROOT / name, target)
+    (tmp_path / "home").mkdir()
+    code = next(block["code"] for block in BLOCKS if block["mark"] == "install")
+    out = run_shell(code, tmp_path / "copy")
+    assert "next: smallnet inspect" in out
+
+
+def test_the_test_command_is_the_one_that_ci_runs():
+    """The second command would run this test again; `.ci/run` takes it from the README and runs it as it stands."""
+    code = next(block["code"] for block in BLOCKS if block["mark"] == "tests")
+    printed = subprocess.check_output([sys.executable, ".ci/readme_block.py", "tests"], cwd=ROOT, text=True)
+    assert printed.strip() == code.strip()
+    assert 'eval "$(python3 .ci/readme_block.py tests)"' in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_printed_table_is_that_of_the_demo(tmp_path):
+    """Sizes, accuracies and comparisons in the README are those that the demo prints here; times are not compared."""
+    printed = next(block["code"] for block in BLOCKS if block["mark"] == "demo output")
+    out = run_shell(f"smallnet demo --out {tmp_path}/demo", tmp_path)
+    stable = [line.split()[:3] for line in printed.splitlines()[2:]]
+    assert [line.split()[:3] for line in out.splitlines()[2:5]] == stable
+    assert re.search(r"int8 .* 0 of 912,876 ", out)

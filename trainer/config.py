@@ -1,0 +1,113 @@
+"""The settings of precision, reproducibility and simulated hardware."""
+
+from __future__ import annotations
+
+import math
+import numbers
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+
+from trainer.errors import ConfigurationError
+
+TRAIN_DTYPES = ("float32", "float64")
+PRECISIONS = ("float32", "float16", "int8")
+BYTES_PER_MB = 1 << 20
+
+
+@dataclass(frozen=True)
+class PrecisionConfig:
+    """How a network computes, what it draws its random numbers from, and which hardware it pretends to run on.
+
+    train_dtype: dtype of weights and of all arithmetic in training, "float32" or "float64" (NumPy multiplies float16
+        matrices without BLAS, so it is not offered).
+    infer_precision: what `predict`, `evaluate` and `forward` outside of training compute with. "float16" rounds the
+        weights to float16; "int8" is dynamic symmetric quantization of weights (one scale per output) and of each row
+        of activations. A quick look at what a precision costs; `export.quantize` makes the real thing.
+    int8_clip_value: the largest integer of that quantization and of precision_mode "int8", 1..127: 127 is 8 bits, 7
+    is 4. seed: of the one generator (PCG64) that initial weights, order of rows and dropout are drawn from.
+    enable_profiling: `fit` measures every layer and leaves the table in `profile_`. Slower.
+    enable_hardware_simulation: switches on the three limits below. max_memory_mb: what training may allocate, in MiB
+    (2**20 bytes); the batch size is lowered to fit, with a warning. compute_speed_factor: 2.0 makes training and
+    prediction take twice as long as they did, 1.0 or more. precision_mode: the precision a network is trained *for*.
+    "float16" and "int8" round the weights that the forward and
+        backward pass see, while updates go to the full weights (straight-through estimator, Hinton 2012).
+    batch_size_limit: the largest batch, in training and in prediction.
+    Raises ConfigurationError (a ValueError) for values out of range.
+    """
+
+    train_dtype: str = "float32"
+    infer_precision: str = "float32"
+    int8_clip_value: int = 127
+    seed: int = 42
+    enable_profiling: bool = False
+    enable_hardware_simulation: bool = False
+    max_memory_mb: float = 512.0
+    compute_speed_factor: float = 1.0
+    precision_mode: str = "float32"
+    batch_size_limit: int = 128
+
+    def __post_init__(self) -> None:
+        _check_choice("train_dtype", self.train_dtype, TRAIN_DTYPES)
+        _check_choice("infer_precision", self.infer_precision, PRECISIONS)
+        _check_choice("precision_mode", self.precision_mode, PRECISIONS)
+        check_whole("int8_clip_value", self.int8_clip_value, 1, 127)
+        check_whole("seed", self.seed, 0)
+        check_whole("batch_size_limit", self.batch_size_limit, 1)
+        check_number("max_memory_mb", self.max_memory_mb, above=0.0)
+        check_number("compute_speed_factor", self.compute_speed_factor, low=1.0)
+        for name in ("enable_profiling", "enable_hardware_simulation"):
+            if not isinstance(getattr(self, name), (bool, np.bool_)):
+                raise ConfigurationError(f"{name} is {getattr(self, name)!r}, expected True or False")
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        """`train_dtype` as NumPy's type."""
+        return np.dtype(self.train_dtype)
+
+    @property
+    def max_memory_bytes(self) -> int:
+        """`max_memory_mb` in bytes."""
+        return int(self.max_memory_mb * BYTES_PER_MB)
+
+    @property
+    def speed_factor(self) -> float:
+        """`compute_speed_factor` where hardware is simulated, else 1.0."""
+        return float(self.compute_speed_factor) if self.enable_hardware_simulation else 1.0
+
+    @property
+    def max_rows(self) -> int | None:
+        """`batch_size_limit` where hardware is simulated, else None."""
+        return int(self.batch_size_limit) if self.enable_hardware_simulation else None
+
+
+def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
+    if not isinstance(value, str) or value not in choices:
+        raise ConfigurationError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
+    """`value` as an int in [low, high], or ConfigurationError that names it."""
+    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
+    if not is_whole or value < low or (high is not None and value > high):
+        limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
+        raise ConfigurationError(f"{name} is {value!r}, expected a whole number {limits}")
+    return int(value)
+
+
+def check_number(
+    name: str, value: Any, *, low: float | None = None, above: float | None = None, below: float | None = None
+) -> float:
+    """`value` as a finite float with low <= value, above < value, value < below; ConfigurationError otherwise."""
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    fits = is_real and (low is None or value >= low)
+    fits = fits and (above is None or value > above) and (below is None or value < below)
+    if not fits:
+        limits = [("at least", low), ("above", above), ("below", below)]
+        stated = " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
+        raise ConfigurationError(f"{name} is {value!r}, expected a finite number {stated}".rstrip())
+    return float(value)
+
+
+DEFAULT_CONFIG = PrecisionConfig()

@@ -1,0 +1,15 @@
+"""Errors that only training can raise. The others stand in `edge_runtime.errors`."""
+
+from edge_runtime.errors import SmallnetError
+
+
+class ConfigurationError(SmallnetError, ValueError):
+    """A setting of a network or of a training run is out of range. The message says what was found and expected."""
+
+
+class TrainingDiverged(SmallnetError, ArithmeticError):
+    """A loss or a weight became NaN or infinite. The message names epoch and layer; the best weights are kept."""
+
+
+class CheckpointError(SmallnetError, ValueError):
+    """A checkpoint is damaged, of another version, or of another run than the one that should continue."""

@@ -1,0 +1,64 @@
+"""What a training run recorded, epoch by epoch. It holds no times, so that equal runs have equal histories."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import asdict, dataclass, field
+
+
+@dataclass(frozen=True)
+class EpochRecord:
+    """One finished epoch, counted from 1.
+
+    loss: mean over the training rows as they were trained on (with dropout, before each update), without the L2
+    penalty. metric: accuracy for labels, mean absolute error otherwise, of the same outputs. validation_loss,
+    validation_metric: of the validation rows after the epoch, or None without them.
+    """
+
+    epoch: int
+    learning_rate: float
+    loss: float
+    metric: float
+    validation_loss: float | None = None
+    validation_metric: float | None = None
+
+
+@dataclass
+class History:
+    """The records of a run. best_epoch: the one whose weights were kept (the last one where nothing was monitored)."""
+
+    records: list[EpochRecord] = field(default_factory=list)
+    best_epoch: int = 0
+    stopped_early: bool = False
+    metric_name: str = "accuracy"
+
+    @property
+    def loss(self) -> list[float]:
+        """Training losses in order."""
+        return [record.loss for record in self.records]
+
+    @property
+    def metric(self) -> list[float]:
+        """Training metrics in order."""
+        return [record.metric for record in self.records]
+
+    @property
+    def validation_loss(self) -> list[float]:
+        """Validation losses in order; empty without validation rows."""
+        return [record.validation_loss for record in self.records if record.validation_loss is not None]
+
+    @property
+    def validation_metric(self) -> list[float]:
+        """Validation metrics in order; empty without validation rows."""
+        return [record.validation_metric for record in self.records if record.validation_metric is not None]
+
+    def to_json(self) -> str:
+        """The history as JSON: equal histories give equal text."""
+        return json.dumps(asdict(self), separators=(",", ":"), sort_keys=True)
+
+    @classmethod
+    def from_json(cls, text: str) -> History:
+        """The history that `to_json` wrote."""
+        values = json.loads(text)
+        values["records"] = [EpochRecord(**record) for record in values["records"]]
+        return cls(**values)

@@ -1,0 +1,407 @@
+"""The network: builds its layers from one seeded generator, runs them forward and backward, trains, saves and loads."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime import Dense, Model, ModelError, Standardization, load, save
+from edge_runtime.activations import Activation
+from trainer.batches import Batch, Rows
+from trainer.block import Block
+from trainer.chain import Chain
+from trainer.config import DEFAULT_CONFIG, PRECISIONS, PrecisionConfig, check_number, check_whole
+from trainer.errors import ConfigurationError
+from trainer.gradient_check import check_gradients
+from trainer.history import EpochRecord, History
+from trainer.layer_types import LAYER_TYPES
+from trainer.layers import DenseLayer
+from trainer.layout import checked_between, checked_layout, describe_layout
+from trainer.losses import Loss, choose_loss
+from trainer.optimizers import Optimizer
+from trainer.options import PathLike, TrainingOptions
+from trainer.parameters import FlatParameters
+from trainer.precision import LoweredDense
+from trainer.preprocessing import ClassWeight, as_rows, encode_targets, learn_standardization
+from trainer.profiling import Profile, ProfiledChain
+from trainer.run_setup import describe_run, fit_to_hardware, owned_bytes, pair_of
+from trainer.schedules import Schedule
+from trainer.throttle import Throttle
+from trainer.training import TrainingRun
+
+Array = NDArray[Any]
+_CHUNK = 1024  # rows of a forward pass outside of training that are held at once
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Loss and metric over rows; metric_name is "accuracy" or "mean_absolute_error"."""
+
+    loss: float
+    metric: float
+    metric_name: str
+
+
+class NeuralNetworkModel:
+    """A feed-forward network of dense layers, trained with NumPy.
+
+    layer_sizes: (n_in, hidden..., n_out). activations: one name (or `Activation`) for each layer after the input.
+    l2_lambda: adds l2_lambda / 2 * sum(w^2) over the weights to the loss (with "adamw": decoupled decay).
+    dropout_rate: share of each hidden layer's outputs that is set to 0 in training, the others divided by 1 - rate.
+    precision_config: dtype, seed, precision, simulated hardware. init: "xavier" or "he".
+    batch_norm: a BatchNorm before each hidden activation; `between` names any types of `LAYER_TYPES` to put there.
+    Raises ValueError (ConfigurationError) for fewer than two sizes or another number of activations.
+
+    After a training forward pass `a_values` holds the input and each layer's outputs, `a_raw_values` the outputs before
+    dropout, `dropout_masks` the factors (None where there is no dropout). `layers` are the dense layers.
+    """
+
+    def __init__(
+        self,
+        layer_sizes: Sequence[int],
+        activations: Sequence[str | Activation],
+        l2_lambda: float = 0.0,
+        dropout_rate: float = 0.0,
+        precision_config: PrecisionConfig | None = None,
+        *,
+        batch_norm: bool = False,
+        between: Sequence[str] = (),
+        init: str = "xavier",
+    ) -> None:
+        self.layer_sizes, self.activations = layer_sizes, activations
+        self.l2_lambda, self.dropout_rate, self.precision_config = l2_lambda, dropout_rate, precision_config
+        self.batch_norm, self.between, self.init = batch_norm, between, init
+        self.class_names: Sequence[str] = ()
+        self._build()
+
+    def _build(self) -> None:
+        """Make layers, parameters and generator from the settings."""
+        self.config = self.precision_config or DEFAULT_CONFIG
+        sizes, activations = checked_layout(self.layer_sizes, self.activations)
+        check_number("l2_lambda", self.l2_lambda, low=0.0)
+        check_number("dropout_rate", self.dropout_rate, low=0.0, below=1.0)
+        kinds = checked_between(self.between, self.batch_norm)
+        self.n_in, self.n_out, self.final_activation = sizes[0], sizes[-1], activations[-1]
+        self.rng = np.random.Generator(np.random.PCG64(self.config.seed))
+        self.layers: list[DenseLayer] = []
+        blocks = []
+        for position, activation in enumerate(activations):
+            is_hidden = position < len(activations) - 1
+            dense = DenseLayer(sizes[position], sizes[position + 1], self.rng, self.config.dtype, self.init)
+            extras = tuple(LAYER_TYPES[kind](dense.n_out, self.config.dtype) for kind in kinds) if is_hidden else ()
+            rate = float(self.dropout_rate) if is_hidden else 0.0
+            mode, clip = self.config.precision_mode, self.config.int8_clip_value
+            blocks.append(Block(dense, activation, extras, rate, mode, clip))
+            self.layers.append(dense)
+        self.chain = (ProfiledChain if self.config.enable_profiling else Chain)(tuple(blocks))
+        self.parameters = FlatParameters([x for b in blocks for x in (b.dense, *b.between)], self.config.dtype)
+        self.preprocessing: Standardization | None = None
+        self._input: Array | None = None
+        self._learned_labels = False
+
+    # what it holds
+
+    @property
+    def weights(self) -> list[Array]:
+        """The weights (n_in, n_out) of each layer; writing into them changes the network."""
+        return [layer.weights for layer in self.layers]
+
+    @property
+    def biases(self) -> list[Array]:
+        """The bias (n_out,) of each layer; writing into them changes the network."""
+        return [layer.bias for layer in self.layers]
+
+    @property
+    def weight_gradients(self) -> list[Array]:
+        """The gradients by the weights, of the last `backprop`."""
+        return [layer.grad_weights for layer in self.layers]
+
+    @property
+    def bias_gradients(self) -> list[Array]:
+        """The gradients by the biases, of the last `backprop`."""
+        return [layer.grad_bias for layer in self.layers]
+
+    @property
+    def a_values(self) -> list[Array]:
+        """Standardized input and every layer's outputs after dropout; they live until the next training pass."""
+        return [] if self._input is None else [self._input, *(block.a for block in self.chain.blocks)]
+
+    @property
+    def a_raw_values(self) -> list[Array]:
+        """Every layer's outputs before dropout, of the last training pass."""
+        return [] if self._input is None else [block.raw for block in self.chain.blocks]
+
+    @property
+    def dropout_masks(self) -> list[Array | None]:
+        """The factors 0 or 1 / (1 - rate) of every layer, None where there is no dropout, of the last training pass."""
+        return [] if self._input is None else [block.mask for block in self.chain.blocks]
+
+    @property
+    def layout(self) -> str:
+        """Sizes and activations as text: "64-32-10 (relu, softmax)"."""
+        return describe_layout(tuple(self.layer_sizes), [block.activation for block in self.chain.blocks])
+
+    @property
+    def is_classifier(self) -> bool:
+        """Whether `predict` gives classes: softmax, one sigmoid output, or a network that was trained on labels."""
+        name = self.final_activation.name
+        return name == "softmax" or (name == "sigmoid" and self.n_out == 1) or self._learned_labels
+
+    def set_seed(self, seed: int) -> None:
+        """Start the generator anew: the order of rows and dropout from here on. Weights stay as they are."""
+        self.rng = np.random.Generator(np.random.PCG64(check_whole("seed", seed, 0)))
+
+    def reset(self) -> None:
+        """Draw fresh weights from the configured seed and forget what was learned: the network as it was made."""
+        self.set_seed(self.config.seed)
+        for layer in (x for block in self.chain.blocks for x in (block.dense, *block.between)):
+            layer.reset(self.rng)
+        self.preprocessing, self._learned_labels = None, False
+
+    # passes
+
+    def forward(self, x: ArrayLike, training: bool = False, precision: str | None = None) -> Array:
+        """The outputs (rows, n_out) for raw rows x (rows, n_in) or (n_in,), in the training dtype.
+
+        training: with dropout and batch statistics, keeping the intermediate tensors. precision: "float32", "float16"
+        or "int8" instead of the configured `infer_precision`; not for training. Raises InputError,
+        ConfigurationError.
+        """
+        rows = self._standardized(x)
+        if training:
+            if precision is not None:
+                raise ConfigurationError(
+                    f"precision is {precision!r} for a training pass, expected None; see precision_mode"
+                )
+            self._input = rows
+            self.chain.resize(len(rows))
+            return self.chain.forward(rows, self.rng).copy()
+        precision = precision or self.config.infer_precision
+        if precision not in PRECISIONS:
+            raise ConfigurationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        lowered = [LoweredDense(*block.folded(), precision, self.config.int8_clip_value) for block in self.chain.blocks]
+        throttle = Throttle(self.config.speed_factor)
+        result = np.empty((len(rows), self.n_out), rows.dtype)
+        chunk = min(_CHUNK, self.config.max_rows or _CHUNK)
+        for start in range(0, len(rows), chunk):
+            part = rows[start : start + chunk]
+            for dense, block in zip(lowered, self.chain.blocks, strict=True):
+                part = block.activation(dense.forward(block.dense, part))
+            result[start : start + chunk] = part
+        throttle.catch_up(is_last=True)
+        return result
+
+    def backprop(self, x: ArrayLike, y: ArrayLike, *, loss: str | Loss | None = None) -> float:
+        """A training forward pass and the gradients of its loss, without an update; returns the loss with L2 penalty.
+
+        x: raw rows (rows, n_in). y: labels or targets as for `fit`. The gradients, penalty included, are then in
+        `weight_gradients` and `bias_gradients`.
+        """
+        function = choose_loss(loss, self.final_activation, self.n_out)
+        outputs = self.forward(x, training=True)
+        targets = encode_targets(y, len(outputs), self.n_out, function, self.config.dtype)
+        total = function.total(outputs, targets.values, None, np.empty_like(outputs), np.empty_like(outputs))
+        self.chain.backward(function, targets.values, None, function.per_row(self.n_out) / len(outputs))
+        decayed = slice(0, self.parameters.decayed)
+        weights = self.parameters.values[decayed]
+        self.parameters.gradients[decayed] += weights.dtype.type(self.l2_lambda) * weights
+        return total / len(outputs) + 0.5 * self.l2_lambda * float(np.dot(weights, weights))
+
+    def gradient_check(
+        self, x: ArrayLike, y: ArrayLike, *, loss: str | Loss | None = None, epsilon: float = 1e-5
+    ) -> float:
+        """The relative error between backpropagation and central differences, over all parameters, in float64.
+
+        Works on a float64 copy of the network; dropout draws the same masks each time. Below 1e-7 the gradients are
+        right, unless a ReLU's kink lies within epsilon. Costs two forward passes a parameter.
+        """
+        config = dataclasses.replace(self.config, train_dtype="float64", precision_mode="float32")
+        twin = NeuralNetworkModel(
+            self.layer_sizes, self.activations, self.l2_lambda, self.dropout_rate, config,
+            batch_norm=self.batch_norm, between=self.between, init=self.init,
+        )  # fmt: skip
+        twin.parameters.restore(self.parameters.snapshot())
+        twin.preprocessing = self.preprocessing
+        function = choose_loss(loss, twin.final_activation, twin.n_out)
+        rows = twin._rows(x, y, function)
+        return check_gradients(twin.chain, twin.parameters, twin.rng, function, self.l2_lambda, rows, epsilon)
+
+    # training
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        epochs: int = 30,
+        batch_size: int = 32,
+        learning_rate: float | None = None,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        patience: int | None = None,
+        min_delta: float = 0.0,
+        shuffle: bool = True,
+        optimizer: str | Optimizer = "sgd",
+        schedule: str | Schedule = "constant",
+        loss: str | Loss | None = None,
+        label_smoothing: float = 0.0,
+        class_weight: ClassWeight = None,
+        standardize: str = "none",
+        checkpoint: PathLike | None = None,
+        resume: PathLike | None = None,
+        on_epoch: Callable[[EpochRecord], object] | None = None,
+    ) -> History:
+        """Train on rows x (rows, n_in) from the present weights on; returns the history.
+
+        y: labels (rows,) or target values (rows, n_out); the same array as x for an autoencoder.
+        learning_rate: None is the optimizer's own: 0.1 for "sgd", 0.02 for "momentum", 0.001 for "adam" and "adamw".
+        validation_data: (x, y), evaluated after each epoch; then the weights of the epoch with the lowest validation
+        loss are kept. patience: stop after so many epochs whose loss (validation, else training) is not more than
+        min_delta better. standardize: "per-feature", "global" or "none"; learned from x and stored with the network.
+        loss: "cross_entropy", "binary_cross_entropy", "mse", "huber"; None chooses by the last activation.
+        checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
+        continue from; data and settings must be the same. on_epoch: called with each EpochRecord. Raises InputError
+        for data, ConfigurationError for settings, TrainingDiverged, BudgetExceeded, CheckpointError.
+        """
+        options = TrainingOptions.of(
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, min_delta=min_delta,
+            shuffle=shuffle, optimizer=optimizer, schedule=schedule, loss=loss, label_smoothing=label_smoothing,
+            class_weight=class_weight, standardize=standardize, checkpoint=checkpoint, resume=resume, on_epoch=on_epoch,
+        )  # fmt: skip
+        return self._train(x, y, validation_data, options)
+
+    def _train(self, x: ArrayLike, y: ArrayLike, validation_data: Any, options: TrainingOptions) -> History:
+        function = choose_loss(options.loss, self.final_activation, self.n_out)
+        kept = self.preprocessing
+        if options.standardize != "none":
+            self.preprocessing = learn_standardization(as_rows(x, self.n_in, np.dtype(np.float32)), options.standardize)
+        try:
+            rows = self._rows(x, y, function, options.label_smoothing, options.class_weight)
+            validation = None
+            if validation_data is not None:
+                validation = self._rows(*pair_of(validation_data), function, what="validation ")
+            owned = owned_bytes(rows, x)
+            if validation is not None:
+                owned += owned_bytes(validation, validation_data[0])
+            options, self.memory_ = fit_to_hardware(self, options, rows, validation, owned)
+            settings = describe_run(self, options, function, rows, validation)
+            run = TrainingRun(
+                self.chain, self.parameters, self.rng, options, function, self.l2_lambda, rows, validation,
+                settings, Throttle(self.config.speed_factor),
+            )  # fmt: skip
+        except BaseException:
+            self.preprocessing = kept
+            raise
+        self._learned_labels = rows.targets.labels is not None
+        if isinstance(self.chain, ProfiledChain):
+            self.chain.start()
+        try:
+            return run.run()
+        finally:
+            if isinstance(self.chain, ProfiledChain):
+                self.profile_ = self.chain.report()
+
+    def profile(self, x: ArrayLike, y: ArrayLike, *, repeats: int = 20, loss: str | Loss | None = None) -> Profile:
+        """Forward and backward microseconds and bytes of each layer, for the rows given as one batch. Printable.
+
+        Weights, state and generator are as before.
+        """
+        function = choose_loss(loss, self.final_activation, self.n_out)
+        rows = self._rows(x, y, function)
+        kept, generator = self.parameters.snapshot(), self.rng.bit_generator.state
+        chain = ProfiledChain(self.chain.blocks)
+        chain.resize(len(rows))
+        for _ in range(check_whole("repeats", repeats, 1)):
+            chain.forward(rows.x, self.rng)
+            chain.backward(function, rows.targets.values, None, 1.0 / len(rows))
+        self.chain.rows = len(rows)
+        self.parameters.restore(kept)
+        self.rng.bit_generator.state = generator
+        return chain.report()
+
+    # use
+
+    def predict(self, x: ArrayLike) -> Array:
+        """Class indices, int64 (rows,), for a classifier: the largest output, or output > 0.5 where there is only one.
+
+        Otherwise the outputs (rows, n_out).
+        """
+        outputs = self.forward(x)
+        if not self.is_classifier:
+            return outputs
+        if self.n_out == 1:
+            return (outputs[:, 0] > 0.5).astype(np.int64)
+        return outputs.argmax(axis=1).astype(np.int64)
+
+    def evaluate(self, x: ArrayLike, y: ArrayLike, *, loss: str | Loss | None = None) -> Evaluation:
+        """Loss (without the L2 penalty) and metric over rows, with `infer_precision`."""
+        function = choose_loss(loss, self.final_activation, self.n_out)
+        outputs = self.forward(x)
+        targets = encode_targets(y, len(outputs), self.n_out, function, self.config.dtype)
+        batch = Batch(Rows(np.empty((len(outputs), 0), outputs.dtype), targets), len(outputs), gathers=False)
+        batch.view(0)
+        total, metric = batch.measure(function, outputs)
+        return Evaluation(total / len(outputs), metric / len(outputs), targets.metric_name)
+
+    def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
+        """The network as a float32 `edge_runtime.Model`: layers "dense0", "dense1", ..., those between folded in."""
+        names = self.class_names if class_names is None else tuple(class_names)
+        layers = [
+            Dense(f"dense{index}", weights.astype(np.float32), bias.astype(np.float32), block.activation)
+            for index, block in enumerate(self.chain.blocks)
+            for weights, bias in [block.folded()]
+        ]
+        return Model(tuple(layers), self.preprocessing, tuple(names), dict(metadata or {}))
+
+    def save_weights(self, path: PathLike) -> None:
+        """Write `to_model()` as an artifact, which `edge_runtime.load` and the command line read."""
+        save(self.to_model(), path)
+
+    def load_weights(self, path: PathLike) -> None:
+        """Take weights, preprocessing and class names from a float artifact of the same sizes and activations.
+
+        Layers between dense layers become the identity, because an artifact holds them folded. Raises ArtifactError
+        for a bad file, ModelError for another network, OSError.
+        """
+        model = load(path)
+        mine = self.layout
+        theirs = describe_layout(model.layer_sizes, [layer.activation for layer in model.layers])
+        if mine != theirs:
+            raise ModelError(f"{path}: holds {theirs}, expected {mine}; build the network to match")
+        if any(not isinstance(layer, Dense) for layer in model.layers):
+            raise ModelError(f"{path}: holds {model.precision} layers, expected float32 or float16 to train on")
+        for block, layer in zip(self.chain.blocks, model.layers, strict=True):
+            block.dense.weights, block.dense.bias = layer.weight, layer.bias
+            for extra in block.between:
+                extra.reset(self.rng)
+        self.preprocessing, self.class_names = model.preprocessing, model.class_names
+
+    # preparation
+
+    def _standardized(self, x: ArrayLike, what: str = "x") -> Array:
+        """Checked rows of the training dtype with the preprocessing applied; never writes into the caller's array."""
+        rows = as_rows(x, self.n_in, self.config.dtype, what)
+        if self.preprocessing is None:
+            return rows
+        is_own = not (isinstance(x, np.ndarray) and np.may_share_memory(rows, x))
+        return self.preprocessing(rows, out=rows if is_own else None)
+
+    def _rows(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        loss: Loss,
+        label_smoothing: float = 0.0,
+        class_weight: ClassWeight = None,
+        what: str = "",
+    ) -> Rows:
+        rows = self._standardized(x, f"{what}x")
+        targets = encode_targets(
+            y, len(rows), self.n_out, loss, self.config.dtype,
+            label_smoothing=label_smoothing, class_weight=class_weight, what=f"{what}y",
+        )  # fmt: skip
+        return Rows(rows, targets)
