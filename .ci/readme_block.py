@@ -5,7 +5,8 @@ import re
 import sys
 
 readme = pathlib.Path(__file__).parent.parent / "README.md"
-match = re.search(rf"<!-- {re.escape(sys.argv[1])} -->\n+```sh\n(.*?)```", readme.read_text(encoding="utf-8"), re.DOTALL)
+pattern = rf"<!-- {re.escape(sys.argv[1])} -->\n+```sh\n(.*?)```"
+match = re.search(pattern, readme.read_text(encoding="utf-8"), re.DOTALL)
 if match is None:
     sys.exit(f"{readme.name}: no sh block follows the comment <!-- {sys.argv[1]} -->")
 print(match[1])

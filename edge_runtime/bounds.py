@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation
+from edge_runtime.activations import OVER_THE_ROW, Activation
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.quantization import QuantParams, dequantize, dynamic_grid
@@ -23,8 +23,36 @@ Array = NDArray[Any]
 
 LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
-# absolute differences between implementations of exp and tanh that are both correct to a few units in the last place
-ACTIVATION_ERROR = {"sigmoid": 1e-6, "tanh": 1e-6, "softmax": 2e-6}
+# Differences between implementations that are both correct to a few units in the last place, in parts of max(1, |x|):
+# exp, tanh and erf differ by library, and a product with x carries that further. What is not here is exact: choosing
+# between numbers, or one multiplication.
+ACTIVATION_ERROR = {
+    "sigmoid": 1e-6,
+    "tanh": 1e-6,
+    "softmax": 2e-6,
+    "log_softmax": 2e-6,
+    "elu": 1e-6,
+    "selu": 1e-6,
+    "celu": 1e-6,
+    "gelu": 1e-6,
+    "gelu_tanh": 1e-6,
+    "softplus": 1e-6,
+    "softsign": 1e-6,
+    "swish": 1e-6,
+    "mish": 1e-6,
+    "hard_sigmoid": 1e-6,  # with or without a fused multiply-add
+    "hard_swish": 1e-6,
+}
+_BOUNDED = ("sigmoid", "tanh", "softmax")  # their values, and so their errors, do not grow with x
+_STEEPNESS = {
+    "sigmoid": 0.25,
+    "softmax": 0.5,
+    "log_softmax": 2.0,  # d log_softmax_i = dx_i - sum_j p_j dx_j
+    "gelu": 1.13,
+    "gelu_tanh": 1.13,
+    "mish": 1.09,
+    "hard_swish": 1.5,
+}
 
 
 def product_bound(layer: Dense, x: Array) -> Array:
@@ -34,10 +62,29 @@ def product_bound(layer: Dense, x: Array) -> Array:
 
 
 def steepness(activation: Activation) -> float:
-    """The largest slope of an activation: how much it can widen a difference."""
-    if activation.name == "leaky_relu":
-        return max(1.0, abs(dict(activation.params)["alpha"]))
-    return {"sigmoid": 0.25, "softmax": 0.5}.get(activation.name, 1.0)
+    """The largest slope of an activation: how much it can widen a difference. See also `activation_bound`."""
+    params = {key: abs(value) for key, value in activation.params}
+    if activation.name in ("leaky_relu", "elu"):
+        return max(1.0, params["alpha"])
+    if activation.name == "selu":
+        return params["gamma"] * max(1.0, params["alpha"])
+    if activation.name == "hard_sigmoid":
+        return params["alpha"]
+    if activation.name == "swish":
+        return 1.1  # of z * sigmoid(z), z = alpha * x, whatever alpha is
+    return _STEEPNESS.get(activation.name, 1.0)
+
+
+def implementation_error(activation: Activation, x: Array) -> Array:
+    """How far two implementations of an activation may be apart for the same float32 x: float64, of x's shape."""
+    error = ACTIVATION_ERROR.get(activation.name, 0.0)
+    if activation.name in _BOUNDED or error == 0.0:
+        return np.full(x.shape, error)
+    size = np.nan_to_num(np.abs(x.astype(np.float64)), nan=0.0)
+    if activation.name == "log_softmax":  # differences from the row's maximum
+        return np.broadcast_to(error * np.maximum(1.0, size.max(axis=-1, keepdims=True)), x.shape)
+    largest = max([1.0, *(abs(value) for _, value in activation.params)])
+    return error * largest * np.maximum(1.0, size)
 
 
 def output_bound(model: Model, x: Array, *, activated: bool) -> Array:
@@ -62,7 +109,7 @@ def tensor_bounds(model: Model, x: Array) -> dict[str, Array]:
     bounds: dict[str, Array] = {}
     for layer in model.layers:
         before = _before_activation(layer, value, bound)
-        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before)
+        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors)
         if f"{layer.name}.preactivation" in tensors:
             bounds[f"{layer.name}.preactivation"] = before
         value = tensors[f"{layer.name}.output"]
@@ -82,9 +129,10 @@ def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
     return scaled * (1.0 if layer.output is None else layer.output.scale)
 
 
-def _after_activation(layer: Layer, bound: Array) -> Array:
+def _after_activation(layer: Layer, bound: Array, tensors: dict[str, Array]) -> Array:
     if not isinstance(layer, QuantizedDense) or layer.output is None:
-        return _activation_bound(layer.activation, bound)
+        before = "scaled" if isinstance(layer, QuantizedDense) else "preactivation"
+        return activation_bound(layer.activation, tensors[f"{layer.name}.{before}"], bound)
     if layer.table is None or layer.table_output is None:
         return _rounded(bound * steepness(layer.activation), layer.output)
     largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
@@ -101,10 +149,15 @@ def _dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> 
     return np.broadcast_to(moved * reach, (len(value), layer.n_out))
 
 
-def _activation_bound(activation: Activation, bound: Array) -> Array:
-    if activation.name == "softmax":  # every output depends on every input
+def activation_bound(activation: Activation, x: Array, bound: Array) -> Array:
+    """From the bound on an activation's input x to the bound on its output."""
+    if activation.name in OVER_THE_ROW:  # every output depends on every input
         bound = np.broadcast_to(bound.max(axis=-1, keepdims=True), bound.shape)
-    return bound * steepness(activation) + ACTIVATION_ERROR.get(activation.name, 0.0)
+    widened = bound * steepness(activation) + implementation_error(activation, x)
+    if activation.name == "thresholded_relu":  # it jumps, where x may lie on either side of the threshold
+        threshold = dict(activation.params)["alpha"]
+        widened = widened + np.where(np.abs(x - threshold) <= bound, np.abs(x), 0.0)
+    return widened
 
 
 def _rounded(bound: Array, grid: QuantParams) -> Array:

@@ -1,41 +1,54 @@
-"""The inference engine: a model compiled once into NumPy calls on buffers that are allocated once."""
+"""The inference engine: a model compiled once into NumPy calls on memory that is allocated once."""
 
 from __future__ import annotations
 
+import threading
 import time
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_runtime.arena import Arena
 from edge_runtime.errors import InputError
-from edge_runtime.kernels import Buffers, Step, layer_steps, standardize_steps, widen
-from edge_runtime.layers import QuantizedDense
+from edge_runtime.kernels import make_constants
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan, needs_scratch
+from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan
+from edge_runtime.profiler import LayerProfile, profile_layers
+from edge_runtime.program import Program, compile_program
 from edge_runtime.trace import trace
 
 _NUMBERS = "fiub"  # NumPy kinds that convert to float32: float, signed, unsigned, bool
+_FLOAT32 = np.dtype(np.float32)
 
 
 class Engine:
     """Runs one model. int8 results do not depend on the batch around a row, on the block size or on the BLAS.
 
-    An int8-dynamic model is the exception: its batch goes through whole, and is at most `limits.max_batch` rows (256
-    where none is given).
-
     model: what to run. limits: budgets to keep; the default keeps none. Raises BudgetExceeded when the model cannot be
-    run within `limits.ram_bytes`. Not for use by several threads at once: give each thread an engine of its own.
+    run within `limits.ram_bytes`. An int8-dynamic model is the exception to the first sentence: its batch goes through
+    whole, and is at most `limits.max_batch` rows (256 where none is given).
+
+    Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
     """
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:
         self.model = model
         self.limits = limits or Limits()
         self.plan: MemoryPlan = make_plan(model, self.limits)
-        self._constants = [widen(layer) for layer in model.layers]
-        self._arena = _allocate(self.plan)
-        self._programs: dict[tuple[int, bool], tuple[NDArray[np.float32], list[Step], NDArray[np.float32]]] = {}
+        self._constants = [
+            make_constants(layer, step.tile_rows) for layer, step in zip(model.layers, self.plan.steps, strict=True)
+        ]
+        self._arena = Arena(self.plan.regions, self.plan.arena_bytes)
+        self._programs: dict[tuple[int | None, bool], Program] = {}
+        self._lock = threading.Lock()
+        self._vector_shape = (model.n_in,)
+        self._is_dynamic = is_dynamic(model)
+        self._most_rows = self.limits.max_batch or (self.plan.block if self._is_dynamic else None)
+        self._is_slowed = self.limits.speed_factor > 1.0
+        vector = self._program(None, activate=True)
+        self._enter_vector, self._vector_steps, self._vector_result = vector.enter, vector.steps, vector.result
 
     def run(self, x: ArrayLike) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
@@ -43,18 +56,25 @@ class Engine:
         Returns float32 (n_out,) or (batch, n_out). Raises InputError for another shape, a dtype that is not a real
         number, or more rows than `limits.max_batch`.
         """
-        return self._run(x, activate=True)
+        # one float32 row is the common case on a device: nothing else stands in its way
+        if type(x) is np.ndarray and x.dtype is _FLOAT32 and x.shape == self._vector_shape and not self._is_slowed:
+            with self._lock:
+                self._enter_vector(x)
+                for step in self._vector_steps:
+                    step()
+                return self._vector_result.copy()
+        return self._run(x, True)
 
     def logits(self, x: ArrayLike) -> NDArray[np.float32]:
         """What `run` gives before the last layer's activation; bit-exact for int8 on every machine."""
-        return self._run(x, activate=False)
+        return self._run(x, False)
 
     def predict(self, x: ArrayLike) -> NDArray[np.int64]:
         """Class indices: the largest output, the first of equals; for one output, 1 where its logit is positive.
 
         x as for `run`. Returns int64 () or (batch,).
         """
-        logits = self.logits(x)
+        logits = self._run(x, False)
         if self.model.n_out == 1:
             return np.asarray(logits[..., 0] > 0, np.int64)
         return np.asarray(logits.argmax(axis=-1), np.int64)
@@ -62,6 +82,62 @@ class Engine:
     def trace(self, x: ArrayLike) -> dict[str, NDArray[Any]]:
         """Every intermediate tensor by name, computed by the plain implementation. x as for `run`."""
         return trace(self.model, self._rows(x))
+
+    def profile(self, x: ArrayLike, runs: int = 200) -> list[LayerProfile]:
+        """Median seconds, share and bytes of each layer, over `runs` runs of the rows `x` (at most one block)."""
+        rows = self._rows(x)
+        if not 1 <= len(rows) <= self.plan.block:
+            raise InputError(f"{len(rows)} rows to profile, expected 1 to {self.plan.block}, which run as one block")
+        with self._lock:
+            return profile_layers(self.model, self.plan, self._arena, self._constants, rows, runs)
+
+    def _run(self, x: ArrayLike, activate: bool) -> NDArray[np.float32]:
+        if not self._is_slowed:
+            return self._run_now(x, activate)
+        started = time.perf_counter()
+        result = self._run_now(x, activate)
+        _stretch(started, self.limits.speed_factor)
+        return result
+
+    def _run_now(self, x: ArrayLike, activate: bool) -> NDArray[np.float32]:
+        rows = self._rows(x)
+        result = np.empty((len(rows), self.model.n_out), np.float32)
+        with self._lock:
+            start = 0
+            while start < len(rows):
+                count = self._next_block(len(rows) - start)
+                self._run_block(rows[start : start + count], activate, result[start : start + count])
+                start += count
+        return result.reshape((*np.shape(x)[:-1], self.model.n_out))
+
+    def _run_block(self, rows: NDArray[Any], activate: bool, result: NDArray[np.float32]) -> None:
+        """Rows of one program's size, from the caller's array to the caller's result."""
+        is_vector = len(rows) == 1 and not self._is_dynamic
+        program = self._program(None if is_vector else len(rows), activate)
+        part = rows[0] if is_vector else rows
+        if part.dtype is not _FLOAT32:
+            np.copyto(program.source, part, casting="unsafe")
+            part = program.source
+        program.enter(part)
+        for step in program.steps:
+            step()
+        np.copyto(result[0] if is_vector else result, program.result)
+
+    def _next_block(self, left: int) -> int:
+        """Rows to run next: a full block, or the largest power of two that is left, so that programs stay few."""
+        if self._is_dynamic:
+            return left
+        return self.plan.block if left >= self.plan.block else 1 << (left.bit_length() - 1)
+
+    def _program(self, rows: int | None, activate: bool) -> Program:
+        key = (rows, activate)
+        if key not in self._programs:
+            if self._is_dynamic:
+                self._programs.clear()  # any batch size occurs there: only the last one is kept
+            self._programs[key] = compile_program(
+                self.model, self.plan, self._arena, self._constants, rows, activate=activate
+            )
+        return self._programs[key]
 
     def _rows(self, x: ArrayLike) -> NDArray[Any]:
         rows = np.asarray(x)
@@ -71,78 +147,11 @@ class Engine:
             n_in = self.model.n_in
             raise InputError(f"input has shape {rows.shape}, expected ({n_in},) or (batch, {n_in})")
         rows = rows.reshape(-1, self.model.n_in)
-        most = self.limits.max_batch or (self.plan.block if is_dynamic(self.model) else None)
-        if most is not None and len(rows) > most:
-            raise InputError(f"input has {len(rows)} rows, the limit max_batch is {most}; send fewer or raise it")
-        return rows
-
-    def _run(self, x: ArrayLike, *, activate: bool) -> NDArray[np.float32]:
-        started = time.perf_counter()
-        rows = self._rows(x)
-        result = np.empty((len(rows), self.model.n_out), np.float32)
-        for start in range(0, len(rows), self.plan.block):
-            part = rows[start : start + self.plan.block]
-            source, program, target = self._program(len(part), activate)
-            np.copyto(source, part, casting="unsafe")
-            for step in program:
-                step()
-            result[start : start + len(part)] = target
-        if self.limits.speed_factor > 1.0:
-            _stretch(started, self.limits.speed_factor)
-        return result.reshape((*np.shape(x)[:-1], self.model.n_out))
-
-    def _program(self, rows: int, activate: bool) -> tuple[NDArray[np.float32], list[Step], NDArray[np.float32]]:
-        """The bound calls for a number of rows, with the buffers to fill and to read."""
-        key = (rows, activate)
-        if key not in self._programs:
-            self._programs[key] = self._compile(rows, activate)
-        return self._programs[key]
-
-    def _compile(self, rows: int, activate: bool) -> tuple[NDArray[np.float32], list[Step], NDArray[np.float32]]:
-        model = self.model
-        source = _rows_of(self._arena[0], rows, model.n_in)
-        steps = [] if model.preprocessing is None else standardize_steps(model.preprocessing, source)
-        on_grid, buffers = False, None
-        for position, (layer, constants) in enumerate(zip(model.layers, self._constants, strict=True)):
-            buffers = self._buffers(position, rows)
-            is_last = position == len(model.layers) - 1
-            steps += layer_steps(
-                layer, constants, buffers, quantize_input=not on_grid, activate=activate or not is_last
+        if self._most_rows is not None and len(rows) > self._most_rows:
+            raise InputError(
+                f"input has {len(rows)} rows, the limit max_batch is {self._most_rows}; send fewer or raise it"
             )
-            on_grid = isinstance(layer, QuantizedDense) and layer.output is not None
-        assert buffers is not None  # a model has at least one layer
-        return source, steps, buffers.target
-
-    def _buffers(self, position: int, rows: int) -> Buffers:
-        layer = self.model.layers[position]
-        ping, pong, row, wide_source, wide_target, index = self._arena
-        source, target = (ping, pong) if position % 2 == 0 else (pong, ping)
-        return Buffers(
-            source=_rows_of(source, rows, layer.n_in),
-            target=_rows_of(target, rows, layer.n_out),
-            scratch=_rows_of(source, rows, layer.n_out) if needs_scratch(layer) else source[:0],
-            row=_rows_of(row, rows, 1),
-            wide_source=_rows_of(wide_source, rows, layer.n_in) if wide_source.size else wide_source,
-            wide_target=_rows_of(wide_target, rows, layer.n_out) if wide_target.size else wide_target,
-            index=_rows_of(index, rows, layer.n_out) if index.size else index,
-        )
-
-
-def _allocate(plan: MemoryPlan) -> tuple[NDArray[Any], ...]:
-    """The arena: two float32 buffers used in turn, one value per row, float64 scratch, table indices."""
-    return (
-        np.empty(plan.block * plan.buffers[0], np.float32),
-        np.empty(plan.block * plan.buffers[1], np.float32),
-        np.empty(plan.block, np.float32),
-        np.empty(plan.block * plan.wide_floats[0], np.float64),
-        np.empty(plan.block * plan.wide_floats[1], np.float64),
-        np.empty(plan.block * plan.index_entries, np.intp),
-    )
-
-
-def _rows_of(buffer: NDArray[Any], rows: int, width: int) -> NDArray[Any]:
-    """The first rows * width entries of a buffer as a (rows, width) view; an empty one where it is too small."""
-    return buffer[: rows * width].reshape(-1, width) if buffer.size >= rows * width else buffer[:0]
+        return rows
 
 
 def _stretch(started: float, factor: float) -> None:

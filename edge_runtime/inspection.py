@@ -70,6 +70,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
         "memory": {
             "block": plan.block,
             "weight_bytes": plan.weight_bytes,
+            "other_bytes": plan.other_bytes,
             "widened_bytes": plan.widened_bytes,
             "arena_bytes": plan.arena_bytes,
             "total_bytes": plan.total_bytes,

@@ -11,14 +11,17 @@ from edge_runtime.errors import InputError
 class Limits:
     """What an engine may use. None means no limit.
 
-    ram_bytes: weights held in memory, their widened copies, and the arena. speed_factor: 2.0 makes each run take
-    twice as long as it did (a simulation of a slower processor, 1.0 or more). max_batch: rows in one call of
-    `Engine.run`. Raises InputError for values out of range.
+    ram_bytes: the model as it is held, widened copies of its weights, and the arena.
+    speed_factor: 2.0 makes each run take twice as long as it did, to simulate a slower processor; 1.0 or more.
+    max_batch: rows in one call of `Engine.run`.
+    lean: widen int8 and float16 weights at each run, even where there is memory to keep float copies of them.
+    Raises InputError for values out of range.
     """
 
     ram_bytes: int | None = None
     speed_factor: float = 1.0
     max_batch: int | None = None
+    lean: bool = False
 
     def __post_init__(self) -> None:
         if self.ram_bytes is not None and self.ram_bytes < 1:

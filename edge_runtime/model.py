@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation
+from edge_runtime.activations import OVER_THE_ROW, Activation
 from edge_runtime.errors import ModelError
 from edge_runtime.layers import Layer, QuantizedDense, checked_array
 
@@ -95,8 +95,8 @@ class Model:
                 raise ModelError(
                     f"layer '{before.name}' gives {before.n_out} values, layer '{after.name}' takes {after.n_in}"
                 )
-            if before.activation.name == "softmax":
-                raise ModelError(f"layer '{before.name}' has softmax; only the last layer may")
+            if before.activation.name in OVER_THE_ROW:
+                raise ModelError(f"layer '{before.name}' has {before.activation.name}; only the last layer may")
             grid = before.final_grid if isinstance(before, QuantizedDense) else None
             wanted = after.input if isinstance(after, QuantizedDense) else None
             if grid is not None and grid != wanted:

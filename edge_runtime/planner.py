@@ -1,53 +1,66 @@
-"""Where every byte of an engine goes, decided before it is made."""
+"""Where every byte of an engine goes, decided before it is made.
+
+An engine holds the model (its bytes as stored, or none where they are mapped from a file), widened copies of the
+weights that are to be fast, and one arena: two buffers that layers read from and write to in turn, and scratch.
+"""
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
 
+from edge_runtime.arena import Region, lay_out
 from edge_runtime.errors import BudgetExceeded
+from edge_runtime.held import held_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.quantization import FLOAT32_EXACT
 
-DEFAULT_BLOCK = 32  # rows that go through the network together
+BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # rows that go through the network together
 DYNAMIC_BATCH = 256  # rows of an int8-dynamic model, whose batch cannot be cut without changing the answers
 _F32, _F64, _INDEX = 4, 8, np.dtype(np.intp).itemsize
 
 
 @dataclass(frozen=True)
 class PlanStep:
-    """One layer's bytes: weights as stored, their widened copy, and the arena while it runs."""
+    """One layer's bytes: weights as stored, and their widened copy.
+
+    lean: the weights are widened at each run, `tile_rows` rows of the matrix at a time, instead of being kept widened.
+    """
 
     name: str
     kind: str
     stored_bytes: int
     widened_bytes: int
-    arena_bytes: int
+    lean: bool
+    tile_rows: int
+    buffer_bytes: int
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """The bytes an engine holds. total_bytes = weight_bytes + widened_bytes + arena_bytes.
+    """The bytes of an engine: total_bytes = weight_bytes + other_bytes + widened_bytes + arena_bytes.
 
-    buffers: floats in each of the two buffers that layers read from and write to in turn; scratch buffers follow them.
+    block: the most rows that go through the network together. weight_bytes: the layers' arrays as stored, 0 where they
+    are mapped from a file. other_bytes: what the model holds beside them (test vectors, preprocessing, the headers of
+    the file it was read from). regions: the arena's parts. Python's own objects, some kilobytes, are not counted.
     """
 
     block: int
     weight_bytes: int
+    other_bytes: int
     widened_bytes: int
     arena_bytes: int
-    buffers: tuple[int, int]
-    wide_floats: tuple[int, int]
-    index_entries: int
+    regions: dict[str, Region]
     steps: tuple[PlanStep, ...]
 
     @property
     def total_bytes(self) -> int:
         """All bytes that stay allocated while the engine lives."""
-        return self.weight_bytes + self.widened_bytes + self.arena_bytes
+        return self.weight_bytes + self.other_bytes + self.widened_bytes + self.arena_bytes
 
 
 def is_dynamic(model: Model) -> bool:
@@ -55,82 +68,153 @@ def is_dynamic(model: Model) -> bool:
     return any(isinstance(layer, DynamicQuantizedDense) for layer in model.layers)
 
 
-def is_float32_exact(layer: QuantizedDense | DynamicQuantizedDense) -> bool:
-    """Whether float32 matrix products of this layer's integers are exact in any order (see `certificate`)."""
-    return layer.certificate < FLOAT32_EXACT
-
-
-def needs_scratch(layer: Layer) -> bool:
-    """Whether its activation needs a second buffer of the output's size."""
-    return layer.activation.name == "leaky_relu"
+def compute_dtype(layer: Layer) -> type:
+    """The dtype of a layer's matrix product: float32, or float64 where float32 sums of the integers are not exact."""
+    if isinstance(layer, Dense) or layer.certificate < FLOAT32_EXACT:
+        return np.float32
+    return np.float64
 
 
 def make_plan(model: Model, limits: Limits) -> MemoryPlan:
-    """The plan that an engine for `model` follows. Raises BudgetExceeded where it is larger than `limits.ram_bytes`."""
-    if is_dynamic(model):
-        blocks = [limits.max_batch or DYNAMIC_BATCH]
-    else:
-        blocks = [min(DEFAULT_BLOCK, limits.max_batch or DEFAULT_BLOCK)]
-    while not is_dynamic(model) and limits.ram_bytes is not None and blocks[-1] > 1:
-        blocks.append(blocks[-1] // 2)
-    plans = [_plan(model, block) for block in blocks]
-    for plan in plans:
+    """The fastest plan within `limits.ram_bytes`. Raises BudgetExceeded where even the smallest is larger.
+
+    Tried in the order of their speed: all weights widened with ever smaller blocks down to 32 rows, then the largest
+    layers lean one after the other, then smaller blocks, and at last smaller tiles.
+    """
+    smallest = None
+    for plan in _candidates(model, limits):
         if limits.ram_bytes is None or plan.total_bytes <= limits.ram_bytes:
             return plan
-    _refuse(plans[-1], limits.ram_bytes or 0)
-    raise AssertionError("unreachable")
+        smallest = plan if smallest is None or plan.total_bytes < smallest.total_bytes else smallest
+    assert smallest is not None  # there is always a candidate
+    raise BudgetExceeded(_refusal(model, smallest, limits.ram_bytes or 0))
 
 
-def _refuse(smallest: MemoryPlan, budget: int) -> None:
-    largest = max(smallest.steps, key=lambda step: step.stored_bytes + step.widened_bytes)
-    raise BudgetExceeded(
-        f"the model needs {smallest.total_bytes:,} B at one row at a time, the budget is {budget:,} B, "
-        f"missing {smallest.total_bytes - budget:,} B; the largest layer is '{largest.name}' with "
-        f"{largest.stored_bytes:,} B of {largest.kind} weights and {largest.widened_bytes:,} B of widened copies: "
-        "use a smaller layer or raise the budget"
+def _candidates(model: Model, limits: Limits) -> Iterator[MemoryPlan]:
+    if is_dynamic(model):
+        blocks: tuple[int, ...] = (limits.max_batch or DYNAMIC_BATCH,)
+    else:
+        most = limits.max_batch or BLOCKS[0]
+        blocks = tuple(block for block in BLOCKS if block <= most) if most in BLOCKS else _blocks_for(most)
+    can_be_lean = sorted(
+        (i for i, layer in enumerate(model.layers) if _widened_bytes(layer)),
+        key=lambda i: _widened_bytes(model.layers[i]),
     )
+    large = [block for block in blocks if block >= 32] or [blocks[0]]
+    if limits.lean:
+        large = []
+        yield _plan(model, blocks[0], frozenset(can_be_lean), 1)
+    for block in large:
+        yield _plan(model, block, frozenset(), 1)
+    if limits.ram_bytes is None:
+        return
+    for count in range(1, len(can_be_lean) + 1):  # the smallest first: they cost the least to widen at each run
+        lean = frozenset(can_be_lean[:count])
+        for block in large:
+            yield _plan(model, block, lean, 1)
+    everything = frozenset(can_be_lean)
+    for parts in (1, 4, 16, 1 << 62):  # 1 << 62: one row of a matrix at a time
+        for block in blocks:
+            yield _plan(model, block, everything, parts)
 
 
-def _plan(model: Model, block: int) -> MemoryPlan:
-    buffers, wide, index = [model.n_in, 0], [0, 0], 0
-    steps = []
-    for position, layer in enumerate(model.layers):
-        source, target = position % 2, (position + 1) % 2
-        buffers[target] = max(buffers[target], layer.n_out)
-        if needs_scratch(layer):
-            buffers[source] = max(buffers[source], layer.n_out)
-        wide_here, index_here = _extra(layer)
-        wide = [max(a, b) for a, b in zip(wide, wide_here, strict=True)]
-        index = max(index, index_here)
-        stored = sum(array.nbytes for array in layer.arrays().values())
-        arena = block * (_F32 * (layer.n_in + layer.n_out) + _F64 * sum(wide_here) + _INDEX * index_here)
-        steps.append(PlanStep(layer.name, layer.precision, stored, _widened_bytes(layer), arena))
+def _blocks_for(most: int) -> tuple[int, ...]:
+    """Blocks for a batch limit that is no power of two: the next one up would never be filled, so the next one down."""
+    return tuple(block for block in BLOCKS if block <= most) or (1,)
+
+
+def _plan(model: Model, block: int, lean: frozenset[int], parts: int) -> MemoryPlan:
+    steps = tuple(_step(layer, block, index in lean, parts) for index, layer in enumerate(model.layers))
+    regions = lay_out(_region_sizes(model, block, steps))
+    weights = sum(step.stored_bytes for step in steps)
+    held = held_bytes(model)
+    mapped = held.mapped > 0
     return MemoryPlan(
         block=block,
-        weight_bytes=sum(step.stored_bytes for step in steps),
+        weight_bytes=0 if mapped else weights,
+        other_bytes=held.allocated - (0 if mapped else weights),
         widened_bytes=sum(step.widened_bytes for step in steps),
-        arena_bytes=block * (_F32 * (sum(buffers) + 1) + _F64 * sum(wide) + _INDEX * index),
-        buffers=(buffers[0], buffers[1]),
-        wide_floats=(wide[0], wide[1]),
-        index_entries=index,
-        steps=tuple(steps),
+        arena_bytes=max(-(-region.end // 64) * 64 for region in regions.values()),
+        regions=regions,
+        steps=steps,
     )
 
 
-def _extra(layer: Layer) -> tuple[tuple[int, int], int]:
-    """Scratch entries per row: float64 input and accumulator where float32 is not exact, and table indices."""
-    if isinstance(layer, Dense):
-        return (0, 0), 0
-    wide = (0, 0) if is_float32_exact(layer) else (layer.n_in, layer.n_out)
-    return wide, layer.n_out if isinstance(layer, QuantizedDense) and layer.table is not None else 0
+def _step(layer: Layer, block: int, lean: bool, parts: int) -> PlanStep:
+    return PlanStep(
+        name=layer.name,
+        kind=layer.precision,
+        stored_bytes=sum(array.nbytes for array in layer.arrays().values()),
+        widened_bytes=_constant_bytes(layer) + (0 if lean else _widened_bytes(layer)),
+        lean=lean,
+        tile_rows=max(1, -(-layer.n_in // parts)) if lean else 0,
+        buffer_bytes=block * _F32 * (layer.n_in + layer.n_out),
+    )
+
+
+def _region_sizes(model: Model, block: int, steps: tuple[PlanStep, ...]) -> dict[str, int]:
+    """Bytes of each region for `block` rows. A layer's source is dead once its product is made, and is the scratch."""
+    buffers = [model.n_in, 0]
+    tile = partial_sum = wide_source = wide_target = index = 0
+    for position, (layer, step) in enumerate(zip(model.layers, steps, strict=True)):
+        source, target = position % 2, (position + 1) % 2
+        buffers[target] = max(buffers[target], layer.n_out)
+        buffers[source] = max(buffers[source], layer.n_out if needs_scratch(layer) else 0)
+        item = np.dtype(compute_dtype(layer)).itemsize
+        if item == _F64:
+            wide_source, wide_target = max(wide_source, layer.n_in), max(wide_target, layer.n_out)
+        if step.lean:
+            tile = max(tile, step.tile_rows * layer.n_out * item)
+            if step.tile_rows < layer.n_in:
+                partial_sum = max(partial_sum, layer.n_out * item)
+        if isinstance(layer, QuantizedDense) and layer.table is not None:
+            index = max(index, layer.n_out)
+    return {
+        "ping": block * buffers[0] * _F32,
+        "pong": block * buffers[1] * _F32,
+        "row": block * _F32,
+        "wide_source": block * wide_source * _F64,
+        "wide_target": block * wide_target * _F64,
+        "index": block * index * _INDEX,
+        "partial": block * partial_sum,
+        "tile": tile,
+    }
+
+
+def needs_scratch(layer: Layer) -> bool:
+    """Whether its activation works in a second array of the output's size."""
+    return layer.activation.name in ("leaky_relu", "softmax")
 
 
 def _widened_bytes(layer: Layer) -> int:
-    """Bytes of the float copies that the matrix products read: none for float32, which is used as stored."""
-    if isinstance(layer, Dense):
-        return 0 if layer.weight.dtype == np.float32 else _F32 * layer.weight.size
-    item = _F32 if is_float32_exact(layer) else _F64
-    if isinstance(layer, DynamicQuantizedDense):
-        return item * layer.weight.size
-    table = 0 if layer.table is None else _F32 * layer.table.size
-    return item * (layer.weight.size + layer.bias.size) + table
+    """Bytes of the float copy of the weights that the matrix product reads; 0 for float32, which is used as stored."""
+    if layer.weight.dtype == np.float32:
+        return 0
+    return int(layer.weight.size) * np.dtype(compute_dtype(layer)).itemsize
+
+
+def _constant_bytes(layer: Layer) -> int:
+    """Bytes of the small constants that an int8 layer keeps as floats: bias and table."""
+    if not isinstance(layer, QuantizedDense):
+        return 0
+    table = 0 if layer.table is None else _F32 * int(layer.table.size)
+    return int(layer.bias.size) * np.dtype(compute_dtype(layer)).itemsize + table
+
+
+def _refusal(model: Model, smallest: MemoryPlan, budget: int) -> str:
+    largest = max(smallest.steps, key=lambda step: step.stored_bytes + step.buffer_bytes)
+    advice = []
+    without_weights = smallest.total_bytes - smallest.weight_bytes - smallest.other_bytes
+    if smallest.weight_bytes and without_weights <= budget:
+        advice.append(f"with the weights mapped from the file (mmap) it needs {without_weights:,} B")
+    if model.precision in ("float32", "float16"):
+        item = {"float32": 4, "float16": 2}[model.precision]
+        int8 = smallest.total_bytes - smallest.weight_bytes * (item - 1) // item
+        advice.append(f"as int8 it would need about {int8:,} B")
+    if is_dynamic(model):
+        advice.append("a smaller max_batch needs less")
+    return (
+        f"the smallest plan needs {smallest.total_bytes:,} B, the budget is {budget:,} B, missing "
+        f"{smallest.total_bytes - budget:,} B; the largest layer is '{largest.name}' with {largest.stored_bytes:,} B "
+        f"of {largest.kind} weights; {'; '.join(advice) or 'use smaller layers or a larger budget'}"
+    )

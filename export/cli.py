@@ -78,7 +78,7 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     wanted = _precisions(precisions)
     model = load(model_path)
-    dataset = load_dataset(spec)
+    dataset = load_dataset(spec, target=_target(model))
     check_width(model, dataset, spec)
     parts = split(dataset, seed=_seed(model))
     evaluation = Evaluation(parts.test.x, parts.test.y) if _labels_fit(model, dataset) else None
@@ -133,6 +133,12 @@ def _labels_fit(model: Model, dataset: Dataset) -> bool:
     return dataset.class_names == model.class_names or (not model.class_names and dataset.n_out <= max(model.n_out, 2))
 
 
+def _target(model: Model) -> Any:
+    """What the model was trained to give, so that the data is read the same way again."""
+    target = model.metadata.get("target", "auto")
+    return target if target in ("class", "regression", "autoencoder") else "auto"
+
+
 def _seed(model: Model) -> int:
     text = model.metadata.get("seed", "0")
     return int(text) if text.isdecimal() else 0
@@ -165,7 +171,7 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool) ->
     model = load(model_path)
     rows = None
     if spec is not None:
-        dataset = load_dataset(spec)
+        dataset = load_dataset(spec, target=_target(model))
         check_width(model, dataset, spec)
         rows = dataset.x
         warn_of_range(model, rows)

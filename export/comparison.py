@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.bounds import ACTIVATION_ERROR, SUM_ERROR, product_bound
+from edge_runtime.bounds import SUM_ERROR, activation_bound, implementation_error, product_bound
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.quantization import dequantize
 from edge_runtime.trace import trace_layer
@@ -144,7 +144,7 @@ def _check_activation(level: str, layer: Layer, before: NDArray[Any], theirs: Te
     """A float32 activation, judged on the values that the other engine had before it."""
     with np.errstate(invalid="ignore", over="ignore"):
         expected = layer.activation(before)
-    allowed = np.array(ACTIVATION_ERROR.get(layer.activation.name, 0.0))
+    allowed = implementation_error(layer.activation, before)
     return within(level, f"{layer.name}.output", expected, theirs[f"{layer.name}.output"], allowed)
 
 
@@ -153,7 +153,7 @@ def _real_bound(layer: QuantizedDense, entering: NDArray[np.uint8]) -> NDArray[A
     centered = np.abs(entering.astype(np.float64) - layer.input.zero_point)
     reach = centered @ np.abs(layer.weight.astype(np.float64)) + np.abs(layer.bias.astype(np.float64))
     bound = SUM_ERROR * 2 * reach * layer.multiplier
-    return np.asarray(bound + ACTIVATION_ERROR.get(layer.activation.name, 0.0))
+    return activation_bound(layer.activation, trace_layer(layer, entering)[f"{layer.name}.scaled"], bound)
 
 
 def _largest(ours: NDArray[Any], theirs: NDArray[Any]) -> float:

@@ -28,7 +28,7 @@ def run_demo(out: str, seed: int, say: Callable[[str], None]) -> list[dict[str, 
         f"{len(parts.test)} held out for the test"
     )
     options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
-    options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "spec": "digits"}
+    options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
     model, _history, _score = fit_network(parts, options)
     save(model, folder / "digits.npz")
     say("exporting float32, float16 and int8, verifying each file on all rows")

@@ -119,7 +119,12 @@ def fit_network(parts: Split, options: dict[str, Any]) -> tuple[Any, Any, float]
 
 def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
     """Where the model comes from. No time and no path: the same training always writes the same bytes."""
-    return {"data": dataset.name, "seed": str(options["seed"]), "made_by": "smallnet train"}
+    return {
+        "data": dataset.name,
+        "target": options["target"],
+        "seed": str(options["seed"]),
+        "made_by": "smallnet train",
+    }
 
 
 class Progress:

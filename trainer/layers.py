@@ -104,7 +104,8 @@ def custom_uniform(
 def he_uniform(n_in: int, n_out: int, rng: np.random.Generator | None = None, dtype: DTypeLike = np.float32) -> Array:
     """He uniform weights (n_in, n_out): U(-l, l) with l = sqrt(6 / n_in) (He et al. 2015).
 
-    rng: as in `custom_uniform`.
+    rng: as in `custom_uniform`. Not the default for ReLU layers: on the digits, with three sizes, two optimizers and
+    twelve seeds each, Xavier was as good.
     """
     return _uniform(float(np.sqrt(6.0 / n_in)), n_in, n_out, rng, dtype)
 

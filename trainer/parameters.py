@@ -37,11 +37,6 @@ class FlatParameters:
         np.copyto(self.values, snapshot[0])
         np.copyto(self.state, snapshot[1])
 
-    @property
-    def nbytes(self) -> dict[str, int]:
-        """Bytes of each buffer."""
-        return {"parameters": self.values.nbytes + self.state.nbytes, "gradients": self.gradients.nbytes}
-
 
 def _bind_all(items: list[tuple[Layer, str]], dtype: np.dtype[Any]) -> Array:
     buffer = aligned_empty(sum(getattr(layer, name).size for layer, name in items), dtype)

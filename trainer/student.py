@@ -209,12 +209,16 @@ class NeuralNetwork(NeuralNetworkModel):
         array = np.asarray(y)
         if array.ndim != 1 or not self._takes_labels or (array.dtype.kind == "f" and self.classes_.dtype.kind == "i"):
             return array
-        if np.array_equal(self.classes_, np.arange(len(self.classes_))):
+        is_number, wants_number = array.dtype.kind in "fiub", self.classes_.dtype.kind in "fiub"
+        if is_number and wants_number and np.array_equal(self.classes_, np.arange(len(self.classes_))):
             return array
+        if is_number != wants_number:
+            raise InputError(f"y holds {array.dtype} labels, expected some of {', '.join(map(str, self.classes_))}")
         indices = np.searchsorted(self.classes_, array).clip(0, len(self.classes_) - 1)
-        if not np.array_equal(self.classes_[indices], array):
-            strange = array[self.classes_[indices] != array][0]
-            raise InputError(f"y holds label {strange!r}, expected one of {list(self.classes_)}")
+        is_strange = self.classes_[indices] != array
+        if is_strange.any():
+            strange, known = array[is_strange][0], ", ".join(map(str, self.classes_))
+            raise InputError(f"y holds label {strange}, expected one of {known}")
         return indices
 
 

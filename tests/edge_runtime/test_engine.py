@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, BudgetExceeded, Dense, Engine, InputError, Limits, Model
-from edge_runtime.planner import DEFAULT_BLOCK
+from edge_runtime.planner import BLOCKS
 from edge_runtime.trace import logits, trace
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -49,7 +49,7 @@ def test_float_outputs_are_close_to_the_plain_implementation(name, precision):
 def test_an_int8_answer_does_not_depend_on_the_rows_around_it(name):
     """One at a time, in odd batches, or all at once: the same bits."""
     engine = Engine(network(name, "int8"))
-    rows = random_rows(2 * DEFAULT_BLOCK + 5, engine.model.n_in)
+    rows = random_rows(2 * BLOCKS[0] + 5, engine.model.n_in)
     together = engine.run(rows)
     np.testing.assert_array_equal(np.stack([engine.run(row) for row in rows]), together)
     np.testing.assert_array_equal(np.concatenate([engine.run(rows[:7]), engine.run(rows[7:])]), together)
@@ -140,12 +140,12 @@ def test_a_budget_below_the_smallest_plan_is_refused_with_the_numbers():
 
 
 def test_the_plan_adds_up_and_is_what_the_engine_holds():
-    """total = weights + widened + arena, and the arena is the arrays that were allocated."""
+    """total = weights + others + widened + arena; the arena and the widened copies are what was allocated."""
     for name in NETWORKS:
         engine = Engine(network(name, "int8"))
         plan = engine.plan
-        assert plan.total_bytes == plan.weight_bytes + plan.widened_bytes + plan.arena_bytes
-        assert plan.arena_bytes == sum(buffer.nbytes for buffer in engine._arena)
+        assert plan.total_bytes == (plan.weight_bytes + plan.other_bytes + plan.widened_bytes + plan.arena_bytes)
+        assert plan.arena_bytes == engine._arena.nbytes
         constants = [array for c in engine._constants for array in (c.weight, c.bias, c.table) if array is not None]
         assert plan.widened_bytes == sum(array.nbytes for array in constants)
 

@@ -1,0 +1,55 @@
+"""One block of memory for all activations and scratch, and typed views into it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+ALIGNMENT = 64
+
+
+@dataclass(frozen=True)
+class Region:
+    """A part of the arena: where it starts, and its length in bytes."""
+
+    name: str
+    offset: int
+    nbytes: int
+
+    @property
+    def end(self) -> int:
+        """The first byte after it."""
+        return self.offset + self.nbytes
+
+
+def lay_out(sizes: dict[str, int]) -> dict[str, Region]:
+    """Regions of these sizes (bytes) one after the other, each aligned; empty ones take no room."""
+    regions, offset = {}, 0
+    for name, nbytes in sizes.items():
+        regions[name] = Region(name, offset, nbytes)
+        offset += -(-nbytes // ALIGNMENT) * ALIGNMENT
+    return regions
+
+
+class Arena:
+    """The allocated block. Its views overlap where regions are reused: what is live when is the planner's business."""
+
+    def __init__(self, regions: dict[str, Region], nbytes: int) -> None:
+        self.regions = regions
+        self._memory = np.empty(nbytes, np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes allocated."""
+        return int(self._memory.nbytes)
+
+    def view(self, region: str, shape: tuple[int, ...], dtype: Any = np.float32) -> NDArray[Any]:
+        """The start of a region as an array."""
+        place = self.regions[region]
+        count = int(np.prod(shape)) * np.dtype(dtype).itemsize
+        if count > place.nbytes:
+            raise AssertionError(f"region '{region}' has {place.nbytes} bytes, a view of {shape} takes {count}")
+        return self._memory[place.offset : place.offset + count].view(dtype).reshape(shape)

@@ -1,0 +1,49 @@
+"""How many bytes a model holds, and how many of them are mapped from its file."""
+
+from __future__ import annotations
+
+import mmap
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.model import Model
+
+
+@dataclass(frozen=True)
+class Held:
+    """allocated: bytes in this process's memory. mapped: bytes of files that the arrays are views of."""
+
+    allocated: int
+    mapped: int
+
+
+def held_bytes(model: Model) -> Held:
+    """The bytes behind all arrays of a model, each buffer counted once: a file that was read whole counts whole."""
+    allocated: dict[int, int] = {}
+    mapped: dict[int, int] = {}
+    for array in _arrays(model):
+        owner, nbytes = _owner(array)
+        (mapped if isinstance(owner, mmap.mmap) else allocated)[id(owner)] = nbytes
+    return Held(sum(allocated.values()), sum(mapped.values()))
+
+
+def _arrays(model: Model) -> list[NDArray[Any]]:
+    arrays = [array for layer in model.layers for array in layer.arrays().values()]
+    if model.preprocessing is not None:
+        arrays += [model.preprocessing.mean, model.preprocessing.inv_std]
+    if model.test_vectors is not None:
+        arrays += [model.test_vectors.inputs, model.test_vectors.outputs]
+    return arrays
+
+
+def _owner(array: NDArray[Any]) -> tuple[Any, int]:
+    """The object that owns an array's memory, and its size in bytes."""
+    owner: Any = array
+    while isinstance(owner, np.ndarray) and owner.base is not None:
+        owner = owner.base
+    if isinstance(owner, memoryview):
+        owner = owner.obj
+    return owner, owner.nbytes if isinstance(owner, np.ndarray) else len(owner)

@@ -1,0 +1,102 @@
+"""Random int8 networks that sit where implementations differ: exact ties, awkward scales, saturation, every zero point.
+
+They are made directly, grid by grid, and not by calibration, so that no well-behaved data smooths them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from edge_runtime import Activation, Model, QuantizedDense, QuantParams, Standardization
+
+HIDDEN = ("relu", "linear", "leaky_relu", "tanh")
+
+
+def _scale(rng):
+    """A float32 scale: a power of two, a decimal one, or any from 1e-6 to 1e4."""
+    kind = rng.integers(3)
+    if kind == 0:
+        value = 2.0 ** rng.integers(-12, 6)
+    elif kind == 1:
+        value = rng.integers(1, 100) * 10.0 ** rng.integers(-5, 2)
+    else:
+        value = 10.0 ** rng.uniform(-6, 4)
+    return float(np.float32(value))
+
+
+def _zero_point(rng):
+    return int(rng.choice([0, 1, 3, 127, 128, 254, 255, int(rng.integers(0, 256))]))
+
+
+def _multiplier(rng, n_out, reach, has_output):
+    """Multipliers that put the sums of typical size around the grid's width; dyadic ones make exact ties."""
+    base = np.exp2(rng.integers(-3, 3, n_out)) * (200.0 / max(reach, 1.0) if has_output else _scale(rng))
+    if rng.random() < 0.5:
+        base = np.exp2(np.rint(np.log2(base)))  # dyadic: accumulators of half a step occur
+        base *= rng.choice([1.0, 0.5, 1.5], n_out)
+    return np.maximum(base, 1e-30).astype(np.float32)
+
+
+def adversarial_model(seed: int) -> Model:
+    """1 to 5 layers, 1 to 5,000 inputs, widths 1 to 40."""
+    rng = np.random.default_rng(seed)
+    depth = int(rng.integers(1, 6))
+    n_in = int(rng.choice([1, 2, 3, 7, 64, 129, 784, int(rng.integers(1, 5001))]))
+    sizes = [n_in, *(int(rng.integers(1, 41)) for _ in range(depth))]
+    grid = QuantParams(_scale(rng), _zero_point(rng))
+    layers = []
+    for index in range(depth):
+        layer = _layer(rng, index, sizes[index], sizes[index + 1], grid, is_last=index == depth - 1)
+        layers.append(layer)
+        grid = layer.final_grid
+    preprocessing = None
+    if rng.random() < 0.3:
+        mean, inv_std = rng.normal(size=n_in), rng.uniform(0.1, 10.0, size=n_in)
+        preprocessing = Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
+    return Model(tuple(layers), preprocessing)
+
+
+def _layer(rng, index, n_in, n_out, grid, is_last):
+    limit = int(rng.choice([1, 15, 63, 64, 127]))
+    weight = rng.integers(-limit, limit + 1, (n_in, n_out)).astype(np.int8)
+    if rng.random() < 0.2:
+        weight[:, rng.integers(n_out)] = 0
+    reach = float(np.abs(weight.astype(np.int64)).sum(axis=0).mean() * 100)
+    bias = (rng.normal(size=n_out) * reach * rng.choice([0.0, 0.1, 1.0])).astype(np.int32)
+    activation = Activation.of("linear" if is_last else str(rng.choice(HIDDEN)))
+    output = None if is_last else QuantParams(_scale(rng), 0 if activation.name == "relu" else _zero_point(rng))
+    if activation.name == "relu" and rng.random() < 0.3 and output is not None:
+        output = QuantParams(output.scale, _zero_point(rng))  # legal, and no other exporter writes it
+    table, table_output = None, None
+    if activation.name == "tanh":
+        table, table_output = rng.integers(0, 256, 256).astype(np.uint8), QuantParams(_scale(rng), _zero_point(rng))
+    return QuantizedDense(
+        name=f"dense{index}",
+        weight=weight,
+        bias=bias,
+        multiplier=_multiplier(rng, n_out, reach, not is_last),
+        input=grid,
+        output=output,
+        activation=activation,
+        table=table,
+        table_output=table_output,
+    )
+
+
+def adversarial_rows(model: Model, seed: int) -> np.ndarray:
+    """1 to 64 rows: exact ties of the input grid and their neighbours, far saturation, NaN and inf, plain values."""
+    rng = np.random.default_rng(seed + 1_000_000)
+    n = int(rng.choice([1, 2, 5, 64]))
+    grid = model.layers[0].input
+    scale = np.float32(grid.scale)
+    steps = rng.integers(-300, 560, (n, model.n_in)) - grid.zero_point
+    rows = (steps + np.where(rng.random(steps.shape) < 0.5, 0.5, 0.0)).astype(np.float32) * scale
+    nudged = rng.random(rows.shape)
+    rows = np.where(nudged < 0.1, np.nextafter(rows, np.float32(np.inf)), rows)
+    rows = np.where(nudged > 0.9, np.nextafter(rows, np.float32(-np.inf)), rows)
+    special = np.array([np.nan, np.inf, -np.inf, 1e30, -1e30, 0.0, -0.0, 1e-45], np.float32)
+    at = rng.random(rows.shape) < 0.01
+    rows[at] = rng.choice(special, int(at.sum()))
+    if model.preprocessing is not None:
+        rows = rows / model.preprocessing.inv_std + model.preprocessing.mean
+    return rows.astype(np.float32)

@@ -1,0 +1,111 @@
+import numpy as np
+import pytest
+
+from tests.trainer.data import blobs, small_network
+from trainer import ConfigurationError, NeuralNetworkModel
+from trainer.optimizers import SGD, Adam, AdamW, Momentum
+from trainer.schedules import Constant, Cosine, Step
+
+REFERENCES = [
+    ("sgd", lambda torch, p: torch.optim.SGD(p, lr=0.03, weight_decay=0.01)),
+    ("momentum", lambda torch, p: torch.optim.SGD(p, lr=0.03, momentum=0.9, weight_decay=0.01)),
+    (
+        Momentum(0.8, nesterov=True),
+        lambda torch, p: torch.optim.SGD(p, lr=0.03, momentum=0.8, nesterov=True, weight_decay=0.01),
+    ),
+    ("adam", lambda torch, p: torch.optim.Adam(p, lr=0.03, weight_decay=0.01)),
+    (
+        Adam(0.7, 0.9, 1e-3),
+        lambda torch, p: torch.optim.Adam(p, lr=0.03, betas=(0.7, 0.9), eps=1e-3, weight_decay=0.01),
+    ),
+    ("adamw", lambda torch, p: torch.optim.AdamW(p, lr=0.03, weight_decay=0.01)),
+]
+
+
+@pytest.mark.parametrize(("optimizer", "reference"), REFERENCES, ids=lambda value: str(value)[:20])
+def test_three_epochs_are_pytorchs(optimizer, reference):
+    """The same initial weights, batches and L2 penalty give PyTorch's losses and weights, to 1e-10 in float64."""
+    torch = pytest.importorskip("torch")
+    x, y = blobs(rows=50)
+    network = small_network(kind=NeuralNetworkModel, config={"train_dtype": "float64"}, l2_lambda=0.01)
+    weights = [torch.tensor(w, requires_grad=True) for w in network.weights]
+    biases = [torch.tensor(b, requires_grad=True) for b in network.biases]
+    # PyTorch's weight_decay falls on all parameters it is given: the biases get an optimizer without
+    decayed, plain = reference(torch, weights), reference(torch, biases)
+    for group in plain.param_groups:
+        group["weight_decay"] = 0.0
+    history = network.fit(x, y, epochs=3, batch_size=16, learning_rate=0.03, shuffle=False, optimizer=optimizer)
+    inputs, labels, losses = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(y), []
+    for _ in range(3):
+        total = 0.0
+        for start in range(0, 50, 16):
+            part = slice(start, start + 16)
+            logits = torch.relu(inputs[part] @ weights[0] + biases[0]) @ weights[1] + biases[1]
+            loss = torch.nn.functional.cross_entropy(logits, labels[part])
+            decayed.zero_grad()
+            plain.zero_grad()
+            loss.backward()
+            decayed.step()
+            plain.step()
+            total += loss.item() * len(labels[part])
+        losses.append(total / 50)
+    np.testing.assert_allclose(history.loss, losses, rtol=0, atol=1e-10)
+    for mine, theirs in zip(network.weights + network.biases, weights + biases, strict=True):
+        np.testing.assert_allclose(mine, theirs.detach().numpy(), rtol=0, atol=1e-10)
+
+
+def test_adam_is_the_papers_formula():
+    """Two steps by hand, in float64."""
+    w, m, v = np.array([1.0, -2.0]), np.zeros(2), np.zeros(2)
+    mine, slots = w.copy(), Adam().start(2, w.dtype)
+    for step, g in enumerate([np.array([0.3, -0.1]), np.array([0.2, 4.0])], start=1):
+        m, v = 0.9 * m + 0.1 * g, 0.999 * v + 0.001 * g * g
+        w = w - 0.01 * (m / (1 - 0.9**step)) / (np.sqrt(v / (1 - 0.999**step)) + 1e-8)
+        Adam().step(mine, g.copy(), slots, step, 0.01)
+    np.testing.assert_allclose(mine, w, rtol=1e-12)
+
+
+@pytest.mark.parametrize(
+    ("make", "words"),
+    [
+        (lambda: Momentum(1.0), "momentum is 1.0"),
+        (lambda: Adam(beta1=-0.1), "beta1 is -0.1"),
+        (lambda: AdamW(beta2=1.0), "beta2 is 1.0"),
+        (lambda: Adam(epsilon=0.0), "epsilon is 0.0"),
+        (lambda: Step(every=0), "every is 0"),
+        (lambda: Step(decay=0.0), "decay is 0.0"),
+        (lambda: Cosine(final=-1), "final is -1"),
+    ],
+)
+def test_rules_check_their_numbers(make, words):
+    """Out-of-range settings of optimizers and schedules are refused when they are made."""
+    with pytest.raises(ConfigurationError, match=words):
+        make()
+
+
+def test_default_learning_rates():
+    """None is the optimizer's own learning rate."""
+    x, y = blobs()
+    for name, rate in (("sgd", 0.1), ("momentum", 0.02), ("adam", 0.001), ("adamw", 0.001)):
+        assert small_network().fit(x, y, epochs=1, optimizer=name).records[0].learning_rate == rate
+    assert small_network().fit(x, y, epochs=1, optimizer=SGD(), learning_rate=0.3).records[0].learning_rate == 0.3
+
+
+def test_schedules():
+    """Constant; a step of a half every ten epochs; half a cosine, starting at 1 and ending above its final factor."""
+    assert [Constant().factor(epoch, 30) for epoch in (0, 29)] == [1, 1]
+    assert [Step().factor(epoch, 30) for epoch in (0, 9, 10, 19, 20)] == [1, 1, 0.5, 0.5, 0.25]
+    assert [Step(2, 0.1).factor(epoch, 5) for epoch in (1, 2)] == pytest.approx([1, 0.1])
+    cosine = [Cosine().factor(epoch, 4) for epoch in range(4)]
+    assert cosine == pytest.approx([1, 0.5 + np.sqrt(0.125), 0.5, 0.5 - np.sqrt(0.125)])
+    assert Cosine(final=0.2).factor(2, 4) == pytest.approx(0.6)
+
+
+def test_schedules_move_the_learning_rate_of_training():
+    """The history's learning rates are the schedule's, and training differs."""
+    x, y = blobs()
+    constant = small_network().fit(x, y, epochs=4, learning_rate=0.1)
+    stepped = small_network().fit(x, y, epochs=4, learning_rate=0.1, schedule=Step(2, 0.1))
+    assert [record.learning_rate for record in stepped.records] == pytest.approx([0.1, 0.1, 0.01, 0.01])
+    assert stepped.loss[:2] == constant.loss[:2]
+    assert stepped.loss[3] != constant.loss[3]
