@@ -174,7 +174,11 @@ def clip(x: Array, out: Array | None = None, *, min: float = 0.0, max: float = 6
 
 def thresholded_relu(x: Array, out: Array | None = None, *, alpha: float = 1.0) -> Array:
     """y = x where x > alpha, else 0 (ONNX ThresholdedRelu)."""
-    return np.multiply(x, x > x.dtype.type(alpha), out=out)
+    kept = np.where(x > x.dtype.type(alpha), x, x.dtype.type(0))
+    if out is None:
+        return kept
+    np.copyto(out, kept)
+    return out
 
 
 def absolute(x: Array, out: Array | None = None) -> Array:

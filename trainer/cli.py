@@ -18,6 +18,12 @@ if TYPE_CHECKING:
 DEFAULTS: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.005, "l2": 1e-3, "patience": 15}
 
 
+TARGETS = ["auto", "class", "regression", "autoencoder"]
+MONITORS = ["loss", "metric"]
+STANDARDIZATIONS = ["global", "per-feature", "none"]
+_MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss, or the accuracy."
+
+
 class Sizes(click.ParamType):
     """Layer widths such as 32 or 128,64."""
 
@@ -37,27 +43,23 @@ class Sizes(click.ParamType):
 
 
 @click.command()
-@click.option(
-    "--data", "spec", default="digits", show_default=True, help="digits, an .npz, a .csv or a folder of IDX files."
-)
-@click.option(
-    "--target", default="auto", type=click.Choice(["auto", "class", "regression", "autoencoder"]), show_default=True
-)
+@click.option("--data", "spec", default="digits", show_default=True, help="digits, .npz, .csv or folder of IDX files.")
+@click.option("--target", default="auto", type=click.Choice(TARGETS), show_default=True, help="What is learned.")
 @click.option("--hidden", type=Sizes(), default="32", show_default=True, help="Widths of the hidden layers.")
 @click.option("--activation", default="relu", show_default=True, help="Activation of the hidden layers.")
 @click.option("--out", default="model.npz", show_default=True, help="The float32 artifact to write.")
-@click.option("--epochs", type=click.IntRange(min=1), default=DEFAULTS["epochs"], show_default=True)
-@click.option("--batch-size", type=click.IntRange(min=1), default=DEFAULTS["batch_size"], show_default=True)
+@click.option("--epochs", type=click.IntRange(1), default=DEFAULTS["epochs"], show_default=True)
+@click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS["batch_size"], show_default=True)
 @click.option("--learning-rate", default=DEFAULTS["learning_rate"], show_default=True)
 @click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam or adamw.")
 @click.option("--schedule", default="cosine", show_default=True, help="constant, step or cosine.")
 @click.option("--l2", default=DEFAULTS["l2"], show_default=True, help="L2 penalty on the weights.")
 @click.option("--dropout", default=0.0, show_default=True, help="Share of hidden values dropped while training.")
+@click.option("--label-smoothing", default=0.0, show_default=True, help="Share of each label given to all classes.")
 @click.option("--patience", default=DEFAULTS["patience"], show_default=True, help="Stop after N epochs without gain.")
-@click.option(
-    "--standardize", default="global", type=click.Choice(["global", "per-feature", "none"]), show_default=True
-)
-@click.option("--seed", default=0, show_default=True, help="Seed of weights, order, dropout and split.")
+@click.option("--monitor", default="loss", type=click.Choice(MONITORS), show_default=True, help=_MONITOR_HELP)
+@click.option("--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True)
+@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split.")
 @click.option("--checkpoint", help="Write a checkpoint here after each epoch.")
 @click.option("--resume", help="Continue from this checkpoint.")
 @json_option
@@ -106,6 +108,8 @@ def fit_network(parts: Split, options: dict[str, Any]) -> tuple[Any, Any, float]
         schedule=options["schedule"],
         validation_data=(parts.validation.x, parts.validation.y),
         patience=options["patience"],
+        monitor=options.get("monitor", "loss"),
+        label_smoothing=options.get("label_smoothing", 0.0),
         standardize=options["standardize"],
         checkpoint=options.get("checkpoint"),
         resume=options.get("resume"),
@@ -168,7 +172,8 @@ def _report(dataset: Dataset, history: Any, test_score: float, options: dict[str
     }
     if options["as_json"]:
         return echo_json(facts)
-    click.echo(f"test score {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
+    name = "accuracy" if dataset.is_classification else "R^2"
+    click.echo(f"test {name} {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
     click.echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
     click.echo(f"next: smallnet export {out} --calibrate {options['spec']} --out build/")
     return None

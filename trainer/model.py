@@ -244,6 +244,7 @@ class NeuralNetworkModel:
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
+        monitor: str = "loss",
         shuffle: bool = True,
         optimizer: str | Optimizer = "sgd",
         schedule: str | Schedule = "constant",
@@ -261,7 +262,8 @@ class NeuralNetworkModel:
         learning_rate: None is the optimizer's own: 0.1 for "sgd", 0.02 for "momentum", 0.001 for "adam" and "adamw".
         validation_data: (x, y), evaluated after each epoch; then the weights of the epoch with the lowest validation
         loss are kept. patience: stop after so many epochs whose loss (validation, else training) is not more than
-        min_delta better. standardize: "per-feature", "global" or "none"; learned from x and stored with the network.
+        min_delta better. monitor: "loss", or "metric" to choose and stop by accuracy (regression: the mean absolute
+        error) instead. standardize: "per-feature", "global" or "none"; learned from x and stored with the network.
         loss: "cross_entropy", "binary_cross_entropy", "mse", "huber"; None chooses by the last activation.
         checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
         continue from; data and settings must be the same. on_epoch: called with each EpochRecord. Raises InputError
@@ -269,8 +271,9 @@ class NeuralNetworkModel:
         """
         options = TrainingOptions.of(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, min_delta=min_delta,
-            shuffle=shuffle, optimizer=optimizer, schedule=schedule, loss=loss, label_smoothing=label_smoothing,
-            class_weight=class_weight, standardize=standardize, checkpoint=checkpoint, resume=resume, on_epoch=on_epoch,
+            monitor=monitor, shuffle=shuffle, optimizer=optimizer, schedule=schedule, loss=loss,
+            label_smoothing=label_smoothing, class_weight=class_weight, standardize=standardize,
+            checkpoint=checkpoint, resume=resume, on_epoch=on_epoch,
         )  # fmt: skip
         return self._train(x, y, validation_data, options)
 

@@ -26,6 +26,7 @@ class TrainingOptions:
     learning_rate: float
     patience: int | None
     min_delta: float
+    monitor: str
     shuffle: bool
     optimizer: Optimizer
     schedule: Schedule
@@ -56,6 +57,8 @@ class TrainingOptions:
         check_whole("batch_size", self.batch_size, 1)
         check_number("learning_rate", self.learning_rate, above=0.0)
         check_number("min_delta", self.min_delta, low=0.0)
+        if self.monitor not in ("loss", "metric"):
+            raise ConfigurationError(f"monitor is {self.monitor!r}, expected loss or metric")
         check_number("label_smoothing", self.label_smoothing, low=0.0, below=1.0)
         if self.patience is not None:
             check_whole("patience", self.patience, 1)

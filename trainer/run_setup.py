@@ -74,6 +74,6 @@ def describe_run(
         "epochs": options.epochs if options.schedule.depends_on_length else "any",
         "data": data_digest(*data),
     }
-    names = ("batch_size", "learning_rate", "patience", "min_delta", "shuffle")
+    names = ("batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle")
     settings |= {name: getattr(options, name) for name in names}
     return {name: str(value) for name, value in settings.items()}

@@ -54,6 +54,7 @@ class NeuralNetwork(NeuralNetworkModel):
         learning_rate: float | None = None,
         patience: int | None = None,
         min_delta: float = 0.0,
+        monitor: str = "loss",
         shuffle: bool = True,
         optimizer: str | Optimizer = "sgd",
         schedule: str | Schedule = "constant",
@@ -65,7 +66,7 @@ class NeuralNetwork(NeuralNetworkModel):
         warm_start: bool = False,
     ) -> None:
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.patience, self.min_delta, self.shuffle = patience, min_delta, shuffle
+        self.patience, self.min_delta, self.monitor, self.shuffle = patience, min_delta, monitor, shuffle
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
         self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
         self.warm_start = warm_start
@@ -230,6 +231,6 @@ def _are_indices(y: Array, count: int) -> bool:
 
 
 _FIT_SETTINGS = (
-    "epochs", "batch_size", "learning_rate", "patience", "min_delta", "shuffle", "optimizer", "schedule", "loss",
-    "label_smoothing", "class_weight", "standardize",
+    "epochs", "batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule",
+    "loss", "label_smoothing", "class_weight", "standardize",
 )  # fmt: skip

@@ -150,14 +150,20 @@ class TrainingRun:
         self.offset = 0
         record = EpochRecord(self.epoch, rate, self.sums[0] / total, self.sums[1] / total, *checked)
         self.history.records.append(record)
-        watched = record.loss if record.validation_loss is None else record.validation_loss
-        self.stopping.update(self.epoch, watched, self.parameters)
+        self.stopping.update(self.epoch, self._watched(record), self.parameters)
         self.history.best_epoch = self.stopping.best_epoch
         self.history.stopped_early = self.stopping.should_stop
         self.throttle.catch_up(is_last=True)
         self._save()
         if self.options.on_epoch is not None:
             self.options.on_epoch(record)
+
+    def _watched(self, record: EpochRecord) -> float:
+        """The number that early stopping looks at, lower is better: the validation's where there is one."""
+        if self.options.monitor == "loss":
+            return record.loss if record.validation_loss is None else record.validation_loss
+        metric = record.metric if record.validation_metric is None else record.validation_metric
+        return -metric if self.history.metric_name == "accuracy" else metric
 
     def _validate(self) -> tuple[float, float]:
         batch, total = self.check_batch, len(self.validation or ())

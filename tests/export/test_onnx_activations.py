@@ -21,7 +21,7 @@ OTHER_PARAMETERS = {
     "swish": {"alpha": 1.702},
     "hard_sigmoid": {"alpha": 1 / 6, "beta": 0.4},
     "clip": {"min": -0.5, "max": 0.25},
-    "thresholded_relu": {"alpha": 0.3},
+    "thresholded_relu": {"alpha": 0.375},
 }
 CASES = [Activation.of(name) for name in FORWARD]
 CASES += [Activation.of(name, params) for name, params in OTHER_PARAMETERS.items()]
