@@ -1,8 +1,8 @@
 """Forward maths of the activation functions. They are defined here once; the trainer adds derivatives to them.
 
-Every function maps an array to an array of the same shape and floating dtype, and works in place when `out` is `x`. Given
-`out`, linear, relu, sigmoid, tanh, softmax, log_softmax, clip and abs allocate nothing but a value per row; the others
-need a second array of x's size, because they use x twice.
+Every function maps an array to an array of the same shape and floating dtype, and works in place when `out` is `x`.
+Given `out`, linear, relu, sigmoid, tanh, softmax, log_softmax, clip and abs allocate nothing but a value per row; the
+others need a second array of x's size, because they use x twice.
 """
 
 from __future__ import annotations

@@ -20,8 +20,8 @@ def inspection_text(facts: dict[str, Any]) -> str:
     ]
     memory = facts["memory"]
     engine = (
-        f"memory of an engine: {memory['weight_bytes']:,} B weights + {memory['other_bytes']:,} B other parts of the file"
-        f" + {memory['widened_bytes']:,} B widened copies + {memory['arena_bytes']:,} B arena ({memory['block']} rows)"
+        f"memory of an engine: {memory['weight_bytes']:,} B weights + {memory['other_bytes']:,} B others in the file + "
+        f"{memory['widened_bytes']:,} B widened copies + {memory['arena_bytes']:,} B arena ({memory['block']} rows)"
         f" = {memory['total_bytes']:,} B"
     )
     title = "devices, one row at a time, predicted (the runtime's own flash and RAM included):"

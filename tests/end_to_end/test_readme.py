@@ -46,7 +46,8 @@ def test_the_examples_run_in_order_in_one_folder(tmp_path, monkeypatch):
 
 def test_the_installing_command_works_in_a_copy(tmp_path):
     """The first command, in a copy of the files that git would track: an empty environment, then the demo's table."""
-    listed = subprocess.run(["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True)
+    command = ["git", "ls-files", "-z", "--cached", "--others", "--exclude-standard"]
+    listed = subprocess.run(command, cwd=ROOT, capture_output=True, text=True)
     if listed.returncode != 0:
         pytest.skip("not a git checkout: there is no list of the files to copy")
     for name in filter(None, listed.stdout.split("\0")):

@@ -1,0 +1,110 @@
+"""What training reaches and quantization costs on Fashion-MNIST and MNIST; signal to noise of a deep autoencoder.
+
+Part 1: 256-128-64 hidden units, both data sets, test accuracy of float32, float16 and int8.
+Part 2: 784-128-64-10 on Fashion-MNIST, the same.
+Part 3: 784-128-128-128-128-8-128-128-128-128-784 autoencoder on Fashion-MNIST: signal to quantization noise by method.
+"""
+
+from __future__ import annotations
+
+import argparse
+import time
+from typing import Any
+
+from benchmarks._process import run_in_one_thread
+from benchmarks.datasets import find
+
+SETTINGS = {
+    "batch_size": 128,
+    "learning_rate": 0.002,
+    "optimizer": "adam",
+    "schedule": "cosine",
+    "monitor": "metric",
+    "standardize": "global",
+}
+AUTOENCODER = [128, 128, 128, 128, 8, 128, 128, 128, 128]
+
+
+def main(argv: list[str]) -> int:
+    """Run the three parts; exit status 1 when a stated target is missed."""
+    parser = argparse.ArgumentParser(prog="python -m benchmarks accuracy", description=__doc__)
+    parser.add_argument("--epochs", type=int, default=25)
+    parser.add_argument("--seed", type=int, default=0)
+    options = parser.parse_args(argv)
+    status = run_in_one_thread("accuracy", argv)
+    if status is not None:
+        return status
+    print(f"{SETTINGS}, {options.epochs} epochs, seed {options.seed}, one thread")
+    checks = [
+        _classify("fashion", [256, 128, 64], options, at_least=0.895),
+        _classify("mnist", [256, 128, 64], options, at_least=0.982),
+        _classify("fashion", [128, 64], options, at_least=0.0),
+        _autoencode(options),
+    ]
+    return 0 if all(checks) else 1
+
+
+def _parts(name: str, target: str, seed: int) -> Any:
+    from trainer.datasets import load_dataset, split
+
+    return split(load_dataset(find(name), target=target), seed=seed)
+
+
+def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bool:
+    from export.pipeline import Evaluation
+    from export.quantizer import quantize
+    from trainer import NeuralNetwork, PrecisionConfig
+
+    parts = _parts(name, "auto", options.seed)
+    started = time.perf_counter()
+    network = NeuralNetwork(
+        [784, *hidden, 10],
+        ["relu"] * len(hidden) + ["softmax"],
+        l2_lambda=1e-5,
+        dropout_rate=0.1,
+        precision_config=PrecisionConfig(seed=options.seed),
+    )
+    validation = (parts.validation.x, parts.validation.y)
+    network.fit(parts.train.x, parts.train.y, epochs=options.epochs, validation_data=validation, **SETTINGS)
+    seconds = time.perf_counter() - started
+    model = network.to_model(class_names=parts.train.class_names)
+    test = Evaluation(parts.test.x, parts.test.y)
+    scores = {kind: test.score(quantize(model, parts.train.x, kind)) for kind in ("float32", "float16", "int8")}
+    drops = {kind: 100 * (scores["float32"] - scores[kind]) for kind in ("float16", "int8")}
+    is_met = scores["float32"] >= at_least and abs(drops["float16"]) <= 0.05 and drops["int8"] <= 0.2
+    print(
+        f"{name} 784-{'-'.join(map(str, hidden))}-10: float32 {scores['float32']:.4f}, "
+        f"float16 {scores['float16']:.4f} ({drops['float16']:+.2f} points lost), "
+        f"int8 {scores['int8']:.4f} ({drops['int8']:+.2f} points lost); trained in {seconds:.0f} s"
+        f"{'' if is_met else '  TARGET MISSED'}",
+        flush=True,
+    )
+    return is_met
+
+
+def _autoencode(options: Any) -> bool:
+    from edge_runtime import Engine
+    from export.fidelity import sqnr_db
+    from export.quantizer import quantize
+    from export.ranges import METHODS
+    from trainer import NeuralNetwork, PrecisionConfig
+
+    parts = _parts("fashion", "autoencoder", options.seed)
+    network = NeuralNetwork(
+        [784, *AUTOENCODER, 784],
+        ["relu"] * len(AUTOENCODER) + ["linear"],
+        precision_config=PrecisionConfig(seed=options.seed),
+    )
+    network.fit(parts.train.x, parts.train.x, epochs=max(1, options.epochs // 3), **{**SETTINGS, "monitor": "loss"})
+    model = network.to_model()
+    reference = Engine(model).run(parts.test.x)
+    decibels = {}
+    for method in METHODS:
+        small = quantize(model, parts.train.x, "int8", method)
+        decibels[method] = sqnr_db(reference, Engine(small).run(parts.test.x))
+    is_met = decibels["minmax"] >= 40.0
+    text = ", ".join(f"{method} {value:.1f} dB" for method, value in decibels.items())
+    print(
+        f"autoencoder, signal to quantization noise of the outputs on test rows: {text}{'' if is_met else '  MISSED'}"
+    )
+    return is_met
