@@ -7,28 +7,30 @@ Members: `format` (uint8 text: a line "smallnet 1 sha256=<hex>", then JSON with 
 
 from __future__ import annotations
 
+import io
 import json
 import os
-from collections.abc import Mapping
-from typing import Any
+from collections.abc import Callable, Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.activations import Activation
-from edge_runtime.atomic import replacing
-from edge_runtime.container import read_members, write_members
+from edge_runtime.container import members_of, read_members, write_members
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization, TestVectors
 from edge_runtime.quantization import QuantParams
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 FORMAT_NAME = "smallnet"
 FORMAT_VERSION = 1
 DEFAULT_MAX_BYTES = 1 << 28  # 256 MiB: far above any network this is made for
 _MAX_HEADER_BYTES = 1 << 20
 
-Members = dict[str, NDArray[Any]]
+Members: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -36,6 +38,8 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     Raises OSError where the file cannot be written.
     """
+    from edge_runtime.atomic import replacing  # a device that only runs models never writes one
+
     with replacing(path) as file:
         write_members(file, to_members(model))
 
@@ -46,13 +50,30 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = D
     Raises ArtifactError for a file that is not ours, is damaged, has another version or is larger than `max_bytes`;
     OSError for one that cannot be read. Memory used: the file's size (none of the weights with `mmap`).
     """
+    return _checked(path, lambda: read_members(path, max_bytes=max_bytes, use_mmap=mmap))
+
+
+def _checked(path: object, read: Callable[[], Members]) -> Model:
+    """The model in the members that `read` gives; every error names the file."""
     try:
-        return from_members(read_members(path, max_bytes=max_bytes, use_mmap=mmap))
+        return from_members(read())
     except ModelError as error:
         raise ArtifactError(f"{path}: {error}; export the model again") from error
     except ArtifactError as error:
         text = str(error)
         raise (error if text.startswith(f"{path}:") else ArtifactError(f"{path}: {text}")) from error.__cause__
+
+
+def save_bytes(model: Model) -> bytes:
+    """What `save` would write."""
+    file = io.BytesIO()
+    write_members(file, to_members(model))
+    return file.getvalue()
+
+
+def load_bytes(content: bytes, name: str = "artifact") -> Model:
+    """What `load` reads from a file of this content. name: for messages. Raises ArtifactError."""
+    return _checked(name, lambda: members_of(content, name))
 
 
 def to_members(model: Model) -> Members:

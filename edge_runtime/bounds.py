@@ -8,18 +8,20 @@ already differs is rounded.
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.activations import OVER_THE_ROW, Activation
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
-from edge_runtime.model import Model
+from edge_runtime.model import Model, Standardization
 from edge_runtime.quantization import QuantParams, dequantize, dynamic_grid
 from edge_runtime.trace import trace
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
 
 LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
@@ -87,34 +89,56 @@ def implementation_error(activation: Activation, x: Array) -> Array:
     return error * largest * np.maximum(1.0, size)
 
 
-def output_bound(model: Model, x: Array, *, activated: bool) -> Array:
+def output_bound(
+    model: Model, x: Array, *, activated: bool, foreign: bool = False, same_standardization: bool = False
+) -> Array:
     """The largest difference between two correct evaluations of the model's outputs, float64 (batch, n_out).
 
     x: rows as for `Engine.run`. activated: whether the last layer's activation is included; without it this is the
-    bound on the logits, which is zero for an int8 model.
+    bound on the logits, which is zero for an int8 model. foreign, same_standardization: as in `tensor_bounds`.
     """
     name = f"{model.layers[-1].name}.output" if activated else LOGITS
-    return tensor_bounds(model, x)[name]
+    return tensor_bounds(model, x, foreign=foreign, same_standardization=same_standardization)[name]
 
 
-def tensor_bounds(model: Model, x: Array) -> dict[str, Array]:
+def tensor_bounds(
+    model: Model, x: Array, *, foreign: bool = False, same_standardization: bool = False
+) -> dict[str, Array]:
     """The largest difference, in real units, at each "NAME.output" and "NAME.preactivation" of a trace.
 
-    The bound on the logits stands under `LOGITS` too.
+    The bound on the logits stands under `LOGITS` too. foreign: the other side may spell the same network otherwise, so
+    that standardization (x * a + b for (x - mean) * inv_std) and the scales of int8-dynamic layers are rounded in
+    another order; same_standardization: not the standardization.
     """
     rows = np.atleast_2d(x)
     tensors = trace(model, rows)
     value = tensors.get("input.standardized", rows.astype(np.float32))
     bound = np.zeros(value.shape, np.float64)
+    if foreign and not same_standardization and model.preprocessing is not None:
+        bound = _standardization_bound(model.preprocessing, rows)
     bounds: dict[str, Array] = {}
     for layer in model.layers:
         before = _before_activation(layer, value, bound)
+        if foreign and isinstance(layer, DynamicQuantizedDense):
+            before = before + _rescaling_bound(layer, value)
         bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors)
         if f"{layer.name}.preactivation" in tensors:
             bounds[f"{layer.name}.preactivation"] = before
         value = tensors[f"{layer.name}.output"]
     bounds[LOGITS] = before
     return bounds
+
+
+def _standardization_bound(preprocessing: Standardization, rows: Array) -> Array:
+    """Four roundings of numbers as large as the input and the mean, in steps of the standardized values."""
+    size = np.abs(rows.astype(np.float64)) + np.abs(preprocessing.mean.astype(np.float64))
+    return 4 * 2.0**-24 * size * np.abs(preprocessing.inv_std.astype(np.float64))
+
+
+def _rescaling_bound(layer: DynamicQuantizedDense, value: Array) -> Array:
+    """Four roundings of the scaled sums and of the bias."""
+    reach = np.abs(value.astype(np.float64)) @ (np.abs(layer.weight.astype(np.float64)) * layer.weight_scale)
+    return 4 * 2.0**-24 * (reach + np.abs(layer.bias.astype(np.float64)))
 
 
 def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:

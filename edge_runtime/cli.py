@@ -155,7 +155,7 @@ def inspect(model_path: str, as_json: bool) -> None:
     Example: smallnet inspect build/digits.int8.npz
     """
     from edge_runtime.artifact import load
-    from edge_runtime.devices import devices, estimate
+    from edge_runtime.device_profiles import devices, estimate
     from edge_runtime.inspection import describe
     from edge_runtime.tables import inspection_text
 
@@ -179,7 +179,7 @@ def selftest(model_path: str, ram_bytes: Any, speed_factor: float, max_batch: An
     """
     from edge_runtime.artifact import load
     from edge_runtime.limits import Limits
-    from edge_runtime.selftest import selftest as replay
+    from edge_runtime.replay import selftest as replay
     from edge_runtime.tables import selftest_text
 
     limits = Limits(ram_bytes=ram_bytes, speed_factor=speed_factor, max_batch=max_batch)
@@ -192,6 +192,21 @@ def selftest(model_path: str, ram_bytes: Any, speed_factor: float, max_batch: An
         raise click.exceptions.Exit(1)
 
 
+@main.command()
+@click.argument("model_path", metavar="MODEL.npz")
+@click.option("-o", "--out", default="app.pyz", show_default=True, help="The file to write.")
+def bundle(model_path: str, out: str) -> None:
+    """Write one file that holds the runtime and the model, for a device with Python and NumPy alone.
+
+    There: python app.pyz --selftest, python app.pyz --input x.csv
+
+    Example: smallnet bundle build/digits.int8.npz -o app.pyz
+    """
+    from edge_runtime.bundle import write_bundle
+
+    click.echo(f"wrote {out} ({write_bundle(model_path, out):,} bytes); try: python {out} --selftest")
+
+
 @main.command("devices")
 @json_option
 def devices_command(as_json: bool) -> None:
@@ -199,7 +214,7 @@ def devices_command(as_json: bool) -> None:
 
     Example: smallnet devices --json
     """
-    from edge_runtime.devices import devices
+    from edge_runtime.device_profiles import devices
     from edge_runtime.tables import devices_table
 
     profiles = list(devices().values())

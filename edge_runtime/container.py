@@ -15,12 +15,13 @@ from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.errors import ArtifactError
 
 if TYPE_CHECKING:
     import zipfile
+
+    from numpy.typing import NDArray
 
 ALIGNMENT = 64  # a cache line: float data that starts here needs no copy, whatever the processor
 MAX_MEMBERS = 4096
@@ -61,8 +62,6 @@ def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool
 
     Raises ArtifactError for anything else, and for a file over `max_bytes`; OSError where it cannot be read.
     """
-    import zipfile
-
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:
@@ -70,6 +69,13 @@ def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool
         content: bytes | mmap.mmap
         mapped = use_mmap and size > 0  # an empty file cannot be mapped
         content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read(size)
+    return members_of(content, path)
+
+
+def members_of(content: bytes | mmap.mmap, path: object) -> dict[str, NDArray[Any]]:
+    """The arrays in the bytes of such a file, as views. path: its name, for messages. Raises ArtifactError."""
+    import zipfile
+
     try:
         with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else _MapFile(content)) as archive:
             infos = archive.infolist()

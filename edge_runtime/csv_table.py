@@ -11,12 +11,15 @@ import re
 from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.bounded_io import printable
 from edge_runtime.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 MAX_LINE = 1 << 24  # characters: a million columns of 16; a longer line is not a table
 _BLOCK = 1 << 16  # numbers that are held in float64 before they are checked and kept as float32

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import threading
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.arena import Arena
 from edge_runtime.errors import InputError
@@ -15,9 +14,13 @@ from edge_runtime.kernels import make_constants
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan
-from edge_runtime.profiler import LayerProfile, profile_layers
 from edge_runtime.program import Program, compile_program
 from edge_runtime.trace import trace
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from edge_runtime.profiler import LayerProfile
 
 _NUMBERS = "fiub"  # NumPy kinds that convert to float32: float, signed, unsigned, bool
 _FLOAT32 = np.dtype(np.float32)
@@ -85,6 +88,8 @@ class Engine:
 
     def profile(self, x: ArrayLike, runs: int = 200) -> list[LayerProfile]:
         """Median seconds, share and bytes of each layer, over `runs` runs of the rows `x` (at most one block)."""
+        from edge_runtime.profiler import profile_layers
+
         rows = self._rows(x)
         if not 1 <= len(rows) <= self.plan.block:
             raise InputError(f"{len(rows)} rows to profile, expected 1 to {self.plan.block}, which run as one block")

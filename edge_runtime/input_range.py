@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WARN_ABOVE = 0.05  # share of clipped values from which the inputs are doubtful; real data clips one in a thousand
 

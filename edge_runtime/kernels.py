@@ -12,10 +12,9 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.activations import Activation
 from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
@@ -24,7 +23,10 @@ from edge_runtime.planner import compute_dtype
 from edge_runtime.quantization import QMAX, QMIN, QuantParams, dynamic_grid
 from edge_runtime.ufuncs import clip
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
 Step = Callable[[], Any]
 
 ZERO, INFINITY = (np.array(value, np.float32) for value in (0.0, np.inf))

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import functools
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
 from edge_runtime.errors import ModelError
-from edge_runtime.quantization import INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
+from edge_runtime.quantization import CHUNK_BYTES, INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
 
-Array = NDArray[Any]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
 
 
 def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[int, ...] | None = None) -> Array:
@@ -23,12 +26,21 @@ def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[
         raise ModelError(f"{what} has dtype {array.dtype}, expected {expected}")
     if shape is not None and array.shape != shape:
         raise ModelError(f"{what} has shape {array.shape}, expected {shape}")
-    if array.dtype.kind == "f" and not np.isfinite(array).all():
-        raise ModelError(f"{what} holds {int((~np.isfinite(array)).sum())} values that are NaN or inf")
+    if array.dtype.kind == "f" and (bad := count_nonfinite(array)):
+        raise ModelError(f"{what} holds {bad} values that are NaN or inf")
     if array.flags.writeable or not array.flags.c_contiguous or not array.dtype.isnative:
         array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
         array.setflags(write=False)
     return array
+
+
+def count_nonfinite(array: Array) -> int:
+    """How many values are NaN or inf, counted in parts, so that the check needs little memory."""
+    flat = array.reshape(-1)
+    return sum(
+        int(np.count_nonzero(~np.isfinite(flat[start : start + CHUNK_BYTES])))
+        for start in range(0, flat.size, CHUNK_BYTES)
+    )
 
 
 def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:
@@ -147,7 +159,7 @@ class QuantizedDense:
         """Always "int8"."""
         return "int8"
 
-    @property
+    @functools.cached_property
     def certificate(self) -> int:
         """See `edge_runtime.quantization.certificate`."""
         return certificate(self.weight, self.bias, self.input.zero_point)
@@ -213,7 +225,7 @@ class DynamicQuantizedDense:
         """Always "int8-dynamic"."""
         return "int8-dynamic"
 
-    @property
+    @functools.cached_property
     def certificate(self) -> int:
         """The largest accumulator with any zero point; see `edge_runtime.quantization.certificate`."""
         return certificate(self.weight, np.zeros(self.n_out, np.int32), 0)

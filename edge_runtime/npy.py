@@ -15,13 +15,14 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.bounded_io import DEFAULT_MAX_BYTES, describe, printable, read_at_most, read_file
 from edge_runtime.errors import InputError
 
 if TYPE_CHECKING:
     import zipfile
+
+    from numpy.typing import NDArray
 
 NPY_MAGIC = b"\x93NUMPY"
 ZIP_MAGIC = b"PK\x03\x04"

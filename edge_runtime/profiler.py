@@ -6,16 +6,18 @@ import statistics
 import time
 from dataclasses import dataclass
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.arena import Arena
 from edge_runtime.kernels import Constants, entry_steps
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan
 from edge_runtime.program import layer_sections
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.arena import Arena
 from edge_runtime.kernels import Buffers, Constants, Step, entry_steps, layer_steps
 from edge_runtime.layers import Dense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan, compute_dtype, needs_scratch
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 WIDE_INPUT = 256  # features from which a network runs by rows; see `is_by_rows`
 

@@ -8,17 +8,20 @@ The same formulas stand in the ONNX graphs that `export` writes (QuantizeLinear,
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
 
 QMIN, QMAX = 0, 255  # the uint8 grid of activations
 WEIGHT_MAX = 127  # -128 is left out: symmetric weights, and negating one can never overflow
 FLOAT32_EXACT = 1 << 24  # integers below this are exact in float32, in any order of summation
 INT32_LIMIT = 1 << 31  # an accumulator at or above this wraps on engines that add in int32
+CHUNK_BYTES = 16_384  # scratch that a check of a large array may use
 _SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
 
 
@@ -114,5 +117,8 @@ def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: i
     the integers is exact in any order of summation; below 2^31 an int32 accumulator cannot wrap.
     """
     reach = max(zero_point - QMIN, QMAX - zero_point)
-    sums = np.abs(weight.astype(np.int16)).sum(axis=0, dtype=np.int64) * reach + np.abs(bias.astype(np.int64))
+    sums = np.abs(bias.astype(np.int64))
+    step = max(1, CHUNK_BYTES // max(1, weight.shape[1]))
+    for start in range(0, len(weight), step):  # in parts, so that loading a model needs little beside the model
+        sums += reach * np.abs(weight[start : start + step]).sum(axis=0, dtype=np.int64)
     return int(sums.max(initial=0))

@@ -6,14 +6,16 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, Any
+from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.bounded_io import DEFAULT_MAX_BYTES, describe, read_file
 from edge_runtime.errors import InputError
 from edge_runtime.npy import NPY_MAGIC, ZIP_MAGIC, read_npy_bytes, read_npz_bytes
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
 
 _LINES_PER_WRITE = 1024
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
-from edge_runtime.devices import DeviceProfile
-from edge_runtime.selftest import SelfTest
+from edge_runtime.device_profiles import DeviceProfile
+from edge_runtime.replay import SelfTest
 from edge_runtime.text_table import format_table
 
 
@@ -30,7 +30,7 @@ def inspection_text(facts: dict[str, Any]) -> str:
 
 
 def estimates_table(estimates: list[dict[str, Any]]) -> str:
-    """Which devices a model fits, with predicted time and energy. estimates: `vars` of `devices.Estimate`."""
+    """Which devices a model fits, with predicted time and energy. estimates: `vars` of `Estimate`."""
     rows = [
         {
             "device": entry["device"],
@@ -91,3 +91,25 @@ def _bytes_table(facts: dict[str, Any]) -> str:
     rows.append({"name": "file", "content": "", **total})
     columns = {"name": "bytes of the file", "content": "content", "data_bytes": "data"}
     return format_table(rows, {**columns, "overhead_bytes": "headers", "total": "total"})
+
+
+def bench_table(rows: list[dict[str, Any]]) -> str:
+    """Latency percentiles and throughput. rows: of `edge_runtime.bench`, as plain data."""
+    shown = [
+        {
+            "engine": row["engine"],
+            "batch": row["batch"],
+            **{key: f"{row[f'{key}_s'] * 1e6:.1f}" for key in ("p50", "p90", "p99")},
+            "rows": f"{row['rows_per_second']:,.0f}",
+            "calls": row["calls"],
+        }
+        for row in rows
+    ]
+    columns = {"engine": "engine", "batch": "batch", "p50": "p50 us", "p90": "p90 us", "p99": "p99 us"}
+    return format_table(shown, {**columns, "rows": "rows/s", "calls": "calls"})
+
+
+def bench_csv(rows: list[dict[str, Any]]) -> str:
+    """The same as CSV."""
+    columns = ["engine", "batch", "calls", "p50_s", "p90_s", "p99_s", "rows_per_second"]
+    return "\n".join([",".join(columns), *(",".join(str(row[column]) for column in columns) for row in rows)])

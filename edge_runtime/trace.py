@@ -14,10 +14,9 @@ names, so that a tensor of onnxruntime can be laid beside the one here:
 
 from __future__ import annotations
 
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
@@ -30,7 +29,10 @@ from edge_runtime.quantization import (
     scale_accumulator,
 )
 
-Tensors = dict[str, NDArray[Any]]
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 def trace(model: Model, x: NDArray[Any]) -> Tensors:

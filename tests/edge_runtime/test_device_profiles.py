@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import InputError, devices, estimate
-from edge_runtime.devices import activation_bytes, weight_bytes
+from edge_runtime.device_profiles import activation_bytes, weight_bytes
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import json
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from edge_runtime.errors import InputError
@@ -69,7 +68,10 @@ class Estimate:
 
 @functools.cache
 def _load() -> dict[str, DeviceProfile]:
-    data = json.loads(Path(__file__).with_name("devices.json").read_text(encoding="utf-8"))
+    import importlib.resources  # finds the file inside a zip too, and is slow to import
+
+    text = importlib.resources.files("edge_runtime").joinpath("devices.json").read_text(encoding="utf-8")
+    data = json.loads(text)
     return {entry["name"]: _profile(entry) for entry in data["profiles"]}
 
 

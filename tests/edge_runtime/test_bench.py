@@ -1,0 +1,72 @@
+import sys
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, Limits, save
+from edge_runtime.bench import batches_for, engine_call, load_seconds, measure
+from edge_runtime.enforce import ENGINE_CODE, run_limited
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+
+@pytest.fixture(scope="module")
+def model():
+    return quantize(random_model([64, 32, 10], ["relu", "softmax"]), random_rows(50, 64))
+
+
+def test_percentiles_are_ordered_and_throughput_follows_from_the_median(model):
+    """p50 <= p90 <= p99, and every engine is called equally often."""
+    calls = {"a": engine_call(Engine(model)), "b": lambda x: x.sum()}
+    rows = measure(calls, 64, [1, 8], seconds=0.01)
+    assert [(row.engine, row.batch) for row in rows] == [("a", 1), ("b", 1), ("a", 8), ("b", 8)]
+    for row in rows:
+        assert 0 < row.p50_s <= row.p90_s <= row.p99_s
+        assert row.rows_per_second == row.batch / row.p50_s
+        assert row.calls >= 20
+    assert rows[0].calls == rows[1].calls
+
+
+def test_a_batch_limit_leaves_the_batches_that_it_allows(model):
+    """max_batch=10 measures 1 and 8; a limit below all of them measures one row."""
+    assert batches_for(model, Limits(max_batch=10)) == [1, 8]
+    assert batches_for(model, Limits(max_batch=2), [8]) == [1]
+
+
+def test_loading_is_timed(model, tmp_path):
+    """From the file to a compiled engine."""
+    save(model, tmp_path / "m.npz")
+    assert 0 < load_seconds(tmp_path / "m.npz", Limits()) < 10
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_AS is enforced on Linux")
+def test_a_limit_of_the_operating_system_stops_a_process_and_reports_what_one_needs(model, tmp_path):
+    """Without a limit the need is reported; under half of it the process does not run, under twice of it it does."""
+    save(model, tmp_path / "m.npz")
+    arguments = [str(tmp_path / "m.npz"), "0", "1"]
+    free = run_limited(ENGINE_CODE, arguments, 0)
+    assert free.ok
+    assert 0 < free.peak_rss_bytes < free.peak_address_space_bytes
+    assert not run_limited(ENGINE_CODE, arguments, free.peak_address_space_bytes // 2).ok
+    assert run_limited(ENGINE_CODE, arguments, free.peak_address_space_bytes * 2).ok
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="RLIMIT_AS is enforced on Linux")
+def test_the_reason_of_a_failure_is_the_last_line(model, tmp_path):
+    """A budget that the engine itself refuses is reported as such."""
+    save(model, tmp_path / "m.npz")
+    result = run_limited(ENGINE_CODE, [str(tmp_path / "m.npz"), "100", "1"], 0)
+    assert not result.ok
+    assert "budget is 100 B" in result.error
+
+
+def test_speed_factor_takes_that_many_times_as_long():
+    """A run of over a millisecond, three times slower: within 20 % here, where the machine is shared."""
+    engine = Engine(random_model([1000, 1000, 10], ["relu", "softmax"]))
+    slow = Engine(engine.model, Limits(speed_factor=3.0))
+    rows = np.zeros((512, 1000), np.float32)
+    medians = {}
+    for name, one in {"plain": engine, "slow": slow}.items():
+        calls = {name: one.run}
+        medians[name] = measure({name: lambda _x, run=calls[name]: run(rows)}, 1, [1], seconds=0.2)[0].p50_s
+    assert medians["slow"] > 2 * medians["plain"]

@@ -1,0 +1,133 @@
+"""What is planned is what is used, measured by tracemalloc in a process of its own."""
+
+import json
+import subprocess
+import sys
+
+import pytest
+
+from edge_runtime import Engine, Limits, load, save
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+# Python's own objects (layers, views, bound calls) stand beside the planned bytes: two or three layers, one program
+OBJECT_BYTES = 32_000
+
+MEASURE = """
+import gc, json, sys, tracemalloc
+import numpy as np
+from edge_runtime import Engine, Limits, load
+
+path, ram_bytes, mapped = sys.argv[1], int(sys.argv[2]) or None, sys.argv[3] == "mmap"
+limits = Limits(ram_bytes=ram_bytes)
+warm = load(path)
+row = np.zeros(warm.n_in, np.float32)
+Engine(warm, limits).run(row)
+del warm
+gc.collect()
+tracemalloc.start()
+model = load(path, mmap=mapped)
+engine = Engine(model, limits)
+engine.run(row)
+current, peak = tracemalloc.get_traced_memory()
+arrays = tracemalloc.take_snapshot().filter_traces([tracemalloc.DomainFilter(True, np.lib.tracemalloc_domain)])
+array_bytes = sum(trace.size for trace in arrays.traces)
+for _ in range(10):
+    engine.run(row)
+before = tracemalloc.get_traced_memory()[0]
+tracemalloc.reset_peak()
+for _ in range(1000):
+    engine.run(row)
+after, run_peak = tracemalloc.get_traced_memory()
+plan = engine.plan
+print(json.dumps({
+    "planned": plan.total_bytes, "file": plan.weight_bytes + plan.other_bytes, "arrays": array_bytes, "peak": peak,
+    "grown": after - before, "run_peak": run_peak - before, "block": plan.block, "result": 4 * model.n_out,
+}))
+"""
+
+
+def measured(path, ram_bytes=0, mode="read"):
+    command = [sys.executable, "-c", MEASURE, str(path), str(ram_bytes), mode]
+    return json.loads(subprocess.check_output(command, text=True))
+
+
+@pytest.fixture(scope="module")
+def files(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("memory")
+    model, rows = random_model([784, 64, 10], ["relu", "softmax"]), random_rows(50, 784)
+    for precision in ("float32", "float16", "int8"):
+        save(quantize(model, rows, precision, "minmax"), folder / f"{precision}.npz")
+    return folder
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("mode", ["read", "mmap"])
+def test_arrays_take_exactly_what_was_planned(files, precision, mode):
+    """The file's bytes and NumPy's allocations add up to the plan, to 1 %; Python's objects are all that is beside."""
+    found = measured(files / f"{precision}.npz", mode=mode)
+    assert found["arrays"] + found["file"] == pytest.approx(found["planned"], rel=0.01, abs=2048)
+    assert found["planned"] <= found["peak"] <= found["planned"] * 1.01 + OBJECT_BYTES
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_a_thousand_runs_allocate_nothing_but_their_results(files, precision):
+    """Nothing grows, and the most that is held during a run is its result and a few small objects."""
+    found = measured(files / f"{precision}.npz")
+    assert found["grown"] <= 1024  # a counter of the measurement itself
+    assert found["run_peak"] <= found["result"] + 2048
+
+
+def test_a_budget_is_kept_in_fact(files):
+    """Under 130 kB the weights stay lean, and what is used stays within the budget and Python's objects."""
+    found = measured(files / "int8.npz", ram_bytes=130_000)
+    assert found["planned"] <= 130_000
+    assert found["peak"] <= 130_000 * 1.01 + OBJECT_BYTES
+
+
+def test_mapped_weights_are_not_counted(files):
+    """With mmap the plan is widened copies and arena; with lean weights the arena alone."""
+    model = load(files / "int8.npz", mmap=True)
+    plan = Engine(model, Limits(lean=True)).plan
+    assert plan.weight_bytes == plan.other_bytes == 0
+    assert plan.total_bytes == plan.arena_bytes + plan.widened_bytes
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+def test_no_two_live_buffers_overlap_and_every_budget_gives_the_same_answer(precision, seed):
+    """Random budgets between the smallest plan and no limit: int8 the same bits, floats within their bound."""
+    import numpy as np
+
+    from edge_runtime.bounds import output_bound
+
+    rng = np.random.default_rng(seed)
+    sizes = [int(n) for n in rng.integers(1, 60, 4)]
+    model = random_model(sizes, ["relu", str(rng.choice(["tanh", "leaky_relu"])), "softmax"], seed, standardize=True)
+    rows = random_rows(70, sizes[0], seed)
+    model = quantize(model, rows, precision, "minmax")
+    free = Engine(model)
+    smallest = smallest_budget(model, free.plan.total_bytes)
+    budget = int(rng.integers(smallest, free.plan.total_bytes + 1))
+    tight = Engine(model, Limits(ram_bytes=budget))
+    assert tight.plan.total_bytes <= budget
+    if precision == "int8":
+        np.testing.assert_array_equal(tight.logits(rows), free.logits(rows))
+    else:
+        error = np.abs(tight.run(rows).astype(np.float64) - free.run(rows))
+        assert (error <= output_bound(model, rows, activated=True)).all()
+
+
+def smallest_budget(model, enough):
+    """The smallest number of bytes with which an engine can be made, by bisection."""
+    from edge_runtime import BudgetExceeded
+
+    low, high = 0, enough
+    while high - low > 1:
+        middle = (low + high) // 2
+        try:
+            Engine(model, Limits(ram_bytes=middle))
+            high = middle
+        except BudgetExceeded:
+            low = middle
+    return high
