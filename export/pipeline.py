@@ -17,8 +17,9 @@ from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from export.onnx_writer import OPSET, write_onnx
 from export.quantizer import quantize
+from export.report import Report
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
-from export.verification import Report, verify
+from export.verification import verify
 
 
 @dataclass(frozen=True)

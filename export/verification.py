@@ -10,7 +10,6 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
@@ -20,13 +19,14 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
 from edge_runtime.bounds import output_bound
+from edge_runtime.engine import Engine
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.layers import Dense, QuantizedDense
+from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.trace import trace
+from edge_runtime.trace import logits, trace
 from export.comparison import (
     REPORTED,
-    SAME_BITS,
     TensorCheck,
     Tensors,
     check_layer,
@@ -36,62 +36,11 @@ from export.comparison import (
 )
 from export.onnx_int8 import FORMS
 from export.onnx_session import make_session
+from export.report import Report
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
 FOREIGN = "foreign"
-
-
-@dataclass(frozen=True)
-class Report:
-    """All checks of one verification, in the order of the tensors, level after level.
-
-    form: the ONNX form, "foreign" for a file that this project did not write, "dumps" for a device's outputs.
-    decisions_changed: rows whose class differs. max_abs_error: the largest difference of a final output.
-    """
-
-    form: str
-    rows: int
-    checks: tuple[TensorCheck, ...]
-    decisions_changed: int
-    max_abs_error: float
-
-    @property
-    def differing(self) -> int:
-        """Values, over all tensors and levels, that break their rule."""
-        return sum(check.differing for check in self.checks)
-
-    @property
-    def ok(self) -> bool:
-        """Whether every value keeps its rule."""
-        return self.differing == 0
-
-    @property
-    def exact_compared(self) -> int:
-        """Values that were compared bit for bit."""
-        return sum(check.compared for check in self.checks if check.rule == SAME_BITS)
-
-    @property
-    def exact_differing(self) -> int:
-        """Values compared bit for bit that are not the same."""
-        return sum(check.differing for check in self.checks if check.rule == SAME_BITS)
-
-    @property
-    def first_diverging_layer(self) -> str | None:
-        """The first tensor that breaks its rule."""
-        return next((check.tensor for check in self.checks if check.differing), None)
-
-    def as_dict(self) -> dict[str, Any]:
-        """Plain data, for JSON."""
-        return {
-            "ok": self.ok,
-            "form": self.form,
-            "rows": self.rows,
-            "differing": self.differing,
-            "decisions_changed": self.decisions_changed,
-            "max_abs_error": self.max_abs_error,
-            "first_diverging_layer": self.first_diverging_layer,
-            "checks": [{**vars(check), "max_real_error": check.max_real_error} for check in self.checks],
-        }
+ENGINE = "engine"  # the level under which the engine's own logits are listed
 
 
 def verify(
@@ -101,12 +50,14 @@ def verify(
     *,
     levels: Iterable[str] = ("default", "disabled"),
     threads: int = 1,
+    limits: Limits | None = None,
 ) -> Report:
     """Compare `model` with an ONNX file.
 
     x: rows (n, n_in), at least one; by default the model's test vectors. levels: keys of `export.onnx_session.LEVELS`.
-    threads: of onnxruntime. Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model
-    with one input and one output of the model's widths, OSError where it cannot be read.
+    threads: of onnxruntime. limits: what the engine, which is compared too, has to keep.
+    Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model with one input and one
+    output of the model's widths, BudgetExceeded, and OSError where the file cannot be read.
     """
     rows = rows_to_compare(model, x)
     proto = _read(onnx_path)
@@ -116,6 +67,7 @@ def verify(
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     exposed_proto = expose(proto, names)
     sessions = {level: _Sessions(proto, exposed_proto, level, threads) for level in levels}
+    engine = Engine(model, limits)
     checks: dict[tuple[str, str], TensorCheck] = {}
     changed, largest = 0, 0.0
     for start in range(0, len(rows), BLOCK):
@@ -123,14 +75,14 @@ def verify(
         with np.errstate(invalid="ignore", over="ignore"):
             ours = trace(model, part)
         found = {level: session.run(part) for level, session in sessions.items()}
-        for check in _compare(model, form, part, ours, found, output):
+        for check in [*_compare(model, form, part, ours, found, output), _compare_engine(engine, part, ours)]:
             key = (check.level, check.tensor)
             checks[key] = checks[key].merged(check) if key in checks else check
         plain = next(iter(found.values()))[0]
         final = ours[f"{model.layers[-1].name}.output"]
         changed += int(np.sum(_decisions(model, final) != _decisions(model, plain)))
         largest = max(largest, _largest_difference(final, plain))
-    order = list(sessions)
+    order = [*sessions, ENGINE]
     return Report(form, len(rows), tuple(sorted(checks.values(), key=lambda c: order.index(c.level))), changed, largest)
 
 
@@ -243,6 +195,17 @@ def _compare(
             checks += _compare_layers(level, model, form, part, ours, theirs)
         checks.append(_compare_output(level, model, form, part, ours[last], plain, tensors[output]))
     return checks
+
+
+def _compare_engine(engine: Engine, part: NDArray[np.float32], ours: Tensors) -> TensorCheck:
+    """The fast path beside the plain one: what runs on a device is compared, not only what explains it."""
+    expected = logits(engine.model, ours)
+    most = engine.limits.max_batch or len(part)
+    with np.errstate(invalid="ignore", over="ignore"):
+        found = np.concatenate([engine.logits(part[start : start + most]) for start in range(0, len(part), most)])
+    if all(isinstance(layer, QuantizedDense) for layer in engine.model.layers):
+        return same_bits(ENGINE, "logits", {"logits": expected}, {"logits": found})
+    return within(ENGINE, "logits", expected, found, output_bound(engine.model, part, activated=False))
 
 
 def _compare_layers(

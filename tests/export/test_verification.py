@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_runtime import ArtifactError, InputError
+from edge_runtime import ArtifactError, BudgetExceeded, InputError, Limits
 from export.onnx_writer import to_onnx, write_onnx
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
@@ -37,7 +37,7 @@ def test_what_is_written_computes_what_was_meant(tmp_path, precision, activation
     report = verify(model, tmp_path / "m.onnx", random_rows(300, 13, seed=3) * 2)
     assert report.ok, report.first_diverging_layer
     assert report.rows == 300
-    assert {check.level for check in report.checks} == {"default", "disabled"}
+    assert {check.level for check in report.checks} == {"default", "disabled", "engine"}
     if precision == "int8":
         assert report.decisions_changed == 0
         assert report.exact_compared > 0
@@ -51,6 +51,17 @@ def test_infinities_and_nan_give_the_same_int8_bits(tmp_path, rows):
     model = replace(model, preprocessing=None)
     write_onnx(model, tmp_path / "m.onnx")
     assert verify(model, tmp_path / "m.onnx", rows).ok
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_answers_are_the_same_under_limits(tmp_path, precision):
+    """The engine that runs on the device is compared too, in blocks, lean, or within a budget."""
+    model = small(precision, ["relu", "tanh", "softmax"])
+    write_onnx(model, tmp_path / "m.onnx")
+    for limits in (Limits(max_batch=3), Limits(lean=True), Limits(ram_bytes=6000)):
+        assert verify(model, tmp_path / "m.onnx", random_rows(40, 13), limits=limits).ok
+    with pytest.raises(BudgetExceeded, match="budget is 100 B"):
+        verify(model, tmp_path / "m.onnx", random_rows(40, 13), limits=Limits(ram_bytes=100))
 
 
 @pytest.mark.parametrize("precision", PRECISIONS)
