@@ -118,7 +118,7 @@ def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: i
     """
     reach = max(zero_point - QMIN, QMAX - zero_point)
     sums = np.abs(bias.astype(np.int64))
-    step = max(1, CHUNK_BYTES // max(1, weight.shape[1]))
+    step = max(1, CHUNK_BYTES // (8 * max(1, weight.shape[1])))  # NumPy widens what it adds up to 8 bytes
     for start in range(0, len(weight), step):  # in parts, so that loading a model needs little beside the model
         sums += reach * np.abs(weight[start : start + step]).sum(axis=0, dtype=np.int64)
     return int(sums.max(initial=0))

@@ -51,7 +51,7 @@ def calibrate(model: Model, rows: Rows, *, hold_out: bool = False) -> Calibratio
     histograms: dict[str, Histogram] = {}
     held_out: list[NDArray[np.float32]] = []
     count = kept = 0
-    for block in _blocks(model, rows):
+    for block in blocks(model, rows):
         apart = np.arange(count, count + len(block)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         apart &= hold_out and kept < HELD_OUT_MOST
         held_out.append(block[apart])
@@ -92,7 +92,7 @@ def widened(layer: object) -> Dense:
     return Dense(layer.name, layer.weight.astype(np.float32), layer.bias, layer.activation)
 
 
-def _blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
+def blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
     """The rows again, checked, in blocks of BLOCK; the last may be shorter."""
     waiting: list[NDArray[np.float32]] = []
     size = seen = 0

@@ -15,6 +15,7 @@ from edge_runtime.artifact import save
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
+from export.equalization import equalize
 from export.onnx_writer import OPSET, write_onnx
 from export.quantizer import quantize
 from export.report import Report
@@ -45,10 +46,11 @@ class Evaluation:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How int8 grids are chosen and ONNX is written: see `quantize` and `write_onnx`."""
+    """How int8 grids are chosen and ONNX is written: see `quantize`, `equalize` and `write_onnx`."""
 
     method: str = "auto"
     per_channel: bool = True
+    equalize: bool = True
     form: str = "integer"
     opset: int = OPSET
 
@@ -97,7 +99,8 @@ def export_model(
     compared = rows if verify_rows is None else verify_rows
     results = []
     for precision in precisions:
-        small = quantize(model, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice)
+        source = equalize(model, rows) if chosen.equalize and precision == "int8" else model
+        small = quantize(source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice)
         small = with_test_vectors(small, rows, test_vectors)
         artifact, onnx = folder / f"{stem}.{precision}.npz", folder / f"{stem}.{precision}.onnx"
         save(small, artifact)

@@ -1,17 +1,19 @@
 import contextlib
+import importlib.util
 import io
 import os
 import re
 import shutil
 import subprocess
 import sys
+import warnings
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
-BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z ]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
+BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z0-9 ]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 BLOCKS = [match.groupdict() for match in BLOCK.finditer(README)]
 
 
@@ -24,24 +26,58 @@ def run_shell(code: str, cwd: Path, **variables: str) -> str:
     return result.stdout
 
 
-def test_the_examples_run_in_order_in_one_folder(tmp_path, monkeypatch):
-    """Every shell and Python block but the two installing ones, as a reader would paste them one after the other."""
-    monkeypatch.chdir(tmp_path)
+@pytest.fixture(scope="module")
+def examples(tmp_path_factory):
+    """Every shell and Python block but the two installing ones, as a reader would paste them one after the other.
+
+    Those that need another library are run where it is installed. The marks of the blocks that were run.
+    """
+    folder = tmp_path_factory.mktemp("readme")
     scope: dict[str, object] = {}
-    count = 0
-    for block in BLOCKS:
-        if block["mark"] in ("install", "tests"):
-            continue
-        if block["language"] == "sh":
-            run_shell(block["code"], tmp_path)
-        elif block["language"] == "python":
-            with contextlib.redirect_stdout(io.StringIO()):
-                exec(compile(block["code"], "README.md", "exec"), scope)
-        else:
-            assert block["language"] == "text"
-            continue
-        count += 1
-    assert count >= 7
+    ran = []
+    with _inside(folder):
+        for block in BLOCKS:
+            needed = (block["mark"] or "").removeprefix("needs ") if _needs(block) else None
+            if block["mark"] in ("install", "tests") or (needed and not importlib.util.find_spec(needed)):
+                continue
+            if block["language"] == "sh":
+                run_shell(block["code"], folder)
+            elif block["language"] == "python":
+                with contextlib.redirect_stdout(io.StringIO()), warnings.catch_warnings():
+                    if needed:  # exporters warn about themselves
+                        warnings.simplefilter("ignore")
+                    exec(compile(block["code"], "README.md", "exec"), scope)
+            else:
+                assert block["language"] == "text"
+                continue
+            ran.append(block["mark"])
+    return ran
+
+
+def _needs(block) -> bool:
+    return (block["mark"] or "").startswith("needs ")
+
+
+@contextlib.contextmanager
+def _inside(folder: Path):
+    before = Path.cwd()
+    os.chdir(folder)
+    try:
+        yield
+    finally:
+        os.chdir(before)
+
+
+def test_the_examples_run_in_order_in_one_folder(examples):
+    """All blocks that need nothing but this package and its extras."""
+    assert examples.count(None) >= 7
+
+
+@pytest.mark.parametrize("library", sorted({block["mark"].removeprefix("needs ") for block in BLOCKS if _needs(block)}))
+def test_the_examples_for_another_library_run_where_it_is_installed(examples, library):
+    """Bring your own model, from each of them."""
+    pytest.importorskip(library, reason=f"{library} is not installed")
+    assert f"needs {library}" in examples
 
 
 def test_the_installing_command_works_in_a_copy(tmp_path):
@@ -75,4 +111,4 @@ def test_the_printed_table_is_that_of_the_demo(tmp_path):
     out = run_shell(f"smallnet demo --out {tmp_path}/demo", tmp_path)
     stable = [line.split()[:3] for line in printed.splitlines()[2:]]
     assert [line.split()[:3] for line in out.splitlines()[2:5]] == stable
-    assert re.search(r"int8 .* 0 of 912,876 ", out)
+    assert re.search(r"int8 .* 0 of 930,846 ", out)

@@ -1,0 +1,57 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, QuantizationError
+from export.equalization import equalize
+from export.fidelity import sqnr_db
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+
+def uneven(activations, seed=0):
+    """A network whose hidden units have ranges that differ by a factor of a hundred."""
+    model = random_model([20, 30, 25, 4], activations, seed)
+    rng = np.random.default_rng(seed)
+    layers = list(model.layers)
+    for index in (0, 1):
+        factor = np.exp(rng.uniform(np.log(0.01), 0, layers[index].n_out)).astype(np.float32)
+        layers[index] = replace(layers[index], weight=layers[index].weight * factor, bias=layers[index].bias * factor)
+        layers[index + 1] = replace(layers[index + 1], weight=layers[index + 1].weight / factor[:, None])
+    return replace(model, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("activations", [["relu", "leaky_relu", "linear"], ["linear", "relu", "softmax"]])
+def test_the_function_stays_bit_for_bit(activations):
+    """The factors are powers of two: no weight, product or sum is rounded differently."""
+    model, rows = uneven(activations), random_rows(200, 20)
+    np.testing.assert_array_equal(Engine(equalize(model, rows)).run(rows), Engine(model).run(rows))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_int8_outputs_come_closer(seed):
+    """Where units differ widely, at least 3 dB are gained with the same min-max ranges."""
+    model, rows = uneven(["relu", "relu", "linear"], seed), random_rows(500, 20)
+    reference = Engine(model).run(rows)
+    plain = sqnr_db(reference, Engine(quantize(model, rows, method="minmax")).run(rows))
+    better = sqnr_db(reference, Engine(quantize(equalize(model, rows), rows, method="minmax")).run(rows))
+    assert better > plain + 3
+
+
+def test_smooth_activations_and_dead_units_are_left_alone():
+    """A factor does not pass through tanh; a unit that is always 0 has no range."""
+    model, rows = random_model([5, 4, 3, 2], ["tanh", "relu", "linear"]), random_rows(50, 5)
+    weight = model.layers[1].weight * np.float32([0, 1, 1])
+    dead = replace(model.layers[1], weight=weight, bias=np.float32([-1, 0, 0]))
+    model = replace(model, layers=(model.layers[0], dead, model.layers[2]))
+    equalized = equalize(model, rows)
+    np.testing.assert_array_equal(equalized.layers[0].weight, model.layers[0].weight)
+    np.testing.assert_array_equal(equalized.layers[1].weight[:, 0], 0)
+    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+
+
+def test_bad_rows_are_refused():
+    """The same errors as calibration."""
+    with pytest.raises(QuantizationError, match="row 0, feature 0 is nan"):
+        equalize(random_model([2, 2, 2], ["relu", "linear"]), np.full((1, 2), np.nan))
