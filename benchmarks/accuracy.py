@@ -107,7 +107,7 @@ def _autoencode(options: Any) -> bool:
     equalized = equalize(model, parts.train.x)
     is_met = False
     print(
-        "autoencoder with BatchNorm, signal to quantization noise of the outputs on test rows, by calibration method:"
+        "autoencoder with BatchNorm, signal to quantization noise of the outputs on test rows, by method:"
     )
     for name, source in (("as trained", model), ("equalized", equalized)):
         decibels = {}
