@@ -106,9 +106,7 @@ def _autoencode(options: Any) -> bool:
     reference = Engine(model).run(parts.test.x)
     equalized = equalize(model, parts.train.x)
     is_met = False
-    print(
-        "autoencoder with BatchNorm, signal to quantization noise of the outputs on test rows, by method:"
-    )
+    print("autoencoder with BatchNorm, signal to quantization noise of the outputs on test rows, by method:")
     for name, source in (("as trained", model), ("equalized", equalized)):
         decibels = {}
         for method in METHODS:

@@ -259,7 +259,9 @@ class Activation:
         for key, value in (params or {}).items():
             if key not in values:
                 raise ModelError(f"activation {spec!r} has no parameter {key!r}; it takes {sorted(values) or 'none'}")
-            if not np.isfinite(value):
+            with np.errstate(over="ignore"):
+                is_finite = np.isfinite(np.float32(value))
+            if not is_finite:
                 raise ModelError(f"activation {spec!r}: parameter {key!r} is {value}, expected a finite number")
             values[key] = float(value)
         return cls(spec, tuple(sorted(values.items())))

@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.activations import Activation
-from edge_runtime.container import members_of, read_members, write_members
+from edge_runtime.container import MAX_MEMBERS, members_of, read_members, write_members
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization, TestVectors
@@ -36,7 +36,7 @@ Members: TypeAlias = "dict[str, NDArray[Any]]"
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path`, replacing an existing file in one step. The same model always gives the same bytes.
 
-    Raises OSError where the file cannot be written.
+    Raises OSError where the file cannot be written, ArtifactError for a model with too many layers or too much text.
     """
     from edge_runtime.atomic import replacing  # a device that only runs models never writes one
 
@@ -48,7 +48,8 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = D
     """Read an artifact. Its arrays are read-only views of the file's bytes, or of a memory map of it with `mmap=True`.
 
     Raises ArtifactError for a file that is not ours, is damaged, has another version or is larger than `max_bytes`;
-    OSError for one that cannot be read. Memory used: the file's size (none of the weights with `mmap`).
+    OSError for one that cannot be read. Memory used: the file's size (none of the weights with `mmap`). A mapped file
+    must not be cut short while the model lives: the operating system ends a process that reads what is gone (SIGBUS).
     """
     return _checked(path, lambda: read_members(path, max_bytes=max_bytes, use_mmap=mmap))
 
@@ -94,6 +95,11 @@ def to_members(model: Model) -> Members:
     }
     text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
     line = f"{FORMAT_NAME} {FORMAT_VERSION} sha256={_digest(text, members)}\n".encode()
+    if len(line) + len(text) > _MAX_HEADER_BYTES or len(members) >= MAX_MEMBERS:
+        raise ArtifactError(
+            f"{len(members):,} arrays and {len(text):,} bytes of names and metadata, expected less than "
+            f"{MAX_MEMBERS:,} and {_MAX_HEADER_BYTES:,}: no reader would take the file back"
+        )
     return {"format": np.frombuffer(line + text, np.uint8), **members}
 
 

@@ -5,9 +5,12 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
+import secrets
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
+
+_PREFIX, _SUFFIX = ".smallnet-", ".tmp"
 
 
 @contextlib.contextmanager
@@ -19,14 +22,26 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     removed first. Raises OSError.
     """
     target = Path(os.path.realpath(path))  # a link's target is replaced, not the link
-    _remove_leftovers(target)
-    temporary = target.with_name(f".{target.name}.{os.getpid()}.tmp")
+    if target.exists() and not target.is_file():
+        raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))
+    _remove_leftovers(target.parent)
+    temporary = target.with_name(f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}")
+    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
     try:
-        with open(temporary, "wb") as file:
+        # exclusive, so that nobody's link or file of this name is written through
+        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        with os.fdopen(descriptor, "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
+        os.chmod(temporary, mode)
         os.replace(temporary, target)
+    except OSError as error:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
+        if error.filename in (None, os.fspath(temporary)):  # the user named the target, not our temporary file
+            raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
+        raise
     except BaseException:  # KeyboardInterrupt too: nothing may be left behind
         with contextlib.suppress(OSError):
             temporary.unlink()
@@ -47,13 +62,26 @@ def require_folder(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 
 
-def _remove_leftovers(target: Path) -> None:
-    prefix, suffix = f".{target.name}.", ".tmp"
+def looks_like_artifact(path: str | os.PathLike[str]) -> bool:
+    """Whether a file begins as `edge_runtime.artifact.save` and checkpoints begin: a stored first member."""
+    with open(path, "rb") as file:
+        start = file.read(64)
+    return start.startswith(b"PK\x03\x04") and start[30:].startswith((b"format.npy", b"checkpoint.npy"))
+
+
+def _umask() -> int:
+    mask = os.umask(0o022)
+    os.umask(mask)
+    return mask
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder."""
     with contextlib.suppress(OSError):
-        for name in os.listdir(target.parent):
-            pid = name[len(prefix) : -len(suffix)]
-            if name.startswith(prefix) and name.endswith(suffix) and pid.isdigit() and not _is_running(int(pid)):
-                (target.parent / name).unlink(missing_ok=True)
+        for name in os.listdir(folder):
+            pid = name[len(_PREFIX) :].partition("-")[0]
+            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and pid.isdigit() and not _is_running(int(pid)):
+                (folder / name).unlink(missing_ok=True)
 
 
 def _is_running(pid: int) -> bool:

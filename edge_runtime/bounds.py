@@ -58,9 +58,13 @@ _STEEPNESS = {
 
 
 def product_bound(layer: Dense, x: Array) -> Array:
-    """The largest difference between two float32 evaluations of x @ weight + bias, float64 (batch, n_out)."""
+    """The largest difference between two float32 evaluations of x @ weight + bias, float64 (batch, n_out).
+
+    inf where a partial sum can leave float32: then the order of summation decides whether it does.
+    """
     weight = np.abs(layer.weight.astype(np.float64))
-    return SUM_ERROR * (np.abs(x.astype(np.float64)) @ weight + np.abs(layer.bias.astype(np.float64)))
+    reach = np.abs(x.astype(np.float64)) @ weight + np.abs(layer.bias.astype(np.float64))
+    return np.where(reach > np.finfo(np.float32).max, np.inf, SUM_ERROR * reach)
 
 
 def steepness(activation: Activation) -> float:
@@ -111,7 +115,8 @@ def tensor_bounds(
     another order; same_standardization: not the standardization.
     """
     rows = np.atleast_2d(x)
-    tensors = trace(model, rows)
+    with np.errstate(over="ignore", invalid="ignore"):
+        tensors = trace(model, rows)
     value = tensors.get("input.standardized", rows.astype(np.float32))
     bound = np.zeros(value.shape, np.float64)
     if foreign and not same_standardization and model.preprocessing is not None:

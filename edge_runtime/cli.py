@@ -12,7 +12,11 @@ import click
 
 from edge_runtime.errors import BudgetExceeded, SmallnetError
 
+_LONGEST_LINE = 2000  # of an error: names in files may be of any length
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+
+
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
 
 
 class OneLineErrors(click.Group):
@@ -33,11 +37,16 @@ class OneLineErrors(click.Group):
         except (click.Abort, KeyboardInterrupt):
             status = _fail("stopped by Ctrl-C", 130)
         except click.ClickException as error:
-            status = _fail(_usage_text(error), 2)
+            is_help = isinstance(error, _NO_ARGUMENTS)
+            if is_help:
+                click.echo(error.format_message())
+            status = 0 if is_help else _fail(_usage_text(error), 2)
         except BudgetExceeded as error:
             status = _fail(str(error), 1)
         except SmallnetError as error:
             status = _fail(str(error), 2)
+        except MemoryError as error:
+            status = _fail(f"not enough memory ({error}); use smaller layers or fewer rows", 1)
         except BrokenPipeError:  # the reader of our output went away: not worth a word
             sys.stderr.close()
             status = 1
@@ -47,7 +56,8 @@ class OneLineErrors(click.Group):
 
 
 def _fail(text: str, status: int) -> int:
-    click.echo("error: " + " ".join(text.split()), err=True)
+    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
+    click.echo(f"error: {line[:_LONGEST_LINE]}", err=True)
     return status
 
 
@@ -132,7 +142,9 @@ def run(
     rows = read_rows(input_path, n_in=model.n_in)
     warn_of_range(model, rows)
     if classes:
-        write_rows(output_path, run_in_batches(engine.predict, rows, max_batch))
+        if model.metadata.get("target") in ("regression", "autoencoder"):
+            raise click.UsageError("the model gives values and not classes; leave --classes out")
+        write_rows(output_path, run_in_batches(engine.predict, rows, max_batch), class_names=model.class_names or None)
     else:
         write_rows(output_path, run_in_batches(engine.run, rows, max_batch), class_names=model.class_names or None)
 

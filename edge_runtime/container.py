@@ -62,6 +62,8 @@ def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool
 
     Raises ArtifactError for anything else, and for a file over `max_bytes`; OSError where it cannot be read.
     """
+    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for its writer
+        raise ArtifactError(f"{path}: not a regular file, expected an artifact")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
+import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -46,6 +48,7 @@ class Engine:
         self._arena = Arena(self.plan.regions, self.plan.arena_bytes)
         self._programs: dict[tuple[int | None, bool], Program] = {}
         self._lock = threading.Lock()
+        _ENGINES.add(self)
         self._vector_shape = (model.n_in,)
         self._is_dynamic = is_dynamic(model)
         self._most_rows = self.limits.max_batch or (self.plan.block if self._is_dynamic else None)
@@ -145,7 +148,10 @@ class Engine:
         return self._programs[key]
 
     def _rows(self, x: ArrayLike) -> NDArray[Any]:
-        rows = np.asarray(x)
+        try:
+            rows = np.asarray(x)
+        except ValueError as error:  # rows of different lengths
+            raise InputError(f"input is not an array of numbers ({error}); give rows of one length") from None
         if rows.dtype.kind not in _NUMBERS:
             raise InputError(f"input has dtype {rows.dtype}, expected real numbers such as float32")
         if rows.ndim not in (1, 2) or rows.shape[-1] != self.model.n_in:
@@ -157,6 +163,19 @@ class Engine:
                 f"input has {len(rows)} rows, the limit max_batch is {self._most_rows}; send fewer or raise it"
             )
         return rows
+
+
+_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
+
+
+def _renew_locks() -> None:
+    """After a fork no other thread is left to release a lock that it held."""
+    for engine in _ENGINES:
+        engine._lock = threading.Lock()
+
+
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _stretch(started: float, factor: float) -> None:

@@ -240,11 +240,14 @@ def activation_steps(activation: Activation, buffers: Buffers) -> list[Step]:
 
 
 def _leaky_steps(activation: Activation, buffers: Buffers) -> list[Step]:
-    """v or alpha * v, whichever is larger; smaller where alpha > 1. The same values as choosing by v >= 0."""
+    """v or alpha * v, whichever is larger; smaller where alpha > 1. The same values as choosing by v >= 0.
+
+    fmax and fmin, because alpha * v is NaN where v overflowed and alpha is 0.
+    """
     alpha = dict(activation.params)["alpha"]
-    choose = np.maximum if alpha <= 1 else np.minimum
+    choose = np.fmax if alpha <= 1 else np.fmin
     y, scratch = buffers.target, buffers.scratch
-    return [partial(np.multiply, y, np.array(alpha, np.float32), scratch), partial(choose, y, scratch, out=y)]
+    return [partial(np.multiply, y, np.array(alpha, np.float32), scratch), partial(choose, y, scratch, y)]
 
 
 def _softmax_steps(buffers: Buffers) -> list[Step]:

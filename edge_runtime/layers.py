@@ -140,6 +140,11 @@ class QuantizedDense:
         if self.table is not None:
             if self.output is None:
                 raise ModelError(f"layer '{self.name}' has a table but no output grid to index it with")
+            if self.activation.name in ("relu", "leaky_relu"):
+                raise ModelError(
+                    f"layer '{self.name}' has a table and the activation '{self.activation}', which is computed by "
+                    "arithmetic; expected one or the other"
+                )
             object.__setattr__(self, "table", checked_array(self.table, f"'{self.name}.table'", (np.uint8,), (256,)))
         elif self.output is not None and self.activation.name not in ARITHMETIC_ON_INT8:
             raise ModelError(f"layer '{self.name}': activation '{self.activation}' between int8 layers needs a table")

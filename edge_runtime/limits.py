@@ -24,9 +24,13 @@ class Limits:
     lean: bool = False
 
     def __post_init__(self) -> None:
+        for name in ("ram_bytes", "max_batch"):
+            value = getattr(self, name)
+            if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
+                raise InputError(f"{name} is {value!r}, expected a whole number, or None for no limit")
         if self.ram_bytes is not None and self.ram_bytes < 1:
             raise InputError(f"ram_bytes is {self.ram_bytes}, expected at least 1 byte, or None for no limit")
-        if not 1.0 <= self.speed_factor < float("inf"):
-            raise InputError(f"speed_factor is {self.speed_factor}, expected a finite number of at least 1.0")
+        if not isinstance(self.speed_factor, (int, float)) or not 1.0 <= self.speed_factor <= 1e6:
+            raise InputError(f"speed_factor is {self.speed_factor!r}, expected a number from 1.0 to 1,000,000")
         if self.max_batch is not None and self.max_batch < 1:
             raise InputError(f"max_batch is {self.max_batch}, expected at least 1 row, or None for no limit")

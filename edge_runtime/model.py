@@ -67,6 +67,15 @@ class TestVectors:
         object.__setattr__(self, "outputs", outputs)
 
 
+def _is_unicode(text: str) -> bool:
+    """Whether a text can be written down: half of a surrogate pair cannot."""
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 @dataclass(frozen=True, eq=False)
 class Model:
     """A feed-forward network ready to run, to store or to export. Immutable; `dataclasses.replace` makes variants.
@@ -119,8 +128,8 @@ class Model:
             )
         texts = [*names, *self.class_names, *self.metadata.keys(), *self.metadata.values()]
         for text in texts:
-            if not isinstance(text, str):
-                raise ModelError(f"names and metadata must be text, found {text!r}")
+            if not isinstance(text, str) or not _is_unicode(text):
+                raise ModelError(f"names and metadata must be Unicode text, found {text!r:.80}")
 
     def _check_ends(self) -> None:
         if self.preprocessing is not None and self.preprocessing.mean.size not in (1, self.n_in):

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import InputError, ModelError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -96,10 +96,13 @@ def dynamic_grid(x: NDArray[np.float32]) -> tuple[np.float32, int]:
     """The scale and zero point that fit all of `x`, widened to hold 0 (ONNX DynamicQuantizeLinear, all in float32).
 
     x: finite, any shape, at least one value. An array of zeros, or of values so small that their scale underflows, gets
-    scale 1.
+    scale 1. Raises InputError for values that are not finite.
     """
     low, high = np.minimum(x.min(), np.float32(0)), np.maximum(x.max(), np.float32(0))
-    scale = (high - low) / np.float32(QMAX - QMIN)
+    with np.errstate(over="ignore", invalid="ignore"):
+        scale = (high - low) / np.float32(QMAX - QMIN)
+    if not np.isfinite(scale):
+        raise InputError("an int8-dynamic layer met NaN, inf or an overflow; it takes finite values only")
     if scale == 0:
         return np.float32(1), 0
     return scale, int(np.rint(np.clip(np.float32(0) - low / scale, np.float32(QMIN), np.float32(QMAX))))

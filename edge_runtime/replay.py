@@ -11,6 +11,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import InputError
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
+from edge_runtime.planner import is_dynamic
 
 
 @dataclass(frozen=True)
@@ -42,7 +43,8 @@ def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
     if vectors is None or not len(vectors.inputs):
         raise InputError("the model holds no test vectors; export it with calibration or other real rows")
     engine = Engine(model, limits)
-    step = engine.limits.max_batch or len(vectors.inputs)
+    count = len(vectors.inputs)
+    step = count if is_dynamic(model) else engine.limits.max_batch or count  # a dynamic batch must stay whole
     parts = [engine.logits(vectors.inputs[start : start + step]) for start in range(0, len(vectors.inputs), step)]
     found = np.concatenate(parts)
     error = np.abs(found.astype(np.float64) - vectors.outputs)

@@ -8,13 +8,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import OneLineErrors, echo_json, json_option, warn_of_range
+from edge_runtime.cli import OneLineErrors, echo_json, json_option, limit_options, warn_of_range
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
     from edge_runtime.model import Model
-    from trainer.datasets import Dataset
 
+_ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
+and say what the process needed; 0 measures without a limit. Linux."""
 _HELP = """Train small dense networks, shrink them to int8 or float16, prove that what runs is what was tested.
 
 Try it: smallnet demo
@@ -23,6 +24,7 @@ _PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first thr
 int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
 _DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files"
 _METHOD_HELP = "How int8 ranges are chosen: minmax, percentile, mse, entropy, or auto, which tries them all."
+_EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
 _FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
 onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
 
@@ -33,7 +35,7 @@ def main() -> None:  # noqa: D103  the help text above is its description
     pass
 
 
-for _command in (trainer_cli.train, runtime_cli.run, runtime_cli.inspect, runtime_cli.selftest):
+for _command in (trainer_cli.train, runtime_cli.run, runtime_cli.inspect, runtime_cli.selftest, runtime_cli.bundle):
     main.add_command(_command)
 main.add_command(runtime_cli.devices_command)
 
@@ -49,13 +51,79 @@ def require_extra(extra: str, *modules: str) -> None:
         )
 
 
+@main.command("import")
+@click.argument("model_path", metavar="MODEL.onnx")
+@click.option("--out", required=True, help="The artifact to write, an .npz.")
+@click.option("--data", "spec", help=f"Real rows to check and to take test vectors from: {_DATA_HELP}.")
+@click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@json_option
+def import_command(model_path: str, out: str, spec: str | None, test_vectors: int, as_json: bool) -> None:
+    """Take a dense network from PyTorch, scikit-learn, Keras or any other ONNX file.
+
+    The imported model is run beside the file in onnxruntime on random rows, and on real ones where some are given; it
+    is written only if the outputs agree. Exit status 1 if they do not.
+
+    Example: smallnet import model.onnx --out model.npz
+    """
+    require_extra("export", "onnx", "onnxruntime")
+    from edge_runtime.artifact import save
+    from edge_runtime.atomic import require_folder
+    from export.export_rows import load_rows
+    from export.import_check import random_rows, verify_import
+    from export.onnx_reader import import_onnx
+    from export.tables import import_facts, import_table
+    from export.test_vectors import with_test_vectors
+
+    if not out.endswith(".npz"):
+        raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
+    require_folder(out)
+    source = import_onnx(model_path)
+    model, rows = source.model, random_rows(source)
+    reports = {"random": verify_import(model, model_path, rows, imported=source)}
+    if spec is not None:
+        dataset = load_rows(model, spec)
+        rows = dataset.x
+        reports[spec] = verify_import(model, model_path, rows, imported=source)
+    is_ok = all(report.ok for report in reports.values())
+    if is_ok:
+        save(with_test_vectors(model, rows, test_vectors), out)
+    facts = import_facts(model, reports, out if is_ok else None)
+    if as_json:
+        echo_json(facts)
+    else:
+        click.echo(import_table(facts))
+    if not is_ok:
+        raise click.exceptions.Exit(1)
+
+
+def load_any(path: str) -> Model:
+    """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first."""
+    from edge_runtime.artifact import load
+    from edge_runtime.errors import ArtifactError
+
+    if not path.lower().endswith(".onnx"):
+        return load(path)
+    from export.import_check import verify_import
+    from export.onnx_reader import import_onnx
+
+    source = import_onnx(path)
+    report = verify_import(source.model, path, imported=source)
+    if not report.ok:
+        raise ArtifactError(
+            f"{path}: {report.differing} outputs differ from onnxruntime's by more than their bound; "
+            "see 'smallnet import'"
+        )
+    return source.model
+
+
 @main.command()
-@click.argument("model_path", metavar="MODEL.npz")
+@click.argument("model_path", metavar="MODEL.npz|MODEL.onnx")
 @click.option("--precision", "precisions", multiple=True, help=_PRECISION_HELP)
 @click.option("--calibrate", "spec", help=f"Data whose training rows set the int8 grids: {_DATA_HELP}.")
 @click.option("--out", default="build", show_default=True, help="Folder for the files.")
 @click.option("--method", default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
+@click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
 @click.option("--form", default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
@@ -69,29 +137,34 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
     Example: smallnet export digits.npz --precision int8 --calibrate digits --out build/
     """
     require_extra("export", "onnx", "onnxruntime")
-    from edge_runtime.artifact import load
+    from export.export_rows import rows_for_export
     from export.pipeline import Evaluation, ExportOptions, export_model
     from export.tables import choice_text, export_facts, export_table
-    from trainer.datasets import load_dataset, split
 
-    if spec is None:
-        raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     wanted = _precisions(precisions)
-    model = load(model_path)
-    dataset = load_dataset(spec, target=_target(model))
-    check_width(model, dataset, spec)
-    parts = split(dataset, seed=_seed(model))
-    evaluation = Evaluation(parts.test.x, parts.test.y) if _labels_fit(model, dataset) else None
+    if spec is None and "int8" in wanted:
+        raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
+    model = load_any(model_path)
+    rows = rows_for_export(model, spec)
+    if rows.note:
+        click.echo(rows.note, err=True)
+    evaluation = Evaluation(*rows.test) if rows.test is not None else None
     results = export_model(
         model,
         wanted,
-        parts.train.x,
+        rows.calibration,
         options["out"],
-        Path(model_path).name.removesuffix(".npz"),
+        Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"),
         evaluation=evaluation,
-        verify_rows=dataset.x,
-        test_vectors=options["test_vectors"],
-        options=ExportOptions(options["method"], not options["per_tensor"], options["form"], options["opset"]),
+        verify_rows=rows.compared,
+        test_vectors=options["test_vectors"] if spec is not None else 0,
+        options=ExportOptions(
+            method=options["method"],
+            per_channel=not options["per_tensor"],
+            equalize=options["equalize"],
+            form=options["form"],
+            opset=options["opset"],
+        ),
         on_choice=lambda seen: click.echo(choice_text(seen), err=True),
         on_file=lambda name: click.echo(f"wrote {name}", err=True),
     )
@@ -117,39 +190,13 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
     return list(dict.fromkeys(names))
 
 
-def check_width(model: Model, dataset: Dataset, spec: str) -> None:
-    """Fail where the data's rows are not what the model takes."""
-    if dataset.x.shape[1] != model.n_in:
-        raise click.UsageError(
-            f"{spec} has {dataset.x.shape[1]} features a row, the model takes {model.n_in}; "
-            "give the data that it was trained on"
-        )
-
-
-def _labels_fit(model: Model, dataset: Dataset) -> bool:
-    """Whether the data's labels mean the model's outputs: the same classes, or as many targets."""
-    if not dataset.is_classification:
-        return dataset.n_out == model.n_out
-    return dataset.class_names == model.class_names or (not model.class_names and dataset.n_out <= max(model.n_out, 2))
-
-
-def _target(model: Model) -> Any:
-    """What the model was trained to give, so that the data is read the same way again."""
-    target = model.metadata.get("target", "auto")
-    return target if target in ("class", "regression", "autoencoder") else "auto"
-
-
-def _seed(model: Model) -> int:
-    text = model.metadata.get("seed", "0")
-    return int(text) if text.isdecimal() else 0
-
-
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
 @click.argument("other_path", metavar="MODEL.onnx|FOLDER")
 @click.option("--data", "spec", help=f"Rows to compare on: {_DATA_HELP} (default: the stored test vectors).")
+@limit_options
 @json_option
-def verify(model_path: str, other_path: str, spec: str | None, as_json: bool) -> None:
+def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **limits: Any) -> None:
     """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
 
     Two levels: onnxruntime's default, and with graph optimizations disabled. int8 tensors and logits must have the same
@@ -163,26 +210,64 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool) ->
     """
     require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.artifact import load
+    from edge_runtime.limits import Limits
     from export.dumps import verify_dumps
+    from export.export_rows import load_rows
     from export.tables import report_table
     from export.verification import verify as verify_onnx
-    from trainer.datasets import load_dataset
 
     model = load(model_path)
     rows = None
     if spec is not None:
-        dataset = load_dataset(spec, target=_target(model))
-        check_width(model, dataset, spec)
+        dataset = load_rows(model, spec)
         rows = dataset.x
         warn_of_range(model, rows)
-    compare = verify_dumps if Path(other_path).is_dir() else verify_onnx
-    report = compare(model, other_path, rows)
+    if Path(other_path).is_dir():
+        report = verify_dumps(model, other_path, rows)
+    else:
+        report = verify_onnx(model, other_path, rows, limits=Limits(**limits))
     if as_json:
         echo_json(report.as_dict())
     else:
         click.echo(report_table(report))
     if not report.ok:
         raise click.exceptions.Exit(1)
+
+
+@main.command("bench")
+@click.argument("model_path", metavar="MODEL.npz")
+@click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
+@click.option("--device", help="Add the prediction for a device; see 'smallnet devices'.")
+@click.option("--enforce", type=int, metavar="BYTES", help=_ENFORCE_HELP)
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be given repeatedly.")
+@click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print the latencies as CSV.")
+@limit_options
+@json_option
+def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
+    """Measure a model on this machine: latency percentiles, throughput, load time, memory.
+
+    Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
+    """
+    if options["against"]:
+        require_extra("export", "onnx", "onnxruntime")
+    from edge_runtime.limits import Limits
+    from edge_runtime.tables import bench_csv
+    from export.bench import bench, bench_text
+
+    facts = bench(
+        model_path,
+        Limits(options["ram_bytes"], options["speed_factor"], options["max_batch"]),
+        against=options["against"] is not None,
+        device=options["device"],
+        enforce_bytes=options["enforce"],
+        batches=options["batches"] or (1, 8, 32, 256),
+        seconds=options["seconds"],
+    )
+    if as_json:
+        echo_json(facts)
+    else:
+        click.echo(bench_csv(facts["latency"]) if as_csv else bench_text(facts))
 
 
 @main.command()

@@ -72,7 +72,7 @@ def within(
     """|ours - theirs| <= bound, value by value. NaN keeps the rule only beside NaN."""
     with np.errstate(invalid="ignore"):
         error = np.abs(ours.astype(np.float64) - theirs)
-    keeps = (error <= bound) | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs))
+    keeps = (error <= bound) | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | np.isposinf(bound)
     largest = float(np.broadcast_to(bound, ours.shape).max(initial=0.0))
     return TensorCheck(level, tensor, rule, ours.size, int((~keeps).sum()), _largest(ours, theirs), largest, step)
 

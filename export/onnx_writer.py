@@ -42,6 +42,14 @@ def write_onnx(model: Model, path: str | os.PathLike[str], form: str = "integer"
 
 def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET) -> onnx.ModelProto:
     """The checked ONNX model that `write_onnx` writes."""
+    check_form(form, opset)
+    proto = _model_proto(model, _build(model, form), form, opset)
+    onnx.checker.check_model(proto, full_check=True)
+    return proto
+
+
+def check_form(form: str, opset: int) -> None:
+    """Raise QuantizationError for a form or an opset that cannot be written."""
     if form not in FORMS:
         raise QuantizationError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
     newest = onnx.defs.onnx_opset_version()
@@ -49,9 +57,6 @@ def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET) -> onnx.
         raise QuantizationError(
             f"opset is {opset}, expected {OPSET} to {newest}, the newest that onnx {onnx.__version__} has"
         )
-    proto = _model_proto(model, _build(model, form), form, opset)
-    onnx.checker.check_model(proto, full_check=True)
-    return proto
 
 
 def _build(model: Model, form: str) -> Graph:

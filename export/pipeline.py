@@ -12,11 +12,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.artifact import save
+from edge_runtime.atomic import write_bytes
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from export.equalization import equalize
-from export.onnx_writer import OPSET, write_onnx
+from export.onnx_writer import OPSET, check_form, to_onnx
 from export.quantizer import quantize
 from export.report import Report
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
@@ -94,6 +95,7 @@ def export_model(
     saw. Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
+    check_form(chosen.form, chosen.opset)
     folder = Path(out)
     folder.mkdir(parents=True, exist_ok=True)
     compared = rows if verify_rows is None else verify_rows
@@ -103,8 +105,9 @@ def export_model(
         small = quantize(source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice)
         small = with_test_vectors(small, rows, test_vectors)
         artifact, onnx = folder / f"{stem}.{precision}.npz", folder / f"{stem}.{precision}.onnx"
+        proto = to_onnx(small, chosen.form, opset=chosen.opset)  # may refuse: nothing is written before
         save(small, artifact)
-        write_onnx(small, onnx, chosen.form, opset=chosen.opset)
+        write_bytes(onnx, proto.SerializeToString(deterministic=True))
         for path in (artifact, onnx):
             if on_file is not None:
                 on_file(str(path))

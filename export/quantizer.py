@@ -23,6 +23,8 @@ from export.ranges import METHODS, Range
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
 # A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
 _BIAS_ROOM = float(1 << 30)
+# Beside a bias this many times their reach, weights do not matter: then sums stay within float32's exact integers.
+_NEGLIGIBLE, _SMALL_BIAS_ROOM = float(1 << 16), float(1 << 22)
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -149,12 +151,7 @@ def _to_float16(layer: Dense) -> Dense:
 def _to_dynamic(layer: Dense, per_channel: bool) -> DynamicQuantizedDense:
     largest = np.abs(layer.weight.astype(np.float64)).max(axis=0 if per_channel else None, keepdims=True)
     scale = np.broadcast_to(largest / WEIGHT_MAX, (1, layer.n_out))[0].astype(np.float32)
-    scale = np.where(scale == 0, np.float32(1), scale)
-    if scale.min() < _TINY:
-        raise QuantizationError(
-            f"'{layer.name}.weight' has a channel whose largest weight is {scale.min() * WEIGHT_MAX:g}, too small for "
-            "a float32 scale; keep this layer in float32"
-        )
+    scale = np.where(scale == 0, np.float32(1), np.maximum(scale, np.float32(_TINY)))  # dead units fade below it
     weight = _quantize_weight(layer, scale.astype(np.float64))
     try:
         return DynamicQuantizedDense(layer.name, weight, layer.bias, scale, layer.activation)
@@ -210,7 +207,9 @@ def _weight_scales(layer: Dense, grid: QuantParams, per_channel: bool) -> NDArra
     """
     weight = np.abs(layer.weight.astype(np.float64)).max(axis=0)
     bias = np.abs(layer.bias.astype(np.float64))
-    scale = np.maximum(weight / WEIGHT_MAX, bias / (grid.scale * _BIAS_ROOM))
+    reach = np.abs(layer.weight.astype(np.float64)).sum(axis=0) * grid.scale * (QMAX - QMIN)
+    room = np.where(bias > _NEGLIGIBLE * reach, _SMALL_BIAS_ROOM, _BIAS_ROOM)
+    scale = np.maximum(weight / WEIGHT_MAX, bias / (grid.scale * room))
     if not per_channel:
         scale = np.full_like(scale, scale.max())
     return np.where(scale == 0.0, 1.0, scale)

@@ -34,13 +34,19 @@ class Report:
 
     @property
     def exact_compared(self) -> int:
-        """Values that were compared bit for bit."""
-        return sum(check.compared for check in self.checks if check.rule == SAME_BITS)
+        """Values of int8 layers and logits that were compared bit for bit."""
+        return sum(check.compared for check in self._exact)
 
     @property
     def exact_differing(self) -> int:
-        """Values compared bit for bit that are not the same."""
-        return sum(check.differing for check in self.checks if check.rule == SAME_BITS)
+        """Those of `exact_compared` that are not the same."""
+        return sum(check.differing for check in self._exact)
+
+    @property
+    def _exact(self) -> list[TensorCheck]:
+        """Without preprocessing, which is no int8 value, and "output", which compares onnxruntime with itself."""
+        beside = ("input.standardized", "output")
+        return [check for check in self.checks if check.rule == SAME_BITS and check.tensor not in beside]
 
     @property
     def first_diverging_layer(self) -> str | None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.model import Model
 from edge_runtime.text_table import format_table
 from export.comparison import TensorCheck
 from export.pipeline import Exported
-from export.verification import Report
+from export.report import Report
 
 
 def export_facts(before: dict[str, Any], score_name: str | None, results: list[Exported]) -> dict[str, Any]:
@@ -36,6 +37,41 @@ def export_table(facts: dict[str, Any]) -> str:
     columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
     columns |= {"changed": "decisions changed", "error": "largest difference", "verified": "verified"}
     return format_table([first, *rows], columns)
+
+
+def import_facts(model: Model, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
+    """What was imported and how it compares. reports: by the name of the rows. out: None where nothing was written."""
+    layers = [
+        {
+            "name": layer.name,
+            "shape": [layer.n_in, layer.n_out],
+            "precision": layer.precision,
+            "activation": str(layer.activation),
+        }
+        for layer in model.layers
+    ]
+    return {
+        "ok": all(report.ok for report in reports.values()),
+        "file": out,
+        "layers": layers,
+        "standardized": model.preprocessing is not None,
+        "class_names": list(model.class_names),
+        "checks": {name: report.as_dict() for name, report in reports.items()},
+    }
+
+
+def import_table(facts: dict[str, Any]) -> str:
+    """The layers, the comparison, and the file written."""
+    rows = [{**entry, "shape": "-".join(map(str, entry["shape"]))} for entry in facts["layers"]]
+    columns = {"name": "layer", "shape": "shape", "precision": "weights", "activation": "activation"}
+    lines = [format_table(rows, columns), ""]
+    for name, report in facts["checks"].items():
+        verdict = (
+            "agree with onnxruntime" if report["ok"] else f"{report['differing']:,} OUTPUTS DIFFER from onnxruntime"
+        )
+        lines.append(f"{report['rows']:,} rows ({name}): {verdict}, largest difference {report['max_abs_error']:.2g}")
+    lines.append(f"wrote {facts['file']}" if facts["file"] else "nothing was written")
+    return "\n".join(lines)
 
 
 def choice_text(decibels: dict[str, float]) -> str:
@@ -84,7 +120,7 @@ def demo_table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "accuracy": "test accuracy"}
-    columns |= {"error": "largest difference", "differing": "int8 values differing"}
+    columns |= {"error": "largest difference", "differing": "int8 layers differing"}
     return format_table(shown, {**columns, "numpy": "NumPy us", "onnxruntime": "onnxruntime us"})
 
 

@@ -17,7 +17,7 @@ def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFA
     if count == 0:
         return model.with_test_vectors(None)
     chosen = rows[choose_rows(model, rows, count)]
-    return model.with_test_vectors(TestVectors(chosen, Engine(model).logits(chosen)))
+    return model.with_test_vectors(TestVectors(chosen, Engine(model, Limits(max_batch=len(chosen))).logits(chosen)))
 
 
 def choose_rows(model: Model, rows: NDArray[np.float32], count: int) -> NDArray[np.int64]:

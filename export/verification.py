@@ -18,6 +18,7 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
+from edge_runtime.bounded_io import read_file
 from edge_runtime.bounds import output_bound
 from edge_runtime.engine import Engine
 from edge_runtime.errors import ArtifactError, InputError
@@ -39,6 +40,7 @@ from export.onnx_session import make_session
 from export.report import Report
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
+MAX_ONNX_BYTES = 1 << 30
 FOREIGN = "foreign"
 ENGINE = "engine"  # the level under which the engine's own logits are listed
 
@@ -124,13 +126,16 @@ class _Sessions:
         names = [output.name for output in self.exposed.get_outputs()]
         try:
             plain = self.plain.run(None, {self.input: part})[0]
-            return plain, dict(zip(names, self.exposed.run(names, {self.input: part}), strict=True))
+            exposed = dict(zip(names, self.exposed.run(names, {self.input: part}), strict=True))
         except Exception as error:  # its exception types are private to its compiled module
             raise ArtifactError(f"onnxruntime cannot run the model on {len(part)} rows: {error}") from error
+        return plain, exposed
 
 
 def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
-    content = Path(path).read_bytes()
+    if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for its writer
+        raise ArtifactError(f"{path}: not a regular file, expected an ONNX file")
+    content = bytes(read_file(path, max_bytes=MAX_ONNX_BYTES))
     try:
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError is not an onnx type
@@ -146,6 +151,9 @@ def _form(proto: onnx.ModelProto) -> str:
 
 def _check_interface(proto: onnx.ModelProto, model: Model, path: object) -> None:
     outputs = [output.name for output in proto.graph.output]
+    endless = [node.op_type for node in proto.graph.node if node.op_type in ("Loop", "Scan", "If")]
+    if endless:
+        raise ArtifactError(f"{path}: the graph holds {endless[0]}, which may never end; expected a dense network")
     constants = {tensor.name for tensor in proto.graph.initializer}
     inputs = [value for value in proto.graph.input if value.name not in constants]
     if len(inputs) != 1 or len(outputs) != 1:
@@ -190,11 +198,24 @@ def _compare(
     checks = []
     last = f"{model.layers[-1].name}.output"
     for level, (plain, tensors) in found.items():
+        _require_like(output, plain, ours[last])
+        for name, values in tensors.items():
+            _require_like(name, values, ours[last if name == output else name])
         if form != FOREIGN:
             theirs = {**tensors, last: tensors[output]}
             checks += _compare_layers(level, model, form, part, ours, theirs)
         checks.append(_compare_output(level, model, form, part, ours[last], plain, tensors[output]))
     return checks
+
+
+def _require_like(name: str, found: Any, expected: NDArray[Any]) -> None:
+    """A tensor of another kind cannot be compared at all."""
+    kind, shape = getattr(found, "dtype", type(found).__name__), getattr(found, "shape", "no shape")
+    if kind != expected.dtype or shape != expected.shape:
+        raise ArtifactError(
+            f"tensor '{name}' of the ONNX file is {kind} {shape}, expected {expected.dtype} {expected.shape}; "
+            "it does not belong to this artifact"
+        )
 
 
 def _compare_engine(engine: Engine, part: NDArray[np.float32], ours: Tensors) -> TensorCheck:
@@ -234,7 +255,7 @@ def _compare_output(
     exposed: NDArray[Any],
 ) -> TensorCheck:
     """The output of the file as it is, which an engine may fuse where tensors are not exposed."""
-    if all(isinstance(layer, Dense) for layer in model.layers):
+    if form == FOREIGN or all(isinstance(layer, Dense) for layer in model.layers):
         return within(level, "output", ours, plain, output_bound(model, part, activated=True))
     is_static = all(isinstance(layer, QuantizedDense) for layer in model.layers)
     if is_static and form in ("integer", "qgemm"):  # the same logits through the same kernel

@@ -48,7 +48,13 @@ def read_checkpoint(path: PathLike) -> tuple[dict[str, Any], dict[str, Array]]:
         )
     if line[len(FORMAT_LINE) :].decode("latin1") != _digest(text, members):
         raise CheckpointError(f"{path}: the content does not match its SHA-256 digest; start training anew")
-    return json.loads(text), members
+    try:
+        facts = json.loads(text)
+    except (ValueError, RecursionError) as error:
+        raise CheckpointError(f"{path}: its header is not JSON ({error}); start training anew") from error
+    if not isinstance(facts, dict):
+        raise CheckpointError(f"{path}: its header holds no facts; start training anew")
+    return facts, members
 
 
 def check_same_run(path: PathLike, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:

@@ -37,8 +37,8 @@ class Sizes(click.ParamType):
             sizes = tuple(int(part) for part in str(value).split(",") if part.strip())
         except ValueError:
             sizes = (0,)
-        if any(size < 1 for size in sizes):
-            self.fail(f"{value!r} found, expected widths such as 32 or 128,64", param, ctx)
+        if any(not 1 <= size <= 1_000_000 for size in sizes):
+            self.fail(f"{value!r} found, expected widths from 1 to 1,000,000 such as 32 or 128,64", param, ctx)
         return sizes
 
 
@@ -61,6 +61,7 @@ class Sizes(click.ParamType):
 @click.option("--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split.")
 @click.option("--checkpoint", help="Write a checkpoint here after each epoch.")
+@click.option("--force", is_flag=True, help="Replace an output file that something else made.")
 @click.option("--resume", help="Continue from this checkpoint.")
 @json_option
 def train(**options: Any) -> None:
@@ -75,11 +76,39 @@ def train(**options: Any) -> None:
     from trainer.datasets import load_dataset, split
 
     require_folder(options["out"])
+    _protect(options)
     dataset = load_dataset(options["spec"], target=options["target"])
     parts = split(dataset, seed=options["seed"])
-    model, history, test_score = fit_network(parts, options)
+    try:
+        model, history, test_score = fit_network(parts, options)
+    except KeyboardInterrupt as stop:
+        click.echo(f"\nerror: {_stopped(options)}", err=True)
+        raise click.exceptions.Exit(130) from stop
     save(model, options["out"])
     _report(dataset, history, test_score, options)
+
+
+def _protect(options: dict[str, Any]) -> None:
+    """Fail before the training where an output would take the place of something else."""
+    from edge_runtime.atomic import looks_like_artifact
+
+    outputs = {name: Path(options[name]) for name in ("out", "checkpoint") if options[name] is not None}
+    if len({path.resolve() for path in outputs.values()}) < len(outputs):
+        raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
+    for name, path in outputs.items():
+        if path.exists() and Path(options["spec"]).exists() and path.samefile(options["spec"]):
+            raise click.UsageError(f"--{name} {path} is the data; expected another name")
+        if not options["force"] and path.is_file() and path.stat().st_size and not looks_like_artifact(path):
+            raise click.UsageError(
+                f"--{name} {path} exists and was not made by this command; add --force to replace it"
+            )
+
+
+def _stopped(options: dict[str, Any]) -> str:
+    """What to do after Ctrl-C."""
+    if options["checkpoint"] is None:
+        return "stopped by Ctrl-C, nothing was written; with --checkpoint PATH a run can be continued"
+    return f"stopped by Ctrl-C; repeat the command with --resume {options['checkpoint']} to continue"
 
 
 def fit_network(parts: Split, options: dict[str, Any]) -> tuple[Any, Any, float]:
@@ -97,7 +126,7 @@ def fit_network(parts: Split, options: dict[str, Any]) -> tuple[Any, Any, float]
         dropout_rate=options["dropout"],
         precision_config=PrecisionConfig(seed=options["seed"]),
     )
-    progress = Progress(options["epochs"])
+    progress = Progress(options["epochs"], "accuracy" if is_class else "mean absolute error")
     history = network.fit(
         train_rows.x,
         train_rows.y,
@@ -134,8 +163,8 @@ def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
 class Progress:
     """Shows each epoch: on a terminal in one line that is written over, elsewhere about ten plain lines."""
 
-    def __init__(self, epochs: int) -> None:
-        self.epochs = epochs
+    def __init__(self, epochs: int, metric: str) -> None:
+        self.epochs, self.metric = epochs, metric
         self.on_terminal = sys.stderr.isatty()
         self.line_is_open = False
 
@@ -149,7 +178,7 @@ class Progress:
         if record.validation_loss is not None:
             text += f"  validation loss {record.validation_loss:.4f}"
         if record.validation_metric is not None:
-            text += f"  validation score {record.validation_metric:.4f}"
+            text += f"  validation {self.metric} {record.validation_metric:.4f}"
         click.echo(("\r" if self.on_terminal else "") + text, err=True, nl=not self.line_is_open)
 
     def close(self) -> None:

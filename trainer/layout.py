@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from edge_runtime.activations import Activation
+from trainer.activations import DERIVATIVES
 from trainer.config import check_whole
 from trainer.errors import ConfigurationError
 from trainer.layer_types import LAYER_TYPES
@@ -25,6 +26,10 @@ def checked_layout(
             "one for each layer after the input"
         )
     kinds = [Activation.of(activation) for activation in activations]
+    unknown = [kind.name for kind in kinds if kind.name not in DERIVATIVES and kind.name != "softmax"]
+    if unknown:
+        known = ", ".join(sorted({*DERIVATIVES, "softmax"}))
+        raise ConfigurationError(f"activation {unknown[0]!r} can be run but not trained; expected one of {known}")
     if any(kind.name == "softmax" for kind in kinds[:-1]):
         raise ConfigurationError("softmax stands before the last layer, expected it on the last layer only")
     return sizes, kinds

@@ -167,7 +167,7 @@ def replace_member(name, make):
         (set_in("layers", 0, "input", value=[1.0, True]), "True"),
         (set_in("layers", 0, "name", value=3), "'name'"),
         (set_in("class_names", value=["a"]), "1 class names"),
-        (set_in("metadata", value={"a": 1}), "must be text"),
+        (set_in("metadata", value={"a": 1}), "must be Unicode text"),
         (set_in("metadata", value=None), "'metadata'"),
         (lambda header, members: members.pop("layer1.bias"), "'layer1.bias' is missing"),
         (lambda header, members: members.pop("input.mean"), "'input.mean' is missing"),

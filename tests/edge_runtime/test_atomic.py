@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 
 import pytest
 
@@ -64,7 +65,41 @@ def test_a_link_stays_a_link(tmp_path):
 
 def test_a_temporary_file_of_a_running_process_is_left_alone(tmp_path):
     """Two processes may save to one name at the same time; the last rename wins."""
-    other = tmp_path / f".file.{os.getppid()}.tmp"
+    other = tmp_path / f".smallnet-{os.getppid()}-abc.tmp"
     other.write_bytes(b"somebody is writing this")
     write_bytes(tmp_path / "file", b"new")
     assert other.exists()
+
+
+def test_threads_that_write_one_file_never_tear_it(tmp_path):
+    """Each writer has a temporary file of its own; a reader sees one content or the other, whole."""
+    path = tmp_path / "file"
+    contents = [bytes([letter]) * 50_000 for letter in b"abcd"]
+    write_bytes(path, contents[0])
+    torn = []
+
+    def write(content):
+        for _ in range(20):
+            write_bytes(path, content)
+            torn.append(path.read_bytes() not in contents)
+
+    threads = [threading.Thread(target=write, args=(content,)) for content in contents]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(torn) == 80
+    assert not any(torn)
+    assert os.listdir(tmp_path) == ["file"]
+
+
+def test_devices_are_not_replaced_and_permissions_are_kept(tmp_path):
+    """A pipe stays a pipe; a private file stays private."""
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(OSError, match="no regular file"):
+        write_bytes(tmp_path / "pipe", b"x")
+    private = tmp_path / "private"
+    private.write_bytes(b"old")
+    private.chmod(0o600)
+    write_bytes(private, b"new")
+    assert private.stat().st_mode & 0o777 == 0o600

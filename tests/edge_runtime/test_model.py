@@ -63,6 +63,13 @@ def test_a_caller_changing_its_own_array_does_not_change_the_model():
         (lambda: quantized(multiplier=np.zeros(2, np.float32)), "'dense0.multiplier' holds 0.0"),
         (lambda: quantized(output=QuantParams(1.0, 0), activation=Activation.of("tanh")), "needs a table"),
         (lambda: quantized(table=np.zeros(256, np.uint8)), "belong together"),
+        (
+            lambda: quantized(
+                table=np.zeros(256, np.uint8), table_output=QuantParams(1.0, 0), output=QuantParams(1.0, 0)
+            ),
+            "computed by arithmetic",
+        ),
+        (lambda: Model((dense(),), metadata={"a": "\ud800"}), "must be Unicode text"),
         (lambda: quantized(bias=np.full(2, 2**31 - 1, np.int32)), "can reach 2,147,484,412"),
         (lambda: Model((quantized(output=QuantParams(1.0, 0)),)), "last layer 'dense0' has an output grid"),
         (

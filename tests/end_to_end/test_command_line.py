@@ -1,6 +1,8 @@
 import json
+import signal
 import subprocess
 import sys
+import time
 
 import numpy as np
 import pytest
@@ -215,3 +217,34 @@ def test_a_check_that_fails_exits_with_1(files, tmp_path):
     status, _, err = quick("run", files / "m.int8.npz", "--input", files / "x.npy", "--ram-bytes", "1000")
     assert status == 1
     assert "budget is 1,000 B" in err
+
+
+def test_ctrl_c_stops_cleanly_and_says_how_to_continue(tmp_path):
+    """SIGINT in a long training: exit status 130, a checkpoint, no artifact, and the option that continues."""
+    command = [sys.executable, "-m", "export", "train", "--epochs", "1000000", "--patience", "1000000"]
+    command += ["--out", "m.npz", "--checkpoint", "run.checkpoint"]
+    process = subprocess.Popen(command, cwd=tmp_path, stderr=subprocess.PIPE, text=True)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "run.checkpoint").exists() and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+    _, err = process.communicate(timeout=60)
+    assert process.returncode == 130, err
+    assert err.splitlines()[-1].startswith("error: stopped by Ctrl-C; repeat the command with --resume run.checkpoint")
+    assert "Traceback" not in err
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["run.checkpoint"]
+
+
+def test_bench_and_bundle_answer(files, tmp_path):
+    """A measurement with a prediction as JSON, as CSV, and one file that proves itself."""
+    arguments = ["bench", files / "m.int8.npz", "--batch", "1", "--seconds", "0.02"]
+    status, out, _ = quick(*arguments, "--against", "onnxruntime", "--device", "esp32", "--json")
+    assert status == 0
+    facts = json.loads(out)
+    assert {row["engine"] for row in facts["latency"]} == {"numpy", "onnxruntime"}
+    assert facts["predicted"]["device"] == "esp32"
+    status, out, _ = quick(*arguments, "--csv")
+    assert out.splitlines()[0] == "engine,batch,calls,p50_s,p90_s,p99_s,rows_per_second"
+    assert quick("bundle", files / "m.int8.npz", "-o", tmp_path / "app.pyz")[0] == 0
+    proof = subprocess.run([sys.executable, tmp_path / "app.pyz", "--selftest"], capture_output=True, text=True)
+    assert proof.stdout.startswith("ok: 8 rows")

@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime import Activation
 from edge_runtime.activations import DEFAULTS, FORWARD, OVER_THE_ROW
-from edge_runtime.bounds import implementation_error
+from edge_runtime.bounds import implementation_error, steepness
 from export.onnx_writer import write_onnx
 from export.quantizer import quantize
 from export.verification import verify
@@ -67,6 +67,19 @@ def test_gelu_is_as_close_to_erf_as_its_docstring_says():
     single = x.astype(np.float32)
     exact = np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in single.astype(np.float64)])
     assert (np.abs(Activation.of("gelu")(single) - exact) <= 2e-7 * np.maximum(1, np.abs(x))).all()
+
+
+@pytest.mark.parametrize("activation", [case for case in CASES if case.name != "thresholded_relu"], ids=str)
+def test_no_activation_is_steeper_than_stated(activation):
+    """Its slope anywhere, in float64, is at most the factor by which a bound is widened; thresholded_relu jumps."""
+    step = 2.0**-12
+    x = np.arange(-12, 12, step)
+    if activation.name in OVER_THE_ROW:
+        x = np.stack([x, -x[::-1] / 3], axis=1)
+        change = np.abs(activation(x + np.array([step, -step])) - activation(x)).max(axis=-1)
+    else:
+        change = np.abs(activation(x + step) - activation(x))
+    assert change.max() / step <= steepness(activation) * (1 + 1e-9)
 
 
 @pytest.mark.parametrize("activation", CASES, ids=str)

@@ -165,3 +165,15 @@ def test_arguments_are_checked():
         quantize(model, random_rows(5, 3), method="best")
     with pytest.raises(QuantizationError, match="needs calibration rows"):
         quantize(model)
+
+
+def test_units_that_faded_away_stay_exact_and_cheap():
+    """Weights below float32's normal range: every precision works, and sums stay exact in float32."""
+    weight = np.full((50, 4), 1e-42, np.float32)
+    weight[:, 0] = np.linspace(-1, 1, 50)
+    layer = Dense("a", weight, np.full(4, 0.3, np.float32), Activation.of("linear"))
+    rows = random_rows(40, 50)
+    static = quantize(Model((layer,)), rows)
+    assert static.layers[0].certificate < 1 << 24
+    for small in (static, quantize(Model((layer,)), precision="int8-dynamic")):
+        np.testing.assert_allclose(Engine(small).run(rows)[:, 1:], 0.3, rtol=1e-6)

@@ -5,7 +5,7 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_runtime import ArtifactError, BudgetExceeded, InputError, Limits
+from edge_runtime import Activation, ArtifactError, BudgetExceeded, Dense, InputError, Limits, Model
 from export.onnx_writer import to_onnx, write_onnx
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
@@ -123,3 +123,29 @@ def test_rows_that_do_not_fit_are_refused(tmp_path, rows):
     write_onnx(model, tmp_path / "m.onnx")
     with pytest.raises(InputError, match=r"expected numbers \(n, 13\)"):
         verify(model, tmp_path / "m.onnx", rows)
+
+
+def test_a_file_of_another_make_is_judged_by_its_outputs(tmp_path):
+    """The same graph under another producer's name passes; with reversed weights it fails; loops are refused."""
+    model = small("int8", ["relu", "softmax"])
+    proto = to_onnx(model)
+    proto.producer_name = "somebody else"
+    (tmp_path / "same.onnx").write_bytes(proto.SerializeToString())
+    report = verify(model, tmp_path / "same.onnx", random_rows(50, 13))
+    assert (report.form, report.ok) == ("foreign", True)
+    tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense0.weight")
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor)[::-1].copy(), tensor.name))
+    (tmp_path / "other.onnx").write_bytes(proto.SerializeToString())
+    assert not verify(model, tmp_path / "other.onnx", random_rows(50, 13)).ok
+    proto.graph.node.append(onnx.helper.make_node("Loop", ["a"], ["b"]))
+    (tmp_path / "loop.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ArtifactError, match="may never end"):
+        verify(model, tmp_path / "loop.onnx", random_rows(5, 13))
+
+
+def test_an_overflow_in_float32_is_no_breach(tmp_path):
+    """Where a partial sum leaves float32, the order of summation decides: no bound holds there."""
+    layer = Dense("a", np.float32([[3], [-3], [1]]), np.zeros(1, np.float32), Activation.of("linear"))
+    model = Model((layer,))
+    write_onnx(model, tmp_path / "m.onnx")
+    assert verify(model, tmp_path / "m.onnx", np.float32([[2e38, 2e38, 1]])).ok

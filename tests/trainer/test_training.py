@@ -271,3 +271,19 @@ def test_wrong_validation_data_are_named():
     assert network.preprocessing is None
     with pytest.raises(InputError, match="expected a pair"):
         network.fit(x, y, validation_data=x)
+
+
+def test_weights_that_fade_away_become_zero():
+    """Unused weights under an L2 penalty and vanished moments never stay below float32's normal range."""
+    x, y = blobs(rows=64)
+    x = np.hstack([x, np.zeros((64, 3), x.dtype)]).astype(np.float32)  # three features that are never used
+    network = NeuralNetwork([x.shape[1], 8, 3], ["relu", "softmax"], l2_lambda=0.5)
+    network.fit(x, y, epochs=400, batch_size=16, learning_rate=0.05, optimizer="adam")
+    values = np.abs(network.parameters.values)
+    assert not ((values > 0) & (values < np.finfo(np.float32).tiny)).any()
+
+
+def test_an_activation_that_cannot_be_trained_is_refused_by_name():
+    """What the runtime runs and the trainer has no derivative for."""
+    with pytest.raises(ConfigurationError, match="'gelu' can be run but not trained; expected one of"):
+        NeuralNetwork([4, 3, 2], ["gelu", "softmax"])

@@ -1,0 +1,70 @@
+"""Which rows an export is calibrated, compared and judged on. A roof room, like the command line: it reads data."""
+
+from __future__ import annotations
+
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edge_runtime.errors import InputError
+from edge_runtime.model import Model
+from trainer.datasets import Dataset, load_dataset, split
+
+
+class ExportRows(NamedTuple):
+    """Rows to calibrate on, rows to compare on, and held-out rows with their labels where these fit the model.
+
+    note: what a user should know about them, or "".
+    """
+
+    calibration: Any
+    compared: Any
+    test: tuple[Any, Any] | None
+    note: str = ""
+
+
+def rows_for_export(model: Model, spec: str | None) -> ExportRows:
+    """From the data that `spec` names; without any, random rows to compare on, standard normal once standardized.
+
+    The data is split by the seed that the model remembers, so that the test rows are those that training held out.
+    Raises InputError where the data's rows are not what the model takes.
+    """
+    if spec is None:
+        random = np.random.default_rng(0).normal(size=(256, model.n_in)).astype(np.float32)
+        if model.preprocessing is not None:
+            random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
+        return ExportRows(random, random, None, "no data given: 256 random rows, no accuracy, no test vectors")
+    dataset = load_rows(model, spec)
+    parts = split(dataset, seed=_seed(model))
+    if not _labels_fit(model, dataset):
+        return ExportRows(parts.train.x, dataset.x, None, "the data's labels are not the model's classes: no accuracy")
+    return ExportRows(parts.train.x, dataset.x, (parts.test.x, parts.test.y))
+
+
+def load_rows(model: Model, spec: str) -> Dataset:
+    """Data for a model, read as it was for its training. Raises InputError for another number of features."""
+    dataset = load_dataset(spec, target=target_of(model))
+    if dataset.n_in != model.n_in:
+        raise InputError(
+            f"{spec} has {dataset.n_in} features a row, the model takes {model.n_in}; "
+            "give the data that it was trained on"
+        )
+    return dataset
+
+
+def target_of(model: Model) -> Any:
+    """What the model was trained to give."""
+    target = model.metadata.get("target", "auto")
+    return target if target in ("class", "regression", "autoencoder") else "auto"
+
+
+def _labels_fit(model: Model, dataset: Dataset) -> bool:
+    """Whether the data's labels mean the model's outputs: the same classes, or as many targets."""
+    if not dataset.is_classification:
+        return dataset.n_out == model.n_out
+    return dataset.class_names == model.class_names or (not model.class_names and dataset.n_out <= max(model.n_out, 2))
+
+
+def _seed(model: Model) -> int:
+    text = model.metadata.get("seed", "0")
+    return int(text) if text.isdecimal() and len(text) < 20 else 0

@@ -1,0 +1,187 @@
+"""Does an imported model compute what its file computes? The file itself is run by onnxruntime, rows beside rows.
+
+Outputs are compared within the bound of `edge_runtime.bounds`: what two float32 evaluations may differ by, layer by
+layer; for int8, nothing before the last activation. Only where a file itself rounds more (float16 arithmetic, outputs
+put on a grid) is that rounding allowed too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable
+from typing import Any
+
+import numpy as np
+import onnx
+import onnxruntime
+from numpy.typing import ArrayLike, NDArray
+from onnx import version_converter
+
+from edge_runtime.bounds import output_bound
+from edge_runtime.errors import ArtifactError, InputError
+from edge_runtime.model import Model
+from edge_runtime.trace import trace
+from export.comparison import TensorCheck, within
+from export.onnx_reader import Imported, import_onnx
+from export.onnx_session import LEVELS
+from export.reader_inputs import Input
+from export.reader_values import ANY_ROWS
+from export.report import Report
+from export.verification import rows_to_compare
+
+IMPORT = "import"
+RANDOM_ROWS = 256
+HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
+_MOST_ROWS_AT_ONCE = 256
+
+
+def verify_import(
+    model: Model,
+    onnx_path: str | os.PathLike[str],
+    x: ArrayLike | None = None,
+    *,
+    levels: Iterable[str] = ("default",),
+    imported: Imported | None = None,
+) -> Report:
+    """Compare `model` with the ONNX file that it was imported from.
+
+    x: rows (n, n_in) as the file takes them, flattened; by default 256 random ones. levels: keys of
+    `export.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. Raises ArtifactError where the
+    file cannot be read or run, InputError for rows that do not fit, OSError.
+    """
+    source = imported or import_onnx(onnx_path)
+    if (model.n_in, model.n_out) != (source.model.n_in, source.model.n_out):
+        raise ArtifactError(
+            f"{onnx_path}: takes {source.model.n_in} values and gives {source.model.n_out}, the model takes "
+            f"{model.n_in} and gives {model.n_out}; it was not imported from this file"
+        )
+    rows = random_rows(source) if x is None else rows_to_compare(model, x)
+    checks, changed, largest = [], 0, 0.0
+    for level in levels:
+        theirs = _outputs(source, onnx_path, rows, level)
+        check, differing = _compared(level, model, source, rows, theirs)
+        checks.append(check)
+        changed, largest = max(changed, differing), max(largest, check.max_abs_error)
+    return Report(IMPORT, len(rows), tuple(checks), changed, largest)
+
+
+def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
+    """Rows as wide as the file's input, spread as its standardization expects, in the range of its dtype."""
+    rng = np.random.default_rng(seed)
+    model, kind = source.model, source.input.kind
+    x = rng.normal(size=(RANDOM_ROWS, model.n_in)) * 2
+    if model.preprocessing is not None:
+        x = x / model.preprocessing.inv_std + model.preprocessing.mean
+    if not kind.startswith("float"):
+        limits = np.iinfo(kind)
+        x = np.clip(np.rint(x * 16), max(limits.min, -(1 << 20)), min(limits.max, 1 << 20))
+    return x.astype(np.float16 if kind == "float16" else np.float32).astype(np.float32)
+
+
+def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.float32], level: str) -> Any:
+    """What the file gives for all rows, fed as many at a time as it takes."""
+    size = min(source.input.rows, _MOST_ROWS_AT_ONCE) if source.input.rows == ANY_ROWS else source.input.rows
+    session = _session(path, level)
+    parts = []
+    for start in range(0, len(rows), size):
+        part = rows[start : start + size]
+        padded = part if source.input.rows == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
+        try:
+            found = session.run([source.output], {source.input.name: _fed(source.input, padded)})[0]
+        except Exception as error:  # its exception types are private to its compiled module
+            raise ArtifactError(f"{path}: onnxruntime cannot run the model on {len(padded)} rows: {error}") from error
+        parts.append(_by_row(source, found, len(padded))[: len(part)])
+    return np.concatenate(parts)
+
+
+def _session(path: str | os.PathLike[str], level: str) -> Any:
+    """A session on the file itself, so that external data is found; on a converted copy where its opset is below 7."""
+    options = onnxruntime.SessionOptions()
+    options.intra_op_num_threads = options.inter_op_num_threads = 1
+    options.graph_optimization_level = LEVELS[level]
+    options.log_severity_level = 3
+    try:
+        content = _in_a_newer_opset(path) or os.fspath(path)
+        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Exception as error:  # its exception types are private to its compiled module
+        raise ArtifactError(f"{path}: onnxruntime {onnxruntime.__version__} refuses the model: {error}") from error
+
+
+def _in_a_newer_opset(path: str | os.PathLike[str]) -> bytes | None:
+    """onnx's own conversion of a file of opset 6, for which onnxruntime has no kernels; None for any other file."""
+    proto = onnx.load(path, load_external_data=False)
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=7)
+    if opset >= 7:
+        return None
+    _set_free_axes(proto, fixed=1)  # the converter knows no free axes
+    converted = version_converter.convert_version(proto, 13)
+    _set_free_axes(converted, fixed=None)
+    del converted.graph.value_info[:]
+    return bytes(converted.SerializeToString())
+
+
+def _set_free_axes(proto: onnx.ModelProto, *, fixed: int | None) -> None:
+    """Give the first axis of inputs and outputs a size, or make it free again."""
+    constants = {tensor.name for tensor in proto.graph.initializer}
+    for value in (*proto.graph.input, *proto.graph.output):
+        if value.name in constants:
+            continue
+        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
+            if fixed is None and axis == 0:
+                dim.dim_param = "rows"
+            elif fixed is not None and not dim.HasField("dim_value"):
+                dim.dim_value = fixed
+
+
+def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:
+    values = rows.astype(source.kind).reshape(len(rows), *source.shape)
+    return values[0] if source.batch is None else np.moveaxis(values, 0, source.batch)
+
+
+def _by_row(source: Imported, found: Any, count: int) -> NDArray[Any]:
+    """One row of outputs for each row of inputs."""
+    if source.output_kind == "probabilities":
+        return np.array([list(row.values()) for row in found], np.float32)
+    values = np.asarray(found)
+    if source.output_kind == "label":
+        return values.reshape(count)
+    if source.output_batch is not None:
+        values = np.moveaxis(values, source.output_batch, 0)
+    return values.reshape(count, -1)
+
+
+def _compared(
+    level: str, model: Model, source: Imported, rows: NDArray[np.float32], theirs: NDArray[Any]
+) -> tuple[TensorCheck, int]:
+    """The outputs' check, and the rows whose class differs."""
+    with np.errstate(all="ignore"):
+        ours = trace(model, rows)[f"{model.layers[-1].name}.output"]
+        same = source.same_standardization
+        bound = output_bound(model, rows, activated=True, foreign=True, same_standardization=same)
+    if source.computes_in_half:
+        bound = bound * HALF_IN_FLOATS
+    if source.output_grid is not None:
+        ours = np.clip(ours, source.output_grid.low, source.output_grid.high)
+        bound = bound + source.output_grid.scale * (1 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step
+    if source.output_kind == "label":
+        return _compared_labels(level, model, ours, theirs, bound)
+    if theirs.shape != ours.shape:
+        raise InputError(f"the file gives {theirs.shape[1]} values a row, the model {ours.shape[1]}")
+    check = within(level, source.output, ours, theirs, bound)
+    changed = int(np.sum(ours.argmax(axis=1) != theirs.argmax(axis=1))) if model.n_out > 1 else 0
+    return check, changed
+
+
+def _compared_labels(
+    level: str, model: Model, ours: NDArray[Any], theirs: NDArray[Any], bound: NDArray[Any]
+) -> tuple[TensorCheck, int]:
+    """Classes: the file's must be the largest here, but for what the outputs may differ by."""
+    names = {name: index for index, name in enumerate(model.class_names)}
+    index = np.array([names.get(str(label), -1) if names else int(label) for label in theirs])
+    known = (index >= 0) & (index < model.n_out)
+    picked = np.take_along_axis(ours, np.where(known, index, 0)[:, None], axis=1)[:, 0]
+    behind = ours.max(axis=1) - picked
+    wrong = ~known | (behind > 2 * bound.max(axis=1))
+    changed = int(np.sum(ours.argmax(axis=1) != index))
+    check = TensorCheck(level, "label", "within bound", len(index), int(wrong.sum()), float(behind.max()), 0.0)
+    return check, changed

@@ -1,0 +1,286 @@
+"""From the steps of a chain to the layers of a `Model`.
+
+The steps between two products are brought into the form affine map, activation, affine map: the first is folded into
+the product before, the last into the product after it. What stands before the first product is the preprocessing.
+Everything is folded in float64 and rounded to float32 once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.activations import OVER_THE_ROW, Activation
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
+from edge_runtime.model import Standardization
+from edge_runtime.quantization import QuantParams
+from export.reader_functions import pieces
+from export.reader_values import (
+    IDENTITY,
+    Affine,
+    Budget,
+    Dequantize,
+    DynamicQuantize,
+    DynamicScale,
+    Function,
+    Linear,
+    Lookup,
+    Quantize,
+    RowFunction,
+    Select,
+    Step,
+    Unsupported,
+)
+
+Array = NDArray[Any]
+LINEAR = Activation.of("linear")
+
+
+class Assembly:
+    """Layers under construction. `steps` are taken off at `at`; `carry` is what the next product must take in.
+
+    output_grid: the grid that the file rounds its final outputs to, where the model does not. same_standardization:
+    the file subtracts and multiplies as the model does.
+    """
+
+    def __init__(self, steps: list[Step], width: int, budget: Budget) -> None:
+        self.steps = without_selections(steps, width, budget)
+        self.at = 0
+        self.width = width
+        self.budget = budget
+        self.layers: list[Layer] = []
+        self.preprocessing: Standardization | None = None
+        self.carry = IDENTITY
+        self.output_grid: QuantParams | None = None
+        self.same_standardization = True
+
+    def run(self) -> None:
+        """Build all layers."""
+        from export.reader_int8 import quantized_layers  # it builds on this class
+
+        self._begin()
+        while (step := self.peek()) is not None:
+            if isinstance(step, Linear):
+                self._dense(step)
+            elif isinstance(step, DynamicQuantize):
+                self._dynamic()
+            elif isinstance(step, Quantize):
+                self.settle_carry()
+                quantized_layers(self)
+            else:
+                raise Unsupported("it uses the codes of a quantized tensor as numbers; only int8 chains are supported")
+        self.settle_carry()
+        if not self.layers:
+            raise Unsupported("the graph has no layer with weights, expected at least one")
+
+    def peek(self) -> Step | None:
+        """The next step, None at the end."""
+        return self.steps[self.at] if self.at < len(self.steps) else None
+
+    def take_run(self) -> list[Affine | Activation]:
+        """The elementwise steps from here on, taken off, as affine maps and activations."""
+        start = self.at
+        while isinstance(self.peek(), Affine | Function | RowFunction):
+            self.at += 1
+        return pieces(self.steps[start : self.at])
+
+    def name(self) -> str:
+        """The name of the layer that is made next."""
+        return f"dense{len(self.layers)}"
+
+    def _begin(self) -> None:
+        """Standardization, and functions of the input itself, which need a layer that changes nothing else."""
+        plain = _is_subtract_multiply(self.steps)
+        found = self.take_run()
+        if found and isinstance(found[0], Affine):
+            self.same_standardization = plain
+            self.preprocessing = standardization(found[0])
+            if self.preprocessing is None:
+                self.carry = found[0]
+            found = found[1:]
+        if found and found[0] != LINEAR:
+            self.diagonal(found)
+
+    def _dense(self, step: Linear) -> None:
+        self.at += 1
+        found = self.take_run()
+        after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+        self._add_dense(step, after, rest)
+
+    def _add_dense(self, step: Linear, after: Affine, rest: list[Affine | Activation]) -> None:
+        """A float layer: the carried map, the product, an affine map, an activation; more activations get layers."""
+        n_in, n_out = step.weight.shape
+        shift = np.broadcast_to(after.shift, (n_out,)).astype(np.float64)
+        if (self.carry.shift != 0).any():
+            carried = np.broadcast_to(self.carry.shift, (n_in,)) @ step.weight.astype(np.float64)
+            shift = shift + carried * after.scale
+        weight = step.weight
+        if (self.carry.scale != 1).any() or (after.scale != 1).any():
+            self.budget.charge(weight.size)
+            rows = np.broadcast_to(self.carry.scale, (n_in,))[:, None]
+            weight = (weight.astype(np.float64) * rows) * after.scale
+        if weight.dtype != np.float16:
+            weight = weight.astype(np.float32)
+        activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
+        self.layers.append(Dense(self.name(), weight, shift.astype(np.float32), activation))
+        self.width, self.carry = n_out, IDENTITY
+        self.continue_with(rest[1:])
+
+    def continue_with(self, rest: list[Affine | Activation]) -> None:
+        """What follows an activation: a map for the next product, then perhaps functions, which need a layer."""
+        if rest and isinstance(rest[0], Affine):
+            self.carry, rest = self.carry.then(rest[0]), rest[1:]
+        if rest:
+            self.diagonal(rest)
+
+    def diagonal(self, rest: list[Affine | Activation]) -> None:
+        """A layer that multiplies by 1, so that an activation or a map has a place."""
+        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
+            raise Unsupported(f"something follows {self.layers[-1].activation.name}, which must be the end")
+        self._add_dense(Linear(self.unit_matrix()), IDENTITY, rest)
+
+    def unit_matrix(self) -> Array:
+        """Weights that change nothing, float32 (width, width)."""
+        if self.width > 4096:
+            raise Unsupported(f"a function of {self.width:,} values stands where no layer can take it in")
+        self.budget.charge(self.width * self.width)
+        return np.eye(self.width, dtype=np.float32)
+
+    def settle_carry(self) -> None:
+        """Put what is carried into a layer of its own, or into the one before where signs allow it."""
+        if self.carry.is_identity:
+            return
+        if self.layers and _is_complement(self.layers[-1], self.carry):
+            last = self.layers[-1]
+            assert isinstance(last, Dense)
+            scale = np.broadcast_to(self.carry.scale, (last.n_out,)).astype(np.float32)
+            weight = last.weight.astype(np.float32) * scale
+            self.layers[-1] = replace(last, weight=weight, bias=last.bias * scale)
+            self.carry = IDENTITY
+        elif self.layers and _is_linear_float(self.layers[-1]):
+            last = self.layers.pop()
+            carry, self.carry = self.carry, IDENTITY
+            self.width = last.n_in
+            assert isinstance(last, Dense)
+            self._add_dense(Linear(last.weight), Affine(np.array(1.0), last.bias.astype(np.float64)).then(carry), [])
+        else:
+            self.diagonal([])
+
+    def _dynamic(self) -> None:
+        """DynamicQuantize, integer product, the two scales in any order, bias, activation."""
+        self.settle_carry()
+        self.at += 1
+        step = self.peek()
+        if not isinstance(step, Linear) or step.codes is None:
+            raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights")
+        self.at += 1
+        before = self._affine_run()
+        if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
+            raise Unsupported("a product of dynamically quantized values is not multiplied by their scale")
+        self.at += 1
+        found = self.take_run()
+        after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+        n_out = step.codes.shape[1]
+        scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
+        bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
+        activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
+        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(step.codes), bias, scale, activation))
+        self.width = n_out
+        self.continue_with(rest[1:])
+
+    def _affine_run(self) -> Affine:
+        total = IDENTITY
+        while isinstance(step := self.peek(), Affine):
+            total, self.at = total.then(step), self.at + 1
+        return total
+
+
+def _is_subtract_multiply(steps: list[Step]) -> bool:
+    """Whether the steps begin with one subtraction and one multiplication, and no other arithmetic with constants."""
+    start = [step for step in steps[:3] if isinstance(step, Affine)]
+    if len(start) != 2 or isinstance(steps[2], Affine):
+        return False
+    first, second = start
+    return bool((first.scale == 1).all() and (second.shift == 0).all())
+
+
+def _is_complement(layer: Layer, carry: Affine) -> bool:
+    """Whether the map is p or 1 - p of a sigmoid, feature by feature: 1 - sigmoid(z) = sigmoid(-z)."""
+    is_one_minus = (carry.scale == -1) & (carry.shift == 1)
+    is_plain = (carry.scale == 1) & (carry.shift == 0)
+    return isinstance(layer, Dense) and layer.activation.name == "sigmoid" and bool((is_one_minus | is_plain).all())
+
+
+def _is_linear_float(layer: Layer) -> bool:
+    return isinstance(layer, Dense) and layer.activation.name == "linear"
+
+
+def standardization(affine: Affine) -> Standardization | None:
+    """x * scale + shift as (x - mean) * inv_std; None where it has no such form."""
+    with np.errstate(all="ignore"):
+        mean = (-affine.shift / affine.scale).astype(np.float32)
+        inv_std = affine.scale.astype(np.float32)
+    if not (np.isfinite(mean).all() and np.isfinite(inv_std).all() and (inv_std != 0).all()):
+        return None
+    mean, inv_std = (np.atleast_1d(array) for array in np.broadcast_arrays(mean, inv_std))
+    return Standardization(mean + np.float32(0), np.array(inv_std))  # + 0 makes -0 a 0
+
+
+def int8_weights(codes: Array) -> NDArray[np.int8]:
+    """Integer weights as the runtime stores them. Raises Unsupported for one outside of -127..127."""
+    if np.abs(codes).max(initial=0) > 127:
+        raise Unsupported(
+            f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected -127..127; "
+            "quantize the float model with smallnet export, or with symmetric weights"
+        )
+    return codes.astype(np.int8)
+
+
+def without_selections(steps: list[Step], width: int, budget: Budget) -> list[Step]:
+    """Selections of features moved to the front of elementwise steps, into the columns of the product before."""
+    done: list[Step] = []
+    for step in steps:
+        if isinstance(step, Select):
+            _select(done, step, width, budget)
+        else:
+            done.append(step)
+        width = step.weight.shape[1] if isinstance(step, Linear) else width
+        width = step.index.size if isinstance(step, Select) else width
+    return done
+
+
+def _select(done: list[Step], select: Select, width: int, budget: Budget) -> None:
+    """Apply a selection to the steps so far."""
+    index = select.index
+    if np.array_equal(index, np.arange(width)):
+        return
+    for position in range(len(done) - 1, -1, -1):
+        step = done[position]
+        if isinstance(step, Linear):
+            budget.charge(step.weight.shape[0] * index.size)
+            codes = None if step.codes is None else step.codes[:, index]
+            scale = None if step.scale is None else step.scale[index]
+            done[position] = Linear(step.weight[:, index], codes, scale)
+            return
+        if isinstance(step, Affine):
+            done[position] = Affine(*(part[index] if part.ndim else part for part in (step.scale, step.shift)))
+        elif isinstance(step, RowFunction):
+            if not np.array_equal(np.sort(index), np.arange(width)):
+                raise Unsupported(f"features are taken out of {step.activation.name}, which must be the end")
+        elif not isinstance(step, Function | Quantize | Dequantize | Lookup | DynamicScale):
+            break
+    else:
+        budget.charge(width * index.size)
+        matrix = np.zeros((width, index.size), np.float32)
+        matrix[index, np.arange(index.size)] = 1
+        done.insert(0, Linear(matrix))
+        return
+    raise Unsupported("features are selected between quantized layers")
+
+
+def grid_text(grid: QuantParams) -> str:
+    """A grid in messages."""
+    return f"scale {grid.scale:g}, zero point {grid.zero_point}"

@@ -1,0 +1,205 @@
+"""Operators that work place by place on flows: arithmetic with constants, activations, and branches that meet again.
+
+Arithmetic with constants becomes an `Affine` step. Branches that left one tensor and meet again, as in x * sigmoid(x),
+become one `Function` of that tensor; `export.reader_functions` finds out which activation it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.reader_constants import ELEMENTWISE, aligned, fold_elementwise
+from export.reader_shapes import Handler
+from export.reader_values import (
+    Affine,
+    Budget,
+    Chain,
+    Const,
+    DynamicGrid,
+    DynamicScale,
+    Flow,
+    Function,
+    Node,
+    Unsupported,
+    Value,
+    common_ancestor,
+)
+
+Array = NDArray[Any]
+
+_MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
+_LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
+
+
+def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Any operator of `ELEMENTWISE`, on constants, on a flow and constants, or on flows that meet again."""
+    given: list[Value] = [value for value in inputs if value is not None]
+    if not given:
+        raise Unsupported("it has no inputs")
+    if all(isinstance(value, Const) for value in given):
+        return [fold_elementwise(node, given, budget)]
+    if any(isinstance(value, DynamicGrid) for value in given):
+        return [_with_dynamic_scale(node, given)]
+    for value in given:
+        if not isinstance(value, Flow | Const):
+            raise Unsupported("it computes with class labels")
+        if isinstance(value, Const) and (value.of_batch or value.array.dtype == object):
+            raise Unsupported("it computes with the number of rows or with texts")
+    flows = [value.require_real() for value in given if isinstance(value, Flow)]
+    if len(flows) == 1 and node.operator in _LINEAR:
+        return [_affine(node, given, flows[0], budget)]
+    return [_joined(node, given, flows)]
+
+
+def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
+    """One flow and constants under Add, Sub, Mul, Div, Sum or Neg."""
+    if node.operator == "Neg":
+        return scaled(flow, np.array(-1.0), budget)
+    if node.operator == "Sum":
+        for value in given:
+            flow = shifted(flow, value.array, budget) if isinstance(value, Const) else flow
+        return flow
+    if len(given) != 2:
+        raise Unsupported(f"it has {len(given)} inputs, expected 2")
+    is_first = given[0] is flow
+    other = given[1] if is_first else given[0]
+    assert isinstance(other, Const)
+    constant = other.array.astype(np.float64)
+    if is_first:
+        constant = aligned(node, [np.empty((1,) * len(flow.shape)), constant])[1]
+    if node.operator == "Add":
+        return shifted(flow, constant, budget)
+    if node.operator == "Sub":
+        return (
+            shifted(flow, -constant, budget)
+            if is_first
+            else shifted(scaled(flow, np.array(-1.0), budget), constant, budget)
+        )
+    if node.operator == "Mul":
+        return scaled(flow, constant, budget)
+    if not is_first:
+        return _joined(node, given, [flow])
+    return scaled(flow, 1.0 / constant, budget)
+
+
+def shifted(flow: Flow, constant: Array, budget: Budget) -> Flow:
+    """flow + constant."""
+    flow, values = by_feature(flow, constant.astype(np.float64), budget)
+    return flow.with_step(Affine(np.array(1.0), values))
+
+
+def scaled(flow: Flow, constant: Array, budget: Budget) -> Flow:
+    """flow * constant."""
+    flow, values = by_feature(flow, constant.astype(np.float64), budget)
+    return flow.with_step(Affine(values, np.array(0.0)))
+
+
+def by_feature(flow: Flow, constant: Array, budget: Budget) -> tuple[Flow, Array]:
+    """A constant's value for each feature, () where all are the same, after NumPy's broadcasting by places."""
+    if constant.size == 1 and constant.ndim <= len(flow.shape):
+        return flow, constant.reshape(())
+    rank = max(constant.ndim, len(flow.shape))
+    expanded = flow.expanded.reshape((1,) * (rank - len(flow.shape)) + flow.expanded.shape)
+    batch = None if flow.batch is None else flow.batch + rank - len(flow.shape)
+    padded = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
+    if batch is not None and padded.shape[batch] != 1:
+        raise Unsupported(
+            f"its constant of shape {constant.shape} has a value of its own for each row of the batch; expected one "
+            "for all rows"
+        )
+    shape = np.broadcast_shapes(expanded.shape, padded.shape)
+    budget.charge(2 * math.prod(shape))
+    order = np.broadcast_to(expanded, shape)
+    flow = replace(flow, order=order if batch is None else np.squeeze(order, batch), batch=batch).made_whole()
+    values = np.empty(flow.chain.width)
+    values[flow.expanded.ravel()] = np.broadcast_to(padded, shape).ravel()
+    return flow, values.reshape(-1)[0].reshape(()) if (values == values[0]).all() else values
+
+
+def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
+    """One function of the tensor that all flows are made of."""
+    base, first = flows[0].chain, flows[0]
+    for flow in flows[1:]:
+        base = common_ancestor(base, flow.chain)
+        same = (flow.batch, flow.rows) == (first.batch, first.rows) and np.array_equal(flow.order, first.order)
+        if not same:
+            raise Unsupported(
+                f"residual {node.operator}: it joins tensors of different layout; only chains are supported"
+            )
+    parts: list[Callable[[Array], Any]] = []
+    for value in given:
+        if isinstance(value, Flow):
+            parts.append(_path(node, value, base))
+        elif isinstance(value, Const):
+            parts.append(_constant(node, value))
+    cost = 1 + sum(_cost(flow, base) for flow in flows)
+    if cost > _MOST_OPERATORS:
+        raise Unsupported(
+            f"residual {node.operator}: branches meet too often for an activation; only chains are supported"
+        )
+    call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
+    kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
+    return replace(first, chain=base.then(Function(call, None, node.operator, cost)), kind=kind)
+
+
+def _cost(flow: Flow, base: Chain) -> int:
+    """Operators in a branch, those counted twice that its own branches share."""
+    return sum(step.cost if isinstance(step, Function) else 1 for step in flow.chain.steps_after(base))
+
+
+def _apply(function: Callable[..., Any], parts: tuple[Callable[[Array], Any], ...], x: Array) -> Array:
+    return np.asarray(function(*(part(x) for part in parts)))
+
+
+def _path(node: Node, flow: Flow, base: Chain) -> Callable[[Array], Any]:
+    """How a flow is computed from the tensor where the branches part."""
+    steps = flow.chain.steps_after(base)
+    if len(steps) > 100:
+        raise Unsupported(f"residual {node.operator}: a branch of {len(steps)} nodes; only chains are supported")
+    for step in steps:
+        if not isinstance(step, Function) and not (isinstance(step, Affine) and step.is_uniform):
+            raise Unsupported(f"residual {node.operator}: it joins two branches; only chains are supported")
+    return partial(_follow, tuple(steps))
+
+
+def _follow(steps: tuple[Any, ...], x: Array) -> Array:
+    for step in steps:
+        x = step(x) if isinstance(step, Affine) else step.call(x)
+    return x
+
+
+def _constant(node: Node, value: Const) -> Callable[[Array], Any]:
+    array = value.array.astype(np.float64).ravel()
+    if array.size == 0 or not (array == array[0]).all():
+        raise Unsupported(
+            f"its constant has different values for different features, which {node.operator} may not have"
+        )
+    return partial(_same, array[0])
+
+
+def _same(number: Any, x: Array) -> Any:
+    return number
+
+
+def _with_dynamic_scale(node: Node, given: list[Value]) -> Value:
+    """The scale that a DynamicQuantizeLinear found, times a constant or into a flow."""
+    if node.operator != "Mul" or len(given) != 2:
+        raise Unsupported("it computes with a scale or zero point that is found at run time")
+    grid, other = (given[0], given[1]) if isinstance(given[0], DynamicGrid) else (given[1], given[0])
+    if not isinstance(grid, DynamicGrid) or not grid.is_scale:
+        raise Unsupported("it computes with a zero point that is found at run time")
+    if isinstance(other, Const):
+        return replace(grid, factor=grid.factor * other.array.astype(np.float32))
+    if not isinstance(other, Flow):
+        raise Unsupported("it multiplies two scales that are found at run time")
+    return scaled(other.with_step(DynamicScale()), grid.factor, Budget(1 << 40))
+
+
+HANDLERS: dict[str, Handler] = dict.fromkeys(ELEMENTWISE, arithmetic)

@@ -1,0 +1,165 @@
+"""int8 layers out of steps: what the file computes on codes, with the same bits."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.activations import ARITHMETIC_ON_INT8, OVER_THE_ROW, Activation
+from edge_runtime.layers import QuantizedDense
+from edge_runtime.quantization import QMAX, QuantParams, dequantize, quantize
+from export.reader_assembly import LINEAR, Assembly, grid_text, int8_weights
+from export.reader_functions import pieces
+from export.reader_values import (
+    IDENTITY,
+    Affine,
+    Dequantize,
+    Function,
+    Linear,
+    Lookup,
+    Quantize,
+    RowFunction,
+    Step,
+    Unsupported,
+)
+
+Array = NDArray[Any]
+
+
+def quantized_layers(assembly: Assembly) -> None:
+    """Take the steps from a Quantize on, until values are real again. Raises Unsupported."""
+    step = assembly.peek()
+    assert isinstance(step, Quantize)
+    assembly.at += 1
+    grid = step.grid
+    if _rounds_the_output(assembly, grid):
+        return
+    on_codes: QuantParams | None = grid
+    while on_codes is not None:
+        on_codes = _next(assembly, on_codes)
+
+
+def _rounds_the_output(assembly: Assembly, grid: QuantParams) -> bool:
+    """Softmax is the end of a model: a grid that the file rounds it to afterwards is noted, and left out."""
+    ends_with_row = bool(assembly.layers) and assembly.layers[-1].activation.name in OVER_THE_ROW
+    rest = assembly.steps[assembly.at :]
+    if not ends_with_row:
+        return False
+    if len(rest) != 1 or not isinstance(rest[0], Dequantize):
+        raise Unsupported("something follows softmax, which must be the end")
+    assembly.at += 1
+    assembly.output_grid = grid
+    return True
+
+
+def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
+    """One layer or table on codes of `grid`; the grid of the codes after it, None where values are real."""
+    step = assembly.peek()
+    if isinstance(step, Lookup):
+        return _stored_table(assembly, step, grid)
+    if not isinstance(step, Dequantize):
+        raise Unsupported("the output, or a function, takes the codes of a quantized tensor; expected real values")
+    if step.grid.zero_point != grid.zero_point:
+        raise Unsupported(f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}")
+    assembly.at += 1
+    product = assembly.peek()
+    if isinstance(product, Linear):
+        if product.codes is None or product.scale is None:
+            raise Unsupported("quantized values meet weights that are not integers with one scale for each output")
+        assembly.at += 1
+        return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
+    start = assembly.at
+    while isinstance(assembly.peek(), Affine | Function | RowFunction):
+        assembly.at += 1
+    run, after = assembly.steps[start : assembly.at], assembly.peek()
+    if isinstance(after, Quantize) and _takes_table(assembly, run):
+        assembly.at += 1
+        return _computed_table(assembly, run, step.grid, after.grid)
+    assembly.at = start
+    unit = np.eye(assembly.width, dtype=np.int32) if assembly.unit_matrix().size else np.empty(0)
+    return _layer(assembly, unit, np.ones(assembly.width, np.float32), grid, step.grid.scale)
+
+
+def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
+    """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
+    found = assembly.take_run()
+    after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+    n_out = codes.shape[1]
+    unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
+    factor = np.broadcast_to(after.scale, (n_out,))
+    if (factor != 1).any():
+        unit = (unit.astype(np.float64) * factor).astype(np.float32)
+    if (unit < 0).any():
+        codes, unit = codes * np.sign(unit).astype(np.int32), np.abs(unit)
+    activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
+    output, following = None, assembly.peek()
+    if isinstance(following, Quantize) and not rest[1:] and activation.name in ARITHMETIC_ON_INT8:
+        assembly.at += 1
+        output = following.grid
+    layer = QuantizedDense(
+        name=assembly.name(),
+        weight=int8_weights(codes),
+        bias=_whole_bias(after, unit, assembly.name()),
+        multiplier=unit if output is None else unit / np.float32(output.scale),
+        input=grid,
+        output=output,
+        activation=activation,
+    )
+    assembly.layers.append(layer)
+    assembly.width = n_out
+    if output is None:
+        assembly.continue_with(rest[1:])
+    return output
+
+
+def _whole_bias(after: Affine, unit: Array, name: str) -> Array:
+    """The bias in accumulator units; it was stored as integers, or it cannot be added exactly."""
+    steps = np.broadcast_to(after.shift, unit.shape) / unit.astype(np.float64)
+    whole = np.rint(steps)
+    off = np.abs(steps - whole) > 1e-3 + np.abs(whole) * 2.0**-20
+    if off.any() or (np.abs(whole) >= 2.0**31).any():
+        worst = int(np.argmax(np.abs(steps - whole)))
+        raise Unsupported(
+            f"the bias of layer '{name}' is {steps[worst]:.10g} steps of its products at output {worst}, expected "
+            "whole int32 numbers; quantize the bias too, or join MatMul and Add into Gemm before quantizing"
+        )
+    return whole.astype(np.int32)
+
+
+def _takes_table(assembly: Assembly, run: list[Step]) -> bool:
+    """Whether the layer before can keep a table, and the run is the same function for every feature."""
+    last = assembly.layers[-1] if assembly.layers else None
+    fits = isinstance(last, QuantizedDense) and last.output is not None and last.table is None
+    same = all(isinstance(step, Function) or (isinstance(step, Affine) and step.is_uniform) for step in run)
+    return fits and same and last is not None and last.activation.name == "linear"
+
+
+def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, after: QuantParams) -> QuantParams:
+    """All 256 codes through the function, in float32 as an engine would compute it."""
+    found = pieces(run)
+    values = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
+    for piece in found:
+        values = piece(values).astype(np.float32)
+    functions = [piece for piece in found if isinstance(piece, Activation)]
+    # a table is named after its function, unless that is one which a layer without a table computes by arithmetic
+    is_named = len(functions) == 1 and functions[0].name not in ARITHMETIC_ON_INT8
+    return _with_table(assembly, quantize(values, after), after, functions[0] if is_named else LINEAR)
+
+
+def _stored_table(assembly: Assembly, step: Lookup, grid: QuantParams) -> QuantParams:
+    """A table of the file; the grid of its codes is what the next node takes them for."""
+    assembly.at += 1
+    following = assembly.peek()
+    if not isinstance(following, Dequantize) or not _takes_table(assembly, []):
+        raise Unsupported("a table stands where no int8 layer can keep it")
+    return _with_table(assembly, step.table, following.grid, LINEAR)
+
+
+def _with_table(assembly: Assembly, table: Array, after: QuantParams, activation: Activation) -> QuantParams:
+    last = assembly.layers[-1]
+    assert isinstance(last, QuantizedDense)
+    assembly.layers[-1] = replace(last, table=table, table_output=after, activation=activation)
+    return after

@@ -1,0 +1,77 @@
+"""What classifiers end with: ArgMax, labels, dictionaries of probabilities. The class names are kept."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from export.reader_places import class_names
+from export.reader_shapes import Handler
+from export.reader_values import Budget, Const, Flow, Label, Node, Probabilities, RowFunction, Unsupported, Value
+
+
+def arg_max(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The class with the largest value, over whole rows; the first of equals."""
+    flow = inputs[0]
+    if not isinstance(flow, Flow) or len(flow.shape) == 0:
+        raise Unsupported("its input is not made of the model's input")
+    if node.attribute("select_last_index", int, 0):
+        raise Unsupported("it takes the last of equal values, expected the first")
+    axis = node.attribute("axis", int, 0)
+    rank = len(flow.shape)
+    if not -rank <= axis < rank or axis % rank == flow.batch or flow.expanded.shape[axis] != flow.order.size:
+        raise Unsupported("it does not work on whole rows")
+    return [Label(flow.made_whole())]
+
+
+def binarizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml Binarizer: whether each of several labels applies."""
+    if not isinstance(inputs[0], Flow):
+        raise Unsupported("its input is not made of the model's input")
+    return [Label(inputs[0], is_largest=False)]
+
+
+def array_feature_extractor(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml ArrayFeatureExtractor: the name of the class."""
+    names, label = inputs[0], inputs[1]
+    if not isinstance(names, Const) or not isinstance(label, Label):
+        raise Unsupported("it does not name classes")
+    return [replace(label, classes=class_names(names.array))]
+
+
+def zip_map(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml ZipMap: a dictionary from class to probability."""
+    if not isinstance(inputs[0], Flow):
+        raise Unsupported("its input is not made of the model's input")
+    labels = node.attribute("classlabels_strings", list, []) or node.attribute("classlabels_int64s", list, [])
+    names = tuple(label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels)
+    return [Probabilities(inputs[0], names)]
+
+
+def label_encoder(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml LabelEncoder from class numbers to names."""
+    label = inputs[0]
+    keys = node.attribute("keys_int64s", list, [])
+    values = node.attribute("values_strings", list, []) or node.attribute("values_int64s", list, [])
+    if not isinstance(label, Label) or keys != list(range(len(values))):
+        raise Unsupported("it does not name classes 0, 1, 2, ...")
+    names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
+    return [replace(label, classes=names)]
+
+
+def normalizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml Normalizer of probabilities that sum to 1 already."""
+    flow = inputs[0]
+    last = flow.chain.step if isinstance(flow, Flow) else None
+    if node.attribute("norm", bytes, b"MAX") != b"L1" or not isinstance(last, RowFunction):
+        raise Unsupported("it divides by sums that are not known to be 1")
+    return [flow]
+
+
+HANDLERS: dict[str, Handler] = {"ArgMax": arg_max}
+ML_HANDLERS: dict[str, Handler] = {
+    "Binarizer": binarizer,
+    "ArrayFeatureExtractor": array_feature_extractor,
+    "Normalizer": normalizer,
+    "ZipMap": zip_map,
+    "LabelEncoder": label_encoder,
+}

@@ -1,0 +1,303 @@
+"""What is no chain of dense layers is refused by name, and no bytes at all can do worse than ArtifactError."""
+
+from __future__ import annotations
+
+import os
+import re
+import time
+import tracemalloc
+
+import numpy as np
+import onnx
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from onnx import TensorProto, helper, numpy_helper
+
+from edge_runtime.errors import ArtifactError
+from edge_runtime.model import Model
+from export import read_onnx
+from export.onnx_reader import import_onnx
+from tests.export.foreign import W1, graph, normal
+
+TAIL = "r = Relu(h) y = Gemm(r, W2, B2)"
+
+
+def refusal(proto: onnx.ModelProto, folder, **options) -> str:
+    """The one line that `read_onnx` answers with."""
+    path = folder / "m.onnx"
+    path.write_bytes(proto if isinstance(proto, bytes) else proto.SerializeToString())
+    with pytest.raises(ArtifactError) as caught:
+        read_onnx(path, **options)
+    assert "\n" not in str(caught.value)
+    return str(caught.value)
+
+
+REFUSED = {
+    "residual": ("h = Gemm(x, V, C) r = Relu(h) y = Add(r, x)", r"\(Add, output 'y'\): residual Add: .*only chains"),
+    "gate": ("h = Gemm(x, V, C) g = Sigmoid(h) y = Mul(g, x)", "residual Mul"),
+    "branches": ("h = Gemm(x, V, C) g = Gemm(x, V, C) y = Concat<axis=1>(h, g)", r"\(Concat, .*joins branches"),
+    "attention": ("t = Transpose(x) y = MatMul(x, t)", "both made of the input"),
+    "convolution": ("y = Conv(x, V)", r"\(Conv, output 'y'\): not supported; supported are chains of Gemm"),
+    "recurrence": ("y = LSTM(x, V, V)", "LSTM"),
+    "unknown operator": ("h = Frobnicate(x) y = Gemm(h, V, C)", "Frobnicate"),
+    "unknown domain": ("h = com.microsoft.Frobnicate(x) y = Gemm(h, V, C)", r"com\.microsoft\.Frobnicate"),
+    "first of two": ("h = Conv(x, V) y = LSTM(h, V, V)", "Conv"),
+    "sum over the batch": ("y = MatMul(V, x)", "over the rows of the batch"),
+    "bias by row": ("h = MatMul(x, V) y = Add(h, R)", "a value of its own for each row"),
+    "softmax in the middle": ("h = Softmax(x) y = Gemm(h, V, C)", "softmax"),
+    "softmax over the batch": ("h = Gemm(x, V, C) y = Softmax<axis=0>(h)", "whole rows"),
+    "a square": ("h = Gemm(x, V, C) g = Mul(h, h) y = Gemm(g, V, C)", "no activation of this runtime"),
+    "dropout in training": ("h = Gemm(x, V, C) y = Dropout(h, half, yes)", "training mode"),
+    "rows and features mixed": ("y = Reshape(x, flat)", "mixes rows and features"),
+    "rows picked": ("h = Gather<axis=0>(x, zero) y = MatMul(h, V)", "rows out of the batch"),
+    "computed with the batch": ("s = Shape(x) f = Cast<to=1>(s) g = Slice(f, zero, first, zero) "
+                                "h = Mul(x, g) y = MatMul(h, V)",
+                                "number of rows"),
+    "cut to integers": ("h = Gemm(x, V, C) y = Cast<to=7>(h)", "cuts float32 values down to int64"),
+    "no layer": ("y = Identity(x)", "no layer with weights"),
+    "a loop": ("y = Gemm(z, V, C) z = Gemm(y, V, C)", "depends on its own output"),
+    "nothing of the input": ("y = Gemm(V, V, C)", "no input that is made of the model's input"),
+    "wrong width": ("y = MatMul(x, R)", "its weights take 5 features"),
+    "missing tensor": ("y = Gemm(nowhere, V, C)", "'nowhere' is computed by no node"),
+    "texts": ("y = Add(x, T)", "texts|strings|number of rows"),
+}  # fmt: skip
+MATERIAL = {
+    "V": normal(6, 6), "C": normal(6), "R": normal(5, 1), "half": np.float32(0.5), "yes": np.bool_(True),
+    "flat": np.array([-1, 3]), "zero": np.array([0]), "first": np.array([1]), "T": np.array(["a"], dtype=object),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("nodes", "expected"), REFUSED.values(), ids=REFUSED.keys())
+def test_what_is_no_chain_is_refused_by_name(tmp_path, nodes, expected):
+    """One line: the first node that cannot be read, its operator, its output, and why."""
+    used = {key: value for key, value in MATERIAL.items() if f"{key}," in nodes or f"{key})" in nodes}
+    text = refusal(graph(nodes, target="float[N,6] y", **used), tmp_path)
+    assert re.search(expected, text), text
+
+
+def test_batch_normalization_in_training_is_refused(tmp_path):
+    """Its outputs would depend on the batch."""
+    nodes = "y, m, v = BatchNormalization<training_mode=1>(x, C, C, C, C)"
+    assert "training mode" in refusal(graph(nodes, opset=15, C=normal(6)), tmp_path)
+
+
+def test_two_inputs_are_refused(tmp_path):
+    """A chain has one."""
+    proto = graph("y = Add(x, z)", source="float[N,6] x, float[N,6] z")
+    assert "2 inputs ('x', 'z'), expected one" in refusal(proto, tmp_path)
+
+
+def test_an_opset_before_6_is_refused(tmp_path):
+    """Broadcasting had other rules then."""
+    assert "opset 5 found, expected 6" in refusal(graph("y = Gemm(x, W1, B1)", opset=5), tmp_path)
+
+
+def test_functions_that_call_themselves_or_explode_are_refused_quickly(tmp_path):
+    """Recursion, and thirty functions that each call the next one twice."""
+    recursive = '<domain: "mine", opset_import: ["" : 13, "mine" : 1]> F (X) => (Y) { Y = mine.F(X) }'
+    text = refusal(graph("y = mine.F(x)", functions=recursive, domains=', "mine" : 1'), tmp_path)
+    assert "calls itself" in text
+    doubling = "".join(
+        f'<domain: "mine", opset_import: ["" : 13, "mine" : 1]> F{i} (X) => (Y) '
+        f'{{ H = mine.F{i + 1}(X) Y = mine.F{i + 1}(H) }} '
+        for i in range(14)
+    ) + '<domain: "mine", opset_import: ["" : 13]> F14 (X) => (Y) { H = Relu(X) Y = Relu(H) }'  # fmt: skip
+    started = time.perf_counter()
+    assert "more than 20,000" in refusal(graph("y = mine.F0(x)", functions=doubling, domains=', "mine" : 1'), tmp_path)
+    assert time.perf_counter() - started < 5
+
+
+def test_branches_that_meet_again_and_again_are_refused_quickly(tmp_path):
+    """Each the sum of the two before it: evaluating the last one would take a lifetime."""
+    nodes = "a0 = Tanh(x) a1 = Add(a0, x) " + " ".join(f"a{i} = Add(a{i - 1}, a{i - 2})" for i in range(2, 90))
+    started = time.perf_counter()
+    assert "branches" in refusal(graph(nodes + " y = Gemm(a89, W1, B1)"), tmp_path)
+    assert time.perf_counter() - started < 5
+
+
+def test_an_external_tensor_cannot_make_the_input_wide(tmp_path):
+    """What counts is the size of the file that is there, not the shape that is claimed."""
+    proto = graph("y = MatMul(x, V)", source=f"float[N,{1 << 28}] x", target="float[N,5] y", V=W1)
+    tensor = proto.graph.initializer[0]
+    tensor.CopyFrom(TensorProto(name="V", dims=[1 << 28, 5], data_type=TensorProto.FLOAT))
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    (tmp_path / "w.bin").write_bytes(W1.tobytes())
+    assert "features, more than" in refusal(proto, tmp_path)
+
+
+def hostile_tensors():
+    """Tensors that say one thing and hold another."""
+    yield "2^40 elements", TensorProto(name="V", dims=[1 << 20, 1 << 20], data_type=TensorProto.FLOAT, raw_data=b"")
+    yield "2^62 elements", TensorProto(name="V", dims=[1 << 31, 1 << 31], data_type=TensorProto.FLOAT, raw_data=b"")
+    yield "negative axis", TensorProto(name="V", dims=[-6, 5], data_type=TensorProto.FLOAT, raw_data=b"")
+    yield "too few bytes", TensorProto(name="V", dims=[6, 5], data_type=TensorProto.FLOAT, raw_data=W1.tobytes()[:-1])
+    yield (
+        "too many bytes",
+        TensorProto(name="V", dims=[6, 5], data_type=TensorProto.FLOAT, raw_data=W1.tobytes() + b"0"),
+    )
+    yield "no values", TensorProto(name="V", dims=[6, 5], data_type=TensorProto.FLOAT)
+    yield "unknown type", TensorProto(name="V", dims=[6, 5], data_type=999)
+    yield "no type", TensorProto(name="V", dims=[6, 5])
+    yield "complex", TensorProto(name="V", dims=[6, 5], data_type=TensorProto.COMPLEX64)
+    yield "texts", TensorProto(name="V", dims=[1], data_type=TensorProto.STRING, string_data=[b"\xff"])
+    yield "hundred axes", TensorProto(name="V", dims=[1] * 100, data_type=TensorProto.FLOAT, float_data=[1.0])
+    yield "not a number", numpy_helper.from_array(np.where(W1 > 0, np.nan, W1), "V")
+    yield "infinite", numpy_helper.from_array(np.where(W1 > 0, np.inf, W1), "V")
+
+
+@pytest.mark.parametrize(
+    ("name", "tensor"), list(hostile_tensors()), ids=lambda value: value if isinstance(value, str) else ""
+)
+def test_tensors_that_lie_are_refused_before_memory_is_taken(tmp_path, name, tensor):
+    """Sizes are compared with the bytes that are there; no more than two megabytes are allocated to find out."""
+    proto = graph("y = MatMul(x, V)", target="float[N,5] y", V=W1)
+    del proto.graph.initializer[:]
+    proto.graph.initializer.append(tensor)
+    tracemalloc.start()
+    refusal(proto, tmp_path)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < 1 << 21  # the file is read in pieces of a megabyte
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "s = Constant<value_ints=[1048576, 1048576]>() v = ConstantOfShape(s) y = MatMul(x, v)",
+        "s = Constant<value_ints=[1048576, 1048576]>() v = Expand(one, s) y = MatMul(x, v)",
+        "v = Range(zero, big, one) y = MatMul(x, v)",
+        "v = Add(column, row) w = MatMul(v, v) y = MatMul(x, w)",
+        "h = Add(x, tall) y = MatMul(h, V)",
+    ],
+)
+def test_constants_that_would_unfold_are_refused(tmp_path, nodes):
+    """A kilobyte of graph cannot ask for terabytes."""
+    big = {"one": np.float32(1), "zero": np.float32(0), "big": np.float32(1e12), "V": normal(6, 3)}
+    big |= {
+        "column": np.zeros((20_000, 1), np.float32),
+        "row": np.zeros(20_000, np.float32),
+        "tall": np.zeros((9, 1, 6)),
+    }
+    used = {key: value for key, value in big.items() if f"{key}," in nodes or f"{key})" in nodes}
+    started = time.perf_counter()
+    refusal(graph(nodes, **used), tmp_path, max_bytes=1 << 24)
+    assert time.perf_counter() - started < 5
+
+
+@pytest.mark.parametrize("shape", [[None, 1 << 40], [1 << 20, 1 << 20, 1 << 20], [None, 1 << 31], [1 << 62, 1 << 62]])
+def test_inputs_wider_than_the_file_are_refused(tmp_path, shape):
+    """Every feature needs a weight."""
+    proto = graph("y = Gemm(x, W1, B1)")
+    proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", TensorProto.FLOAT, shape))
+    assert "features, more than" in refusal(proto, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "location",
+    ["../secret.bin", "/etc/hostname", "a/../../secret.bin", "link.bin", "C:\\secret", "", ".", "nothing.bin", "a\0b"],
+)
+def test_external_data_outside_of_the_folder_is_never_read(tmp_path, location):
+    """Absolute paths, parents, links that lead out, folders and missing files."""
+    (tmp_path / "secret.bin").write_bytes(W1.tobytes())
+    folder = tmp_path / "models"
+    (folder / "a").mkdir(parents=True)
+    os.symlink(tmp_path / "secret.bin", folder / "link.bin")
+    proto = graph("y = MatMul(x, V)", target="float[N,5] y", V=W1)
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value=location)
+    assert "external tensor 'V'" in refusal(proto, folder)
+
+
+@pytest.mark.parametrize("entries", [{"length": "9999999"}, {"offset": "-4"}, {"offset": "999999"}, {"length": "x"}])
+def test_external_data_of_another_size_is_refused(tmp_path, entries):
+    """Offset and length must lie within the file and fit the shape."""
+    (tmp_path / "w.bin").write_bytes(W1.tobytes())
+    proto = graph("y = MatMul(x, V)", target="float[N,5] y", V=W1)
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    for key, value in {"location": "w.bin", **entries}.items():
+        tensor.external_data.add(key=key, value=value)
+    refusal(proto, tmp_path)
+
+
+@pytest.mark.parametrize(
+    "content", [b"", b"\0" * 100, b"PK\x03\x04", b"\x08", bytes(range(256)), b"\x3a\xff\xff\xff\xff\x0f"]
+)
+def test_other_files_are_refused(tmp_path, content):
+    """Empty ones, zeros, zip files, cut-off fields, lengths beyond the end."""
+    refusal(content, tmp_path)
+
+
+def test_the_limit_on_bytes_is_kept(tmp_path):
+    """And a file with millions of empty messages is stopped before protobuf unpacks it."""
+    proto = graph(f"h = Gemm(x, W1, B1) {TAIL}")
+    assert "over the limit of 100 bytes" in refusal(proto, tmp_path, max_bytes=100)
+    nodes = b"\x0a\x00" * 1_100_000
+    size = len(nodes)
+    key = b"\x3a" + bytes([size & 127 | 128, size >> 7 & 127 | 128, size >> 14 & 127 | 128, size >> 21])
+    started = time.perf_counter()
+    assert "fields" in refusal(key + nodes, tmp_path)
+    assert time.perf_counter() - started < 10
+
+
+def seeds() -> list[bytes]:
+    """Files to mutate: a float chain with shapes, a labelled one, an int8 one with functions."""
+    quantized = "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) "
+    quantized += "w = DequantizeLinear(Q, s) g = Gemm(d, w) y = Relu(g)"
+    return [
+        graph(f"a = Reshape(x, n) h = Gemm(a, W1, B1) {TAIL}", n=np.array([-1, 6])).SerializeToString(),
+        graph(
+            "h = Gemm(x, V) p = Softmax(h) l = ArgMax<axis=1>(p)", target="int64[N,1] l, float[N,3] p", V=normal(6, 3)
+        ).SerializeToString(),
+        graph(quantized, s=np.float32(0.1), z=np.uint8(3), Q=np.ones((6, 3), np.int8)).SerializeToString(),
+    ]
+
+
+SEEDS = seeds()
+
+
+def outcome(path, content: bytes) -> Model | None:
+    """A model or None for ArtifactError; anything else is let through."""
+    path.write_bytes(content)
+    try:
+        return import_onnx(path, max_bytes=1 << 24).model
+    except ArtifactError as error:
+        if "\n" in str(error):
+            raise AssertionError("a refusal of more than one line") from error
+        return None
+
+
+@pytest.mark.parametrize("seed", range(len(SEEDS)))
+def test_every_truncation_is_a_model_or_an_artifact_error(tmp_path, seed):
+    """At each length from nothing to the whole."""
+    content = SEEDS[seed]
+    found = [outcome(tmp_path / "m.onnx", content[:length]) for length in range(len(content) + 1)]
+    assert found[-1] is not None
+
+
+@settings(max_examples=1500, deadline=2000, derandomize=True)
+@given(st.data())
+def test_mutated_files_are_models_or_artifact_errors(tmp_path_factory, data):
+    """Bytes changed, cut out, doubled and mixed: never another exception, never a long wait."""
+    content = bytearray(data.draw(st.sampled_from(SEEDS)))
+    for _ in range(data.draw(st.integers(1, 4))):
+        at = data.draw(st.integers(0, len(content) - 1))
+        kind = data.draw(st.sampled_from(["flip", "set", "cut", "double", "insert"]))
+        if kind == "flip":
+            content[at] ^= 1 << data.draw(st.integers(0, 7))
+        elif kind == "set":
+            content[at] = data.draw(st.sampled_from([0, 1, 127, 128, 255]))
+        elif kind == "cut":
+            del content[at : at + data.draw(st.integers(1, 20))]
+        elif kind == "double":
+            content[at:at] = content[at : at + data.draw(st.integers(1, 60))]
+        else:
+            content[at:at] = data.draw(st.binary(min_size=1, max_size=8))
+        if not content:
+            return
+    outcome(tmp_path_factory.getbasetemp() / "mutated.onnx", bytes(content))
