@@ -5,6 +5,7 @@ from __future__ import annotations
 import errno
 import json
 import sys
+import time
 from collections.abc import Callable
 from typing import Any
 
@@ -76,6 +77,22 @@ def _os_text(error: OSError) -> str:
         errno.ENOSPC: "; free some space, the old file is as it was",
     }
     return f"{error.filename or 'file'}: {reason}{advice.get(error.errno or 0, '')}"
+
+
+class RowsDone:
+    """Says on standard error how far long work is, every two seconds; on a terminal in one line, written over."""
+
+    def __init__(self, what: str) -> None:
+        self.what, self.last = what, time.monotonic()
+        self.on_terminal = sys.stderr.isatty()
+
+    def __call__(self, done: int, total: int) -> None:
+        """Told after each block of rows."""
+        if time.monotonic() - self.last < 2.0:
+            return
+        self.last = time.monotonic()
+        start = "\r" if self.on_terminal else ""
+        click.echo(f"{start}{self.what}: {done:,} of {total:,} rows", err=True, nl=not self.on_terminal)
 
 
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")

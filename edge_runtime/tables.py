@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Any
 
+from edge_runtime.bounded_io import printable
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.replay import SelfTest
 from edge_runtime.text_table import format_table
@@ -16,7 +17,7 @@ def inspection_text(facts: dict[str, Any]) -> str:
     lines = [
         f"{facts['file']}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes",
         f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']}",
-        *(f"{key}: {value}" for key, value in facts["metadata"].items()),
+        *(f"{printable(key)}: {printable(value)}" for key, value in facts["metadata"].items()),
     ]
     memory = facts["memory"]
     engine = (

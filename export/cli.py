@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import OneLineErrors, echo_json, json_option, limit_options, warn_of_range
+from edge_runtime.cli import OneLineErrors, RowsDone, echo_json, json_option, limit_options, warn_of_range
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
@@ -167,6 +167,7 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
         ),
         on_choice=lambda seen: click.echo(choice_text(seen), err=True),
         on_file=lambda name: click.echo(f"wrote {name}", err=True),
+        on_rows=RowsDone("verifying"),
     )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
     before["score"] = None if evaluation is None else evaluation.score(model)
@@ -225,7 +226,7 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:
-        report = verify_onnx(model, other_path, rows, limits=Limits(**limits))
+        report = verify_onnx(model, other_path, rows, limits=Limits(**limits), on_rows=RowsDone("comparing"))
     if as_json:
         echo_json(report.as_dict())
     else:

@@ -87,12 +87,13 @@ def export_model(
     options: ExportOptions | None = None,
     on_file: Callable[[str], None] | None = None,
     on_choice: Callable[[dict[str, float]], None] | None = None,
+    on_rows: Callable[[int, int], None] | None = None,
 ) -> list[Exported]:
     """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
 
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
     are compared on (default: `rows`). on_file: told the name of each file written. on_choice: told what method "auto"
-    saw. Raises QuantizationError, OSError.
+    saw. on_rows: told how many rows of how many have been compared. Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
     check_form(chosen.form, chosen.opset)
@@ -118,7 +119,7 @@ def export_model(
                 onnx=onnx,
                 artifact_bytes=artifact.stat().st_size,
                 onnx_bytes=onnx.stat().st_size,
-                report=verify(small, onnx, compared),
+                report=verify(small, onnx, compared, on_rows=on_rows),
                 score=None if evaluation is None else evaluation.score(small),
                 decisions_changed=_decisions_changed(model, small, evaluation),
                 model=small,

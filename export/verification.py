@@ -9,7 +9,7 @@ with its graph optimizations disabled. A file that this project did not write is
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any
 
@@ -53,11 +53,13 @@ def verify(
     levels: Iterable[str] = ("default", "disabled"),
     threads: int = 1,
     limits: Limits | None = None,
+    on_rows: Callable[[int, int], None] | None = None,
 ) -> Report:
     """Compare `model` with an ONNX file.
 
     x: rows (n, n_in), at least one; by default the model's test vectors. levels: keys of `export.onnx_session.LEVELS`.
-    threads: of onnxruntime. limits: what the engine, which is compared too, has to keep.
+    threads: of onnxruntime. limits: what the engine, which is compared too, has to keep. on_rows: told how many rows of
+    how many are done.
     Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model with one input and one
     output of the model's widths, BudgetExceeded, and OSError where the file cannot be read.
     """
@@ -81,6 +83,8 @@ def verify(
             key = (check.level, check.tensor)
             checks[key] = checks[key].merged(check) if key in checks else check
         plain = next(iter(found.values()))[0]
+        if on_rows is not None:
+            on_rows(start + len(part), len(rows))
         final = ours[f"{model.layers[-1].name}.output"]
         changed += int(np.sum(_decisions(model, final) != _decisions(model, plain)))
         largest = max(largest, _largest_difference(final, plain))
