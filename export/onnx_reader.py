@@ -237,6 +237,12 @@ def _described(node: Node) -> str:
 
 def _main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
     """The output that the model computes: probabilities before values before labels. Raises Unsupported."""
+    flows = [name for name, value in outputs.items() if isinstance(value, Flow)]
+    if len(flows) > 1 and any(isinstance(value, Label) for value in outputs.values()):
+        raise Unsupported(
+            f"outputs {', '.join(flows)} beside the label hold one class each; expected all in one output "
+            "(skl2onnx: zipmap False in place of 'columns')"
+        )
     for kind in (Probabilities, Flow, Label):
         found = {name: value for name, value in outputs.items() if isinstance(value, kind)}
         if not found:

@@ -6,6 +6,7 @@ import os
 import re
 import time
 import tracemalloc
+import warnings
 
 import numpy as np
 import onnx
@@ -301,3 +302,20 @@ def test_mutated_files_are_models_or_artifact_errors(tmp_path_factory, data):
         if not content:
             return
     outcome(tmp_path_factory.getbasetemp() / "mutated.onnx", bytes(content))
+
+
+@pytest.mark.parametrize("classes", [2, 3])
+def test_one_output_for_each_class_is_refused(tmp_path, classes):
+    """skl2onnx with zipmap='columns': none of the outputs is the answer, and taking one would be a wrong model."""
+    skl2onnx = pytest.importorskip("skl2onnx")
+    from sklearn.neural_network import MLPClassifier
+
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(60, 4)).astype(np.float32)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # it need not have converged
+        network = MLPClassifier((5,), max_iter=5, random_state=0).fit(x, np.arange(60) % classes)
+    proto = skl2onnx.to_onnx(network, x[:1], options={id(network): {"zipmap": "columns"}})
+    (tmp_path / "columns.onnx").write_bytes(proto.SerializeToString())
+    with pytest.raises(ArtifactError):
+        read_onnx(tmp_path / "columns.onnx")
