@@ -50,8 +50,24 @@ def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:
     return array
 
 
+class _Widths:
+    """The widths that a weight matrix (n_in, n_out) states."""
+
+    weight: Array
+
+    @property
+    def n_in(self) -> int:
+        """Width of the rows it takes."""
+        return int(self.weight.shape[0])
+
+    @property
+    def n_out(self) -> int:
+        """Width of the rows it gives."""
+        return int(self.weight.shape[1])
+
+
 @dataclass(frozen=True, eq=False)
-class Dense:
+class Dense(_Widths):
     """y = activation(x @ weight + bias), computed in float32.
 
     weight: (n_in, n_out), float32 or float16 (widened to float32 before use). bias: float32 (n_out,).
@@ -70,16 +86,6 @@ class Dense:
         object.__setattr__(self, "activation", Activation.of(self.activation))
 
     @property
-    def n_in(self) -> int:
-        """Width of the rows it takes."""
-        return int(self.weight.shape[0])
-
-    @property
-    def n_out(self) -> int:
-        """Width of the rows it gives."""
-        return int(self.weight.shape[1])
-
-    @property
     def precision(self) -> str:
         """ "float32" or "float16": the dtype of the stored weights."""
         return str(self.weight.dtype)
@@ -90,7 +96,7 @@ class Dense:
 
 
 @dataclass(frozen=True, eq=False)
-class QuantizedDense:
+class QuantizedDense(_Widths):
     """A dense layer in int8: exact integer accumulators, one float32 multiplication, one rounding.
 
     weight: int8 (n_in, n_out) in [-127, 127]. bias: int32 (n_out,). multiplier: positive float32 (n_out,).
@@ -150,16 +156,6 @@ class QuantizedDense:
             raise ModelError(f"layer '{self.name}': activation '{self.activation}' between int8 layers needs a table")
 
     @property
-    def n_in(self) -> int:
-        """Width of the rows it takes."""
-        return int(self.weight.shape[0])
-
-    @property
-    def n_out(self) -> int:
-        """Width of the rows it gives."""
-        return int(self.weight.shape[1])
-
-    @property
     def precision(self) -> str:
         """Always "int8"."""
         return "int8"
@@ -181,7 +177,7 @@ class QuantizedDense:
 
 
 @dataclass(frozen=True, eq=False)
-class DynamicQuantizedDense:
+class DynamicQuantizedDense(_Widths):
     """A dense layer with int8 weights that quantizes its float32 input anew for each batch.
 
     weight: int8 (n_in, n_out) in [-127, 127]. weight_scale, bias: float32 (n_out,), weight_scale positive. The value
@@ -214,16 +210,6 @@ class DynamicQuantizedDense:
                 f"layer '{self.name}': an accumulator can reach {self.certificate:,}, and must stay below "
                 f"{INT32_LIMIT:,} to fit int32 on every engine; keep this layer in float16 or float32"
             )
-
-    @property
-    def n_in(self) -> int:
-        """Width of the rows it takes."""
-        return int(self.weight.shape[0])
-
-    @property
-    def n_out(self) -> int:
-        """Width of the rows it gives."""
-        return int(self.weight.shape[1])
 
     @property
     def precision(self) -> str:
