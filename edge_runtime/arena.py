@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 ALIGNMENT = 64
+ONES = "_ones"  # a region "x_ones" lies right before the region "x" and holds ones, of which a bias is a multiple
 
 
 @dataclass(frozen=True)
@@ -42,6 +43,9 @@ class Arena:
     def __init__(self, regions: dict[str, Region], nbytes: int) -> None:
         self.regions = regions
         self._memory = np.empty(nbytes, np.uint8)
+        for name, region in regions.items():
+            if name.endswith(ONES):
+                self._memory[region.offset : region.end].view(np.float32)[...] = 1.0
 
     @property
     def nbytes(self) -> int:
@@ -55,3 +59,10 @@ class Arena:
         if count > place.nbytes:
             raise AssertionError(f"region '{region}' has {place.nbytes} bytes, a view of {shape} takes {count}")
         return self._memory[place.offset : place.offset + count].view(dtype).reshape(shape)
+
+    def view_with_one(self, region: str, shape: tuple[int, ...]) -> NDArray[np.float32]:
+        """The start of a region as (n, rows) or (n,) with a one in front of each column: (1 + n, rows) or (1 + n,)."""
+        place, ones = self.regions[region], int(np.prod(shape[1:]))
+        start = place.offset - ones * np.dtype(np.float32).itemsize
+        stop = place.offset + ones * shape[0] * np.dtype(np.float32).itemsize
+        return self._memory[start:stop].view(np.float32).reshape((1 + shape[0], *shape[1:]))

@@ -2,17 +2,16 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-import weakref
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime import forks
 from edge_runtime.arena import Arena
 from edge_runtime.errors import InputError
-from edge_runtime.kernels import make_constants
+from edge_runtime.layer_arrays import make_constants
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan
@@ -43,18 +42,17 @@ class Engine:
         self.limits = limits or Limits()
         self.plan: MemoryPlan = make_plan(model, self.limits)
         self._constants = [
-            make_constants(layer, step.tile_rows) for layer, step in zip(model.layers, self.plan.steps, strict=True)
+            make_constants(layer, step) for layer, step in zip(model.layers, self.plan.steps, strict=True)
         ]
         self._arena = Arena(self.plan.regions, self.plan.arena_bytes)
         self._programs: dict[tuple[int | None, bool], Program] = {}
-        self._lock = threading.Lock()
-        _ENGINES.add(self)
-        self._vector_shape = (model.n_in,)
+        self.lock = threading.Lock()
+        forks.register(self)
+        self._ready: dict[tuple[int, ...], Program] = {}  # by the input's shape: those that `run` may use at once
         self._is_dynamic = is_dynamic(model)
         self._most_rows = self.limits.max_batch or (self.plan.block if self._is_dynamic else None)
         self._is_slowed = self.limits.speed_factor > 1.0
-        vector = self._program(None, activate=True)
-        self._enter_vector, self._vector_steps, self._vector_result = vector.enter, vector.steps, vector.result
+        self._program(None, activate=True)
 
     def run(self, x: ArrayLike) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
@@ -62,13 +60,15 @@ class Engine:
         Returns float32 (n_out,) or (batch, n_out). Raises InputError for another shape, a dtype that is not a real
         number, or more rows than `limits.max_batch`.
         """
-        # one float32 row is the common case on a device: nothing else stands in its way
-        if type(x) is np.ndarray and x.dtype is _FLOAT32 and x.shape == self._vector_shape and not self._is_slowed:
-            with self._lock:
-                self._enter_vector(x)
-                for step in self._vector_steps:
-                    step()
-                return self._vector_result.copy()
+        # float32 rows that one program takes are the common case: nothing else stands in their way
+        if type(x) is np.ndarray and x.dtype is _FLOAT32:
+            with self.lock:
+                program = self._ready.get(x.shape)
+                if program is not None:
+                    program.enter(x)
+                    for step in program.steps:
+                        step()
+                    return program.result.copy()
         return self._run(x, True)
 
     def logits(self, x: ArrayLike) -> NDArray[np.float32]:
@@ -96,7 +96,7 @@ class Engine:
         rows = self._rows(x)
         if not 1 <= len(rows) <= self.plan.block:
             raise InputError(f"{len(rows)} rows to profile, expected 1 to {self.plan.block}, which run as one block")
-        with self._lock:
+        with self.lock:
             return profile_layers(self.model, self.plan, self._arena, self._constants, rows, runs)
 
     def _run(self, x: ArrayLike, activate: bool) -> NDArray[np.float32]:
@@ -110,7 +110,7 @@ class Engine:
     def _run_now(self, x: ArrayLike, activate: bool) -> NDArray[np.float32]:
         rows = self._rows(x)
         result = np.empty((len(rows), self.model.n_out), np.float32)
-        with self._lock:
+        with self.lock:
             start = 0
             while start < len(rows):
                 count = self._next_block(len(rows) - start)
@@ -140,11 +140,13 @@ class Engine:
     def _program(self, rows: int | None, activate: bool) -> Program:
         key = (rows, activate)
         if key not in self._programs:
-            if self._is_dynamic:
-                self._programs.clear()  # any batch size occurs there: only the last one is kept
-            self._programs[key] = compile_program(
-                self.model, self.plan, self._arena, self._constants, rows, activate=activate
-            )
+            if self._is_dynamic:  # any batch size occurs there: only the last one is kept
+                self._programs.clear()
+                self._ready.clear()
+            program = compile_program(self.model, self.plan, self._arena, self._constants, rows, activate=activate)
+            self._programs[key] = program
+            if activate and not self._is_slowed:
+                self._ready[(self.model.n_in,) if rows is None else (rows, self.model.n_in)] = program
         return self._programs[key]
 
     def _rows(self, x: ArrayLike) -> NDArray[Any]:
@@ -163,19 +165,6 @@ class Engine:
                 f"input has {len(rows)} rows, the limit max_batch is {self._most_rows}; send fewer or raise it"
             )
         return rows
-
-
-_ENGINES: weakref.WeakSet[Engine] = weakref.WeakSet()
-
-
-def _renew_locks() -> None:
-    """After a fork no other thread is left to release a lock that it held."""
-    for engine in _ENGINES:
-        engine._lock = threading.Lock()
-
-
-if hasattr(os, "register_at_fork"):
-    os.register_at_fork(after_in_child=_renew_locks)
 
 
 def _stretch(started: float, factor: float) -> None:

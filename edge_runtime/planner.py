@@ -11,7 +11,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.arena import Region, lay_out
+from edge_runtime.arena import ALIGNMENT, Region, lay_out
 from edge_runtime.errors import BudgetExceeded
 from edge_runtime.held import held_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
@@ -20,6 +20,7 @@ from edge_runtime.model import Model
 from edge_runtime.quantization import FLOAT32_EXACT
 
 BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # rows that go through the network together
+STACKED_BYTES = 128 << 10  # float32 layers up to this size get a copy with their bias stacked: there a call counts
 DYNAMIC_BATCH = 256  # rows of an int8-dynamic model, whose batch cannot be cut without changing the answers
 _F32, _F64, _INDEX = 4, 8, np.dtype(np.intp).itemsize
 
@@ -29,6 +30,7 @@ class PlanStep:
     """One layer's bytes: weights as stored, and their widened copy.
 
     lean: the weights are widened at each run, `tile_rows` rows of the matrix at a time, instead of being kept widened.
+    stacked: the copy has the bias as a row over the weights, so that the product adds it.
     """
 
     name: str
@@ -36,6 +38,7 @@ class PlanStep:
     stored_bytes: int
     widened_bytes: int
     lean: bool
+    stacked: bool
     tile_rows: int
     buffer_bytes: int
 
@@ -96,23 +99,22 @@ def _candidates(model: Model, limits: Limits) -> Iterator[MemoryPlan]:
     else:
         most = limits.max_batch or BLOCKS[0]
         blocks = tuple(block for block in BLOCKS if block <= most) if most in BLOCKS else _blocks_for(most)
-    can_be_lean = sorted(
-        (i for i, layer in enumerate(model.layers) if _widened_bytes(layer)),
-        key=lambda i: _widened_bytes(model.layers[i]),
-    )
+    copied = [i for i, layer in enumerate(model.layers) if _copy_bytes(layer)]
+    # first what costs the least to go without: a float32 copy saves one call, the others are widened anew at each run
+    copied.sort(key=lambda i: (model.layers[i].precision != "float32", _copy_bytes(model.layers[i])))
     large = [block for block in blocks if block >= 32] or [blocks[0]]
     if limits.lean:
         large = []
-        yield _plan(model, blocks[0], frozenset(can_be_lean), 1)
+        yield _plan(model, blocks[0], frozenset(copied), 1)
     for block in large:
         yield _plan(model, block, frozenset(), 1)
     if limits.ram_bytes is None:
         return
-    for count in range(1, len(can_be_lean) + 1):  # the smallest first: they cost the least to widen at each run
-        lean = frozenset(can_be_lean[:count])
+    for count in range(1, len(copied) + 1):
+        without = frozenset(copied[:count])
         for block in large:
-            yield _plan(model, block, lean, 1)
-    everything = frozenset(can_be_lean)
+            yield _plan(model, block, without, 1)
+    everything = frozenset(copied)
     for parts in (1, 4, 16, 1 << 62):  # 1 << 62: one row of a matrix at a time
         for block in blocks:
             yield _plan(model, block, everything, parts)
@@ -123,8 +125,10 @@ def _blocks_for(most: int) -> tuple[int, ...]:
     return tuple(block for block in BLOCKS if block <= most) or (1,)
 
 
-def _plan(model: Model, block: int, lean: frozenset[int], parts: int) -> MemoryPlan:
-    steps = tuple(_step(layer, block, index in lean, parts) for index, layer in enumerate(model.layers))
+def _plan(model: Model, block: int, without_copy: frozenset[int], parts: int) -> MemoryPlan:
+    if model.preprocessing is None and isinstance(model.layers[0], Dense):
+        without_copy |= _float32_layers(model) & {0}  # it reads the user's own rows, which no one stands before
+    steps = tuple(_step(layer, block, index not in without_copy, parts) for index, layer in enumerate(model.layers))
     regions = lay_out(_region_sizes(model, block, steps))
     weights = sum(step.stored_bytes for step in steps)
     held = held_bytes(model)
@@ -140,13 +144,19 @@ def _plan(model: Model, block: int, lean: frozenset[int], parts: int) -> MemoryP
     )
 
 
-def _step(layer: Layer, block: int, lean: bool, parts: int) -> PlanStep:
+def _float32_layers(model: Model) -> frozenset[int]:
+    return frozenset(i for i, layer in enumerate(model.layers) if layer.weight.dtype == np.float32)
+
+
+def _step(layer: Layer, block: int, copied: bool, parts: int) -> PlanStep:
+    lean = layer.weight.dtype != np.float32 and not copied
     return PlanStep(
         name=layer.name,
         kind=layer.precision,
         stored_bytes=sum(array.nbytes for array in layer.arrays().values()),
-        widened_bytes=_constant_bytes(layer) + (0 if lean else _widened_bytes(layer)),
+        widened_bytes=_constant_bytes(layer, copied) + (_copy_bytes(layer) if copied else 0),
         lean=lean,
+        stacked=copied and _can_be_stacked(layer),
         tile_rows=max(1, -(-layer.n_in // parts)) if lean else 0,
         buffer_bytes=block * _F32 * (layer.n_in + layer.n_out),
     )
@@ -169,8 +179,11 @@ def _region_sizes(model: Model, block: int, steps: tuple[PlanStep, ...]) -> dict
                 partial_sum = max(partial_sum, layer.n_out * item)
         if isinstance(layer, QuantizedDense) and layer.table is not None:
             index = max(index, layer.n_out)
+    ones = -(-block * _F32 // ALIGNMENT) * ALIGNMENT if any(step.stacked for step in steps) else 0
     return {
+        "ping_ones": ones,
         "ping": block * buffers[0] * _F32,
+        "pong_ones": ones,
         "pong": block * buffers[1] * _F32,
         "row": block * _F32,
         "wide_source": block * wide_source * _F64,
@@ -186,19 +199,28 @@ def needs_scratch(layer: Layer) -> bool:
     return layer.activation.name in ("leaky_relu", "softmax")
 
 
-def _widened_bytes(layer: Layer) -> int:
-    """Bytes of the float copy of the weights that the matrix product reads; 0 for float32, which is used as stored."""
-    if layer.weight.dtype == np.float32:
+def _can_be_stacked(layer: Layer) -> bool:
+    """Whether a copy of the weights may begin with the bias: sums must be as exact with it as without."""
+    if isinstance(layer, DynamicQuantizedDense) or compute_dtype(layer) is not np.float32:
+        return False
+    return layer.weight.dtype != np.float32 or layer.weight.nbytes + layer.bias.nbytes <= STACKED_BYTES
+
+
+def _copy_bytes(layer: Layer) -> int:
+    """Bytes of the copy of the weights that makes a layer fast; 0 for large float32 layers, used as they are stored."""
+    if layer.weight.dtype == np.float32 and not _can_be_stacked(layer):
         return 0
-    return int(layer.weight.size) * np.dtype(compute_dtype(layer)).itemsize
+    rows = layer.n_in + (1 if _can_be_stacked(layer) else 0)
+    return rows * layer.n_out * np.dtype(compute_dtype(layer)).itemsize
 
 
-def _constant_bytes(layer: Layer) -> int:
-    """Bytes of the small constants that an int8 layer keeps as floats: bias and table."""
+def _constant_bytes(layer: Layer, copied: bool) -> int:
+    """Bytes of the small constants that an int8 layer keeps as floats: table, and bias where it is not stacked."""
     if not isinstance(layer, QuantizedDense):
         return 0
     table = 0 if layer.table is None else _F32 * int(layer.table.size)
-    return int(layer.bias.size) * np.dtype(compute_dtype(layer)).itemsize + table
+    is_stacked = copied and _can_be_stacked(layer)
+    return table + (0 if is_stacked else int(layer.bias.size) * np.dtype(compute_dtype(layer)).itemsize)
 
 
 def _refusal(model: Model, smallest: MemoryPlan, budget: int) -> str:

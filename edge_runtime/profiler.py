@@ -11,7 +11,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.arena import Arena
-from edge_runtime.kernels import Constants, entry_steps
+from edge_runtime.kernels import entry_steps
+from edge_runtime.layer_arrays import Constants
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan
 from edge_runtime.program import layer_sections

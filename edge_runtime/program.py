@@ -9,15 +9,17 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.arena import Arena
-from edge_runtime.kernels import Buffers, Constants, Step, entry_steps, layer_steps
+from edge_runtime.kernels import entry_steps, layer_steps
+from edge_runtime.layer_arrays import Buffers, Constants
 from edge_runtime.layers import Dense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan, compute_dtype, needs_scratch
+from edge_runtime.products import FEW_ROWS, Step, product_of_rows
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-WIDE_INPUT = 256  # features from which a network runs by rows; see `is_by_rows`
+WIDE_INPUT = 256  # features from which many rows run by rows; see `is_by_rows`
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,20 +44,29 @@ def compile_program(
     """
     source = arena.view("ping", (model.n_in,) if rows is None else (rows, model.n_in))
     enter, first = entry_steps(model, source)
-    sections = layer_sections(model, plan, arena, constants, rows, activate=activate)
+    is_multiplied = not _starts_in_arena(model) and not plan.steps[0].lean
+    if is_multiplied:  # straight from the user's rows: nothing is copied first
+        by_rows = rows is not None and is_by_rows(model, 0, rows)
+        enter = product_of_rows(constants[0].weight, _target(model, arena, 0, rows), rows, by_rows=by_rows)
+    sections = layer_sections(model, plan, arena, constants, rows, activate=activate, is_multiplied=is_multiplied)
     steps = [*first, *(step for _name, steps in sections for step in steps)]
-    if not first and isinstance(model.layers[0], Dense) and not plan.steps[0].lean and model.preprocessing is None:
-        enter, steps = _product_of_input(model, arena, constants[0], rows), steps[1:]
     last = len(model.layers) - 1
     result = _target(model, arena, last, rows)
-    by_rows = rows is None or is_by_rows(model, last)
+    by_rows = rows is None or is_by_rows(model, last, rows)
     return Program(source, enter, tuple(steps), result if by_rows else result.T)
 
 
 def layer_sections(
-    model: Model, plan: MemoryPlan, arena: Arena, constants: list[Constants], rows: int | None, *, activate: bool
+    model: Model,
+    plan: MemoryPlan,
+    arena: Arena,
+    constants: list[Constants],
+    rows: int | None,
+    *,
+    activate: bool,
+    is_multiplied: bool = False,
 ) -> list[tuple[str, list[Step]]]:
-    """The steps by layer name, from rows that have been taken in."""
+    """The steps by layer name, from rows that have been taken in; `is_multiplied`: by the first layer's weights too."""
     sections: list[tuple[str, list[Step]]] = []
     on_grid = isinstance(model.layers[0], QuantizedDense)
     for position, layer in enumerate(model.layers):
@@ -65,6 +76,8 @@ def layer_sections(
             constants[position],
             _buffers(model, plan, arena, position, rows),
             quantize_input=not on_grid,
+            may_be_nan=position == 0 or not on_grid,
+            is_multiplied=is_multiplied and position == 0,
             activate=activate or not is_last,
         )
         sections.append((layer.name, steps))
@@ -72,31 +85,28 @@ def layer_sections(
     return sections
 
 
-def _product_of_input(model: Model, arena: Arena, constants: Constants, rows: int | None) -> Callable[[Any], Any]:
-    """The first layer's product straight from the user's rows, in the place of a copy and the product of the copy."""
-    weight, target = constants.weight, _target(model, arena, 0, rows)
-    if rows is None or is_by_rows(model, 0):
-        return lambda x: np.dot(x, weight, target)
-    turned = weight.T
-    return lambda x: np.dot(turned, x.T, target)
+def _starts_in_arena(model: Model) -> bool:
+    """Whether the first layer reads values that were computed from the user's, and not the user's own array."""
+    return model.preprocessing is not None or not isinstance(model.layers[0], Dense)
 
 
-def is_by_rows(model: Model, position: int) -> bool:
+def is_by_rows(model: Model, position: int, rows: int) -> bool:
     """Whether a block's target of this layer is (rows, n) and not (n, rows).
 
-    A wide input makes the first product quicker by rows, and turning its result costs more than it gains, so such a
-    network runs by rows throughout. Others run feature-major, up to a last layer whose rows are what the user receives;
-    softmax reduces faster feature-major, and has few outputs to turn.
+    Feature-major spares the bias a call of its own, and softmax reduces faster so. Products of a wide input and many
+    rows are quicker by rows, and turning their result costs more than it gains, so such a network runs by rows
+    throughout. A last layer gives what the user receives: rows.
     """
-    is_last = position == len(model.layers) - 1
-    return model.n_in >= WIDE_INPUT or (is_last and model.layers[-1].activation.name != "softmax")
+    if position == len(model.layers) - 1:
+        return model.layers[-1].activation.name != "softmax"
+    return model.n_in >= WIDE_INPUT and rows > FEW_ROWS
 
 
 def _target(model: Model, arena: Arena, position: int, rows: int | None) -> NDArray[np.float32]:
     region, n_out = "pong" if position % 2 == 0 else "ping", model.layers[position].n_out
     if rows is None:
         return arena.view(region, (n_out,))
-    return arena.view(region, (rows, n_out) if is_by_rows(model, position) else (n_out, rows))
+    return arena.view(region, (rows, n_out) if is_by_rows(model, position, rows) else (n_out, rows))
 
 
 def _buffers(model: Model, plan: MemoryPlan, arena: Arena, position: int, rows: int | None) -> Buffers:
@@ -107,17 +117,19 @@ def _buffers(model: Model, plan: MemoryPlan, arena: Arena, position: int, rows: 
     is_tiled = step.lean and step.tile_rows < layer.n_in
     has_table = isinstance(layer, QuantizedDense) and layer.table is not None
     target = _target(model, arena, position, rows)
-    by_rows = rows is not None and is_by_rows(model, position)
-    source_by_rows = position == 0 or is_by_rows(model, position - 1)
+    by_rows = rows is not None and is_by_rows(model, position, rows)
+    source_by_rows = rows is not None and (position == 0 or is_by_rows(model, position - 1, rows))
+    is_stacked = step.stacked and not source_by_rows and (position > 0 or _starts_in_arena(model))
 
     def like_target(name: str, kind: Any = np.float32) -> NDArray[Any]:
         return arena.view(name, target.shape, kind)
 
     return Buffers(
         source=_source(layer, arena, region, rows, source_by_rows),
+        source_and_one=arena.view_with_one(region, _feature_major(layer.n_in, rows)) if is_stacked else None,
         target=target,
         by_rows=by_rows,
-        scratch=_scratch(layer, arena, region, target, by_rows) if needs_scratch(layer) else None,
+        scratch=arena.view(region, target.shape) if needs_scratch(layer) else None,
         row=arena.view("row", (rows or 1,)),
         wide_source=_source(layer, arena, "wide_source", rows, source_by_rows, np.float64) if is_wide else None,
         wide_target=like_target("wide_target", np.float64) if is_wide else None,
@@ -127,18 +139,14 @@ def _buffers(model: Model, plan: MemoryPlan, arena: Arena, position: int, rows: 
     )
 
 
-def _scratch(layer: Layer, arena: Arena, region: str, target: NDArray[Any], by_rows: bool) -> NDArray[Any]:
-    """An array of the target's size in the memory of the layer's dead source; turned for softmax by rows."""
-    is_turned = by_rows and layer.activation.name == "softmax"
-    return arena.view(region, target.shape[::-1] if is_turned else target.shape)
+def _feature_major(n: int, rows: int | None) -> tuple[int, ...]:
+    return (n,) if rows is None else (n, rows)
 
 
 def _source(
     layer: Layer, arena: Arena, region: str, rows: int | None, by_rows: bool, dtype: Any = np.float32
 ) -> NDArray[Any]:
     """(n_in,) or (n_in, rows); what is (rows, n_in) in memory is turned by its strides alone."""
-    if rows is None:
-        return arena.view(region, (layer.n_in,), dtype)
-    if by_rows:
+    if by_rows and rows is not None:
         return arena.view(region, (rows, layer.n_in), dtype).T
-    return arena.view(region, (layer.n_in, rows), dtype)
+    return arena.view(region, _feature_major(layer.n_in, rows), dtype)
