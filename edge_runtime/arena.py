@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -14,8 +13,7 @@ ALIGNMENT = 64
 ONES = "_ones"  # a region "x_ones" lies right before the region "x" and holds ones, of which a bias is a multiple
 
 
-@dataclass(frozen=True)
-class Region:
+class Region(NamedTuple):
     """A part of the arena: where it starts, and its length in bytes."""
 
     name: str

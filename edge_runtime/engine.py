@@ -16,7 +16,6 @@ from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan
 from edge_runtime.program import Program, compile_program
-from edge_runtime.trace import trace
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -87,6 +86,8 @@ class Engine:
 
     def trace(self, x: ArrayLike) -> dict[str, NDArray[Any]]:
         """Every intermediate tensor by name, computed by the plain implementation. x as for `run`."""
+        from edge_runtime.trace import trace
+
         return trace(self.model, self._rows(x))
 
     def profile(self, x: ArrayLike, runs: int = 200) -> list[LayerProfile]:

@@ -148,14 +148,14 @@ def _round_steps(layer: QuantizedDense, grid: QuantParams, constants: Constants,
     steps += [partial(clip, y, low, high, y), partial(np.rint, y, y)]
     if constants.table is None:
         return steps
-    assert buffers.index is not None
+    assert buffers.indices is not None
     zero_point = np.array(grid.zero_point, np.float32)
     return [
         *steps,
         partial(np.add, y, zero_point, y),
-        partial(np.copyto, buffers.index, y, casting="unsafe"),
+        partial(np.copyto, buffers.indices, y, casting="unsafe"),
         # mode="clip" lets take write straight into its output; the indices are in range anyway
-        partial(np.take, constants.table, buffers.index, out=y, mode="clip"),
+        partial(np.take, constants.table, buffers.indices, out=y, mode="clip"),
     ]
 
 

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -16,8 +15,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 
 
-@dataclass(frozen=True, eq=False)
-class Constants:
+class Constants(NamedTuple):
     """A layer's arrays as its steps read them.
 
     weight: (n_in, n_out), widened, or as stored where the layer is lean. bias: (n_out,) in the product's dtype; None
@@ -33,14 +31,13 @@ class Constants:
     tile_rows: int
 
 
-@dataclass(frozen=True, eq=False)
-class Buffers:
+class Buffers(NamedTuple):
     """A layer's views of the arena. Scratch that a layer does not need is None.
 
     source: (n_in,), or feature-major (n_in, rows); it may be a transposed view. source_and_one: (1 + n_in,) or
     (1 + n_in, rows), ones and then the source; None where the source does not stand behind ones. target: likewise;
     (rows, n_out) where `by_rows`, which a last layer may be. scratch: like target, in the memory of the source, which
-    is dead by then. row: one value a row. wide_source, wide_target: float64. index: intp. partial: like the product.
+    is dead by then. row: one value a row. wide_source, wide_target: float64. indices: intp. partial: like the product.
     tile: 1-D.
     """
 
@@ -52,7 +49,7 @@ class Buffers:
     row: Array
     wide_source: Array | None
     wide_target: Array | None
-    index: Array | None
+    indices: Array | None
     partial: Array | None
     tile: Array | None
 

@@ -7,7 +7,7 @@ weights that are to be fast, and one arena: two buffers that layers read from an
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 
@@ -25,8 +25,7 @@ DYNAMIC_BATCH = 256  # rows of an int8-dynamic model, whose batch cannot be cut 
 _F32, _F64, _INDEX = 4, 8, np.dtype(np.intp).itemsize
 
 
-@dataclass(frozen=True)
-class PlanStep:
+class PlanStep(NamedTuple):
     """One layer's bytes: weights as stored, and their widened copy.
 
     lean: the weights are widened at each run, `tile_rows` rows of the matrix at a time, instead of being kept widened.
@@ -43,8 +42,7 @@ class PlanStep:
     buffer_bytes: int
 
 
-@dataclass(frozen=True)
-class MemoryPlan:
+class MemoryPlan(NamedTuple):
     """The bytes of an engine: total_bytes = weight_bytes + other_bytes + widened_bytes + arena_bytes.
 
     block: the most rows that go through the network together. weight_bytes: the layers' arrays as stored, 0 where they

@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
@@ -22,8 +21,7 @@ if TYPE_CHECKING:
 WIDE_INPUT = 256  # features from which many rows run by rows; see `is_by_rows`
 
 
-@dataclass(frozen=True, eq=False)
-class Program:
+class Program(NamedTuple):
     """enter: takes the user's rows in, float32 (rows, n_in) or (n_in,). steps: the rest. result: where the outputs are.
 
     source: a buffer of the rows' shape, to convert other dtypes in before `enter`.
@@ -133,7 +131,7 @@ def _buffers(model: Model, plan: MemoryPlan, arena: Arena, position: int, rows: 
         row=arena.view("row", (rows or 1,)),
         wide_source=_source(layer, arena, "wide_source", rows, source_by_rows, np.float64) if is_wide else None,
         wide_target=like_target("wide_target", np.float64) if is_wide else None,
-        index=like_target("index", np.intp) if has_table else None,
+        indices=like_target("index", np.intp) if has_table else None,
         partial=like_target("partial", dtype) if is_tiled else None,
         tile=arena.view("tile", (step.tile_rows * layer.n_out,), dtype) if step.lean else None,
     )

@@ -3,6 +3,8 @@ import sys
 
 import pytest
 
+import edge_runtime
+
 PRINT_MODULES = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
 
@@ -13,9 +15,19 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_edge_runtime_loads_numpy_and_the_standard_library_only():
     """A device that installs the runtime never pulls in training, export, click or anything beyond NumPy."""
-    extra = loaded_by("import edge_runtime") - loaded_by("import numpy") - {"edge_runtime"}
-    assert extra <= set(sys.stdlib_module_names)
-    assert "numpy" in loaded_by("import edge_runtime")
+    everything = loaded_by("from edge_runtime import *")
+    assert everything - loaded_by("import numpy") - {"edge_runtime"} <= set(sys.stdlib_module_names)
+    assert "numpy" in everything
+
+
+def test_every_public_name_is_there_and_listed():
+    """Names are loaded when they are asked for: each must have a home, and `dir` must show it."""
+    assert set(edge_runtime._HOMES) == set(edge_runtime.__all__)
+    for name in edge_runtime.__all__:
+        assert getattr(getattr(edge_runtime, name), "__name__", name) == name  # a union of types has no name
+    assert set(edge_runtime.__all__) <= set(dir(edge_runtime))
+    with pytest.raises(AttributeError, match="has no attribute 'nothing'"):
+        edge_runtime.nothing  # noqa: B018
 
 
 def test_the_trainer_never_loads_the_exporter():

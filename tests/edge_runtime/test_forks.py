@@ -1,0 +1,56 @@
+import os
+import threading
+import time
+
+import pytest
+
+from edge_runtime import forks
+
+pytestmark = pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="needs os.register_at_fork")
+
+
+class Locked:
+    """Stands for an engine."""
+
+    def __init__(self):
+        self.lock = threading.Lock()
+
+
+def test_a_fork_waits_for_a_run_and_gives_its_lock_back():
+    """While another thread holds an engine's lock the hook before a fork waits; the parent goes on as before."""
+    engine = Locked()
+    forks.register(engine)
+    done = []
+    engine.lock.acquire()
+    thread = threading.Thread(target=lambda: (time.sleep(0.05), done.append(True), engine.lock.release()))
+    thread.start()
+    forks._before()
+    assert done
+    assert engine.lock.locked()
+    forks._in_parent()
+    assert not engine.lock.locked()
+    thread.join()
+
+
+def test_a_fork_in_the_middle_of_its_own_run_does_not_hang(monkeypatch):
+    """A signal handler may fork while its thread runs an engine: patience ends, and the lock stays the run's."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 0.01)
+    engine = Locked()
+    forks.register(engine)
+    with engine.lock:
+        forks._before()
+        forks._in_parent()
+        assert engine.lock.locked()
+
+
+def test_the_child_has_new_locks():
+    """Whatever thread held one is not there any more."""
+    engine = Locked()
+    forks.register(engine)
+    held = engine.lock
+    held.acquire()
+    child = os.fork()
+    if child == 0:
+        os._exit(0 if engine.lock is not held and not engine.lock.locked() else 1)
+    assert os.waitpid(child, 0)[1] == 0
+    held.release()

@@ -1,0 +1,80 @@
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, Limits, products
+from edge_runtime.products import LEAST_ROWS_AT_ONCE, UNPACKED_MULTIPLICATIONS, product_of_rows, row_slices
+from edge_runtime.trace import logits, trace
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+SHAPES = [(1, 64, 10), (31, 784, 64), (32, 784, 128), (33, 128, 640), (64, 128, 128), (65, 784, 64), (256, 20, 30)]
+
+
+@pytest.mark.parametrize(("rows", "n_in", "n_out"), SHAPES)
+@pytest.mark.parametrize("avx512", [False, True])
+def test_slices_are_all_the_rows_in_order(rows, n_in, n_out, avx512, monkeypatch):
+    """None is left out or taken twice, whatever the processor."""
+    monkeypatch.setattr(products, "has_avx512", lambda: avx512)
+    taken = [row for part in row_slices(rows, n_in, n_out) for row in range(rows)[part]]
+    assert taken == list(range(rows))
+
+
+def test_few_rows_are_cut_below_the_size_that_is_repacked(monkeypatch):
+    """On AVX-512 alone, and not into slices that would be too thin to be quick."""
+    monkeypatch.setattr(products, "has_avx512", lambda: True)
+    parts = list(row_slices(32, 784, 64))
+    assert len(parts) == 2
+    assert all((part.stop - part.start) * 784 * 64 <= UNPACKED_MULTIPLICATIONS for part in parts)
+    assert len(list(row_slices(32, 784, 1024))) == 1  # a slice would have less than LEAST_ROWS_AT_ONCE rows
+    assert UNPACKED_MULTIPLICATIONS // (784 * 1024) < LEAST_ROWS_AT_ONCE
+    assert len(list(row_slices(256, 784, 64))) == 1  # many rows pay for the repacking
+    monkeypatch.setattr(products, "has_avx512", lambda: False)
+    assert len(list(row_slices(32, 784, 64))) == 1
+
+
+@pytest.mark.parametrize(("rows", "n_in", "n_out"), SHAPES)
+@pytest.mark.parametrize("avx512", [False, True])
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_the_product_of_the_users_rows_is_the_product(rows, n_in, n_out, avx512, by_rows, monkeypatch):
+    """In both orientations, sliced or whole, from any memory layout; integers, so that each is exact."""
+    monkeypatch.setattr(products, "has_avx512", lambda: avx512)
+    rng = np.random.default_rng(rows)
+    x = rng.integers(-9, 10, (rows, n_in)).astype(np.float32)
+    weight = rng.integers(-9, 10, (n_in, n_out)).astype(np.float32)
+    target = np.empty((rows, n_out) if by_rows else (n_out, rows), np.float32)
+    product = product_of_rows(weight, target, rows, by_rows=by_rows)
+    for layout in (x, np.asfortranarray(x), np.repeat(x, 2, axis=1)[:, ::2]):
+        target[...] = np.nan
+        product(layout)
+        np.testing.assert_array_equal(target if by_rows else target.T, x.astype(np.int64) @ weight.astype(np.int64))
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("sizes", [[300, 70, 60, 10], [40, 130, 130, 5]])
+def test_every_batch_gives_the_plain_bits_in_int8(sizes, lean, avx512, monkeypatch):
+    """By rows and feature-major, biases stacked or added, sliced or whole: one answer."""
+    monkeypatch.setattr(products, "has_avx512", lambda: avx512)
+    model = random_model(sizes, ["relu", "tanh", "softmax"], standardize=True)
+    model = quantize(model, random_rows(100, sizes[0]), "int8", "minmax")
+    engine = Engine(model, Limits(lean=lean))
+    rows = random_rows(256, sizes[0], seed=3)
+    expected = logits(model, trace(model, rows))
+    for count in (1, 2, 16, 32, 64, 128, 256):
+        np.testing.assert_array_equal(engine.logits(rows[:count]), expected[:count])
+
+
+@pytest.mark.parametrize("sizes", [[300, 70, 10], [40, 30, 5], [3000, 20, 4]])
+@pytest.mark.parametrize("lean", [False, True])
+def test_nan_counts_as_the_lowest_input_in_every_batch(sizes, lean):
+    """The rows around a NaN keep their answers, and its own is that of the grid's minimum."""
+    model = random_model(sizes, ["tanh", "softmax"])
+    model = quantize(model, random_rows(100, sizes[0]), "int8", "minmax")
+    engine = Engine(model, Limits(lean=lean))
+    for count in (1, 2, 64, 128):
+        rows = random_rows(count, sizes[0], seed=count)
+        lowest = rows.copy()
+        for row, column in ((0, 0), (count - 1, sizes[0] - 1), (count // 2, 7)):
+            rows[row, column], lowest[row, column] = np.nan, -1e30
+        np.testing.assert_array_equal(engine.run(rows), engine.run(lowest))
+        np.testing.assert_array_equal(engine.logits(rows), logits(model, trace(model, rows)))
