@@ -17,6 +17,7 @@ import numpy as np
 
 from edge_runtime.activations import Activation
 from edge_runtime.container import MAX_MEMBERS, members_of, read_members, write_members
+from edge_runtime.digest import sha256_for
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization, TestVectors
@@ -123,9 +124,7 @@ def from_members(members: Members) -> Model:
 
 
 def _digest(text: bytes, members: Mapping[str, NDArray[Any]]) -> str:
-    import hashlib  # here, because importing it costs more than importing the rest of the runtime
-
-    digest = hashlib.sha256(text)
+    digest = sha256_for(sum(array.nbytes for array in members.values()))(text)
     for name, array in members.items():
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
