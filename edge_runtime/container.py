@@ -16,7 +16,7 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import ArtifactError
-from edge_runtime.zip_directory import ZipEntry, read_directory
+from edge_runtime.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, read_directory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -61,6 +61,16 @@ def write_members(file: IO[bytes], members: Mapping[str, NDArray[Any]]) -> None:
             info.extra = struct.pack("<HH", _PADDING_ID, -data_start % ALIGNMENT) + bytes(-data_start % ALIGNMENT)
             archive.writestr(info, npy_header(array) + array.tobytes())
             info.extra = b""  # the padding belongs before the data; the directory at the end needs no copy of it
+
+
+def written_bytes(members: Mapping[str, NDArray[Any]]) -> int:
+    """The size in bytes of the file that `write_members` makes of these arrays."""
+    position, directory = 0, 0
+    for name, array in members.items():
+        header = _LOCAL_HEADER.size + len(f"{name}.npy") + 4  # 4: of the extra field that holds the padding
+        position = -(-(position + header) // ALIGNMENT) * ALIGNMENT + len(npy_header(array)) + array.nbytes
+        directory += ENTRY_BYTES + len(f"{name}.npy")
+    return position + directory + END_BYTES
 
 
 def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool = False) -> dict[str, NDArray[Any]]:

@@ -110,7 +110,12 @@ def bench_table(rows: list[dict[str, Any]]) -> str:
     return format_table(shown, {**columns, "rows": "rows/s", "calls": "calls"})
 
 
-def bench_csv(rows: list[dict[str, Any]]) -> str:
-    """The same as CSV."""
+def bench_csv(facts: dict[str, Any]) -> str:
+    """One row for each engine and batch size, with the engine's load time and memory. facts: of `export.bench`."""
     columns = ["engine", "batch", "calls", "p50_s", "p90_s", "p99_s", "rows_per_second"]
-    return "\n".join([",".join(columns), *(",".join(str(row[column]) for column in columns) for row in rows)])
+    lines = [",".join([*columns, "load_s", "peak_rss_bytes"])]
+    for row in facts["latency"]:
+        process = facts["processes"].get(row["engine"], {})
+        beside = [facts["load_seconds"][row["engine"]], process.get("peak_rss_bytes") or ""]
+        lines.append(",".join(str(value) for value in [*(row[column] for column in columns), *beside]))
+    return "\n".join(lines)

@@ -17,6 +17,7 @@ if TYPE_CHECKING:
 
 _END = struct.Struct("<4s4H2IH")
 _ENTRY = struct.Struct("<4s6H3I5H2I")
+END_BYTES, ENTRY_BYTES = _END.size, _ENTRY.size  # an entry's name comes on top
 _DAMAGED = "export the model again"
 
 
