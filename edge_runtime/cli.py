@@ -243,17 +243,25 @@ def bundle(model_path: str, out: str) -> None:
 
 
 @main.command("devices")
+@click.argument("model_path", metavar="[MODEL.npz]", required=False)
 @json_option
-def devices_command(as_json: bool) -> None:
-    """List the device profiles that predictions are made for.
+def devices_command(model_path: str | None, as_json: bool) -> None:
+    """List the device profiles; with a model, which of them it fits and the time predicted for it.
 
-    Example: smallnet devices --json
+    Example: smallnet devices build/digits.int8.npz
     """
-    from edge_runtime.device_profiles import devices
-    from edge_runtime.tables import devices_table
+    from edge_runtime.artifact import load
+    from edge_runtime.device_profiles import devices, estimate
+    from edge_runtime.tables import devices_table, fit_text
 
-    profiles = list(devices().values())
-    if as_json:
-        echo_json([vars(profile) for profile in profiles])
+    profiles = devices()
+    if model_path is None:
+        facts, text = [vars(profile) for profile in profiles.values()], devices_table(profiles.values())
     else:
-        click.echo(devices_table(profiles))
+        model = load(model_path)
+        facts = [vars(estimate(model, name)) for name in profiles]
+        text = fit_text(facts)
+    if as_json:
+        echo_json(facts)
+    else:
+        click.echo(text)

@@ -46,7 +46,7 @@ def agrees(model, onnx_path, limits, rows):
 def test_under_each_device_s_limits_the_answers_are_onnxruntime_s(device, precision, files):
     """Weights read or mapped; a model that a device cannot hold is refused, and runs with the weights mapped."""
     path, onnx_path = files[precision]
-    limits, rows = Limits(device=device, max_batch=64), random_rows(70, 130, seed=3)
+    limits, rows = Limits(device=device, max_batch=16), random_rows(70, 130, seed=3)
     if (device, precision) == ("stm32g0b1", "float32"):  # 148 kB of weights, 147,456 bytes of RAM
         with pytest.raises(BudgetExceeded, match="what would fit: mmap"):
             Engine(load(path), limits)
