@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.activations import Activation
-from edge_runtime.container import MAX_MEMBERS, members_of, read_members, write_members
+from edge_runtime.container import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
+from edge_runtime.digest import sha256_for
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization, TestVectors
@@ -77,8 +78,26 @@ def load_bytes(content: bytes, name: str = "artifact") -> Model:
     return _checked(name, lambda: members_of(content, name))
 
 
+def artifact_bytes(model: Model) -> int:
+    """The size in bytes of the file that `save` writes, without writing it."""
+    first_line = len(_first_line("0" * 64))
+    format_member = np.empty(first_line + len(_header_text(model)), np.uint8)
+    return written_bytes({"format": format_member, **_arrays_by_name(model)})
+
+
 def to_members(model: Model) -> Members:
     """The arrays that `save` writes, by member name, `format` first."""
+    members, text = _arrays_by_name(model), _header_text(model)
+    line = _first_line(_digest(text, members))
+    if len(line) + len(text) > _MAX_HEADER_BYTES or len(members) >= MAX_MEMBERS:
+        raise ArtifactError(
+            f"{len(members):,} arrays and {len(text):,} bytes of names and metadata, expected less than "
+            f"{MAX_MEMBERS:,} and {_MAX_HEADER_BYTES:,}: no reader would take the file back"
+        )
+    return {"format": np.frombuffer(line + text, np.uint8), **members}
+
+
+def _arrays_by_name(model: Model) -> Members:
     members: Members = {}
     for index, layer in enumerate(model.layers):
         members.update({f"layer{index}.{name}": array for name, array in layer.arrays().items()})
@@ -88,19 +107,20 @@ def to_members(model: Model) -> Members:
     if model.test_vectors is not None:
         members["test.inputs"] = model.test_vectors.inputs
         members["test.outputs"] = model.test_vectors.outputs
+    return members
+
+
+def _header_text(model: Model) -> bytes:
     header = {
         "layers": [_describe(layer) for layer in model.layers],
         "class_names": list(model.class_names),
         "metadata": dict(model.metadata),
     }
-    text = json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
-    line = f"{FORMAT_NAME} {FORMAT_VERSION} sha256={_digest(text, members)}\n".encode()
-    if len(line) + len(text) > _MAX_HEADER_BYTES or len(members) >= MAX_MEMBERS:
-        raise ArtifactError(
-            f"{len(members):,} arrays and {len(text):,} bytes of names and metadata, expected less than "
-            f"{MAX_MEMBERS:,} and {_MAX_HEADER_BYTES:,}: no reader would take the file back"
-        )
-    return {"format": np.frombuffer(line + text, np.uint8), **members}
+    return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
+
+
+def _first_line(digest: str) -> bytes:
+    return f"{FORMAT_NAME} {FORMAT_VERSION} sha256={digest}\n".encode()
 
 
 def from_members(members: Members) -> Model:
@@ -123,9 +143,7 @@ def from_members(members: Members) -> Model:
 
 
 def _digest(text: bytes, members: Mapping[str, NDArray[Any]]) -> str:
-    import hashlib  # here, because importing it costs more than importing the rest of the runtime
-
-    digest = hashlib.sha256(text)
+    digest = sha256_for(sum(array.nbytes for array in members.values()))(text)
     for name, array in members.items():
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 90, 99)
 BATCHES = (1, 8, 32, 256)
+WARM_UP = 5  # calls before the first that counts
 Call: TypeAlias = "Callable[[NDArray[np.float32]], Any]"
 
 
@@ -43,18 +44,36 @@ class Latency:
 
 def conditions() -> dict[str, str]:
     """What a measurement depends on and a reader must know."""
-    threads = os.environ.get("OMP_NUM_THREADS") or os.environ.get("OPENBLAS_NUM_THREADS") or "as the BLAS decides"
     return {
-        "machine": platform.machine(),
+        "cpu": _cpu(),
+        "cores": str(os.cpu_count()),
         "system": platform.system(),
         "python": platform.python_version(),
         "numpy": np.__version__,
-        "blas_threads": threads,
+        "blas_threads": blas_threads(),
     }
+
+
+def blas_threads() -> str:
+    """As the environment states it; it is read when NumPy is imported, and nothing here changes it."""
+    names = ("OPENBLAS_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+    return next((os.environ[name] for name in names if os.environ.get(name)), "as the BLAS decides")
+
+
+def _cpu() -> str:
+    """The processor's own name where the system tells it."""
+    try:
+        with open("/proc/cpuinfo", encoding="utf-8") as file:
+            names = [line.partition(":")[2].strip() for line in file if line.startswith(("model name", "Model"))]
+    except OSError:
+        names = []
+    return f"{platform.machine()} {names[0] if names else platform.processor()}".strip()
 
 
 def measure(calls: dict[str, Call], n_in: int, batches: Sequence[int], seconds: float = 0.5) -> list[Latency]:
     """Time every engine on every batch size, in turns of one call, after a warm-up. calls: {name: rows -> outputs}.
+
+    The warm-up is `WARM_UP` calls of each.
 
     The rows are random numbers. seconds: spent on each batch size and engine, at least 20 calls.
     """
@@ -64,7 +83,7 @@ def measure(calls: dict[str, Call], n_in: int, batches: Sequence[int], seconds: 
         x = rng.normal(size=(batch, n_in)).astype(np.float32)
         times: dict[str, list[float]] = {name: [] for name in calls}
         for call in calls.values():
-            for _ in range(5):
+            for _ in range(WARM_UP):
                 call(x)
         deadline = time.perf_counter() + seconds * len(calls)
         while time.perf_counter() < deadline or len(next(iter(times.values()))) < 20:
@@ -83,17 +102,24 @@ def engine_call(engine: Engine) -> Call:
     return lambda x: engine.run(x[0] if len(x) == 1 else x)
 
 
-def load_seconds(path: str | os.PathLike[str], limits: Limits, repeats: int = 5) -> float:
-    """Median seconds from the file to a compiled engine, with the file in the system's cache."""
+def load_seconds(path: str | os.PathLike[str], limits: Limits, repeats: int = 5, *, mmap: bool = False) -> float:
+    """Median seconds from the file to a compiled engine, with the file in the system's cache and after a warm-up."""
+    return median_seconds(lambda: Engine(load(path, mmap=mmap), limits), repeats)
+
+
+def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
+    """Median seconds of a call, after one that does not count."""
+    call()
     times = []
     for _ in range(repeats):
         started = time.perf_counter()
-        Engine(load(path), limits)
+        call()
         times.append(time.perf_counter() - started)
     return float(np.median(times))
 
 
 def batches_for(model: Model, limits: Limits, wanted: Sequence[int] = BATCHES) -> list[int]:
-    """The batch sizes to measure that a limit on the batch allows."""
-    most = limits.max_batch or max(wanted)
-    return [batch for batch in wanted if batch <= most] or [1]
+    """The batch sizes to measure: where more than `limits.max_batch` rows are refused, only those that it allows."""
+    if limits.max_batch is None or limits.over == "split":
+        return list(wanted)
+    return [batch for batch in wanted if batch <= limits.max_batch] or [1]

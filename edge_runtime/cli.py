@@ -7,11 +7,15 @@ import json
 import sys
 import time
 from collections.abc import Callable
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from edge_runtime.errors import BudgetExceeded, SmallnetError
+
+if TYPE_CHECKING:
+    from edge_runtime.limits import Limits
+    from edge_runtime.model import Model
 
 _LONGEST_LINE = 2000  # of an error: names in files may be of any length
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
@@ -98,17 +102,35 @@ class RowsDone:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
+_MMAP_HELP = "Map the weights from the file instead of reading them, as a microcontroller runs from flash."
+_OVER_HELP = "More rows than --max-batch: run them part by part, or refuse them."
+_DEVICE_HELP = "Keep the RAM and flash of this device; see 'smallnet devices'. Its speed is predicted, not kept."
+
+
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
-    """The options --ram-bytes, --speed-factor and --max-batch, for every command that runs a model."""
+    """The options that `load_limited` takes, for every command that runs a model."""
     for option in (
-        click.option("--max-batch", type=int, help="Rows sent through the network in one call."),
+        click.option("--mmap", is_flag=True, help=_MMAP_HELP),
+        click.option("--over-batch", "over", default="split", show_default=True, help=_OVER_HELP),
+        click.option("--max-batch", type=int, help="Rows sent through the network together."),
         click.option(
             "--speed-factor", type=float, default=1.0, show_default=True, help="Make each run take N x as long."
         ),
+        click.option("--device", help=_DEVICE_HELP),
+        click.option("--flash-bytes", type=int, help="Refuse an artifact that is larger than this."),
         click.option("--ram-bytes", type=int, help="Refuse to run in more memory than this."),
     ):
         command = option(command)
     return command
+
+
+def load_limited(path: str, *, mmap: bool, **limits: Any) -> tuple[Model, Limits]:
+    """The model in an artifact and the limits to run it under, from the values of `limit_options`."""
+    from edge_runtime.artifact import load
+    from edge_runtime.limits import Limits
+
+    wanted = Limits(**limits)
+    return load(path, mmap=mmap), wanted
 
 
 def warn_of_range(model: Any, rows: Any) -> None:
@@ -141,38 +163,25 @@ def run(
     input_path: str,
     output_path: str,
     classes: bool,
-    ram_bytes: Any,
-    speed_factor: float,
-    max_batch: Any,
+    **limits: Any,
 ) -> None:
     """Run a model on rows of raw values.
 
     Example: smallnet run digits.int8.npz --input x.csv --output y.csv
     """
-    from edge_runtime.artifact import load
     from edge_runtime.engine import Engine
-    from edge_runtime.limits import Limits
     from edge_runtime.rows import read_rows, write_rows
 
-    model = load(model_path)
-    engine = Engine(model, Limits(ram_bytes=ram_bytes, speed_factor=speed_factor, max_batch=max_batch))
+    model, wanted = load_limited(model_path, **limits)
+    engine = Engine(model, wanted)
     rows = read_rows(input_path, n_in=model.n_in)
     warn_of_range(model, rows)
     if classes:
         if model.metadata.get("target") in ("regression", "autoencoder"):
             raise click.UsageError("the model gives values and not classes; leave --classes out")
-        write_rows(output_path, run_in_batches(engine.predict, rows, max_batch), class_names=model.class_names or None)
+        write_rows(output_path, engine.predict(rows), class_names=model.class_names or None)
     else:
-        write_rows(output_path, run_in_batches(engine.run, rows, max_batch), class_names=model.class_names or None)
-
-
-def run_in_batches(call: Callable[[Any], Any], rows: Any, max_batch: int | None) -> Any:
-    """`call(rows)`, with no more than `max_batch` rows at a time."""
-    import numpy as np
-
-    if max_batch is None or len(rows) <= max_batch:
-        return call(rows)
-    return np.concatenate([call(rows[start : start + max_batch]) for start in range(0, len(rows), max_batch)])
+        write_rows(output_path, engine.run(rows), class_names=model.class_names or None)
 
 
 @main.command()
@@ -201,18 +210,15 @@ def inspect(model_path: str, as_json: bool) -> None:
 @click.argument("model_path", metavar="MODEL.npz")
 @limit_options
 @json_option
-def selftest(model_path: str, ram_bytes: Any, speed_factor: float, max_batch: Any, as_json: bool) -> None:
+def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
     """Replay the stored test vectors: does this machine compute what was tested? Exit status 1 if not.
 
     Example: smallnet selftest build/digits.int8.npz
     """
-    from edge_runtime.artifact import load
-    from edge_runtime.limits import Limits
     from edge_runtime.replay import selftest as replay
     from edge_runtime.tables import selftest_text
 
-    limits = Limits(ram_bytes=ram_bytes, speed_factor=speed_factor, max_batch=max_batch)
-    result = replay(load(model_path), limits)
+    result = replay(*load_limited(model_path, **limits))
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:
@@ -237,17 +243,25 @@ def bundle(model_path: str, out: str) -> None:
 
 
 @main.command("devices")
+@click.argument("model_path", metavar="[MODEL.npz]", required=False)
 @json_option
-def devices_command(as_json: bool) -> None:
-    """List the device profiles that predictions are made for.
+def devices_command(model_path: str | None, as_json: bool) -> None:
+    """List the device profiles; with a model, which of them it fits and the time predicted for it.
 
-    Example: smallnet devices --json
+    Example: smallnet devices build/digits.int8.npz
     """
-    from edge_runtime.device_profiles import devices
-    from edge_runtime.tables import devices_table
+    from edge_runtime.artifact import load
+    from edge_runtime.device_profiles import devices, estimate
+    from edge_runtime.tables import devices_table, fit_text
 
-    profiles = list(devices().values())
-    if as_json:
-        echo_json([vars(profile) for profile in profiles])
+    profiles = devices()
+    if model_path is None:
+        facts, text = [vars(profile) for profile in profiles.values()], devices_table(profiles.values())
     else:
-        click.echo(devices_table(profiles))
+        model = load(model_path)
+        facts = [vars(estimate(model, name)) for name in profiles]
+        text = fit_text(facts)
+    if as_json:
+        echo_json(facts)
+    else:
+        click.echo(text)

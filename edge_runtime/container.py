@@ -6,7 +6,6 @@ writer makes, copies nothing (arrays are read-only views of the file's bytes) an
 
 from __future__ import annotations
 
-import io
 import mmap
 import os
 import re
@@ -17,14 +16,15 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import ArtifactError
+from edge_runtime.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, read_directory
 
 if TYPE_CHECKING:
-    import zipfile
-
     from numpy.typing import NDArray
 
 ALIGNMENT = 64  # a cache line: float data that starts here needs no copy, whatever the processor
 MAX_MEMBERS = 4096
+MAX_FILE_BYTES = (1 << 31) - 1  # beyond, zip states its sizes in another way
+MEMBER_BYTES = 512  # more than zip and .npy headers add to a member
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can state; a real one would change the bytes
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign pads with
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
@@ -43,9 +43,15 @@ def npy_header(array: NDArray[Any]) -> bytes:
 
 
 def write_members(file: IO[bytes], members: Mapping[str, NDArray[Any]]) -> None:
-    """Write arrays as a `.npz`, little-endian, under ASCII names. The same arrays always give the same bytes."""
+    """Write arrays as a `.npz`, little-endian, under ASCII names. The same arrays always give the same bytes.
+
+    Raises ArtifactError for 2 GiB and more.
+    """
     import zipfile
 
+    nbytes = sum(array.nbytes + MEMBER_BYTES for array in members.values())
+    if nbytes > MAX_FILE_BYTES:
+        raise ArtifactError(f"{nbytes:,} bytes of arrays, expected at most {MAX_FILE_BYTES:,} in one file")
     with zipfile.ZipFile(file, "w", zipfile.ZIP_STORED) as archive:
         for name, array in members.items():
             array = np.ascontiguousarray(array, array.dtype.newbyteorder("<")).reshape(array.shape)
@@ -55,6 +61,16 @@ def write_members(file: IO[bytes], members: Mapping[str, NDArray[Any]]) -> None:
             info.extra = struct.pack("<HH", _PADDING_ID, -data_start % ALIGNMENT) + bytes(-data_start % ALIGNMENT)
             archive.writestr(info, npy_header(array) + array.tobytes())
             info.extra = b""  # the padding belongs before the data; the directory at the end needs no copy of it
+
+
+def written_bytes(members: Mapping[str, NDArray[Any]]) -> int:
+    """The size in bytes of the file that `write_members` makes of these arrays."""
+    position, directory = 0, 0
+    for name, array in members.items():
+        header = _LOCAL_HEADER.size + len(f"{name}.npy") + 4  # 4: of the extra field that holds the padding
+        position = -(-(position + header) // ALIGNMENT) * ALIGNMENT + len(npy_header(array)) + array.nbytes
+        directory += ENTRY_BYTES + len(f"{name}.npy")
+    return position + directory + END_BYTES
 
 
 def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool = False) -> dict[str, NDArray[Any]]:
@@ -76,44 +92,34 @@ def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool
 
 def members_of(content: bytes | mmap.mmap, path: object) -> dict[str, NDArray[Any]]:
     """The arrays in the bytes of such a file, as views. path: its name, for messages. Raises ArtifactError."""
-    import zipfile
-
-    try:
-        with zipfile.ZipFile(io.BytesIO(content) if isinstance(content, bytes) else _MapFile(content)) as archive:
-            infos = archive.infolist()
-    except Exception as error:  # damaged bytes raise BadZipFile, ValueError, struct.error, NotImplementedError, ...
-        raise ArtifactError(f"{path}: not a readable .npz file ({error}); export the model again") from error
-    if len(infos) > MAX_MEMBERS:
-        raise ArtifactError(f"{path}: {len(infos):,} members, expected at most {MAX_MEMBERS:,}")
+    entries = read_directory(content, path, MAX_MEMBERS)
     members: dict[str, NDArray[Any]] = {}
     end = 0
-    for info in sorted(infos, key=lambda info: info.header_offset):
-        name = info.filename.removesuffix(".npy")
+    for entry in sorted(entries, key=lambda entry: entry.offset):
+        name = entry.name.decode("ascii", "backslashreplace").removesuffix(".npy")
         if name in members:
             raise ArtifactError(f"{path}: member '{name}' appears twice; export the model again")
-        start = _data_start(content, info, path)
-        if info.header_offset < end:
+        start = _data_start(content, entry, f"{path}: member '{name}'")
+        if entry.offset < end:
             raise ArtifactError(f"{path}: member '{name}' overlaps the one before it; export the model again")
-        end = start + info.file_size
+        end = start + entry.nbytes
         members[name] = _view(content, start, end, f"{path}: member '{name}'")
     return members
 
 
-def _data_start(content: bytes | mmap.mmap, info: zipfile.ZipInfo, path: object) -> int:
+def _data_start(content: bytes | mmap.mmap, entry: ZipEntry, what: str) -> int:
     """Where a member's bytes begin, after checking that the local header agrees with the directory."""
-    what = f"{path}: member '{info.filename}'"
-    if info.compress_type != 0 or info.flag_bits & ~0x800 or info.file_size != info.compress_size:
+    if entry.method != 0 or entry.flags & ~0x800 or entry.nbytes != entry.compressed_bytes:
         raise ArtifactError(f"{what} is compressed or encrypted, expected plain stored data; export the model again")
-    header = content[info.header_offset : info.header_offset + _LOCAL_HEADER.size]
-    if info.header_offset < 0 or len(header) < _LOCAL_HEADER.size:
+    header = content[entry.offset : entry.offset + _LOCAL_HEADER.size]
+    if len(header) < _LOCAL_HEADER.size:
         raise ArtifactError(f"{what} starts outside the file; export the model again")
     signature, *_, name_length, extra_length = _LOCAL_HEADER.unpack(header)
-    name_start = info.header_offset + _LOCAL_HEADER.size
-    name = content[name_start : name_start + name_length]
-    if signature != b"PK\x03\x04" or name != info.orig_filename.encode("utf-8", "replace"):
+    name_start = entry.offset + _LOCAL_HEADER.size
+    if signature != b"PK\x03\x04" or content[name_start : name_start + name_length] != entry.name:
         raise ArtifactError(f"{what} disagrees with the file's directory; export the model again")
     start = name_start + name_length + extra_length
-    if start + info.file_size > len(content):
+    if start + entry.nbytes > len(content):
         raise ArtifactError(f"{what} ends outside the file; export the model again")
     return start
 
@@ -141,32 +147,3 @@ def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArra
     array = array.reshape(shape)
     array.setflags(write=False)
     return array
-
-
-class _MapFile(io.RawIOBase):
-    """A seekable file over a memory map, which zipfile can read the directory from without copying the file."""
-
-    def __init__(self, content: mmap.mmap) -> None:
-        self._content, self._position = content, 0
-
-    def seekable(self) -> bool:
-        return True
-
-    def readable(self) -> bool:
-        return True
-
-    def tell(self) -> int:
-        return self._position
-
-    def seek(self, offset: int, whence: int = io.SEEK_SET) -> int:
-        base = {io.SEEK_SET: 0, io.SEEK_CUR: self._position, io.SEEK_END: len(self._content)}[whence]
-        if base + offset < 0:
-            raise OSError("negative seek position")
-        self._position = base + offset
-        return self._position
-
-    def read(self, size: int | None = -1) -> bytes:
-        stop = len(self._content) if size is None or size < 0 else self._position + size
-        data = self._content[self._position : stop]
-        self._position += len(data)
-        return data

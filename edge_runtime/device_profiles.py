@@ -51,7 +51,9 @@ class DeviceProfile:
 class Estimate:
     """A prediction for one model on one device, one row at a time. why_not: what is missing, empty where it fits.
 
-    ram_bytes and flash_bytes include `RUNTIME_BYTES`. kernel_class and weakest say what the prediction rests on.
+    ram_bytes and flash_bytes are what is needed, `RUNTIME_BYTES` included; ram_left_bytes and flash_left_bytes what
+    then is left of the device's, negative where that much is missing, None where weights are held in RAM.
+    kernel_class and weakest say what the prediction rests on.
     """
 
     device: str
@@ -60,6 +62,8 @@ class Estimate:
     energy_j: float | None
     ram_bytes: int
     flash_bytes: int
+    ram_left_bytes: int
+    flash_left_bytes: int | None
     fits: bool
     why_not: str
     kernel_class: str
@@ -96,7 +100,9 @@ def estimate(model: Model, device: str | DeviceProfile) -> Estimate:
     on_flash = profile.flash_bytes is not None
     flash = runtime["flash"] + weights
     ram = runtime["ram"] + activations + (0 if on_flash else weights)
-    why_not = _why_not(profile, flash if on_flash else 0, ram)
+    ram_left = profile.ram_bytes - ram
+    flash_left = None if profile.flash_bytes is None else profile.flash_bytes - flash
+    why_not = _why_not(profile, flash, ram)
     return Estimate(
         device=profile.name,
         precision=model.precision,
@@ -104,6 +110,8 @@ def estimate(model: Model, device: str | DeviceProfile) -> Estimate:
         energy_j=None if profile.active_power_w is None else profile.active_power_w * latency,
         ram_bytes=ram,
         flash_bytes=flash,
+        ram_left_bytes=ram_left,
+        flash_left_bytes=flash_left,
         fits=not why_not,
         why_not=why_not,
         kernel_class=f"{profile.kernel_tier} kernels" if profile.kernel_tier else "native kernels, one core",

@@ -6,13 +6,16 @@ on a small Linux board. POSIX only.
 
 from __future__ import annotations
 
+import dataclasses
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 from edge_runtime.errors import InputError
+from edge_runtime.limits import Limits
 
 _CHILD = """
 import json, resource, sys
@@ -27,13 +30,18 @@ print(json.dumps({key: int(lines[key].split()[0]) * 1024 for key in ("VmHWM", "V
 """
 
 ENGINE_CODE = """
-import sys
+import json, sys
 import numpy as np
 from edge_runtime import Engine, Limits, load
-model = load(sys.argv[1])
-limits = Limits(ram_bytes=int(sys.argv[2]) or None)
-Engine(model, limits).run(np.zeros((int(sys.argv[3]), model.n_in), np.float32))
+model = load(sys.argv[1], mmap=sys.argv[3] == "mmap")
+Engine(model, Limits(**json.loads(sys.argv[2]))).run(np.zeros((1, model.n_in), np.float32))
 """
+NUMPY_CODE = "import numpy"  # what every such process needs before a model is loaded
+
+
+def engine_arguments(path: str | os.PathLike[str], limits: Limits, *, mmap: bool = False) -> list[str]:
+    """The arguments that `ENGINE_CODE` takes: load the artifact, make an engine and run one row."""
+    return [os.fspath(path), json.dumps(dataclasses.asdict(limits)), "mmap" if mmap else "read"]
 
 
 @dataclass(frozen=True)

@@ -57,7 +57,7 @@ class Engine:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
 
         Returns float32 (n_out,) or (batch, n_out). Raises InputError for another shape, a dtype that is not a real
-        number, or more rows than `limits.max_batch`.
+        number, or more rows than `limits.max_batch` unless `limits.over` is "split".
         """
         # float32 rows that one program takes are the common case: nothing else stands in their way
         if type(x) is np.ndarray and x.dtype is _FLOAT32:
@@ -85,7 +85,7 @@ class Engine:
         return np.asarray(logits.argmax(axis=-1), np.int64)
 
     def trace(self, x: ArrayLike) -> dict[str, NDArray[Any]]:
-        """Every intermediate tensor by name, computed by the plain implementation. x as for `run`."""
+        """Every intermediate tensor by name, computed plainly and for all rows together. x as for `run`."""
         from edge_runtime.trace import trace
 
         return trace(self.model, self._rows(x))
@@ -135,7 +135,7 @@ class Engine:
     def _next_block(self, left: int) -> int:
         """Rows to run next: a full block, or the largest power of two that is left, so that programs stay few."""
         if self._is_dynamic:
-            return left
+            return min(left, self.plan.block)
         return self.plan.block if left >= self.plan.block else 1 << (left.bit_length() - 1)
 
     def _program(self, rows: int | None, activate: bool) -> Program:
@@ -161,7 +161,7 @@ class Engine:
             n_in = self.model.n_in
             raise InputError(f"input has shape {rows.shape}, expected ({n_in},) or (batch, {n_in})")
         rows = rows.reshape(-1, self.model.n_in)
-        if self._most_rows is not None and len(rows) > self._most_rows:
+        if self._most_rows is not None and len(rows) > self._most_rows and self.limits.over == "refuse":
             raise InputError(
                 f"input has {len(rows)} rows, the limit max_batch is {self._most_rows}; send fewer or raise it"
             )

@@ -1,5 +1,9 @@
 """Every error this project raises on purpose. Each message says what was found, what was expected and what to do."""
 
+from __future__ import annotations
+
+from typing import NamedTuple
+
 
 class SmallnetError(Exception):
     """Base of all errors raised on purpose, so that a command line can catch one type."""
@@ -17,8 +21,39 @@ class InputError(SmallnetError, ValueError):
     """Rows given to an engine, or read from a data file, have a wrong shape, dtype or value."""
 
 
+class Alternative(NamedTuple):
+    """A change with which a model would fit, and the bytes that it needs then.
+
+    change: "max_batch=N", "mmap" (weights mapped from the file), "no test vectors", a precision, or several of them.
+    """
+
+    change: str
+    need_bytes: int
+
+
 class BudgetExceeded(SmallnetError, MemoryError):
-    """A memory or size limit cannot be kept. The message states need, budget and the missing bytes."""
+    """A memory or size limit cannot be kept. The message states need, budget and the missing bytes.
+
+    Where a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes, the largest layer's
+    name, and the alternatives that would fit.
+    """
+
+    def __init__(
+        self,
+        message: str,
+        *,
+        need_bytes: int = 0,
+        have_bytes: int = 0,
+        layer: str = "",
+        alternatives: tuple[Alternative, ...] = (),
+    ) -> None:
+        super().__init__(message)
+        self.need_bytes, self.have_bytes, self.layer, self.alternatives = need_bytes, have_bytes, layer, alternatives
+
+    @property
+    def missing_bytes(self) -> int:
+        """By how much the need exceeds the budget."""
+        return self.need_bytes - self.have_bytes
 
 
 class QuantizationError(SmallnetError, ValueError):

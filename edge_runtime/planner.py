@@ -12,7 +12,6 @@ from typing import NamedTuple
 import numpy as np
 
 from edge_runtime.arena import ALIGNMENT, Region, lay_out
-from edge_runtime.errors import BudgetExceeded
 from edge_runtime.held import held_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.limits import Limits
@@ -79,19 +78,25 @@ def compute_dtype(layer: Layer) -> type:
 def make_plan(model: Model, limits: Limits) -> MemoryPlan:
     """The fastest plan within `limits.ram_bytes`. Raises BudgetExceeded where even the smallest is larger.
 
+    So it does where the artifact is larger than `limits.flash_bytes`.
+
     Tried in the order of their speed: all weights widened with ever smaller blocks down to 32 rows, then the largest
     layers lean one after the other, then smaller blocks, and at last smaller tiles.
     """
-    smallest = None
-    for plan in _candidates(model, limits):
+    if limits.flash_bytes is not None:
+        from edge_runtime.refusal import require_flash  # looks at every byte of the artifact: for those who ask
+
+        require_flash(model, limits.flash_bytes)
+    for plan in candidates(model, limits):
         if limits.ram_bytes is None or plan.total_bytes <= limits.ram_bytes:
             return plan
-        smallest = plan if smallest is None or plan.total_bytes < smallest.total_bytes else smallest
-    assert smallest is not None  # there is always a candidate
-    raise BudgetExceeded(_refusal(model, smallest, limits.ram_bytes or 0))
+    from edge_runtime.refusal import ram_refusal
+
+    raise ram_refusal(model, limits)
 
 
-def _candidates(model: Model, limits: Limits) -> Iterator[MemoryPlan]:
+def candidates(model: Model, limits: Limits) -> Iterator[MemoryPlan]:
+    """Every plan that is considered, the fastest first."""
     if is_dynamic(model):
         blocks: tuple[int, ...] = (limits.max_batch or DYNAMIC_BATCH,)
     else:
@@ -219,22 +224,3 @@ def _constant_bytes(layer: Layer, copied: bool) -> int:
     table = 0 if layer.table is None else _F32 * int(layer.table.size)
     is_stacked = copied and _can_be_stacked(layer)
     return table + (0 if is_stacked else int(layer.bias.size) * np.dtype(compute_dtype(layer)).itemsize)
-
-
-def _refusal(model: Model, smallest: MemoryPlan, budget: int) -> str:
-    largest = max(smallest.steps, key=lambda step: step.stored_bytes + step.buffer_bytes)
-    advice = []
-    without_weights = smallest.total_bytes - smallest.weight_bytes - smallest.other_bytes
-    if smallest.weight_bytes and without_weights <= budget:
-        advice.append(f"with the weights mapped from the file (mmap) it needs {without_weights:,} B")
-    if model.precision in ("float32", "float16"):
-        item = {"float32": 4, "float16": 2}[model.precision]
-        int8 = smallest.total_bytes - smallest.weight_bytes * (item - 1) // item
-        advice.append(f"as int8 it would need about {int8:,} B")
-    if is_dynamic(model):
-        advice.append("a smaller max_batch needs less")
-    return (
-        f"the smallest plan needs {smallest.total_bytes:,} B, the budget is {budget:,} B, missing "
-        f"{smallest.total_bytes - budget:,} B; the largest layer is '{largest.name}' with {largest.stored_bytes:,} B "
-        f"of {largest.kind} weights; {'; '.join(advice) or 'use smaller layers or a larger budget'}"
-    )

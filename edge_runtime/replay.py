@@ -38,13 +38,21 @@ class SelfTest:
 
 
 def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
-    """Run the model's test vectors through an engine with these limits. Raises InputError for a model without any."""
+    """Run the model's test vectors through an engine with these limits, whatever `limits.over` says.
+
+    Raises InputError for a model without any, and for an int8-dynamic one whose vectors, which are one batch, are more
+    than `limits.max_batch` rows; BudgetExceeded.
+    """
     vectors = model.test_vectors
     if vectors is None or not len(vectors.inputs):
         raise InputError("the model holds no test vectors; export it with calibration or other real rows")
     engine = Engine(model, limits)
     count = len(vectors.inputs)
-    step = count if is_dynamic(model) else engine.limits.max_batch or count  # a dynamic batch must stay whole
+    step = engine.limits.max_batch or count
+    if is_dynamic(model) and step < count:
+        raise InputError(
+            f"the {count} test vectors of an int8-dynamic model are one batch, the limit max_batch is {step}; raise it"
+        )
     parts = [engine.logits(vectors.inputs[start : start + step]) for start in range(0, len(vectors.inputs), step)]
     found = np.concatenate(parts)
     error = np.abs(found.astype(np.float64) - vectors.outputs)

@@ -25,25 +25,33 @@ def inspection_text(facts: dict[str, Any]) -> str:
         f"{memory['widened_bytes']:,} B widened copies + {memory['arena_bytes']:,} B arena ({memory['block']} rows)"
         f" = {memory['total_bytes']:,} B"
     )
-    title = "devices, one row at a time, predicted (the runtime's own flash and RAM included):"
-    devices = f"{title}\n{estimates_table(facts['devices'])}"
-    return "\n\n".join(["\n".join(lines), _layers_table(facts), engine, _bytes_table(facts), devices])
+    return "\n\n".join(
+        ["\n".join(lines), _layers_table(facts), engine, _bytes_table(facts), fit_text(facts["devices"])]
+    )
 
 
-def estimates_table(estimates: list[dict[str, Any]]) -> str:
-    """Which devices a model fits, with predicted time and energy. estimates: `vars` of `Estimate`."""
+def fit_text(estimates: list[dict[str, Any]]) -> str:
+    """Which devices a model fits, what is left there, predicted time and energy. estimates: `vars` of `Estimate`."""
+    title = (
+        "devices, one row at a time, all predicted; bytes left beside the model and a runtime "
+        "(negative: missing; '-': weights are held in RAM, or no figure is known):"
+    )
     rows = [
         {
             "device": entry["device"],
-            "fits": "yes" if entry["fits"] else f"no: {entry['why_not']}",
+            "fits": "yes" if entry["fits"] else "no",
+            "flash": "-" if entry["flash_left_bytes"] is None else f"{entry['flash_left_bytes']:,}",
+            "ram": f"{entry['ram_left_bytes']:,}",
             "ms": f"{entry['latency_s'] * 1e3:.3f}",
             "uj": "-" if entry["energy_j"] is None else f"{entry['energy_j'] * 1e6:.1f}",
+            "kernels": entry["kernel_class"],
             "weakest": entry["weakest"],
         }
         for entry in estimates
     ]
-    columns = {"device": "device", "ms": "predicted ms", "uj": "predicted uJ"}
-    return format_table(rows, {**columns, "weakest": "weakest figure", "fits": "fits"})
+    columns = {"device": "device", "fits": "fits", "flash": "flash left", "ram": "RAM left", "ms": "predicted ms"}
+    columns |= {"uj": "predicted uJ", "kernels": "assumed", "weakest": "weakest figure"}
+    return f"{title}\n{format_table(rows, columns)}"
 
 
 def devices_table(profiles: Iterable[DeviceProfile]) -> str:
@@ -110,7 +118,12 @@ def bench_table(rows: list[dict[str, Any]]) -> str:
     return format_table(shown, {**columns, "rows": "rows/s", "calls": "calls"})
 
 
-def bench_csv(rows: list[dict[str, Any]]) -> str:
-    """The same as CSV."""
+def bench_csv(facts: dict[str, Any]) -> str:
+    """One row for each engine and batch size, with the engine's load time and memory. facts: of `export.bench`."""
     columns = ["engine", "batch", "calls", "p50_s", "p90_s", "p99_s", "rows_per_second"]
-    return "\n".join([",".join(columns), *(",".join(str(row[column]) for column in columns) for row in rows)])
+    lines = [",".join([*columns, "load_s", "peak_rss_bytes"])]
+    for row in facts["latency"]:
+        process = facts["processes"].get(row["engine"], {})
+        beside = [facts["load_seconds"][row["engine"]], process.get("peak_rss_bytes") or ""]
+        lines.append(",".join(str(value) for value in [*(row[column] for column in columns), *beside]))
+    return "\n".join(lines)

@@ -4,15 +4,26 @@ from __future__ import annotations
 
 import dataclasses
 import os
+import sys
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
 from edge_runtime.artifact import load
-from edge_runtime.bench import BATCHES, Call, batches_for, conditions, engine_call, load_seconds, measure
+from edge_runtime.bench import (
+    BATCHES,
+    WARM_UP,
+    Call,
+    batches_for,
+    conditions,
+    engine_call,
+    load_seconds,
+    measure,
+    median_seconds,
+)
 from edge_runtime.device_profiles import estimate
-from edge_runtime.enforce import ENGINE_CODE, Enforced, run_limited
+from edge_runtime.enforce import ENGINE_CODE, NUMPY_CODE, engine_arguments, run_limited
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
@@ -34,33 +45,41 @@ def bench(
     limits: Limits,
     *,
     against: bool,
-    device: str | None = None,
     enforce_bytes: int | None = None,
     batches: Sequence[int] = BATCHES,
     seconds: float = 0.5,
+    mmap: bool = False,
 ) -> dict[str, Any]:
     """All that `smallnet bench` shows, as plain data.
 
-    against: time onnxruntime too, on the same model written as ONNX. device: add the prediction for it. enforce_bytes:
-    run each engine once in a process of its own under this limit on its address space; 0 measures without a limit.
+    against: measure onnxruntime too, on the same model written as ONNX. enforce_bytes: run each engine once in a
+    process of its own under this limit on its address space; 0 measures without a limit. mmap: map the artifact. Where
+    `limits` names a device, the prediction for it is added.
     """
-    model = load(path)
+    model = load(path, mmap=mmap)
     engine = Engine(model, limits)
     calls: dict[str, Call] = {"numpy": engine_call(engine)}
-    facts: dict[str, Any] = {"model": os.fspath(path), "precision": model.precision, "conditions": conditions()}
+    facts: dict[str, Any] = {
+        "model": os.fspath(path),
+        "precision": model.precision,
+        "conditions": conditions() | {"warm_up": f"{WARM_UP} calls"},
+        "limits": dataclasses.asdict(limits) | {"mmap": mmap},
+        "planned_bytes": engine.plan.total_bytes,
+        "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap)},
+    }
+    processes = {"numpy": (ENGINE_CODE, engine_arguments(path, limits, mmap=mmap))}
     with tempfile.TemporaryDirectory() as folder:
-        onnx_path = Path(folder) / "model.onnx"
         if against:
+            onnx_path = Path(folder) / "model.onnx"
             calls["onnxruntime"] = _onnxruntime_call(model, onnx_path, facts)
+            processes["onnxruntime"] = (ORT_CODE, [str(onnx_path), "1"])
         rows = measure(calls, model.n_in, batches_for(model, limits, batches), seconds)
         facts["latency"] = [{**vars(row), "rows_per_second": row.rows_per_second} for row in rows]
-        facts["load_seconds"] = load_seconds(path, limits)
-        facts["planned_bytes"] = engine.plan.total_bytes
-        if device is not None:
-            facts["predicted"] = dataclasses.asdict(estimate(model, device))
+        facts["processes"] = _run_processes({"import numpy": (NUMPY_CODE, []), **processes}, 0)
+        if limits.device is not None:
+            facts["predicted"] = dataclasses.asdict(estimate(model, limits.device))
         if enforce_bytes is not None:
-            results = _enforce(path, onnx_path, limits, enforce_bytes, against)
-            facts["enforced"] = {name: vars(result) for name, result in results.items()}
+            facts["enforced"] = _run_processes(processes, enforce_bytes)
     return facts
 
 
@@ -74,45 +93,63 @@ def _onnxruntime_call(model: Model, path: Path, facts: dict[str, Any]) -> Call:
     write_onnx(model, path)
     session = make_session(onnx.load(path))
     facts["conditions"] |= {"onnxruntime": f"{onnxruntime.__version__}, one thread"}
+    facts["load_seconds"]["onnxruntime"] = median_seconds(lambda: make_session(onnx.load(path)))
     name = session.get_inputs()[0].name
     return lambda x: session.run(None, {name: x})
 
 
-def _enforce(
-    path: str | os.PathLike[str], onnx_path: Path, limits: Limits, limit_bytes: int, against: bool
-) -> dict[str, Enforced]:
-    arguments = [os.fspath(path), str(limits.ram_bytes or 0), "1"]
-    results = {"numpy": run_limited(ENGINE_CODE, arguments, limit_bytes)}
-    if against:
-        results["onnxruntime"] = run_limited(ORT_CODE, [str(onnx_path), "1"], limit_bytes)
-    return results
+def _run_processes(processes: dict[str, tuple[str, list[str]]], limit_bytes: int) -> dict[str, dict[str, Any]]:
+    """What a fresh process with each engine needs to load its file and answer once. {} where that is not measured."""
+    if limit_bytes == 0 and not sys.platform.startswith("linux"):
+        return {}
+    return {name: vars(run_limited(code, arguments, limit_bytes)) for name, (code, arguments) in processes.items()}
+
+
+def conditions_text(facts: dict[str, Any]) -> str:
+    """What was measured, where and how, in one line."""
+    return f"{facts['model']} ({facts['precision']}): " + ", ".join(f"{k} {v}" for k, v in facts["conditions"].items())
 
 
 def bench_text(facts: dict[str, Any]) -> str:
     """The same for a person."""
     from edge_runtime.tables import bench_table
 
+    loads = "; ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in facts["load_seconds"].items())
     lines = [
-        f"{facts['model']} ({facts['precision']}): " + ", ".join(f"{k} {v}" for k, v in facts["conditions"].items()),
+        conditions_text(facts),
         bench_table(facts["latency"]),
-        f"load and compile: {facts['load_seconds'] * 1e3:.2f} ms; planned memory: {facts['planned_bytes']:,} B",
+        f"load and compile: {loads}\nplanned memory of the engine: {facts['planned_bytes']:,} B",
+        "processes of their own that load the model and answer once (the first only imports NumPy):\n"
+        + _processes_text(facts["processes"]),
     ]
     if "predicted" in facts:
-        predicted = facts["predicted"]
-        energy = "" if predicted["energy_j"] is None else f", {predicted['energy_j'] * 1e6:.1f} uJ"
-        lines.append(
-            f"predicted for {predicted['device']} ({predicted['kernel_class']}; weakest figure: "
-            f"{predicted['weakest']}): {predicted['latency_s'] * 1e3:.3f} ms{energy} a row; "
-            + ("fits" if predicted["fits"] else f"does not fit: {predicted['why_not']}")
-        )
-    for name, result in facts.get("enforced", {}).items():
-        limit = f"limit {result['limit_bytes']:,} B" if result["limit_bytes"] else "no limit"
-        if result["ok"]:
-            outcome = (
-                f"ran; the process needed {result['peak_rss_bytes']:,} B resident, "
-                f"{result['peak_address_space_bytes']:,} B of address space"
-            )
-        else:
-            outcome = f"did not run: {result['error']}"
-        lines.append(f"{name}, a process of its own, {limit}: {outcome}")
+        lines.append(_prediction(facts["predicted"]))
+    if "enforced" in facts:
+        lines.append(_processes_text(facts["enforced"]))
     return "\n\n".join(lines)
+
+
+def _processes_text(results: dict[str, dict[str, Any]]) -> str:
+    return "\n".join(f"{name}, {_limit(result)}: {_outcome(result)}" for name, result in results.items()) or "-"
+
+
+def _limit(result: dict[str, Any]) -> str:
+    return f"limit {result['limit_bytes']:,} B" if result["limit_bytes"] else "no limit"
+
+
+def _prediction(predicted: dict[str, Any]) -> str:
+    energy = "" if predicted["energy_j"] is None else f", {predicted['energy_j'] * 1e6:.1f} uJ"
+    return (
+        f"predicted for {predicted['device']} ({predicted['kernel_class']}; weakest figure: "
+        f"{predicted['weakest']}): {predicted['latency_s'] * 1e3:.3f} ms{energy} a row; "
+        + ("fits" if predicted["fits"] else f"does not fit: {predicted['why_not']}")
+    )
+
+
+def _outcome(result: dict[str, Any]) -> str:
+    if not result["ok"]:
+        return f"did not run: {result['error']}"
+    return (
+        f"ran; the process needed {result['peak_rss_bytes']:,} B resident, "
+        f"{result['peak_address_space_bytes']:,} B of address space"
+    )

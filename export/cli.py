@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import OneLineErrors, RowsDone, echo_json, json_option, limit_options, warn_of_range
+from edge_runtime.cli import OneLineErrors, RowsDone, echo_json, json_option, limit_options, load_limited, warn_of_range
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
@@ -210,14 +210,12 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
     Example: smallnet verify build/digits.int8.npz build/digits.int8.onnx --data digits
     """
     require_extra("export", "onnx", "onnxruntime")
-    from edge_runtime.artifact import load
-    from edge_runtime.limits import Limits
     from export.dumps import verify_dumps
     from export.export_rows import load_rows
     from export.tables import report_table
     from export.verification import verify as verify_onnx
 
-    model = load(model_path)
+    model, wanted = load_limited(model_path, **limits)
     rows = None
     if spec is not None:
         dataset = load_rows(model, spec)
@@ -226,7 +224,7 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:
-        report = verify_onnx(model, other_path, rows, limits=Limits(**limits), on_rows=RowsDone("comparing"))
+        report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=RowsDone("comparing"))
     if as_json:
         echo_json(report.as_dict())
     else:
@@ -238,37 +236,44 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
 @main.command("bench")
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
-@click.option("--device", help="Add the prediction for a device; see 'smallnet devices'.")
 @click.option("--enforce", type=int, metavar="BYTES", help=_ENFORCE_HELP)
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be given repeatedly.")
 @click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
-@click.option("--csv", "as_csv", is_flag=True, help="Print the latencies as CSV.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
 @limit_options
 @json_option
 def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
-    """Measure a model on this machine: latency percentiles, throughput, load time, memory.
+    """Measure a model on this machine: latency percentiles, throughput, load time, memory; all after a warm-up.
+
+    With --device its RAM and flash are kept, and the prediction for it is added. The number of threads is the BLAS's
+    own affair, set before Python starts: OMP_NUM_THREADS=1 smallnet bench ...
 
     Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
     """
     if options["against"]:
         require_extra("export", "onnx", "onnxruntime")
+    from edge_runtime.bench import BATCHES
     from edge_runtime.limits import Limits
     from edge_runtime.tables import bench_csv
-    from export.bench import bench, bench_text
+    from export.bench import bench, bench_text, conditions_text
 
+    asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap")}
     facts = bench(
         model_path,
-        Limits(options["ram_bytes"], options["speed_factor"], options["max_batch"]),
-        against=options["against"] is not None,
-        device=options["device"],
-        enforce_bytes=options["enforce"],
-        batches=options["batches"] or (1, 8, 32, 256),
-        seconds=options["seconds"],
+        Limits(**options),
+        against=asked["against"] is not None,
+        enforce_bytes=asked["enforce"],
+        batches=asked["batches"] or BATCHES,
+        seconds=asked["seconds"],
+        mmap=asked["mmap"],
     )
     if as_json:
         echo_json(facts)
+    elif as_csv:
+        click.echo(conditions_text(facts), err=True)
+        click.echo(bench_csv(facts))
     else:
-        click.echo(bench_csv(facts["latency"]) if as_csv else bench_text(facts))
+        click.echo(bench_text(facts))
 
 
 @main.command()

@@ -212,3 +212,11 @@ def test_other_files_are_refused_by_name(tmp_path):
                 load(path, mmap=mmap)
     with pytest.raises(FileNotFoundError):
         load(tmp_path / "missing.npz")
+
+
+def test_what_no_reader_would_take_back_is_not_written(tmp_path):
+    """From 2 GiB zip files state their sizes in another way: refused before anything is copied."""
+    huge = np.broadcast_to(np.zeros(1, np.float32), (1 << 29, 1))
+    with (tmp_path / "m.npz").open("wb") as file, pytest.raises(ArtifactError, match="expected at most 2,147,483,647"):
+        write_members(file, {"huge": huge})
+    assert (tmp_path / "m.npz").stat().st_size == 0

@@ -5,7 +5,7 @@ import pytest
 
 from edge_runtime import Engine, Limits, save
 from edge_runtime.bench import batches_for, engine_call, load_seconds, measure
-from edge_runtime.enforce import ENGINE_CODE, run_limited
+from edge_runtime.enforce import ENGINE_CODE, engine_arguments, run_limited
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 
@@ -28,9 +28,10 @@ def test_percentiles_are_ordered_and_throughput_follows_from_the_median(model):
 
 
 def test_a_batch_limit_leaves_the_batches_that_it_allows(model):
-    """max_batch=10 measures 1 and 8; a limit below all of them measures one row."""
+    """max_batch=10 measures 1 and 8, or all where batches are split; a limit below all of them measures one row."""
     assert batches_for(model, Limits(max_batch=10)) == [1, 8]
     assert batches_for(model, Limits(max_batch=2), [8]) == [1]
+    assert batches_for(model, Limits(max_batch=10, over="split")) == [1, 8, 32, 256]
 
 
 def test_loading_is_timed(model, tmp_path):
@@ -43,7 +44,7 @@ def test_loading_is_timed(model, tmp_path):
 def test_a_limit_of_the_operating_system_stops_a_process_and_reports_what_one_needs(model, tmp_path):
     """Without a limit the need is reported; under half of it the process does not run, under twice of it it does."""
     save(model, tmp_path / "m.npz")
-    arguments = [str(tmp_path / "m.npz"), "0", "1"]
+    arguments = engine_arguments(tmp_path / "m.npz", Limits())
     free = run_limited(ENGINE_CODE, arguments, 0)
     assert free.ok
     assert 0 < free.peak_rss_bytes < free.peak_address_space_bytes
@@ -55,7 +56,7 @@ def test_a_limit_of_the_operating_system_stops_a_process_and_reports_what_one_ne
 def test_the_reason_of_a_failure_is_the_last_line(model, tmp_path):
     """A budget that the engine itself refuses is reported as such."""
     save(model, tmp_path / "m.npz")
-    result = run_limited(ENGINE_CODE, [str(tmp_path / "m.npz"), "100", "1"], 0)
+    result = run_limited(ENGINE_CODE, engine_arguments(tmp_path / "m.npz", Limits(ram_bytes=100)), 0)
     assert not result.ok
     assert "budget is 100 B" in result.error
 

@@ -244,7 +244,31 @@ def test_bench_and_bundle_answer(files, tmp_path):
     assert {row["engine"] for row in facts["latency"]} == {"numpy", "onnxruntime"}
     assert facts["predicted"]["device"] == "esp32"
     status, out, _ = quick(*arguments, "--csv")
-    assert out.splitlines()[0] == "engine,batch,calls,p50_s,p90_s,p99_s,rows_per_second"
+    assert out.splitlines()[0] == "engine,batch,calls,p50_s,p90_s,p99_s,rows_per_second,load_s,peak_rss_bytes"
     assert quick("bundle", files / "m.int8.npz", "-o", tmp_path / "app.pyz")[0] == 0
     proof = subprocess.run([sys.executable, tmp_path / "app.pyz", "--selftest"], capture_output=True, text=True)
     assert proof.stdout.startswith("ok: 8 rows")
+
+
+def test_devices_of_a_model_and_inspect_show_where_it_fits_and_what_is_left(files, tmp_path):
+    """One line for each of the 14 devices: fits or not, bytes left or missing in flash and RAM, predicted ms."""
+    from edge_runtime import devices, estimate, load, save
+    from tests.networks import random_model
+
+    save(random_model([640, 128, 300, 640], ["relu", "relu", "linear"]), tmp_path / "large.npz")
+    for path in (files / "m.int8.npz", tmp_path / "large.npz"):
+        shown = [quick("devices", path)[1], quick("inspect", path)[1]]
+        model = load(path)
+        for name in devices():
+            found = estimate(model, name)
+            for text in shown:
+                words = next(line.split() for line in text.splitlines() if line.startswith(f"{name} "))
+                flash = "-" if found.flash_left_bytes is None else f"{found.flash_left_bytes:,}"
+                assert words[:4] == [name, "yes" if found.fits else "no", flash, f"{found.ram_left_bytes:,}"]
+                assert float(words[4]) == pytest.approx(found.latency_s * 1e3, abs=0.0006)
+            assert "predicted" in text
+    assert not estimate(model, "stm32g0b1").fits
+    status, out, _ = quick("devices", path, "--json")
+    assert status == 0
+    assert [entry["device"] for entry in json.loads(out)] == list(devices())
+    assert quick("devices")[1].splitlines()[0].split()[:2] == ["device", "core"]

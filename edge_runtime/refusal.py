@@ -1,0 +1,145 @@
+"""Why a model does not fit a budget, and what would: every alternative that is named has been planned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from edge_runtime.artifact import artifact_bytes
+from edge_runtime.errors import Alternative, BudgetExceeded, ModelError
+from edge_runtime.held import held_bytes
+from edge_runtime.layers import ARITHMETIC_ON_INT8, Dense, Layer, QuantizedDense
+from edge_runtime.limits import Limits
+from edge_runtime.model import Model
+from edge_runtime.planner import DYNAMIC_BATCH, MemoryPlan, candidates, is_dynamic
+from edge_runtime.quantization import WEIGHT_MAX, QuantParams
+
+_LONGEST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 128)  # takes the most digits in an artifact's header
+_METADATA_BYTES = 256  # what an exporter may add: how it chose the ranges
+MMAP, NO_VECTORS = "mmap", "no test vectors"
+
+
+def require_flash(model: Model, flash_bytes: int) -> None:
+    """Raise BudgetExceeded where the model's artifact is larger than `flash_bytes`."""
+    need = artifact_bytes(model)
+    if need <= flash_bytes:
+        return
+    bare = model.with_test_vectors(None)
+    options = [Alternative(NO_VECTORS, artifact_bytes(bare))] if model.test_vectors is not None else []
+    for precision, small in _smaller_precisions(model):
+        options.append(Alternative(precision, artifact_bytes(small) + _METADATA_BYTES))
+        if model.test_vectors is not None:
+            bare_bytes = artifact_bytes(small.with_test_vectors(None)) + _METADATA_BYTES
+            options.append(Alternative(f"{precision}, {NO_VECTORS}", bare_bytes))
+    largest = max(model.layers, key=_stored_bytes)
+    raise _exceeded("the artifact has", "the flash", need, flash_bytes, largest, options)
+
+
+def ram_refusal(model: Model, limits: Limits) -> BudgetExceeded:
+    """The error for a model whose smallest plan needs more than `limits.ram_bytes`."""
+    smallest = _smallest(model, limits)
+    largest = max(
+        range(len(model.layers)), key=lambda i: smallest.steps[i].stored_bytes + smallest.steps[i].buffer_bytes
+    )
+    return _exceeded(
+        "the smallest plan needs",
+        "the budget",
+        smallest.total_bytes,
+        limits.ram_bytes or 0,
+        model.layers[largest],
+        list(_ram_alternatives(model, limits, smallest)),
+    )
+
+
+def _exceeded(
+    what: str, budget_name: str, need: int, have: int, largest: Layer, options: list[Alternative]
+) -> BudgetExceeded:
+    """The error with those options that fit; where none does, with the one that comes closest."""
+    options = [option for option in options if option.need_bytes < need]
+    fitting = tuple(option for option in options if option.need_bytes <= have)
+    if fitting:
+        advice = "what would fit: " + "; ".join(f"{option.change} ({option.need_bytes:,} B)" for option in fitting)
+    elif options:
+        least = min(options, key=lambda option: option.need_bytes)
+        advice = f"nothing smaller fits, not even {least.change} ({least.need_bytes:,} B): use smaller layers"
+    else:
+        advice = "use smaller layers or a larger budget"
+    return BudgetExceeded(
+        f"{what} {need:,} B, {budget_name} is {have:,} B, missing {need - have:,} B; the largest layer is "
+        f"'{largest.name}' with {_stored_bytes(largest):,} B of {largest.precision} weights; {advice}",
+        need_bytes=need,
+        have_bytes=have,
+        layer=largest.name,
+        alternatives=fitting,
+    )
+
+
+def _ram_alternatives(model: Model, limits: Limits, smallest: MemoryPlan) -> Iterator[Alternative]:
+    """Changes in the order of how little they change, each with the bytes of its smallest plan."""
+    held = smallest.weight_bytes + smallest.other_bytes
+    if is_dynamic(model):
+        yield from _smaller_batches(model, limits)
+    if held:
+        yield Alternative(MMAP, smallest.total_bytes - held)
+    if held and model.test_vectors is not None:
+        bare = artifact_bytes(model.with_test_vectors(None))
+        yield Alternative(NO_VECTORS, smallest.total_bytes - held + bare)
+    for precision, small in _smaller_precisions(model):
+        plan = _smallest(small, limits)
+        beside = plan.total_bytes - held_bytes(small).allocated
+        if held:
+            yield Alternative(precision, beside + artifact_bytes(small) + _METADATA_BYTES)
+        yield Alternative(f"{precision}, {MMAP}", beside)
+
+
+def _smaller_batches(model: Model, limits: Limits) -> Iterator[Alternative]:
+    """The largest batch, a power of two, with which an int8-dynamic model fits; the single row where none does."""
+    batch = 1 << ((limits.max_batch or DYNAMIC_BATCH) - 1).bit_length()
+    while batch > 1:
+        batch //= 2
+        need = _smallest(model, replace(limits, max_batch=batch)).total_bytes
+        if need <= (limits.ram_bytes or 0) or batch == 1:
+            yield Alternative(f"max_batch={batch}", need)
+            return
+
+
+def _smallest(model: Model, limits: Limits) -> MemoryPlan:
+    return min(candidates(model, replace(limits, ram_bytes=1)), key=lambda plan: plan.total_bytes)
+
+
+def _smaller_precisions(model: Model) -> Iterator[tuple[str, Model]]:
+    """Stand-ins of the same shapes whose weights take fewer bytes. Their plans are at most those of real ones."""
+    makers = {"float16": _as_float16, "int8": _as_int8}
+    names = {"float32": ("float16", "int8"), "float16": ("int8",), "int8-dynamic": ("int8",)}.get(model.precision, ())
+    for name in names:
+        try:
+            layers = tuple(makers[name](layer, layer is model.layers[-1]) for layer in model.layers)
+            yield name, replace(model, layers=layers)
+        except ModelError:  # an activation that int8 layers cannot have
+            continue
+
+
+def _as_float16(layer: Layer, _is_last: bool) -> Layer:
+    return Dense(layer.name, np.zeros((layer.n_in, layer.n_out), np.float16), layer.bias, layer.activation)
+
+
+def _as_int8(layer: Layer, is_last: bool) -> Layer:
+    """Full-scale weights: where real ones could need float64 sums, so do these."""
+    has_table = not is_last and layer.activation.name not in ARITHMETIC_ON_INT8
+    return QuantizedDense(
+        name=layer.name,
+        weight=np.full((layer.n_in, layer.n_out), WEIGHT_MAX, np.int8),
+        bias=np.zeros(layer.n_out, np.int32),
+        multiplier=np.ones(layer.n_out, np.float32),
+        input=_LONGEST_GRID,
+        output=None if is_last else _LONGEST_GRID,
+        activation=layer.activation,
+        table=np.zeros(256, np.uint8) if has_table else None,
+        table_output=_LONGEST_GRID if has_table else None,
+    )
+
+
+def _stored_bytes(layer: Layer) -> int:
+    return sum(array.nbytes for array in layer.arrays().values())
