@@ -1,8 +1,7 @@
 """Forward maths of the activation functions. They are defined here once; the trainer adds derivatives to them.
 
 Every function maps an array to an array of the same shape and floating dtype, and works in place when `out` is `x`.
-Given `out`, linear, relu, sigmoid, tanh, softmax, log_softmax, clip and abs allocate nothing but a value per row; the
-others need a second array of x's size, because they use x twice.
+`TEMPORARIES` says what it allocates meanwhile.
 """
 
 from __future__ import annotations
@@ -229,6 +228,24 @@ DEFAULTS: dict[str, dict[str, float]] = {
     "hard_sigmoid": {"alpha": 0.2, "beta": 0.5},
     "clip": {"min": 0.0, "max": 6.0},
     "thresholded_relu": {"alpha": 1.0},
+}
+
+# The most that a function allocates besides `out`, in arrays of the size of x: float32, and a quarter for a mask. One
+# that is not here allocates at most a value per row and a fixed buffer.
+TEMPORARIES: dict[str, float] = {
+    "leaky_relu": 1.25,
+    "log_softmax": 1.0,
+    "elu": 2.0,
+    "selu": 2.0,
+    "celu": 2.25,
+    "gelu": 5.0,
+    "gelu_tanh": 2.0,
+    "softplus": 2.0,
+    "softsign": 1.0,
+    "swish": 2.0,
+    "mish": 3.0,
+    "hard_swish": 1.0,
+    "thresholded_relu": 1.25,
 }
 
 # Every output depends on every input of the row: only the last layer may have one of these.

@@ -73,6 +73,7 @@ def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
             "other_bytes": plan.other_bytes,
             "widened_bytes": plan.widened_bytes,
             "arena_bytes": plan.arena_bytes,
+            "temporary_bytes": plan.temporary_bytes,
             "total_bytes": plan.total_bytes,
         },
         "file_bytes": file.file_bytes,

@@ -6,11 +6,13 @@ weights that are to be fast, and one arena: two buffers that layers read from an
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
 
+from edge_runtime.activations import TEMPORARIES
 from edge_runtime.arena import ALIGNMENT, Region, lay_out
 from edge_runtime.held import held_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
@@ -42,11 +44,13 @@ class PlanStep(NamedTuple):
 
 
 class MemoryPlan(NamedTuple):
-    """The bytes of an engine: total_bytes = weight_bytes + other_bytes + widened_bytes + arena_bytes.
+    """The bytes of an engine: total_bytes is the sum of weight_, other_, widened_, arena_ and temporary_bytes.
 
     block: the most rows that go through the network together. weight_bytes: the layers' arrays as stored, 0 where they
     are mapped from a file. other_bytes: what the model holds beside them (test vectors, preprocessing, the headers of
-    the file it was read from). regions: the arena's parts. Python's own objects, some kilobytes, are not counted.
+    the file it was read from). temporary_bytes: what an activation in float32 allocates while it is computed, for those
+    that need more than their output (see `activations.TEMPORARIES`). regions: the arena's parts. Python's own objects,
+    some kilobytes, are not counted.
     """
 
     block: int
@@ -54,13 +58,14 @@ class MemoryPlan(NamedTuple):
     other_bytes: int
     widened_bytes: int
     arena_bytes: int
+    temporary_bytes: int
     regions: dict[str, Region]
     steps: tuple[PlanStep, ...]
 
     @property
     def total_bytes(self) -> int:
-        """All bytes that stay allocated while the engine lives."""
-        return self.weight_bytes + self.other_bytes + self.widened_bytes + self.arena_bytes
+        """The most bytes that are allocated while the engine lives."""
+        return self.weight_bytes + self.other_bytes + self.widened_bytes + self.arena_bytes + self.temporary_bytes
 
 
 def is_dynamic(model: Model) -> bool:
@@ -142,6 +147,7 @@ def _plan(model: Model, block: int, without_copy: frozenset[int], parts: int) ->
         other_bytes=held.allocated - (0 if mapped else weights),
         widened_bytes=sum(step.widened_bytes for step in steps),
         arena_bytes=max(-(-region.end // 64) * 64 for region in regions.values()),
+        temporary_bytes=max(block * _temporary_bytes_a_row(layer) for layer in model.layers),
         regions=regions,
         steps=steps,
     )
@@ -200,6 +206,14 @@ def _region_sizes(model: Model, block: int, steps: tuple[PlanStep, ...]) -> dict
 def needs_scratch(layer: Layer) -> bool:
     """Whether its activation works in a second array of the output's size."""
     return layer.activation.name in ("leaky_relu", "softmax")
+
+
+def _temporary_bytes_a_row(layer: Layer) -> int:
+    """What a float32 activation allocates for each row. int8 has it as a table; the engine has its own leaky_relu."""
+    is_table = isinstance(layer, QuantizedDense) and layer.output is not None
+    if is_table or layer.activation.name == "leaky_relu":
+        return 0
+    return math.ceil(TEMPORARIES.get(layer.activation.name, 0) * _F32 * layer.n_out)
 
 
 def _can_be_stacked(layer: Layer) -> bool:

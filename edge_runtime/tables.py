@@ -20,10 +20,11 @@ def inspection_text(facts: dict[str, Any]) -> str:
         *(f"{printable(key)}: {printable(value)}" for key, value in facts["metadata"].items()),
     ]
     memory = facts["memory"]
+    temporary = f" + {memory['temporary_bytes']:,} B temporary" if memory["temporary_bytes"] else ""
     engine = (
         f"memory of an engine: {memory['weight_bytes']:,} B weights + {memory['other_bytes']:,} B others in the file + "
         f"{memory['widened_bytes']:,} B widened copies + {memory['arena_bytes']:,} B arena ({memory['block']} rows)"
-        f" = {memory['total_bytes']:,} B"
+        f"{temporary} = {memory['total_bytes']:,} B"
     )
     return "\n\n".join(
         ["\n".join(lines), _layers_table(facts), engine, _bytes_table(facts), fit_text(facts["devices"])]

@@ -1,8 +1,10 @@
+import tracemalloc
+
 import numpy as np
 import pytest
 
 from edge_runtime import Activation, ModelError
-from edge_runtime.activations import FORWARD
+from edge_runtime.activations import FORWARD, TEMPORARIES
 
 X = np.array([[-200.0, -3.0, -0.5, 0.0, 0.5, 3.0, 200.0]])
 
@@ -54,3 +56,16 @@ def test_unknown_names_and_parameters_are_refused():
         Activation.of("leaky_relu", {"beta": 1.0})
     with pytest.raises(ModelError, match="finite"):
         Activation.of("leaky_relu", {"alpha": float("nan")})
+
+
+@pytest.mark.parametrize("name", sorted(FORWARD))
+def test_what_an_activation_allocates_is_what_the_planner_counts(name):
+    """The peak beside the output, on an array that dwarfs NumPy's own buffers, is the entry in TEMPORARIES."""
+    activation = Activation.of(name)
+    y = np.linspace(-3, 3, 200_000, dtype=np.float32).reshape(10, -1)
+    activation(y, out=y)
+    tracemalloc.start()
+    activation(y, out=y)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert TEMPORARIES.get(name, 0) * y.nbytes <= peak <= TEMPORARIES.get(name, 0) * y.nbytes + 100_000

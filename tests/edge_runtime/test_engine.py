@@ -154,11 +154,12 @@ def test_a_budget_below_the_smallest_plan_is_refused_with_the_numbers():
 
 
 def test_the_plan_adds_up_and_is_what_the_engine_holds():
-    """total = weights + others + widened + arena; the arena and the widened copies are what was allocated."""
+    """total is the sum of the parts; the arena and the widened copies are what was allocated."""
     for name in NETWORKS:
         engine = Engine(network(name, "int8"))
         plan = engine.plan
-        assert plan.total_bytes == (plan.weight_bytes + plan.other_bytes + plan.widened_bytes + plan.arena_bytes)
+        parts = (plan.weight_bytes, plan.other_bytes, plan.widened_bytes, plan.arena_bytes, plan.temporary_bytes)
+        assert plan.total_bytes == sum(parts)
         assert plan.arena_bytes == engine._arena.nbytes
         constants = [array for c in engine._constants for array in (c.weight, c.bias, c.table) if array is not None]
         assert plan.widened_bytes == sum(array.nbytes for array in constants)

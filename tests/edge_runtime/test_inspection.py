@@ -39,5 +39,5 @@ def test_describe_states_layers_and_memory(tmp_path):
     assert facts["layer_sizes"] == [7, 5, 3]
     assert facts["layers"][0]["bytes"] == 7 * 5 + 5 * 4 + 5 * 4
     assert facts["memory"]["total_bytes"] == sum(
-        facts["memory"][key] for key in ("weight_bytes", "other_bytes", "widened_bytes", "arena_bytes")
+        facts["memory"][f"{part}_bytes"] for part in ("weight", "other", "widened", "arena", "temporary")
     )

@@ -3,6 +3,7 @@
 import json
 import subprocess
 import sys
+import tracemalloc
 
 import pytest
 
@@ -76,6 +77,22 @@ def test_a_thousand_runs_allocate_nothing_but_their_results(files, precision):
     found = measured(files / f"{precision}.npz")
     assert found["grown"] <= 1024  # a counter of the measurement itself
     assert found["run_peak"] <= found["result"] + 2048
+
+
+def test_an_activation_that_needs_room_is_planned():
+    """GELU of a block takes five arrays of its size beside the arena: planned, and not exceeded."""
+    import numpy as np
+
+    model = random_model([50, 400, 3], ["gelu", "linear"])
+    engine = Engine(model, Limits(max_batch=64))
+    rows = random_rows(64, 50)
+    engine.run(rows)
+    assert engine.plan.temporary_bytes == 5 * 64 * 400 * 4
+    tracemalloc.start()
+    engine.run(rows)
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak == pytest.approx(engine.plan.temporary_bytes, rel=0.01, abs=2048 + 4 * 64 * 3)
 
 
 def test_a_budget_is_kept_in_fact(files):
