@@ -81,7 +81,6 @@ def test_a_thousand_runs_allocate_nothing_but_their_results(files, precision):
 
 def test_an_activation_that_needs_room_is_planned():
     """GELU of a block takes five arrays of its size beside the arena: planned, and not exceeded."""
-    import numpy as np
 
     model = random_model([50, 400, 3], ["gelu", "linear"])
     engine = Engine(model, Limits(max_batch=64))
