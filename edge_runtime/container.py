@@ -143,7 +143,6 @@ def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArra
             f"{what} declares {dtype} {shape}, which is {count * dtype.itemsize:,} bytes; "
             f"the file holds {end - data_start:,}; export the model again"
         )
-    array = np.frombuffer(content, dtype, count, data_start) if count else np.empty(0, dtype)
-    array = array.reshape(shape)
+    array: NDArray[Any] = np.ndarray(shape, dtype, content, data_start) if count else np.empty(shape, dtype)
     array.setflags(write=False)
     return array

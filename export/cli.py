@@ -19,6 +19,8 @@ and say what the process needed; 0 measures without a limit. Linux."""
 _HELP = """Train small dense networks, shrink them to int8 or float16, prove that what runs is what was tested.
 
 Try it: smallnet demo
+
+The BLAS under NumPy may use several threads; for one, set it first: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet ...
 """
 _PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first three); may be given more than once.
 int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
@@ -245,8 +247,7 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
 def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Measure a model on this machine: latency percentiles, throughput, load time, memory; all after a warm-up.
 
-    With --device its RAM and flash are kept, and the prediction for it is added. The number of threads is the BLAS's
-    own affair, set before Python starts: OMP_NUM_THREADS=1 smallnet bench ...
+    With --device its RAM and flash are kept, and the prediction for it is added.
 
     Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
     """

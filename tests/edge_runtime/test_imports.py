@@ -4,6 +4,8 @@ import sys
 import pytest
 
 import edge_runtime
+from edge_runtime import save
+from tests.networks import random_model
 
 PRINT_MODULES = "import sys; print(*sorted({name.partition('.')[0] for name in sys.modules}))"
 
@@ -39,3 +41,14 @@ def test_the_trainer_never_loads_the_exporter():
 def test_a_command_line_answers_without_heavy_imports(module):
     """`--help` does not wait for onnx, onnxruntime or the training engine."""
     assert not loaded_by(f"import {module}") & {"onnx", "onnxruntime"}
+
+
+def test_the_number_of_threads_is_left_to_whoever_started_the_process(tmp_path):
+    """Importing, loading and running set no environment variable: the BLAS keeps the threads it was given."""
+    save(random_model([4, 3, 2], ["relu", "softmax"]), tmp_path / "m.npz")
+    code = (
+        "import os, sys; before = dict(os.environ); import numpy, edge_runtime as er; model = er.load(sys.argv[1]); "
+        "er.Engine(model, er.Limits(device='stm32l4r5')).run(numpy.zeros((300, 4))); print(dict(os.environ) == before)"
+    )
+    answer = subprocess.check_output([sys.executable, "-c", code, str(tmp_path / "m.npz")], text=True)
+    assert answer.strip() == "True"

@@ -11,8 +11,15 @@ from edge_runtime import Engine, Limits, load, save
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 
-# Python's own objects (layers, views, bound calls) stand beside the planned bytes: two or three layers, one program
-OBJECT_BYTES = 32_000
+
+def object_bytes(layers):
+    """The most that Python's own objects take beside the planned bytes: layers, views, bound calls of one program.
+
+    Measured with Python 3.11 and NumPy 2.4: 17 kB for 2 layers, 20 kB for 3, 45 kB for 10, after a garbage collection.
+    They are no part of the plan because they depend on the release of Python and are known only once they are made.
+    """
+    return 12_000 + 5_000 * layers
+
 
 MEASURE = """
 import gc, json, sys, tracemalloc
@@ -21,10 +28,10 @@ from edge_runtime import Engine, Limits, load
 
 path, ram_bytes, mapped = sys.argv[1], int(sys.argv[2]) or None, sys.argv[3] == "mmap"
 limits = Limits(ram_bytes=ram_bytes)
-warm = load(path)
-row = np.zeros(warm.n_in, np.float32)
-Engine(warm, limits).run(row)
-del warm
+other = load(sys.argv[4])  # what Python imports and caches once is no part of an engine
+Engine(other).run(np.zeros(other.n_in, np.float32))
+row = np.zeros(load(path).n_in, np.float32)
+del other
 gc.collect()
 tracemalloc.start()
 model = load(path, mmap=mapped)
@@ -43,13 +50,14 @@ after, run_peak = tracemalloc.get_traced_memory()
 plan = engine.plan
 print(json.dumps({
     "planned": plan.total_bytes, "file": plan.weight_bytes + plan.other_bytes, "arrays": array_bytes, "peak": peak,
+    "layers": len(model.layers),
     "grown": after - before, "run_peak": run_peak - before, "block": plan.block, "result": 4 * model.n_out,
 }))
 """
 
 
 def measured(path, ram_bytes=0, mode="read"):
-    command = [sys.executable, "-c", MEASURE, str(path), str(ram_bytes), mode]
+    command = [sys.executable, "-c", MEASURE, str(path), str(ram_bytes), mode, str(path.with_name("other.npz"))]
     return json.loads(subprocess.check_output(command, text=True))
 
 
@@ -57,18 +65,22 @@ def measured(path, ram_bytes=0, mode="read"):
 def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     model, rows = random_model([784, 64, 10], ["relu", "softmax"]), random_rows(50, 784)
+    deep = random_model([640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640], ["relu"] * 9 + ["linear"])
     for precision in ("float32", "float16", "int8"):
         save(quantize(model, rows, precision, "minmax"), folder / f"{precision}.npz")
+        save(quantize(deep, random_rows(50, 640), precision, "minmax"), folder / f"deep.{precision}.npz")
+    save(quantize(random_model([5, 4, 3], ["tanh", "softmax"]), random_rows(50, 5)), folder / "other.npz")
     return folder
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("mode", ["read", "mmap"])
-def test_arrays_take_exactly_what_was_planned(files, precision, mode):
+@pytest.mark.parametrize("depth", ["", "deep."])
+def test_arrays_take_exactly_what_was_planned(files, precision, mode, depth):
     """The file's bytes and NumPy's allocations add up to the plan, to 1 %; Python's objects are all that is beside."""
-    found = measured(files / f"{precision}.npz", mode=mode)
+    found = measured(files / f"{depth}{precision}.npz", mode=mode)
     assert found["arrays"] + found["file"] == pytest.approx(found["planned"], rel=0.01, abs=2048)
-    assert found["planned"] <= found["peak"] <= found["planned"] * 1.01 + OBJECT_BYTES
+    assert found["planned"] <= found["peak"] <= found["planned"] * 1.01 + object_bytes(found["layers"])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
@@ -98,7 +110,7 @@ def test_a_budget_is_kept_in_fact(files):
     """Under 130 kB the weights stay lean, and what is used stays within the budget and Python's objects."""
     found = measured(files / "int8.npz", ram_bytes=130_000)
     assert found["planned"] <= 130_000
-    assert found["peak"] <= 130_000 * 1.01 + OBJECT_BYTES
+    assert found["peak"] <= 130_000 * 1.01 + object_bytes(found["layers"])
 
 
 def test_mapped_weights_are_not_counted(files):
