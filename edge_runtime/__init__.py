@@ -1,6 +1,7 @@
 """Run small dense networks with NumPy alone: what numbers mean, what a file means, how a model runs.
 
-Names that a device may never use (device profiles, the self-test) are loaded when they are first asked for.
+Names are loaded when they are first asked for: a command line can prepare itself before NumPy is imported, and what a
+device never uses costs it nothing.
 """
 
 from __future__ import annotations
@@ -8,32 +9,51 @@ from __future__ import annotations
 import importlib
 from typing import TYPE_CHECKING, Any
 
-from edge_runtime.activations import Activation
-from edge_runtime.artifact import load, save
-from edge_runtime.engine import Engine
-from edge_runtime.errors import (
-    ArtifactError,
-    BudgetExceeded,
-    InputError,
-    ModelError,
-    QuantizationError,
-    SmallnetError,
-)
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
-from edge_runtime.limits import Limits
-from edge_runtime.model import Model, Standardization, TestVectors
-from edge_runtime.planner import MemoryPlan
-from edge_runtime.quantization import QuantParams
-
 if TYPE_CHECKING:
+    from edge_runtime.activations import Activation
+    from edge_runtime.artifact import load, save
     from edge_runtime.device_profiles import DeviceProfile, Estimate, devices, estimate
+    from edge_runtime.engine import Engine
+    from edge_runtime.errors import (
+        ArtifactError,
+        BudgetExceeded,
+        InputError,
+        ModelError,
+        QuantizationError,
+        SmallnetError,
+    )
+    from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+    from edge_runtime.limits import Limits
+    from edge_runtime.model import Model, Standardization, TestVectors
+    from edge_runtime.planner import MemoryPlan
+    from edge_runtime.quantization import QuantParams
     from edge_runtime.replay import SelfTest, selftest
 
 _HOMES = {
+    "Activation": "activations",
+    "load": "artifact",
+    "save": "artifact",
     "DeviceProfile": "device_profiles",
     "Estimate": "device_profiles",
     "devices": "device_profiles",
     "estimate": "device_profiles",
+    "Engine": "engine",
+    "ArtifactError": "errors",
+    "BudgetExceeded": "errors",
+    "InputError": "errors",
+    "ModelError": "errors",
+    "QuantizationError": "errors",
+    "SmallnetError": "errors",
+    "Dense": "layers",
+    "DynamicQuantizedDense": "layers",
+    "Layer": "layers",
+    "QuantizedDense": "layers",
+    "Limits": "limits",
+    "Model": "model",
+    "Standardization": "model",
+    "TestVectors": "model",
+    "MemoryPlan": "planner",
+    "QuantParams": "quantization",
     "SelfTest": "replay",
     "selftest": "replay",
 }
@@ -71,4 +91,6 @@ __all__ = [
 def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'edge_runtime' has no attribute {name!r}")
-    return getattr(importlib.import_module(f"edge_runtime.{_HOMES[name]}"), name)
+    value = getattr(importlib.import_module(f"edge_runtime.{_HOMES[name]}"), name)
+    globals()[name] = value  # found without this function from now on
+    return value

@@ -18,7 +18,8 @@ import argparse
 import pkgutil
 import sys
 
-from edge_runtime import Engine, Limits, SmallnetError, selftest
+from edge_runtime.entry import INTERRUPTED, repair_streams, settle_streams
+from edge_runtime import BudgetExceeded, Engine, Limits, SmallnetError, selftest
 from edge_runtime.artifact import load_bytes
 from edge_runtime.rows import read_rows, write_rows
 from edge_runtime.tables import selftest_text
@@ -49,10 +50,22 @@ def main():
     return 0
 
 
+def fail(text, status):
+    print("error: " + " ".join(text.split()), file=sys.stderr)
+    return status
+
+
+repair_streams()
 try:
-    sys.exit(main())
+    status = main()
+except BudgetExceeded as error:
+    status = fail(str(error), 1)
 except (SmallnetError, OSError) as error:
-    sys.exit("error: " + " ".join(str(error).split()))
+    status = fail(str(error), 2)
+except KeyboardInterrupt:
+    status = fail("stopped by Ctrl-C", INTERRUPTED)
+settle_streams()
+sys.exit(status)
 '''
 
 

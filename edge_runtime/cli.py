@@ -70,13 +70,15 @@ def _usage_text(error: click.ClickException) -> str:
 
 def _os_text(error: OSError) -> str:
     reason = error.strerror or str(error)
+    old = ", the old file is as it was" if error.filename else ""  # errors of files name them, see edge_runtime.atomic
     advice = {
         errno.ENOENT: "" if "folder" in reason else "; check the name",
         errno.EISDIR: "; expected a file",
         errno.EACCES: "; check the permissions",
-        errno.ENOSPC: "; free some space, the old file is as it was",
+        errno.ENOSPC: "; free some space" + old,
+        errno.EFBIG: "; raise the limit on file sizes" + old,
     }
-    return f"{error.filename or 'file'}: {reason}{advice.get(error.errno or 0, '')}"
+    return f"{error.filename or 'standard output'}: {reason}{advice.get(error.errno or 0, '')}"
 
 
 class RowsDone:

@@ -13,9 +13,16 @@ def loaded_by(statement: str) -> set[str]:
 
 def test_edge_runtime_loads_numpy_and_the_standard_library_only():
     """A device that installs the runtime never pulls in training, export, click or anything beyond NumPy."""
-    extra = loaded_by("import edge_runtime") - loaded_by("import numpy") - {"edge_runtime"}
+    every_name = "import edge_runtime as er; [getattr(er, name) for name in er.__all__]"
+    extra = loaded_by(every_name) - loaded_by("import numpy") - {"edge_runtime"}
     assert extra <= set(sys.stdlib_module_names)
-    assert "numpy" in loaded_by("import edge_runtime")
+    assert "numpy" in loaded_by(every_name)
+
+
+@pytest.mark.parametrize("package", ["edge_runtime", "export"])
+def test_a_package_alone_loads_nothing_heavy(package):
+    """Its names come when they are asked for, so that a command line can answer Ctrl-C before NumPy is imported."""
+    assert not loaded_by(f"import {package}") & {"numpy", "click", "onnx", "onnxruntime", "trainer"}
 
 
 def test_the_trainer_never_loads_the_exporter():
