@@ -19,6 +19,7 @@ if TYPE_CHECKING:
         BudgetExceeded,
         InputError,
         ModelError,
+        OutputRefused,
         QuantizationError,
         SmallnetError,
     )
@@ -42,6 +43,7 @@ _HOMES = {
     "BudgetExceeded": "errors",
     "InputError": "errors",
     "ModelError": "errors",
+    "OutputRefused": "errors",
     "QuantizationError": "errors",
     "SmallnetError": "errors",
     "Dense": "layers",
@@ -73,6 +75,7 @@ __all__ = [
     "MemoryPlan",
     "Model",
     "ModelError",
+    "OutputRefused",
     "QuantParams",
     "QuantizationError",
     "QuantizedDense",

@@ -62,13 +62,6 @@ def require_folder(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 
 
-def looks_like_artifact(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as `edge_runtime.artifact.save` and checkpoints begin: a stored first member."""
-    with open(path, "rb") as file:
-        start = file.read(64)
-    return start.startswith(b"PK\x03\x04") and start[30:].startswith((b"format.npy", b"checkpoint.npy"))
-
-
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)

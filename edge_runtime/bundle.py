@@ -9,9 +9,9 @@ from pathlib import Path
 
 from edge_runtime.artifact import load, save_bytes
 from edge_runtime.atomic import write_bytes
+from edge_runtime.outputs import SHEBANG
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = '''"""Run the bundled model: python app.pyz --input rows.csv [--output outputs.csv] [--classes] [--selftest]."""
 
 import argparse
@@ -84,7 +84,7 @@ def write_bundle(model_path: str | os.PathLike[str], path: str | os.PathLike[str
         _add(archive, "bundled/__init__.py", b"")
         _add(archive, "bundled/model.npz", save_bytes(model))
         _add(archive, "__main__.py", _MAIN.encode())
-    content = _SHEBANG + file.getvalue()
+    content = SHEBANG + file.getvalue()
     write_bytes(path, content)
     return len(content)
 

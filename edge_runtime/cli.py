@@ -97,6 +97,7 @@ class RowsDone:
         click.echo(f"{start}{self.what}: {done:,} of {total:,} rows", err=True, nl=not self.on_terminal)
 
 
+force_option = click.option("--force", is_flag=True, help="Replace an output file even where it is something else.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -137,12 +138,14 @@ def main() -> None:
 @click.option("--input", "input_path", required=True, help="Rows to run: .npy, .npz, .csv, or - for standard input.")
 @click.option("--output", "output_path", default="-", show_default=True, help=".npy, .csv, or - for standard output.")
 @click.option("--classes", is_flag=True, help="Write the class of each row instead of all outputs.")
+@force_option
 @limit_options
 def run(
     model_path: str,
     input_path: str,
     output_path: str,
     classes: bool,
+    force: bool,
     ram_bytes: Any,
     speed_factor: float,
     max_batch: Any,
@@ -154,8 +157,10 @@ def run(
     from edge_runtime.artifact import load
     from edge_runtime.engine import Engine
     from edge_runtime.limits import Limits
+    from edge_runtime.outputs import check_rows_output
     from edge_runtime.rows import read_rows, write_rows
 
+    check_rows_output(output_path, force=force, source=input_path)
     model = load(model_path)
     engine = Engine(model, Limits(ram_bytes=ram_bytes, speed_factor=speed_factor, max_batch=max_batch))
     rows = read_rows(input_path, n_in=model.n_in)
@@ -226,7 +231,8 @@ def selftest(model_path: str, ram_bytes: Any, speed_factor: float, max_batch: An
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("-o", "--out", default="app.pyz", show_default=True, help="The file to write.")
-def bundle(model_path: str, out: str) -> None:
+@force_option
+def bundle(model_path: str, out: str, force: bool) -> None:
     """Write one file that holds the runtime and the model, for a device with Python and NumPy alone.
 
     There: python app.pyz --selftest, python app.pyz --input x.csv
@@ -234,7 +240,9 @@ def bundle(model_path: str, out: str) -> None:
     Example: smallnet bundle build/digits.int8.npz -o app.pyz
     """
     from edge_runtime.bundle import write_bundle
+    from edge_runtime.outputs import check_output
 
+    check_output(out, "bundle", force=force, sources=[model_path])
     click.echo(f"wrote {out} ({write_bundle(model_path, out):,} bytes); try: python {out} --selftest")
 
 

@@ -21,5 +21,9 @@ class BudgetExceeded(SmallnetError, MemoryError):
     """A memory or size limit cannot be kept. The message states need, budget and the missing bytes."""
 
 
+class OutputRefused(SmallnetError, ValueError):
+    """An output file cannot be written under its name, or would take the place of something else."""
+
+
 class QuantizationError(SmallnetError, ValueError):
     """A model cannot be quantized exactly with the given calibration rows. The message carries the numbers."""

@@ -86,9 +86,12 @@ def test_no_file_takes_the_place_of_a_closed_stream(folder):
 
 
 def interrupted(module, arguments, folder, delay):
-    """Exit status and standard error of a command that gets SIGINT `delay` seconds after its first line of ours ran."""
+    """Exit status and standard error of a command that gets SIGINT `delay` seconds after Python started.
+
+    The handler is set again because a test suite that runs in the background hands on an ignored SIGINT.
+    """
     code = (
-        "import sys, importlib.util; print(flush=True); "
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); print(flush=True); "
         f"sys.argv = ['smallnet', *{arguments!r}]; import runpy; runpy.run_module({module!r}, run_name='__main__')"
     )
     pipe = subprocess.PIPE  # standard input stays open: a command that reads it waits
