@@ -62,6 +62,11 @@ def require_folder(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 
 
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `replacing` writes, or that a killed process left."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+
+
 def _umask() -> int:
     mask = os.umask(0o022)
     os.umask(mask)
@@ -73,7 +78,7 @@ def _remove_leftovers(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             pid = name[len(_PREFIX) :].partition("-")[0]
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and pid.isdigit() and not _is_running(int(pid)):
+            if is_temporary(name) and pid.isdigit() and not _is_running(int(pid)):
                 (folder / name).unlink(missing_ok=True)
 
 
