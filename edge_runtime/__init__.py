@@ -1,6 +1,7 @@
 """Run small dense networks with NumPy alone: what numbers mean, what a file means, how a model runs.
 
-Each name is loaded when it is first asked for: a device pays only for what it uses.
+Names are loaded when they are first asked for: a command line can prepare itself before NumPy is imported, and what a
+device never uses costs it nothing.
 """
 
 from __future__ import annotations
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
         BudgetExceeded,
         InputError,
         ModelError,
+        OutputRefused,
         QuantizationError,
         SmallnetError,
     )
@@ -33,7 +35,15 @@ _NAMES = {
     "artifact": ("load", "save"),
     "device_profiles": ("DeviceProfile", "Estimate", "devices", "estimate"),
     "engine": ("Engine",),
-    "errors": ("ArtifactError", "BudgetExceeded", "InputError", "ModelError", "QuantizationError", "SmallnetError"),
+    "errors": (
+        "ArtifactError",
+        "BudgetExceeded",
+        "InputError",
+        "ModelError",
+        "OutputRefused",
+        "QuantizationError",
+        "SmallnetError",
+    ),
     "layers": ("Dense", "DynamicQuantizedDense", "Layer", "QuantizedDense"),
     "limits": ("Limits",),
     "model": ("Model", "Standardization", "TestVectors"),
@@ -58,6 +68,7 @@ __all__ = [
     "MemoryPlan",
     "Model",
     "ModelError",
+    "OutputRefused",
     "QuantParams",
     "QuantizationError",
     "QuantizedDense",

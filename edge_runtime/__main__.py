@@ -1,5 +1,5 @@
 """`python -m edge_runtime`: the commands a device needs."""
 
-from edge_runtime.cli import main
+from edge_runtime.entry import start
 
-main(prog_name="python -m edge_runtime")
+start("edge_runtime.cli", "python -m edge_runtime")

@@ -62,11 +62,9 @@ def require_folder(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 
 
-def looks_like_artifact(path: str | os.PathLike[str]) -> bool:
-    """Whether a file begins as `edge_runtime.artifact.save` and checkpoints begin: a stored first member."""
-    with open(path, "rb") as file:
-        start = file.read(64)
-    return start.startswith(b"PK\x03\x04") and start[30:].startswith((b"format.npy", b"checkpoint.npy"))
+def is_temporary(name: str) -> bool:
+    """Whether a file of this name is one that `replacing` writes, or that a killed process left."""
+    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
 
 
 def _umask() -> int:
@@ -80,7 +78,7 @@ def _remove_leftovers(folder: Path) -> None:
     with contextlib.suppress(OSError):
         for name in os.listdir(folder):
             pid = name[len(_PREFIX) :].partition("-")[0]
-            if name.startswith(_PREFIX) and name.endswith(_SUFFIX) and pid.isdigit() and not _is_running(int(pid)):
+            if is_temporary(name) and pid.isdigit() and not _is_running(int(pid)):
                 (folder / name).unlink(missing_ok=True)
 
 

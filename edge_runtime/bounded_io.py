@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from typing import Protocol
@@ -37,7 +38,7 @@ def read_at_most(stream: Readable, limit: int) -> bytearray:
 def read_file(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytearray:
     """All bytes of a file, or of standard input for `-`. Raises InputError over `max_bytes`, OSError if unreadable."""
     if os.fspath(path) == "-":
-        content = read_at_most(sys.stdin.buffer, max_bytes)
+        content = _read_standard_input(max_bytes)
     elif "\0" in os.fspath(path):  # open() answers with a bare ValueError
         raise InputError(f"{describe(path)}: a file's name cannot hold a NUL character")
     else:
@@ -46,6 +47,15 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTE
     if len(content) > max_bytes:
         raise InputError(f"{describe(path)}: over the limit of {max_bytes:,} bytes; raise max_bytes to read it")
     return content
+
+
+def _read_standard_input(max_bytes: int) -> bytearray:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), describe("-"))
+    try:
+        return read_at_most(sys.stdin.buffer, max_bytes)
+    except OSError as error:  # which says nothing of where it happened
+        raise type(error)(error.errno, error.strerror, describe("-")) from error
 
 
 def describe(path: str | os.PathLike[str]) -> str:

@@ -9,16 +9,17 @@ from pathlib import Path
 
 from edge_runtime.artifact import load, save_bytes
 from edge_runtime.atomic import write_bytes
+from edge_runtime.outputs import SHEBANG
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_SHEBANG = b"#!/usr/bin/env python3\n"
 _MAIN = '''"""Run the bundled model: python app.pyz --input rows.csv [--output outputs.csv] [--classes] [--selftest]."""
 
 import argparse
 import pkgutil
 import sys
 
-from edge_runtime import Engine, Limits, SmallnetError, selftest
+from edge_runtime.entry import INTERRUPTED, repair_streams, settle_streams
+from edge_runtime import BudgetExceeded, Engine, Limits, SmallnetError, selftest
 from edge_runtime.artifact import load_bytes
 from edge_runtime.rows import read_rows, write_rows
 from edge_runtime.tables import selftest_text
@@ -49,10 +50,22 @@ def main():
     return 0
 
 
+def fail(text, status):
+    print("error: " + " ".join(text.split()), file=sys.stderr)
+    return status
+
+
+repair_streams()
 try:
-    sys.exit(main())
+    status = main()
+except BudgetExceeded as error:
+    status = fail(str(error), 1)
 except (SmallnetError, OSError) as error:
-    sys.exit("error: " + " ".join(str(error).split()))
+    status = fail(str(error), 2)
+except KeyboardInterrupt:
+    status = fail("stopped by Ctrl-C", INTERRUPTED)
+settle_streams()
+sys.exit(status)
 '''
 
 
@@ -71,7 +84,7 @@ def write_bundle(model_path: str | os.PathLike[str], path: str | os.PathLike[str
         _add(archive, "bundled/__init__.py", b"")
         _add(archive, "bundled/model.npz", save_bytes(model))
         _add(archive, "__main__.py", _MAIN.encode())
-    content = _SHEBANG + file.getvalue()
+    content = SHEBANG + file.getvalue()
     write_bytes(path, content)
     return len(content)
 

@@ -74,13 +74,15 @@ def _usage_text(error: click.ClickException) -> str:
 
 def _os_text(error: OSError) -> str:
     reason = error.strerror or str(error)
+    old = ", the old file is as it was" if error.filename else ""  # errors of files name them, see edge_runtime.atomic
     advice = {
         errno.ENOENT: "" if "folder" in reason else "; check the name",
         errno.EISDIR: "; expected a file",
         errno.EACCES: "; check the permissions",
-        errno.ENOSPC: "; free some space, the old file is as it was",
+        errno.ENOSPC: "; free some space" + old,
+        errno.EFBIG: "; raise the limit on file sizes" + old,
     }
-    return f"{error.filename or 'file'}: {reason}{advice.get(error.errno or 0, '')}"
+    return f"{error.filename or 'standard output'}: {reason}{advice.get(error.errno or 0, '')}"
 
 
 class RowsDone:
@@ -99,6 +101,7 @@ class RowsDone:
         click.echo(f"{start}{self.what}: {done:,} of {total:,} rows", err=True, nl=not self.on_terminal)
 
 
+force_option = click.option("--force", is_flag=True, help="Replace an output file even where it is something else.")
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -161,12 +164,14 @@ def main() -> None:
 @click.option("--input", "input_path", required=True, help="Rows to run: .npy, .npz, .csv, or - for standard input.")
 @click.option("--output", "output_path", default="-", show_default=True, help=".npy, .csv, or - for standard output.")
 @click.option("--classes", is_flag=True, help="Write the class of each row instead of all outputs.")
+@force_option
 @limit_options
 def run(
     model_path: str,
     input_path: str,
     output_path: str,
     classes: bool,
+    force: bool,
     **limits: Any,
 ) -> None:
     """Run a model on rows of raw values.
@@ -174,8 +179,10 @@ def run(
     Example: smallnet run digits.int8.npz --input x.csv --output y.csv
     """
     from edge_runtime.engine import Engine
+    from edge_runtime.outputs import check_rows_output
     from edge_runtime.rows import read_rows, write_rows
 
+    check_rows_output(output_path, force=force, source=input_path)
     model, wanted = load_limited(model_path, **limits)
     engine = Engine(model, wanted)
     rows = read_rows(input_path, n_in=model.n_in)
@@ -234,7 +241,8 @@ def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("-o", "--out", default="app.pyz", show_default=True, help="The file to write.")
-def bundle(model_path: str, out: str) -> None:
+@force_option
+def bundle(model_path: str, out: str, force: bool) -> None:
     """Write one file that holds the runtime and the model, for a device with Python and NumPy alone.
 
     There: python app.pyz --selftest, python app.pyz --input x.csv
@@ -242,7 +250,9 @@ def bundle(model_path: str, out: str) -> None:
     Example: smallnet bundle build/digits.int8.npz -o app.pyz
     """
     from edge_runtime.bundle import write_bundle
+    from edge_runtime.outputs import check_output
 
+    check_output(out, "bundle", force=force, sources=[model_path])
     click.echo(f"wrote {out} ({write_bundle(model_path, out):,} bytes); try: python {out} --selftest")
 
 

@@ -14,6 +14,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.layer_arrays import make_constants
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
+from edge_runtime.numbers import as_numbers, require_finite
 from edge_runtime.planner import MemoryPlan, is_dynamic, make_plan
 from edge_runtime.program import Program, compile_program
 
@@ -22,7 +23,6 @@ if TYPE_CHECKING:
 
     from edge_runtime.profiler import LayerProfile
 
-_NUMBERS = "fiub"  # NumPy kinds that convert to float32: float, signed, unsigned, bool
 _FLOAT32 = np.dtype(np.float32)
 
 
@@ -53,12 +53,17 @@ class Engine:
         self._is_slowed = self.limits.speed_factor > 1.0
         self._program(None, activate=True)
 
-    def run(self, x: ArrayLike) -> NDArray[np.float32]:
+    def run(self, x: ArrayLike, check_finite: bool = False) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
 
         Returns float32 (n_out,) or (batch, n_out). Raises InputError for another shape, a dtype that is not a real
-        number, or more rows than `limits.max_batch` unless `limits.over` is "split".
+        number, more rows than `limits.max_batch` unless `limits.over` is "split", and, with `check_finite`, for NaN,
+        inf and what float32 cannot hold, by row and column. Without it: float layers give NaN or inf in that row's
+        outputs and NumPy may warn; int8 takes NaN as the lowest value of its grid and the infinities as the ends;
+        int8-dynamic always raises.
         """
+        if check_finite:
+            require_finite(self._rows(x))
         # float32 rows that one program takes are the common case: nothing else stands in their way
         if type(x) is np.ndarray and x.dtype is _FLOAT32:
             with self.lock:
@@ -151,12 +156,7 @@ class Engine:
         return self._programs[key]
 
     def _rows(self, x: ArrayLike) -> NDArray[Any]:
-        try:
-            rows = np.asarray(x)
-        except ValueError as error:  # rows of different lengths
-            raise InputError(f"input is not an array of numbers ({error}); give rows of one length") from None
-        if rows.dtype.kind not in _NUMBERS:
-            raise InputError(f"input has dtype {rows.dtype}, expected real numbers such as float32")
+        rows = as_numbers(x)
         if rows.ndim not in (1, 2) or rows.shape[-1] != self.model.n_in:
             n_in = self.model.n_in
             raise InputError(f"input has shape {rows.shape}, expected ({n_in},) or (batch, {n_in})")

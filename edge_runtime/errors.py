@@ -56,5 +56,9 @@ class BudgetExceeded(SmallnetError, MemoryError):
         return self.need_bytes - self.have_bytes
 
 
+class OutputRefused(SmallnetError, ValueError):
+    """An output file cannot be written under its name, or would take the place of something else."""
+
+
 class QuantizationError(SmallnetError, ValueError):
     """A model cannot be quantized exactly with the given calibration rows. The message carries the numbers."""

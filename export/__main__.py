@@ -1,5 +1,12 @@
-"""`python -m export`: the `smallnet` command, where its script is not on the path."""
+"""The `smallnet` command, and `python -m export` where its script is not on the path."""
 
-from export.cli import main
+from edge_runtime.entry import start
 
-main(prog_name="smallnet")
+
+def main() -> None:
+    """Run the command line."""
+    start("export.cli", "smallnet")
+
+
+if __name__ == "__main__":
+    main()

@@ -7,11 +7,12 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
-from edge_runtime.errors import QuantizationError
+from edge_runtime.errors import InputError, QuantizationError
 from edge_runtime.layers import Dense
 from edge_runtime.model import Model
+from edge_runtime.numbers import as_numbers
 from edge_runtime.trace import trace
 from export.histogram import Histogram
 
@@ -96,8 +97,10 @@ def blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
     """The rows again, checked, in blocks of BLOCK; the last may be shorter."""
     waiting: list[NDArray[np.float32]] = []
     size = seen = 0
+    if isinstance(rows, list) and rows and np.ndim(rows[0]) == 1:  # rows, not batches
+        rows = _numbers(rows)
     for batch in [rows] if isinstance(rows, np.ndarray) else rows:
-        checked = _checked(model, np.asarray(batch), seen)
+        checked = _checked(model, _numbers(batch), seen)
         seen += len(checked)
         for start in range(0, len(checked), BLOCK):
             piece = checked[start : start + BLOCK]
@@ -111,10 +114,15 @@ def blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
         yield np.concatenate(waiting)
 
 
+def _numbers(rows: ArrayLike) -> NDArray[Any]:
+    try:
+        return as_numbers(rows, "calibration set")
+    except InputError as error:
+        raise QuantizationError(str(error)) from error
+
+
 def _checked(model: Model, x: NDArray[Any], first: int) -> NDArray[np.float32]:
     """A batch as float32 (n, n_in). Raises QuantizationError, naming the first bad row (`first` is the batch's own)."""
-    if x.dtype.kind not in "fiub":
-        raise QuantizationError(f"calibration rows have dtype {x.dtype}, expected real numbers")
     if x.ndim != 2 or x.shape[1] != model.n_in:
         raise QuantizationError(f"calibration rows have shape {x.shape}, expected (n, {model.n_in})")
     with np.errstate(over="ignore"):

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import OneLineErrors, RowsDone, echo_json, json_option, limit_options, load_limited, warn_of_range
+from edge_runtime.cli import (
+    OneLineErrors,
+    RowsDone,
+    echo_json,
+    force_option,
+    json_option,
+    limit_options,
+    load_limited,
+    warn_of_range,
+)
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
@@ -20,7 +29,7 @@ _HELP = """Train small dense networks, shrink them to int8 or float16, prove tha
 
 Try it: smallnet demo
 
-The BLAS under NumPy may use several threads; for one, set it first: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet ...
+NumPy's BLAS may use several threads; for one, set first: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet ...
 """
 _PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first three); may be given more than once.
 int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
@@ -58,8 +67,9 @@ def require_extra(extra: str, *modules: str) -> None:
 @click.option("--out", required=True, help="The artifact to write, an .npz.")
 @click.option("--data", "spec", help=f"Real rows to check and to take test vectors from: {_DATA_HELP}.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@force_option
 @json_option
-def import_command(model_path: str, out: str, spec: str | None, test_vectors: int, as_json: bool) -> None:
+def import_command(model_path: str, out: str, spec: str | None, test_vectors: int, force: bool, as_json: bool) -> None:
     """Take a dense network from PyTorch, scikit-learn, Keras or any other ONNX file.
 
     The imported model is run beside the file in onnxruntime on random rows, and on real ones where some are given; it
@@ -69,7 +79,7 @@ def import_command(model_path: str, out: str, spec: str | None, test_vectors: in
     """
     require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.artifact import save
-    from edge_runtime.atomic import require_folder
+    from edge_runtime.outputs import check_output
     from export.export_rows import load_rows
     from export.import_check import random_rows, verify_import
     from export.onnx_reader import import_onnx
@@ -78,7 +88,7 @@ def import_command(model_path: str, out: str, spec: str | None, test_vectors: in
 
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
-    require_folder(out)
+    check_output(out, "artifact", force=force, sources=[model_path])
     source = import_onnx(model_path)
     model, rows = source.model, random_rows(source)
     reports = {"random": verify_import(model, model_path, rows, imported=source)}
@@ -129,6 +139,7 @@ def load_any(path: str) -> Model:
 @click.option("--form", default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@force_option
 @json_option
 def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_json: bool, **options: Any) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
@@ -140,12 +151,21 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
     """
     require_extra("export", "onnx", "onnxruntime")
     from export.export_rows import rows_for_export
-    from export.pipeline import Evaluation, ExportOptions, export_model
+    from export.pipeline import Evaluation, ExportOptions, check_export, export_model
     from export.tables import choice_text, export_facts, export_table
 
     wanted = _precisions(precisions)
     if spec is None and "int8" in wanted:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
+    stem = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx")
+    chosen = ExportOptions(
+        method=options["method"],
+        per_channel=not options["per_tensor"],
+        equalize=options["equalize"],
+        form=options["form"],
+        opset=options["opset"],
+    )
+    check_export(options["out"], stem, wanted, chosen, force=options["force"])
     model = load_any(model_path)
     rows = rows_for_export(model, spec)
     if rows.note:
@@ -156,17 +176,11 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
         wanted,
         rows.calibration,
         options["out"],
-        Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"),
+        stem,
         evaluation=evaluation,
         verify_rows=rows.compared,
         test_vectors=options["test_vectors"] if spec is not None else 0,
-        options=ExportOptions(
-            method=options["method"],
-            per_channel=not options["per_tensor"],
-            equalize=options["equalize"],
-            form=options["form"],
-            opset=options["opset"],
-        ),
+        options=chosen,
         on_choice=lambda seen: click.echo(choice_text(seen), err=True),
         on_file=lambda name: click.echo(f"wrote {name}", err=True),
         on_rows=RowsDone("verifying"),
@@ -282,8 +296,9 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and the training."
 )
+@force_option
 @json_option
-def demo(out: str, seed: int, as_json: bool) -> None:
+def demo(out: str, seed: int, force: bool, as_json: bool) -> None:
     """Run the whole chain on the bundled digits: train, export three precisions, verify, time. Under a minute.
 
     Example: smallnet demo
@@ -292,7 +307,7 @@ def demo(out: str, seed: int, as_json: bool) -> None:
     from export.demo import run_demo
     from export.tables import demo_files, demo_table
 
-    rows = run_demo(out, seed, lambda text: click.echo(text, err=True))
+    rows = run_demo(out, seed, lambda text: click.echo(text, err=True), force=force)
     if as_json:
         echo_json({"rows": rows})
     else:

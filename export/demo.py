@@ -7,20 +7,25 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.artifact import save
-from export.pipeline import Evaluation, Exported, export_model
+from edge_runtime.outputs import check_output
+from export.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
 from export.timing import side_by_side
 
 
-def run_demo(out: str, seed: int, say: Callable[[str], None]) -> list[dict[str, Any]]:
+def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = False) -> list[dict[str, Any]]:
     """Train 64-32-10 on the digits, export it in three precisions, verify and time them; one row per precision.
 
-    out: folder for the files. say: told what happens. Takes some ten seconds.
+    out: folder for the files. say: told what happens. force: replace files there that are something else. Takes some
+    ten seconds. Raises OutputRefused, OSError.
     """
     from trainer.cli import DEFAULTS, fit_network
     from trainer.datasets import load_dataset, split
 
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder, precisions = Path(out), ["float32", "float16", "int8"]
+    check_export(out, "digits", precisions, ExportOptions(), force=force)
+    trained = folder / "digits.npz"
+    if folder.is_dir():
+        check_output(trained, "artifact", force=force)
     dataset = load_dataset("digits")
     parts = split(dataset, seed=seed)
     say(
@@ -30,11 +35,12 @@ def run_demo(out: str, seed: int, say: Callable[[str], None]) -> list[dict[str, 
     options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
     options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
     model, _history, _score = fit_network(parts, options)
-    save(model, folder / "digits.npz")
+    folder.mkdir(parents=True, exist_ok=True)
+    save(model, trained)
     say("exporting float32, float16 and int8, verifying each file on all rows")
     results = export_model(
         model,
-        ["float32", "float16", "int8"],
+        precisions,
         parts.train.x,
         folder,
         "digits",

@@ -16,8 +16,10 @@ from edge_runtime.atomic import write_bytes
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
+from edge_runtime.outputs import check_folder, check_output
 from export.equalization import equalize
-from export.onnx_writer import OPSET, check_form, to_onnx
+from export.onnx_writer import OPSET, to_onnx
+from export.opset_check import check_opset
 from export.quantizer import quantize
 from export.report import Report
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
@@ -74,6 +76,26 @@ class Exported:
     model: Model
 
 
+def check_export(
+    out: str | os.PathLike[str], stem: str, precisions: list[str], options: ExportOptions, *, force: bool = False
+) -> None:
+    """Fail before any work where `export_model` could not write what it is asked for; makes nothing.
+
+    Raises QuantizationError for a form or an opset that cannot be written or checked, OutputRefused where a file would
+    take the place of something else (not with `force`) or of a folder, OSError.
+    """
+    check_opset(options.form, options.opset)
+    check_folder(out)
+    for path in (path for precision in precisions for path in _paths(out, stem, precision)):
+        if path.parent.is_dir():
+            check_output(path, "onnx" if path.suffix == ".onnx" else "artifact", force=force)
+
+
+def _paths(out: str | os.PathLike[str], stem: str, precision: str) -> tuple[Path, Path]:
+    """The artifact and the ONNX file of one precision."""
+    return Path(out) / f"{stem}.{precision}.npz", Path(out) / f"{stem}.{precision}.onnx"
+
+
 def export_model(
     model: Model,
     precisions: list[str],
@@ -96,17 +118,16 @@ def export_model(
     saw. on_rows: told how many rows of how many have been compared. Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
-    check_form(chosen.form, chosen.opset)
-    folder = Path(out)
-    folder.mkdir(parents=True, exist_ok=True)
+    check_opset(chosen.form, chosen.opset)
     compared = rows if verify_rows is None else verify_rows
     results = []
     for precision in precisions:
         source = equalize(model, rows) if chosen.equalize and precision == "int8" else model
         small = quantize(source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice)
         small = with_test_vectors(small, rows, test_vectors)
-        artifact, onnx = folder / f"{stem}.{precision}.npz", folder / f"{stem}.{precision}.onnx"
+        artifact, onnx = _paths(out, stem, precision)
         proto = to_onnx(small, chosen.form, opset=chosen.opset)  # may refuse: nothing is written before
+        artifact.parent.mkdir(parents=True, exist_ok=True)
         save(small, artifact)
         write_bytes(onnx, proto.SerializeToString(deterministic=True))
         for path in (artifact, onnx):

@@ -25,6 +25,7 @@ from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
+from edge_runtime.numbers import as_numbers
 from edge_runtime.planner import is_dynamic
 from edge_runtime.trace import logits, trace
 from export.comparison import (
@@ -113,8 +114,8 @@ def rows_to_compare(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
         if model.test_vectors is None:
             raise InputError("the model holds no test vectors; give rows to compare on")
         x = model.test_vectors.inputs
-    rows = np.asarray(x)
-    if rows.dtype.kind not in "fiub" or rows.ndim != 2 or rows.shape[1] != model.n_in or len(rows) == 0:
+    rows = as_numbers(x, "rows to compare")
+    if rows.ndim != 2 or rows.shape[1] != model.n_in or len(rows) == 0:
         raise InputError(
             f"rows have dtype {rows.dtype} and shape {rows.shape}, expected numbers (n, {model.n_in}), n >= 1"
         )

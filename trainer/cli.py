@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli import echo_json, json_option
+from edge_runtime.cli import echo_json, force_option, json_option
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset, Split
@@ -61,7 +61,7 @@ class Sizes(click.ParamType):
 @click.option("--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split.")
 @click.option("--checkpoint", help="Write a checkpoint here after each epoch.")
-@click.option("--force", is_flag=True, help="Replace an output file that something else made.")
+@force_option
 @click.option("--resume", help="Continue from this checkpoint.")
 @json_option
 def train(**options: Any) -> None:
@@ -72,11 +72,9 @@ def train(**options: Any) -> None:
     Example: smallnet train --data digits --hidden 32 --out digits.npz
     """
     from edge_runtime.artifact import save
-    from edge_runtime.atomic import require_folder
     from trainer.datasets import load_dataset, split
 
-    require_folder(options["out"])
-    _protect(options)
+    _check_outputs(options)
     dataset = load_dataset(options["spec"], target=options["target"])
     parts = split(dataset, seed=options["seed"])
     try:
@@ -88,20 +86,16 @@ def train(**options: Any) -> None:
     _report(dataset, history, test_score, options)
 
 
-def _protect(options: dict[str, Any]) -> None:
-    """Fail before the training where an output would take the place of something else."""
-    from edge_runtime.atomic import looks_like_artifact
+def _check_outputs(options: dict[str, Any]) -> None:
+    """Fail before the training where an output cannot be written, or would take the place of something else."""
+    from edge_runtime.outputs import check_output
 
-    outputs = {name: Path(options[name]) for name in ("out", "checkpoint") if options[name] is not None}
-    if len({path.resolve() for path in outputs.values()}) < len(outputs):
+    outputs = {name: options[name] for name in ("out", "checkpoint") if options[name] is not None}
+    if len({Path(path).resolve() for path in outputs.values()}) < len(outputs):
         raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
     for name, path in outputs.items():
-        if path.exists() and Path(options["spec"]).exists() and path.samefile(options["spec"]):
-            raise click.UsageError(f"--{name} {path} is the data; expected another name")
-        if not options["force"] and path.is_file() and path.stat().st_size and not looks_like_artifact(path):
-            raise click.UsageError(
-                f"--{name} {path} exists and was not made by this command; add --force to replace it"
-            )
+        kind = "artifact" if name == "out" else "checkpoint"
+        check_output(path, kind, f"--{name}", force=options["force"], sources=[options["spec"]])
 
 
 def _stopped(options: dict[str, Any]) -> str:

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import InputError, Standardization
+from edge_runtime.numbers import as_numbers
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
 from trainer.losses import Loss
@@ -26,9 +27,7 @@ def as_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> A
     One row may be given as (n_in,). Raises InputError for another shape, a dtype that is not a real number, no rows, or
     NaN or infinite values.
     """
-    array = np.asarray(x)
-    if array.dtype.kind not in "fiub":
-        raise InputError(f"{what} has dtype {array.dtype}, expected real numbers such as float32")
+    array = as_numbers(x, what)
     if array.ndim == 1 and array.shape == (n_in,) and n_in > 1:
         array = array[None]
     if array.ndim != 2 or array.shape[1] != n_in:

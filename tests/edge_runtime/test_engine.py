@@ -1,7 +1,3 @@
-import os
-import subprocess
-import sys
-import threading
 import time
 from dataclasses import replace
 
@@ -199,50 +195,6 @@ def test_a_hidden_leaky_relu_that_overflows_saturates_as_the_trace_does():
     model, rows = Model((first, last)), np.float32([[-50], [0], [7]])
     with np.errstate(over="ignore", invalid="ignore"):
         np.testing.assert_array_equal(Engine(model).logits(rows), logits(model, trace(model, rows)))
-
-
-def test_eight_threads_on_one_engine_get_their_own_answers():
-    """Runs take turns: no thread sees another's rows."""
-    engine = Engine(network("small", "int8"))
-    rows = random_rows(8, 64)
-    expected = engine.run(rows)
-    wrong = []
-
-    def run(index):
-        for _ in range(500):
-            wrong.append(not np.array_equal(engine.run(rows[index]), expected[index]))
-
-    threads = [threading.Thread(target=run, args=(index,)) for index in range(8)]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    assert len(wrong) == 4000
-    assert not any(wrong)
-
-
-@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
-def test_a_child_of_a_fork_in_the_middle_of_a_run_can_run_too():
-    """The lock that another thread held at the fork is not held in the child."""
-    code = """
-import os, sys, threading
-import numpy as np
-from edge_runtime import Activation, Dense, Engine, Model
-layer = Dense("a", np.ones((300, 300), np.float32), np.zeros(300, np.float32), Activation.of("relu"))
-engine = Engine(Model((layer,)))
-rows = np.ones((500, 300), np.float32)
-thread = threading.Thread(target=lambda: [engine.run(rows) for _ in range(200)], daemon=True)
-thread.start()
-for _ in range(10):
-    child = os.fork()
-    if child == 0:
-        engine.run(rows[0])
-        os._exit(0)
-    assert os.waitpid(child, 0)[1] == 0
-print("ok")
-"""
-    result = subprocess.run([sys.executable, "-W", "ignore", "-c", code], capture_output=True, text=True, timeout=60)
-    assert result.stdout == "ok\n", result.stderr
 
 
 def test_int8_dynamic_refuses_what_has_no_range():

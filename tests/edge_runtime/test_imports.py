@@ -32,6 +32,12 @@ def test_every_public_name_is_there_and_listed():
         edge_runtime.nothing  # noqa: B018
 
 
+@pytest.mark.parametrize("package", ["edge_runtime", "export"])
+def test_a_package_alone_loads_nothing_heavy(package):
+    """Its names come when they are asked for, so that a command line can answer Ctrl-C before NumPy is imported."""
+    assert not loaded_by(f"import {package}") & {"numpy", "click", "onnx", "onnxruntime", "trainer"}
+
+
 def test_the_trainer_never_loads_the_exporter():
     """Imports point down: training needs neither onnx nor onnxruntime nor click."""
     assert not loaded_by("import trainer") & {"export", "onnx", "onnxruntime", "click"}

@@ -6,9 +6,8 @@ import time
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
-from export.cli import main
+from tests.command import run_command
 
 
 def invoke(*arguments, cwd=None, stdin=None):
@@ -20,7 +19,7 @@ def invoke(*arguments, cwd=None, stdin=None):
 
 def quick(*arguments):
     """The same within this process, for commands whose exit status is all that matters."""
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = run_command(*arguments)
     return result.exit_code, result.stdout, result.stderr
 
 

@@ -2,9 +2,8 @@ import hashlib
 import json
 
 import pytest
-from click.testing import CliRunner
 
-from export.cli import main
+from tests.command import run_command
 
 
 @pytest.fixture(scope="module")
@@ -13,7 +12,7 @@ def demos(tmp_path_factory):
     runs = []
     for _ in range(2):
         folder = tmp_path_factory.mktemp("demo")
-        result = CliRunner().invoke(main, ["demo", "--out", str(folder), "--json"])
+        result = run_command("demo", "--out", folder, "--json")
         assert result.exit_code == 0, result.output
         runs.append((folder, json.loads(result.stdout)["rows"]))
     return runs
@@ -56,7 +55,7 @@ def test_the_int8_file_with_its_test_vectors_is_at_most_10_kilobytes(demos):
 
 def test_the_table_ends_with_the_files_and_the_next_command(tmp_path):
     """The text output names what was written and what to try."""
-    result = CliRunner().invoke(main, ["demo", "--out", str(tmp_path / "demo"), "--seed", "3"])
+    result = run_command("demo", "--out", tmp_path / "demo", "--seed", "3")
     assert result.exit_code == 0
     lines = result.stdout.splitlines()
     assert lines[0].split()[:2] == ["precision", ".npz"]

@@ -60,7 +60,10 @@ def test_qdq_scales_are_those_of_the_integers():
     assert kinds.count("QuantizeLinear") == 2
 
 
-@pytest.mark.parametrize("opset", [13, 15, 19, 21, 23, onnx.defs.onnx_opset_version()])
+NEWEST = onnx.defs.onnx_opset_version()
+
+
+@pytest.mark.parametrize("opset", sorted({min(opset, NEWEST) for opset in (13, 15, 19, 21, 23, NEWEST)}))
 def test_the_opset_can_be_chosen(opset):
     """The file states it, passes the full checker, and its IR version is the lowest that goes with it."""
     proto = to_onnx(small(["relu", "softmax"]), opset=opset)

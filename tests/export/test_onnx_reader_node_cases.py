@@ -34,13 +34,14 @@ def cases() -> dict[str, object]:
         warnings.simplefilter("ignore")
         from onnx.backend.test.case.node import collect_testcases
 
-        found = collect_testcases()
+        found = collect_testcases(None)  # onnx before 1.19 insists on an argument; None is all
     return {
         case.name: case
         for case in found
         if len(case.model.graph.node) == 1
         and case.model.graph.node[0].op_type in OPERATORS
         and "_expanded" not in case.name
+        and case.model.opset_import[0].version >= 6  # older onnx keeps some cases in opset 1, which the reader refuses
         and not case.name.startswith("test_cast")  # nearly all are of types that no dense network has
     }
 
@@ -231,4 +232,4 @@ def test_each_case_passes_or_is_refused_by_design(tmp_path, name):
 def test_the_list_names_cases_that_exist():
     """And most of the cases that are left are really computed."""
     assert not set(BY_DESIGN) - set(CASES) or onnx.__version__ < "1.23"
-    assert len(CASES) - len(BY_DESIGN) >= 100
+    assert len(set(CASES) - set(BY_DESIGN)) >= 100

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnxruntime.quantization import (
     CalibrationDataReader,
@@ -118,8 +119,14 @@ def test_weights_alone_quantized_give_a_float_model(tmp_path):
     nodes = "w = DequantizeLinear<axis=0>(Q, s, z) t = Transpose(w) y = MatMul(x, t)"
     codes = np.arange(18, dtype=np.uint8).reshape(3, 6)
     zero = np.array([1, 2, 3], np.uint8)
-    found = imported(graph(nodes, Q=codes, s=np.float32([0.1, 0.2, 0.3]), z=zero), tmp_path)
+    # at its default level, onnxruntime before 1.24 ends the whole process on this graph (an assertion in its optimizer)
+    levels = ("default", "disabled") if _release(onnxruntime.__version__) >= (1, 24) else ("disabled",)
+    found = imported(graph(nodes, Q=codes, s=np.float32([0.1, 0.2, 0.3]), z=zero), tmp_path, levels)
     assert found.model.precision == "float32"
+
+
+def _release(version):
+    return tuple(int(part) for part in version.split(".")[:2])
 
 
 REFUSED = {

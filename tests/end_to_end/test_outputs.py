@@ -1,0 +1,167 @@
+"""Output files: what stands there is replaced only by its like, and what cannot be written is refused at once."""
+
+import shutil
+
+import numpy as np
+import pytest
+
+from tests.command import run_command
+
+FOREIGN = {
+    "someone's photos": b"PK\x03\x04" + bytes(26) + b"photo.jpg" + bytes(100),
+    "a text": b"dear diary,\n\0",
+    "an array": b"\x93NUMPY\x01\0",
+    "a program": b"\x7fELF" + bytes(200),
+}
+
+
+@pytest.fixture(scope="module")
+def trained(tmp_path_factory):
+    """A trained network, its int8 files, a checkpoint and rows."""
+    folder = tmp_path_factory.mktemp("trained")
+    done = run_command(
+        "train", "--hidden", "6", "--epochs", "1", "--out", folder / "m.npz", "--checkpoint", folder / "c"
+    )
+    assert done.exit_code == 0
+    assert run_command("export", folder / "m.npz", "--calibrate", "digits", "--out", folder).exit_code == 0
+    np.save(folder / "x.npy", np.ones((2, 64), np.float32))
+    np.savetxt(folder / "x.csv", np.ones((2, 64)), delimiter=",")
+    return folder
+
+
+# command: its arguments and the file it writes; {m} is the folder of `trained`
+WRITERS = {
+    "train": (["train", "--epochs", "1", "--hidden", "3", "--out", "t.npz"], "t.npz"),
+    "checkpoint": (["train", "--epochs", "1", "--hidden", "3", "--out", "o.npz", "--checkpoint", "t.npz"], "t.npz"),
+    "export": (["export", "{m}/m.npz", "--calibrate", "digits", "--out", "."], "m.int8.npz"),
+    "export onnx": (["export", "{m}/m.npz", "--calibrate", "digits", "--out", "."], "m.int8.onnx"),
+    "import": (["import", "{m}/m.int8.onnx", "--out", "i.npz"], "i.npz"),
+    "bundle": (["bundle", "{m}/m.int8.npz", "-o", "app.pyz"], "app.pyz"),
+    "run to npy": (["run", "{m}/m.npz", "--input", "{m}/x.npy", "--output", "y.npy"], "y.npy"),
+    "run to csv": (["run", "{m}/m.npz", "--input", "{m}/x.npy", "--output", "y.csv"], "y.csv"),
+}
+
+
+def run(name, trained, *more):
+    arguments, out = WRITERS[name]
+    return run_command(*(argument.replace("{m}", str(trained)) for argument in arguments), *more), out
+
+
+def is_one_line(result) -> bool:
+    return result.stdout == "" and result.stderr.startswith("error: ") and len(result.stderr.splitlines()) == 1
+
+
+@pytest.mark.parametrize("name", WRITERS)
+def test_only_the_same_kind_is_replaced_without_force(name, trained, tmp_path, monkeypatch):
+    """A second run replaces the first one's file; anything else stays, in one line, unless --force is given."""
+    monkeypatch.chdir(tmp_path)
+    assert run(name, trained)[0].exit_code == 0
+    assert run(name, trained)[0].exit_code == 0
+    path = tmp_path / WRITERS[name][1]
+    written = path.read_bytes()
+    for what, content in FOREIGN.items():
+        if (name, what) == ("run to npy", "an array"):
+            continue  # its own kind
+        path.write_bytes(content)
+        result, out = run(name, trained)
+        assert result.exit_code == 2, what
+        assert is_one_line(result)
+        assert out in result.stderr
+        assert "add --force to replace it" in result.stderr
+        assert path.read_bytes() == content
+    assert run(name, trained, "--force")[0].exit_code == 0
+    assert path.read_bytes() == written
+
+
+def test_a_model_is_not_replaced_by_a_checkpoint_nor_the_other_way_round(trained, tmp_path):
+    """Both are .npz files of this project, and each is somebody's work."""
+    for source, option in (("m.npz", "--checkpoint"), ("c", "--out")):
+        shutil.copy(trained / source, tmp_path / "kept.npz")
+        more = [] if option == "--out" else ["--out", tmp_path / "other.npz"]
+        result = run_command("train", "--epochs", "1", option, tmp_path / "kept.npz", *more)
+        assert result.exit_code == 2
+        assert "add --force to replace it" in result.stderr
+        assert (tmp_path / "kept.npz").read_bytes() == (trained / source).read_bytes()
+
+
+def test_the_demo_replaces_its_own_files_only(trained, tmp_path):
+    """A file of another kind in its folder stops it before the training."""
+    (tmp_path / "digits.int8.onnx").write_bytes(b"mine")
+    result = run_command("demo", "--out", tmp_path)
+    assert result.exit_code == 2
+    assert is_one_line(result)
+    assert [path.name for path in tmp_path.iterdir()] == ["digits.int8.onnx"]
+
+
+REFUSED = {
+    "train: empty": ["train", "--out", ""],
+    "train: a folder": ["train", "--out", "."],
+    "train: a folder by its slash": ["train", "--out", "model/"],
+    "train: no such folder": ["train", "--out", "nowhere/m.npz"],
+    "train: an empty checkpoint": ["train", "--out", "m.npz", "--checkpoint", ""],
+    "train: a folder as checkpoint": ["train", "--out", "m.npz", "--checkpoint", "."],
+    "train: over the data": ["train", "--data", "data.npz", "--out", "data.npz", "--force"],
+    "export: empty": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", ""],
+    "export: into a file": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "data.npz"],
+    "export: below a file": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "data.npz/deep"],
+    "export: an unknown method": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--method", "x"],
+    "export: no data": ["export", "{m}/m.npz", "--out", "new"],
+    "export: an opset of the future": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--opset", "99"],
+    "export: an unknown form": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--form", "x"],
+    "export: what is int8": ["export", "{m}/m.int8.npz", "--calibrate", "digits", "--out", "new"],
+    "import: empty": ["import", "{m}/m.int8.onnx", "--out", ""],
+    "import: a folder": ["import", "{m}/m.int8.onnx", "--out", "folder.npz"],
+    "bundle: empty": ["bundle", "{m}/m.int8.npz", "-o", ""],
+    "bundle: a folder": ["bundle", "{m}/m.int8.npz", "-o", "."],
+    "bundle: over the model": ["bundle", "model.npz", "-o", "model.npz", "--force"],
+    "run: empty": ["run", "{m}/m.npz", "--input", "{m}/x.npy", "--output", ""],
+    "run: a folder": ["run", "{m}/m.npz", "--input", "{m}/x.npy", "--output", "."],
+    "run: an unknown kind": ["run", "{m}/m.npz", "--input", "{m}/x.npy", "--output", "y.txt"],
+    "run: over its input": ["run", "{m}/m.npz", "--input", "x.csv", "--output", "x.csv", "--force"],
+    "demo: empty": ["demo", "--out", ""],
+    "demo: into a file": ["demo", "--out", "data.npz"],
+}
+
+
+@pytest.mark.parametrize("name", REFUSED)
+def test_what_cannot_be_written_is_refused_before_the_work_and_leaves_nothing(name, trained, tmp_path, monkeypatch):
+    """One line, status 2, no work was done (no row of data was read, no epoch printed), no file or folder appears."""
+    monkeypatch.chdir(tmp_path)
+    rng = np.random.default_rng(0)
+    np.savez(tmp_path / "data.npz", x=rng.normal(size=(40, 3)), y=np.arange(40) % 2)
+    shutil.copy(trained / "x.csv", tmp_path / "x.csv")
+    shutil.copy(trained / "m.int8.npz", tmp_path / "model.npz")
+    (tmp_path / "folder.npz").mkdir()
+    before = {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")}
+    result = run_command(*(argument.replace("{m}", str(trained)) for argument in REFUSED[name]))
+    assert result.exit_code == 2, result.output
+    assert is_one_line(result), result.stderr
+    assert {path: path.read_bytes() if path.is_file() else None for path in tmp_path.rglob("*")} == before
+
+
+def test_an_opset_that_onnxruntime_cannot_run_is_refused_by_name(trained, tmp_path, monkeypatch):
+    """onnx may write newer opsets than onnxruntime runs: then the newest that it runs is named, and nothing written."""
+    import export.opset_check as opset_check
+
+    def refuse_from_20(proto):
+        if proto.opset_import[0].version >= 20:
+            raise opset_check.ArtifactError("no implementation")
+
+    monkeypatch.setattr(opset_check, "make_session", refuse_from_20)
+    opset_check._runs.cache_clear()
+    out = tmp_path / "new"
+    result = run_command("export", trained / "m.npz", "--calibrate", "digits", "--out", out, "--opset", 21)
+    opset_check._runs.cache_clear()
+    assert result.exit_code == 2
+    assert "opset is 21, expected 13 to 19, the newest that onnxruntime" in result.stderr
+    assert not out.exists()
+
+
+def test_results_may_go_to_a_device(trained):
+    """A device or a pipe is written to and not replaced."""
+    device = trained / "null.csv"  # the name says which kind of table is wanted
+    device.symlink_to("/dev/null")
+    arguments = ["run", trained / "m.npz", "--input", trained / "x.npy", "--output", device]
+    assert run_command(*arguments).exit_code == 0
+    assert device.is_symlink()
+    assert device.is_char_device()

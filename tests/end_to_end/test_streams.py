@@ -1,0 +1,127 @@
+"""Standard streams that are closed, full or cut off, and Ctrl-C at any moment: one line at most, never a traceback."""
+
+import os
+import random
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from edge_runtime import save
+from export.onnx_writer import write_onnx
+from export.quantizer import quantize
+from export.test_vectors import with_test_vectors
+from tests.command import run_command
+from tests.networks import random_model, random_rows
+
+pytestmark = pytest.mark.skipif(os.name != "posix", reason="shell redirections and signals of POSIX")
+ONE_ROW = "1,0,1,0,1,0\n"
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model that takes six numbers: m.npz, m.onnx, and as one file, app.pyz."""
+    folder, rows = tmp_path_factory.mktemp("streams"), random_rows(50, 6)
+    model = with_test_vectors(quantize(random_model([6, 5, 3], ["relu", "softmax"]), rows), rows)
+    save(model, folder / "m.npz")
+    assert run_command("bundle", folder / "m.npz", "-o", folder / "app.pyz").exit_code == 0
+    write_onnx(model, folder / "m.onnx")
+    (folder / "x.csv").write_text(ONE_ROW)
+    return folder
+
+
+def shell(command, folder):
+    """A command line of bash, in which `$S` is smallnet and `$D` the device's commands: (status, output, errors)."""
+    python = sys.executable
+    environment = {**os.environ, "S": f"{python} -m export", "D": f"{python} -m edge_runtime", "P": python}
+    result = subprocess.run(
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+CASES = {
+    # command: (exit status, what the one line on standard error says; None for no line)
+    "$S devices <&- >/dev/null": (0, None),
+    "$S run m.npz --input - <&-": (2, "standard input: Bad file descriptor"),
+    "$D run m.npz --input - <&-": (2, "standard input: Bad file descriptor"),
+    "$P app.pyz --input - <&-": (2, "standard input"),
+    "$S run m.npz --input - < /dev/null": (2, "standard input: no rows"),
+    "$S run m.npz --input x.csv >&-": (2, "standard output: Bad file descriptor"),
+    "$P app.pyz --input x.csv >&-": (2, "Bad file descriptor"),
+    "$S inspect m.npz --json >&-": (2, "standard output: Bad file descriptor"),
+    "$S devices > /dev/full": (1, "standard output: No space left on device; free some space"),
+    "$D run m.npz --input x.csv > /dev/full": (1, "standard output: No space left on device"),
+    "$S selftest m.npz 2>&- >/dev/null": (0, None),
+    "$S train --epochs 1 --out t.npz <&- 2>&- >/dev/null": (0, None),
+    "$S inspect missing.npz <&- >&- 2>&-": (2, None),
+    "$S devices --json | true; exit ${PIPESTATUS[0]}": (1, None),
+    "yes 1,0,1,0,1,0 | head -100000 | $S run m.npz --input - | head -1 >/dev/null; exit ${PIPESTATUS[2]}": (1, None),
+    "yes 1,0,1,0,1,0 | head -100000 | $P app.pyz --input - | head -1 >/dev/null; exit ${PIPESTATUS[2]}": (2, "pipe"),
+}
+
+
+@pytest.mark.parametrize("command", CASES)
+def test_a_closed_or_full_or_broken_stream_gives_at_most_one_line(folder, command):
+    """The stated exit status, the stated line, and no traceback from Python's shutdown either."""
+    expected, words = CASES[command]
+    status, _, errors = shell(command, folder)
+    assert status == expected, errors
+    if words is None:
+        assert errors == ""
+    else:
+        assert errors.startswith("error: ")
+        assert words in errors
+        assert len(errors.splitlines()) == 1
+
+
+def test_no_file_takes_the_place_of_a_closed_stream(folder):
+    """With all three streams closed, what is written is whole: nothing printed gets into it."""
+    status, _, _ = shell("$S train --epochs 1 --seed 3 --out closed.npz <&- 2>&- >/dev/null", folder)
+    assert status == 0
+    assert shell("$S train --epochs 1 --seed 3 --out open.npz", folder)[0] == 0
+    assert (folder / "closed.npz").read_bytes() == (folder / "open.npz").read_bytes()
+
+
+def interrupted(module, arguments, folder, delay):
+    """Exit status and standard error of a command that gets SIGINT `delay` seconds after Python started.
+
+    The handler is set again because a test suite that runs in the background hands on an ignored SIGINT.
+    """
+    code = (
+        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); print(flush=True); "
+        f"sys.argv = ['smallnet', *{arguments!r}]; import runpy; runpy.run_module({module!r}, run_name='__main__')"
+    )
+    pipe = subprocess.PIPE  # standard input stays open: a command that reads it waits
+    process = subprocess.Popen(
+        [sys.executable, "-c", code], cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True
+    )
+    assert process.stdout is not None
+    process.stdout.readline()
+    time.sleep(delay)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    return process.returncode, errors
+
+
+@pytest.mark.parametrize(
+    ("module", "arguments"),
+    [
+        ("export", ["verify", "m.npz", "m.onnx"]),
+        ("export", ["train", "--epochs", "100000", "--patience", "100000", "--out", "x.npz"]),
+        ("edge_runtime", ["run", "m.npz", "--input", "-"]),
+    ],
+)
+def test_ctrl_c_during_the_imports_exits_with_130_and_one_line(folder, module, arguments):
+    """From the first hundredths of a second on: no traceback, and no error of a library that was half imported."""
+    draw = random.Random(0)
+    for delay in [0.02 + 0.5 * draw.random() for _ in range(5)]:
+        status, errors = interrupted(module, arguments, folder, delay)
+        if status == 0:
+            continue  # it was over already
+        assert status == 130, (delay, errors)
+        assert errors.strip().splitlines()[-1].startswith("error: stopped by Ctrl-C"), (delay, errors)
+        assert "Traceback" not in errors
+        assert "Error" not in errors
