@@ -59,7 +59,7 @@ class Enforced:
 
 
 def run_limited(code: str, arguments: Sequence[str], limit_bytes: int) -> Enforced:
-    """Run Python `code` (its arguments in sys.argv[1:]) in a fresh process with one BLAS thread. limit_bytes: 0 is none.
+    """Run Python `code` (its arguments in sys.argv[1:]) in a fresh process, one BLAS thread. limit_bytes: 0 is none.
 
     Raises InputError where the system has no such limits.
     """

@@ -20,7 +20,7 @@ _HELP = """Train small dense networks, shrink them to int8 or float16, prove tha
 
 Try it: smallnet demo
 
-The BLAS under NumPy may use several threads; for one, set it first: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet ...
+In one thread (set before Python starts): OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet COMMAND
 """
 _PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first three); may be given more than once.
 int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
