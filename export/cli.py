@@ -29,7 +29,7 @@ _HELP = """Train small dense networks, shrink them to int8 or float16, prove tha
 
 Try it: smallnet demo
 
-NumPy's BLAS may use several threads; for one, set first: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet ...
+In one thread (set before Python starts): OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet COMMAND
 """
 _PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first three); may be given more than once.
 int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
