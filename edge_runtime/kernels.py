@@ -17,10 +17,11 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.activations import Activation
-from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.planner import compute_dtype
 from edge_runtime.quantization import QMAX, QMIN, QuantParams, dynamic_grid
+from edge_runtime.subnormals import flushed
 from edge_runtime.ufuncs import clip
 
 if TYPE_CHECKING:
@@ -73,9 +74,11 @@ class Constants:
 
 
 def make_constants(layer: Layer, tile_rows: int) -> Constants:
-    """The arrays for a layer. A float32 layer's own are used as they are."""
+    """The arrays for a layer. A float32 layer's own are used as they are, unless some weights are subnormal."""
     dtype = compute_dtype(layer)
     weight = layer.weight if tile_rows else np.asarray(layer.weight, dtype)
+    if isinstance(layer, Dense) and layer.subnormals:
+        weight = flushed(layer.weight)
     if isinstance(layer, DynamicQuantizedDense):
         return Constants(weight, None, None, tile_rows)
     table = None

@@ -194,7 +194,9 @@ def _widened_bytes(layer: Layer) -> int:
 
 
 def _constant_bytes(layer: Layer) -> int:
-    """Bytes of the small constants that an int8 layer keeps as floats: bias and table."""
+    """Bytes of what a layer needs in any plan: int8's bias and table as floats, float32 weights without subnormals."""
+    if isinstance(layer, Dense):
+        return int(layer.weight.nbytes) if layer.subnormals else 0
     if not isinstance(layer, QuantizedDense):
         return 0
     table = 0 if layer.table is None else _F32 * int(layer.table.size)
