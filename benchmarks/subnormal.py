@@ -1,7 +1,7 @@
 """What subnormal numbers cost: in the weights nothing, in the inputs of float networks still much.
 
-784-64-10 with 11,000 subnormal weights beside the same with 0 in their place: the engine, and the bare matrix product on
-the weights as stored. Then inputs of 1e-40 beside ordinary ones. Medians over rounds in which each has its turn.
+784-64-10 with 11,000 subnormal weights beside the same with 0 in their place: the engine, and the bare matrix product
+on the weights as stored. Then inputs of 1e-40 beside ordinary ones. Medians over rounds in which each has its turn.
 """
 
 from __future__ import annotations
