@@ -16,6 +16,7 @@ from edge_runtime.activations import OVER_THE_ROW, Activation
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization
 from edge_runtime.quantization import QuantParams, dequantize, dynamic_grid
+from edge_runtime.subnormals import TINY
 from edge_runtime.trace import trace
 
 if TYPE_CHECKING:
@@ -64,7 +65,10 @@ def product_bound(layer: Dense, x: Array) -> Array:
     """
     weight = np.abs(layer.weight.astype(np.float64))
     reach = np.abs(x.astype(np.float64)) @ weight + np.abs(layer.bias.astype(np.float64))
-    return np.where(reach > np.finfo(np.float32).max, np.inf, SUM_ERROR * reach)
+    error = SUM_ERROR * reach
+    if layer.subnormals:  # 0 for an engine of ours, and not for others
+        error += float(TINY) * np.abs(x.astype(np.float64)).sum(axis=-1, keepdims=True)
+    return np.where(reach > np.finfo(np.float32).max, np.inf, error)
 
 
 def steepness(activation: Activation) -> float:

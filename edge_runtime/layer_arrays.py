@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
-from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.planner import PlanStep, compute_dtype
+from edge_runtime.subnormals import flush, flushed
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -59,15 +60,22 @@ class Buffers(NamedTuple):
 
 
 def make_constants(layer: Layer, step: PlanStep) -> Constants:
-    """The arrays for a layer. A float32 layer's own are used as they are, unless its bias is to be stacked."""
+    """The arrays for a layer. A float32 layer's own are used as they are, unless its bias is to be stacked.
+
+    Subnormal weights count as 0 (see `edge_runtime.subnormals`).
+    """
     dtype = compute_dtype(layer)
+    has_subnormals = isinstance(layer, Dense) and layer.subnormals > 0
     stacked: Array | None = None
     if step.stacked:
         stacked = np.empty((1 + layer.n_in, layer.n_out), dtype)
         stacked[0], stacked[1:] = layer.bias, layer.weight
         weight, bias = stacked[1:], stacked[0]
+        if has_subnormals:
+            flush(weight)
     else:
         weight = layer.weight if step.lean else np.asarray(layer.weight, dtype)
+        weight = flushed(weight) if has_subnormals else weight
         bias = np.asarray(layer.bias, dtype)
     table = None
     if isinstance(layer, QuantizedDense) and layer.table is not None and layer.table_output is not None:

@@ -11,6 +11,7 @@ import numpy as np
 from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
 from edge_runtime.errors import ModelError
 from edge_runtime.quantization import CHUNK_BYTES, INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
+from edge_runtime.subnormals import count_subnormals
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -89,6 +90,11 @@ class Dense(_Widths):
     def precision(self) -> str:
         """ "float32" or "float16": the dtype of the stored weights."""
         return str(self.weight.dtype)
+
+    @functools.cached_property
+    def subnormals(self) -> int:
+        """How many weights an engine takes as 0; see `edge_runtime.subnormals`."""
+        return count_subnormals(self.weight)
 
     def arrays(self) -> dict[str, Array]:
         """The stored arrays by their short names, in file order."""

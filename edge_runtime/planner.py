@@ -232,9 +232,14 @@ def _copy_bytes(layer: Layer) -> int:
 
 
 def _constant_bytes(layer: Layer, copied: bool) -> int:
-    """Bytes of the small constants that an int8 layer keeps as floats: table, and bias where it is not stacked."""
+    """Bytes of what a layer needs besides a copy that makes it fast.
+
+    int8: its table and, where it is not stacked, its bias as floats. float32: the weights without subnormals.
+    """
+    is_stacked = copied and _can_be_stacked(layer)
+    if isinstance(layer, Dense):
+        return int(layer.weight.nbytes) if layer.subnormals and not is_stacked else 0
     if not isinstance(layer, QuantizedDense):
         return 0
     table = 0 if layer.table is None else _F32 * int(layer.table.size)
-    is_stacked = copied and _can_be_stacked(layer)
     return table + (0 if is_stacked else int(layer.bias.size) * np.dtype(compute_dtype(layer)).itemsize)

@@ -16,6 +16,7 @@ from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.quantization import QMAX, QMIN, WEIGHT_MAX, QuantParams, dequantize
 from edge_runtime.quantization import quantize as quantize_values
+from edge_runtime.subnormals import flushed
 from export.calibration import Calibration, Rows, calibrate, widened
 from export.fidelity import sqnr_db
 from export.ranges import METHODS, Range
@@ -44,20 +45,23 @@ def quantize(
     """The same network with smaller weights.
 
     model: float32 layers. calibration: an array (n, n_in) or batches of rows as a user would feed them, needed for
-    int8. precision: "float32" (unchanged), "float16" (weights stored as halves, arithmetic in float32), "int8"
-    (static), or "int8-dynamic" (no calibration: each layer's input is quantized by the batch it is in, so that a
-    row's answer depends on the rows around it). method: how int8 ranges are chosen, a key of `export.ranges.METHODS`,
-    or "auto": each is tried, and the one whose outputs are closest to the float network's on held-out calibration
-    rows is taken. per_channel: one weight scale per output channel instead of one per layer. on_choice: told the
-    signal to noise (dB) of each method that "auto" tried.
+    int8. precision: "float32", "float16" (weights stored as halves, arithmetic in float32), "int8" (static), or
+    "int8-dynamic" (no calibration: each layer's input is quantized by the batch it is in, so that a row's answer
+    depends on the rows around it). method: how int8 ranges are chosen, a key of `export.ranges.METHODS`, or "auto":
+    each is tried, and the one whose outputs are closest to the float network's on held-out calibration rows is taken.
+    per_channel: one weight scale per output channel instead of one per layer. on_choice: told the signal to noise (dB)
+    of each method that "auto" tried.
 
-    Test vectors of `model` are dropped, for they hold its outputs and not the new model's. The method is noted in the
-    metadata. Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves
-    int32, a scale or multiplier below float32's normal range, a weight beyond float16's range, or bad calibration
-    rows.
+    In every precision, weights below float32's normal range become 0, and the metadata say how many (see
+    `edge_runtime.subnormals`). Test vectors of `model` are dropped, for they hold its outputs and not the new model's.
+    The method is noted in the metadata. Raises QuantizationError where the result could not be exact: a bias or an
+    accumulator that leaves int32, a scale or multiplier below float32's normal range, a weight beyond float16's range,
+    or bad calibration rows.
     """
     _check_arguments(calibration, precision, method)
-    layers = tuple(widened(layer) for layer in model.layers)
+    layers = tuple(_without_subnormals(widened(layer)) for layer in model.layers)
+    if count := sum(layer.subnormals for layer in map(widened, model.layers)):
+        model = replace(model, metadata={**model.metadata, "subnormal_weights_set_to_0": str(count)})
     if precision == "float16":
         return replace(model, layers=tuple(_to_float16(layer) for layer in layers), test_vectors=None)
     if precision == "int8-dynamic":
@@ -72,6 +76,10 @@ def quantize(
     metadata = {**model.metadata, "calibration": f"{method}, {seen.rows} rows"}
     small = _to_int8(layers, _ranges(seen, method), per_channel)
     return replace(model, layers=small, metadata=metadata, test_vectors=None)
+
+
+def _without_subnormals(layer: Dense) -> Dense:
+    return replace(layer, weight=flushed(layer.weight)) if layer.subnormals else layer
 
 
 def choose_method(
