@@ -30,7 +30,7 @@ ENGINE_CODE = """
 import sys
 import numpy as np
 from edge_runtime import Engine, Limits, load
-model = load(sys.argv[1])
+model = load(sys.argv[1], max_bytes=1 << 62)  # the caller's own limit stands before
 limits = Limits(ram_bytes=int(sys.argv[2]) or None)
 Engine(model, limits).run(np.zeros((int(sys.argv[3]), model.n_in), np.float32))
 """

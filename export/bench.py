@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.artifact import load
+from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
 from edge_runtime.bench import BATCHES, Call, batches_for, conditions, engine_call, load_seconds, measure
 from edge_runtime.device_profiles import estimate
 from edge_runtime.enforce import ENGINE_CODE, Enforced, run_limited
@@ -38,13 +38,15 @@ def bench(
     enforce_bytes: int | None = None,
     batches: Sequence[int] = BATCHES,
     seconds: float = 0.5,
+    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> dict[str, Any]:
     """All that `smallnet bench` shows, as plain data.
 
     against: time onnxruntime too, on the same model written as ONNX. device: add the prediction for it. enforce_bytes:
     run each engine once in a process of its own under this limit on its address space; 0 measures without a limit.
+    max_bytes: limit on the file.
     """
-    model = load(path)
+    model = load(path, max_bytes=max_bytes)
     engine = Engine(model, limits)
     calls: dict[str, Call] = {"numpy": engine_call(engine)}
     facts: dict[str, Any] = {"model": os.fspath(path), "precision": model.precision, "conditions": conditions()}
@@ -54,7 +56,7 @@ def bench(
             calls["onnxruntime"] = _onnxruntime_call(model, onnx_path, facts)
         rows = measure(calls, model.n_in, batches_for(model, limits, batches), seconds)
         facts["latency"] = [{**vars(row), "rows_per_second": row.rows_per_second} for row in rows]
-        facts["load_seconds"] = load_seconds(path, limits)
+        facts["load_seconds"] = load_seconds(path, limits, max_bytes=max_bytes)
         facts["planned_bytes"] = engine.plan.total_bytes
         if device is not None:
             facts["predicted"] = dataclasses.asdict(estimate(model, device))

@@ -8,7 +8,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import OneLineErrors, RowsDone, echo_json, json_option, limit_options, warn_of_range
+from edge_runtime.cli import (
+    OneLineErrors,
+    RowsDone,
+    cap,
+    echo_json,
+    json_option,
+    limit_options,
+    max_bytes_option,
+    warn_of_range,
+)
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
@@ -56,8 +65,11 @@ def require_extra(extra: str, *modules: str) -> None:
 @click.option("--out", required=True, help="The artifact to write, an .npz.")
 @click.option("--data", "spec", help=f"Real rows to check and to take test vectors from: {_DATA_HELP}.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@max_bytes_option
 @json_option
-def import_command(model_path: str, out: str, spec: str | None, test_vectors: int, as_json: bool) -> None:
+def import_command(
+    model_path: str, out: str, spec: str | None, test_vectors: int, max_bytes: int | None, as_json: bool
+) -> None:
     """Take a dense network from PyTorch, scikit-learn, Keras or any other ONNX file.
 
     The imported model is run beside the file in onnxruntime on random rows, and on real ones where some are given; it
@@ -77,11 +89,11 @@ def import_command(model_path: str, out: str, spec: str | None, test_vectors: in
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
     require_folder(out)
-    source = import_onnx(model_path)
+    source = import_onnx(model_path, **cap(max_bytes))
     model, rows = source.model, random_rows(source)
     reports = {"random": verify_import(model, model_path, rows, imported=source)}
     if spec is not None:
-        dataset = load_rows(model, spec)
+        dataset = load_rows(model, spec, **cap(max_bytes))
         rows = dataset.x
         reports[spec] = verify_import(model, model_path, rows, imported=source)
     is_ok = all(report.ok for report in reports.values())
@@ -96,17 +108,17 @@ def import_command(model_path: str, out: str, spec: str | None, test_vectors: in
         raise click.exceptions.Exit(1)
 
 
-def load_any(path: str) -> Model:
+def load_any(path: str, max_bytes: int | None = None) -> Model:
     """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first."""
     from edge_runtime.artifact import load
     from edge_runtime.errors import ArtifactError
 
     if not path.lower().endswith(".onnx"):
-        return load(path)
+        return load(path, **cap(max_bytes))
     from export.import_check import verify_import
     from export.onnx_reader import import_onnx
 
-    source = import_onnx(path)
+    source = import_onnx(path, **cap(max_bytes))
     report = verify_import(source.model, path, imported=source)
     if not report.ok:
         raise ArtifactError(
@@ -127,8 +139,11 @@ def load_any(path: str) -> Model:
 @click.option("--form", default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@max_bytes_option
 @json_option
-def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_json: bool, **options: Any) -> None:
+def export(
+    model_path: str, precisions: tuple[str, ...], spec: str | None, max_bytes: int | None, as_json: bool, **options: Any
+) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
@@ -144,8 +159,8 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
     wanted = _precisions(precisions)
     if spec is None and "int8" in wanted:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
-    model = load_any(model_path)
-    rows = rows_for_export(model, spec)
+    model = load_any(model_path, max_bytes)
+    rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         click.echo(rows.note, err=True)
     evaluation = Evaluation(*rows.test) if rows.test is not None else None
@@ -196,8 +211,11 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.argument("other_path", metavar="MODEL.onnx|FOLDER")
 @click.option("--data", "spec", help=f"Rows to compare on: {_DATA_HELP} (default: the stored test vectors).")
 @limit_options
+@max_bytes_option
 @json_option
-def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **limits: Any) -> None:
+def verify(
+    model_path: str, other_path: str, spec: str | None, max_bytes: int | None, as_json: bool, **limits: Any
+) -> None:
     """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
 
     Two levels: onnxruntime's default, and with graph optimizations disabled. int8 tensors and logits must have the same
@@ -217,10 +235,10 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
     from export.tables import report_table
     from export.verification import verify as verify_onnx
 
-    model = load(model_path)
+    model = load(model_path, **cap(max_bytes))
     rows = None
     if spec is not None:
-        dataset = load_rows(model, spec)
+        dataset = load_rows(model, spec, **cap(max_bytes))
         rows = dataset.x
         warn_of_range(model, rows)
     if Path(other_path).is_dir():
@@ -244,6 +262,7 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
 @click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print the latencies as CSV.")
 @limit_options
+@max_bytes_option
 @json_option
 def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Measure a model on this machine: latency percentiles, throughput, load time, memory.
@@ -264,6 +283,7 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         enforce_bytes=options["enforce"],
         batches=options["batches"] or (1, 8, 32, 256),
         seconds=options["seconds"],
+        **cap(options["max_bytes"]),
     )
     if as_json:
         echo_json(facts)
