@@ -40,21 +40,24 @@ def damaged_onnx(content: bytes, rng: random.Random) -> bytes:
         model.ParseFromString(content)
     except Exception:
         return damaged(content, rng)
-    for _ in range(rng.choice([1, 1, 2, 3])):
-        messages = _messages(model)
-        kind = rng.randrange(10)
-        if kind < 5:
-            _change_field(rng.choice(messages), rng, model)
-        elif kind < 7:
-            _change_graph(model, rng)
-        elif kind < 8:
-            _change_shape(model, rng)
-        else:
-            _change_repeated(rng.choice(messages), rng)
     try:
+        for _ in range(rng.choice([1, 1, 2, 3])):
+            _change(model, rng)
         return bytes(model.SerializeToString())
-    except Exception:  # a text that is no UTF-8
+    except (UnicodeError, ValueError):  # protobuf parses texts that are no UTF-8, but does not hand them out
         return damaged(content, rng)
+
+
+def _change(model: onnx.ModelProto, rng: random.Random) -> None:
+    kind = rng.randrange(10)
+    if kind < 5:
+        _change_field(rng.choice(_messages(model)), rng, model)
+    elif kind < 7:
+        _change_graph(model, rng)
+    elif kind < 8:
+        _change_shape(model, rng)
+    else:
+        _change_repeated(rng.choice(_messages(model)), rng)
 
 
 def _messages(message: Message) -> list[Any]:
