@@ -7,8 +7,9 @@ error, in bounded time and memory, touching no file but its own; what was read m
 SHA-256, zip members a fresh CRC, ONNX files are changed field by field), `corpus` for the inputs to start from.
 
 Exit status 1 where there is a finding: each is printed with the file that holds its input. Once it is mended, put that
-file into `corpus/READER/`: a test reads every one of them. `--keep FOLDER` keeps all inputs that reached new code;
-`python -m tests.fuzz --reader csv --input FILE` tries one file.
+file into `corpus/READER/mended-CAUSE`: a test reads every one of them. `--keep FOLDER` keeps all inputs that reached
+new code, of which `python -m tests.fuzz.choose FOLDER` takes the smallest into the corpus.
+`python -m tests.fuzz --reader csv --input FILE` tries one file and shows the traceback.
 """
 
 from __future__ import annotations

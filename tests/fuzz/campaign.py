@@ -15,6 +15,7 @@ from tests.fuzz.readers import READERS
 
 CORPUS = Path(__file__).with_name("corpus")
 _ROOT = Path(__file__).parents[2]
+_MEMORY = Path("/dev/shm")  # a disk would be the slowest part
 _LONGEST = 16_384  # bytes of an input
 _STATUS = re.compile(r"^#(\d+)\s.*\bcov: (\d+) ft: (\d+)", re.MULTILINE)
 
@@ -29,7 +30,7 @@ def fuzz(name: str, runs: int, seed: int, findings: Path, keep: Path | None = No
 
     libFuzzer's crash (a killed process, a hang over a minute, memory over 2 GB) is a finding too.
     """
-    with tempfile.TemporaryDirectory() as folder:
+    with tempfile.TemporaryDirectory(dir=_MEMORY if _MEMORY.is_dir() else None) as folder:
         corpus = keep or Path(folder, "corpus")
         corpus.mkdir(parents=True, exist_ok=True)
         for index, content in enumerate(READERS[name].seeds()):

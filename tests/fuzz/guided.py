@@ -10,7 +10,6 @@ import importlib
 import pkgutil
 import random
 import sys
-import tempfile
 import time
 from pathlib import Path
 
@@ -49,8 +48,8 @@ def mutator(mutate: Mutate, inputs: list[bytes]):
 def main(name: str, corpus: str, tally_path: str, findings: str, *options: str) -> None:
     """Fuzz the reader `name` from the inputs in the folder `corpus`; options: libFuzzer's own, such as -runs=1000."""
     reader = READERS[name]
-    memory = Path("/dev/shm")
-    folder = Path(tempfile.mkdtemp(prefix="smallnet-fuzz-", dir=memory if memory.is_dir() else None))
+    folder = Path(tally_path).with_name("scratch")
+    folder.mkdir()
     watch, tally, started = Watch(reader, folder), Tally(name), time.monotonic()
 
     def one_input(content: bytes) -> None:
