@@ -27,7 +27,7 @@ from tests.fuzz.findings import Tally  # noqa: E402
 from tests.fuzz.mutate_bytes import Mutate  # noqa: E402
 from tests.fuzz.watch import Watch  # noqa: E402
 
-_WRITTEN_EVERY = 1000  # inputs
+_WRITTEN_EVERY = 1000  # inputs; what the last ones were is lost, because libFuzzer ends the process itself
 _FRESH = 0.35  # of the inputs are made from a valid one: the corpus fills up with ways to be refused
 
 
@@ -65,6 +65,7 @@ def main(name: str, corpus: str, tally_path: str, findings: str, *options: str) 
             return reader.mutate(content, rng)
         except Exception as error:  # libFuzzer would hang on it
             tally.add(f"the mutator fails at {type(error).__name__}: {error}", content, Path(findings))
+            tally.write(Path(tally_path))
             return content
 
     custom = mutator(mutate, reader.seeds())
