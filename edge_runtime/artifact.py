@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.activations import Activation
+from edge_runtime.bounded_io import printable
 from edge_runtime.container import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
 from edge_runtime.digest import sha256_for
 from edge_runtime.errors import ArtifactError, ModelError
@@ -56,14 +57,14 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = D
 
 
 def _checked(path: object, read: Callable[[], Members]) -> Model:
-    """The model in the members that `read` gives; every error names the file."""
+    """The model in the members that `read` gives; every error names the file, in one printable line."""
     try:
         return from_members(read())
     except ModelError as error:
-        raise ArtifactError(f"{path}: {error}; export the model again") from error
+        raise ArtifactError(printable(f"{path}: {error}; export the model again")) from error
     except ArtifactError as error:
-        text = str(error)
-        raise (error if text.startswith(f"{path}:") else ArtifactError(f"{path}: {text}")) from error.__cause__
+        text, name = printable(error), printable(path)
+        raise ArtifactError(text if text.startswith(f"{name}:") else f"{name}: {text}") from error.__cause__
 
 
 def save_bytes(model: Model) -> bytes:

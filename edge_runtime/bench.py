@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edge_runtime.artifact import load
+from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
@@ -102,9 +102,16 @@ def engine_call(engine: Engine) -> Call:
     return lambda x: engine.run(x[0] if len(x) == 1 else x)
 
 
-def load_seconds(path: str | os.PathLike[str], limits: Limits, repeats: int = 5, *, mmap: bool = False) -> float:
+def load_seconds(
+    path: str | os.PathLike[str],
+    limits: Limits,
+    repeats: int = 5,
+    *,
+    mmap: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+) -> float:
     """Median seconds from the file to a compiled engine, with the file in the system's cache and after a warm-up."""
-    return median_seconds(lambda: Engine(load(path, mmap=mmap), limits), repeats)
+    return median_seconds(lambda: Engine(load(path, mmap=mmap, max_bytes=max_bytes), limits), repeats)
 
 
 def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:

@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import errno
 import os
+import stat
 import sys
 from typing import Protocol
 
-from edge_runtime.errors import InputError
+from edge_runtime.errors import InputError, SmallnetError
 
 DEFAULT_MAX_BYTES = 1 << 30  # 1 GiB: Fashion-MNIST as float32 needs a fifth of it
 _CHUNK = 1 << 20
@@ -36,17 +37,34 @@ def read_at_most(stream: Readable, limit: int) -> bytearray:
 
 
 def read_file(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> bytearray:
-    """All bytes of a file, or of standard input for `-`. Raises InputError over `max_bytes`, OSError if unreadable."""
+    """All bytes of a file, or of standard input for `-`.
+
+    Raises InputError over `max_bytes` and for a pipe, socket or device; OSError if unreadable.
+    """
     if os.fspath(path) == "-":
         content = _read_standard_input(max_bytes)
-    elif "\0" in os.fspath(path):  # open() answers with a bare ValueError
-        raise InputError(f"{describe(path)}: a file's name cannot hold a NUL character")
     else:
+        refuse_no_file(path, InputError)
         with open(path, "rb") as file:
             content = read_at_most(file, max_bytes)
     if len(content) > max_bytes:
         raise InputError(f"{describe(path)}: over the limit of {max_bytes:,} bytes; raise max_bytes to read it")
     return content
+
+
+def refuse_no_file(path: str | os.PathLike[str], error: type[SmallnetError]) -> None:
+    """Raise `error` for a name that no file can have, and for a pipe, socket or device. Folders are left to open().
+
+    open() would wait for a pipe's writer, read a device without end, and answer a NUL with a bare ValueError.
+    """
+    if "\0" in os.fspath(path):
+        raise error(f"{describe(path)}: a file's name cannot hold a NUL character")
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # open() says it better
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise error(f"{describe(path)}: a pipe, socket or device, expected a regular file")
 
 
 def _read_standard_input(max_bytes: int) -> bytearray:

@@ -7,7 +7,7 @@ import os
 import zipfile
 from pathlib import Path
 
-from edge_runtime.artifact import load, save_bytes
+from edge_runtime.artifact import DEFAULT_MAX_BYTES, load, save_bytes
 from edge_runtime.atomic import write_bytes
 from edge_runtime.outputs import SHEBANG
 
@@ -69,12 +69,14 @@ sys.exit(status)
 '''
 
 
-def write_bundle(model_path: str | os.PathLike[str], path: str | os.PathLike[str]) -> int:
+def write_bundle(
+    model_path: str | os.PathLike[str], path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> int:
     """Write the application of a model to `path`; the same model and runtime give the same bytes. Returns its bytes.
 
-    The model is checked first. Raises ArtifactError and OSError as `load` does.
+    The model is checked first; max_bytes: limit on its file. Raises ArtifactError and OSError as `load` does.
     """
-    model = load(model_path)
+    model = load(model_path, max_bytes=max_bytes)
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         folder = Path(__file__).parent

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import json
+import re
 import sys
 import time
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -36,7 +39,8 @@ class OneLineErrors(click.Group):
         if not standalone_mode:
             return run(*args, standalone_mode=False, **kwargs)
         try:
-            status = run(*args, standalone_mode=False, **kwargs)
+            with _one_line_warnings():
+                status = run(*args, standalone_mode=False, **kwargs)
         except click.exceptions.Exit as stop:
             status = stop.exit_code
         except (click.Abort, KeyboardInterrupt):
@@ -60,9 +64,21 @@ class OneLineErrors(click.Group):
         sys.exit(status if isinstance(status, int) else 0)
 
 
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Warnings without the source line that raised them, and none of NumPy's of an overflow: the outputs show that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {_one_line(str(message))}", err=True)
+        yield
+
+
+def _one_line(text: str) -> str:
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:_LONGEST_LINE]
+
+
 def _fail(text: str, status: int) -> int:
-    line = "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))
-    click.echo(f"error: {line[:_LONGEST_LINE]}", err=True)
+    click.echo(f"error: {_one_line(text)}", err=True)
     return status
 
 
@@ -102,6 +118,31 @@ class RowsDone:
 
 
 force_option = click.option("--force", is_flag=True, help="Replace an output file even where it is something else.")
+
+
+class Size(click.ParamType):
+    """A number of bytes such as 1000000, 512K, 64M or 2G, in powers of 1024."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """The bytes; fails for anything but a positive whole number and one letter."""
+        match = re.fullmatch(r"([1-9][0-9]{0,15})([KMG]?)", str(value).upper())
+        if match is None:
+            self.fail(f"{value!r} found, expected bytes such as 1000000, 512K, 64M or 2G", param, ctx)
+        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+
+
+max_bytes_option = click.option(
+    "--max-bytes", type=Size(), help="Largest file to read, such as 2G (default: 256M for a model, 1G for data)."
+)
+
+
+def cap(max_bytes: int | None) -> dict[str, Any]:
+    """The argument of a reader that --max-bytes stands for; nothing where it was not given."""
+    return {} if max_bytes is None else {"max_bytes": max_bytes}
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -127,13 +168,13 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     return command
 
 
-def load_limited(path: str, *, mmap: bool, **limits: Any) -> tuple[Model, Limits]:
-    """The model in an artifact and the limits to run it under, from the values of `limit_options`."""
+def load_limited(path: str, *, mmap: bool, max_bytes: int | None, **limits: Any) -> tuple[Model, Limits]:
+    """The model in an artifact and the limits to run it under: the values of `max_bytes_option`, `limit_options`."""
     from edge_runtime.artifact import load
     from edge_runtime.limits import Limits
 
     wanted = Limits(**limits)
-    return load(path, mmap=mmap), wanted
+    return load(path, mmap=mmap, **cap(max_bytes)), wanted
 
 
 def warn_of_range(model: Any, rows: Any) -> None:
@@ -146,8 +187,9 @@ def warn_of_range(model: Any, rows: Any) -> None:
 
 
 def echo_json(value: Any) -> None:
-    """Print one JSON object."""
-    click.echo(json.dumps(value, indent=2, ensure_ascii=False))
+    """Print one JSON object. Control characters in it are escaped, those too that JSON itself would let through."""
+    text = json.dumps(value, indent=2, ensure_ascii=False)
+    click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
 
 
 @click.group(cls=OneLineErrors, context_settings={"help_option_names": ["-h", "--help"]})
@@ -166,12 +208,14 @@ def main() -> None:
 @click.option("--classes", is_flag=True, help="Write the class of each row instead of all outputs.")
 @force_option
 @limit_options
+@max_bytes_option
 def run(
     model_path: str,
     input_path: str,
     output_path: str,
     classes: bool,
     force: bool,
+    max_bytes: int | None,
     **limits: Any,
 ) -> None:
     """Run a model on rows of raw values.
@@ -183,9 +227,9 @@ def run(
     from edge_runtime.rows import read_rows, write_rows
 
     check_rows_output(output_path, force=force, source=input_path)
-    model, wanted = load_limited(model_path, **limits)
+    model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
     engine = Engine(model, wanted)
-    rows = read_rows(input_path, n_in=model.n_in)
+    rows = read_rows(input_path, n_in=model.n_in, **cap(max_bytes))
     warn_of_range(model, rows)
     if classes:
         if model.metadata.get("target") in ("regression", "autoencoder"):
@@ -197,8 +241,9 @@ def run(
 
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
+@max_bytes_option
 @json_option
-def inspect(model_path: str, as_json: bool) -> None:
+def inspect(model_path: str, max_bytes: int | None, as_json: bool) -> None:
     """Show a model's layers, memory and devices, and account for every byte of its file.
 
     Example: smallnet inspect build/digits.int8.npz
@@ -208,8 +253,8 @@ def inspect(model_path: str, as_json: bool) -> None:
     from edge_runtime.inspection import describe
     from edge_runtime.tables import inspection_text
 
-    facts = describe(model_path)
-    model = load(model_path)
+    facts = describe(model_path, **cap(max_bytes))
+    model = load(model_path, **cap(max_bytes))
     facts["devices"] = [vars(estimate(model, name)) for name in devices()]
     if as_json:
         echo_json(facts)
@@ -220,6 +265,7 @@ def inspect(model_path: str, as_json: bool) -> None:
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz")
 @limit_options
+@max_bytes_option
 @json_option
 def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
     """Replay the stored test vectors: does this machine compute what was tested? Exit status 1 if not.
@@ -242,7 +288,8 @@ def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("-o", "--out", default="app.pyz", show_default=True, help="The file to write.")
 @force_option
-def bundle(model_path: str, out: str, force: bool) -> None:
+@max_bytes_option
+def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> None:
     """Write one file that holds the runtime and the model, for a device with Python and NumPy alone.
 
     There: python app.pyz --selftest, python app.pyz --input x.csv
@@ -253,7 +300,8 @@ def bundle(model_path: str, out: str, force: bool) -> None:
     from edge_runtime.outputs import check_output
 
     check_output(out, "bundle", force=force, sources=[model_path])
-    click.echo(f"wrote {out} ({write_bundle(model_path, out):,} bytes); try: python {out} --selftest")
+    size = write_bundle(model_path, out, **cap(max_bytes))
+    click.echo(f"wrote {out} ({size:,} bytes); try: python {out} --selftest")
 
 
 @main.command("devices")

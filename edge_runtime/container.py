@@ -15,6 +15,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.bounded_io import refuse_no_file
 from edge_runtime.errors import ArtifactError
 from edge_runtime.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, read_directory
 
@@ -78,8 +79,9 @@ def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool
 
     Raises ArtifactError for anything else, and for a file over `max_bytes`; OSError where it cannot be read.
     """
-    if os.path.exists(path) and not os.path.isfile(path):  # opening a pipe would wait for its writer
-        raise ArtifactError(f"{path}: not a regular file, expected an artifact")
+    refuse_no_file(path, ArtifactError)
+    if os.path.isdir(path):
+        raise ArtifactError(f"{path}: a folder, expected an artifact")
     with open(path, "rb") as file:
         size = os.fstat(file.fileno()).st_size
         if size > max_bytes:

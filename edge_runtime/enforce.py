@@ -33,7 +33,7 @@ ENGINE_CODE = """
 import json, sys
 import numpy as np
 from edge_runtime import Engine, Limits, load
-model = load(sys.argv[1], mmap=sys.argv[3] == "mmap")
+model = load(sys.argv[1], mmap=sys.argv[3] == "mmap", max_bytes=1 << 62)  # the caller's own limit stands before
 Engine(model, Limits(**json.loads(sys.argv[2]))).run(np.zeros((1, model.n_in), np.float32))
 """
 NUMPY_CODE = "import numpy"  # what every such process needs before a model is loaded

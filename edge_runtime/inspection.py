@@ -52,11 +52,11 @@ def account(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES)
     return FileBytes(size, tuple(members), end_bytes)
 
 
-def describe(path: str | os.PathLike[str]) -> dict[str, Any]:
+def describe(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, Any]:
     """All that `inspect` shows, as plain data: identity, layers, memory, the file's bytes."""
-    model = load(path)
+    model = load(path, max_bytes=max_bytes)
     plan = make_plan(model, Limits())
-    file = account(path)
+    file = account(path, max_bytes=max_bytes)
     return {
         "file": os.fspath(path),
         "precision": model.precision,

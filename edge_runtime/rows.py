@@ -10,7 +10,7 @@ from typing import IO, TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.bounded_io import DEFAULT_MAX_BYTES, describe, read_file
+from edge_runtime.bounded_io import DEFAULT_MAX_BYTES, describe, printable, read_file
 from edge_runtime.errors import InputError
 from edge_runtime.npy import NPY_MAGIC, ZIP_MAGIC, read_npy_bytes, read_npz_bytes
 
@@ -169,7 +169,7 @@ def _reads_as_number(name: str) -> bool:
 
 
 def _quote(name: str) -> str:
-    name = " ".join(name.split())  # one name, one line
+    name = printable(" ".join(name.split()))  # one name, one line, and no command to a terminal
     return '"' + name.replace('"', '""') + '"' if any(mark in name for mark in ',;"') else name
 
 

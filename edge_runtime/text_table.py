@@ -5,10 +5,15 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+from edge_runtime.bounded_io import printable
+
 
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """Rows under headings, numbers to the right. columns: {key in a row: heading}."""
-    cells = [[str(row[key]) for key in columns] for row in rows]
+    """Rows under headings, numbers to the right. columns: {key in a row: heading}.
+
+    Control characters become escapes: names out of somebody's file must not command the terminal.
+    """
+    cells = [[printable(row[key]) for key in columns] for row in rows]
     headings = list(columns.values())
     widths = [max(len(heading), *(len(line[i]) for line in cells), 0) for i, heading in enumerate(headings)]
     to_right = [all(_is_number(line[i]) for line in cells) for i in range(len(widths))]

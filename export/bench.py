@@ -10,7 +10,7 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.artifact import load
+from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
 from edge_runtime.bench import (
     BATCHES,
     WARM_UP,
@@ -49,14 +49,15 @@ def bench(
     batches: Sequence[int] = BATCHES,
     seconds: float = 0.5,
     mmap: bool = False,
+    max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> dict[str, Any]:
     """All that `smallnet bench` shows, as plain data.
 
     against: measure onnxruntime too, on the same model written as ONNX. enforce_bytes: run each engine once in a
-    process of its own under this limit on its address space; 0 measures without a limit. mmap: map the artifact. Where
-    `limits` names a device, the prediction for it is added.
+    process of its own under this limit on its address space; 0 measures without a limit. mmap: map the artifact.
+    max_bytes: limit on the file. Where `limits` names a device, the prediction for it is added.
     """
-    model = load(path, mmap=mmap)
+    model = load(path, mmap=mmap, max_bytes=max_bytes)
     engine = Engine(model, limits)
     calls: dict[str, Call] = {"numpy": engine_call(engine)}
     facts: dict[str, Any] = {
@@ -65,7 +66,7 @@ def bench(
         "conditions": conditions() | {"warm_up": f"{WARM_UP} calls"},
         "limits": dataclasses.asdict(limits) | {"mmap": mmap},
         "planned_bytes": engine.plan.total_bytes,
-        "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap)},
+        "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap, max_bytes=max_bytes)},
     }
     processes = {"numpy": (ENGINE_CODE, engine_arguments(path, limits, mmap=mmap))}
     with tempfile.TemporaryDirectory() as folder:

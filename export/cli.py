@@ -11,11 +11,13 @@ from edge_runtime import cli as runtime_cli
 from edge_runtime.cli import (
     OneLineErrors,
     RowsDone,
+    cap,
     echo_json,
     force_option,
     json_option,
     limit_options,
     load_limited,
+    max_bytes_option,
     warn_of_range,
 )
 from trainer import cli as trainer_cli
@@ -68,8 +70,17 @@ def require_extra(extra: str, *modules: str) -> None:
 @click.option("--data", "spec", help=f"Real rows to check and to take test vectors from: {_DATA_HELP}.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
+@max_bytes_option
 @json_option
-def import_command(model_path: str, out: str, spec: str | None, test_vectors: int, force: bool, as_json: bool) -> None:
+def import_command(
+    model_path: str,
+    out: str,
+    spec: str | None,
+    test_vectors: int,
+    force: bool,
+    max_bytes: int | None,
+    as_json: bool,
+) -> None:
     """Take a dense network from PyTorch, scikit-learn, Keras or any other ONNX file.
 
     The imported model is run beside the file in onnxruntime on random rows, and on real ones where some are given; it
@@ -89,11 +100,11 @@ def import_command(model_path: str, out: str, spec: str | None, test_vectors: in
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
     check_output(out, "artifact", force=force, sources=[model_path])
-    source = import_onnx(model_path)
+    source = import_onnx(model_path, **cap(max_bytes))
     model, rows = source.model, random_rows(source)
     reports = {"random": verify_import(model, model_path, rows, imported=source)}
     if spec is not None:
-        dataset = load_rows(model, spec)
+        dataset = load_rows(model, spec, **cap(max_bytes))
         rows = dataset.x
         reports[spec] = verify_import(model, model_path, rows, imported=source)
     is_ok = all(report.ok for report in reports.values())
@@ -108,17 +119,17 @@ def import_command(model_path: str, out: str, spec: str | None, test_vectors: in
         raise click.exceptions.Exit(1)
 
 
-def load_any(path: str) -> Model:
+def load_any(path: str, max_bytes: int | None = None) -> Model:
     """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first."""
     from edge_runtime.artifact import load
     from edge_runtime.errors import ArtifactError
 
     if not path.lower().endswith(".onnx"):
-        return load(path)
+        return load(path, **cap(max_bytes))
     from export.import_check import verify_import
     from export.onnx_reader import import_onnx
 
-    source = import_onnx(path)
+    source = import_onnx(path, **cap(max_bytes))
     report = verify_import(source.model, path, imported=source)
     if not report.ok:
         raise ArtifactError(
@@ -140,8 +151,11 @@ def load_any(path: str) -> Model:
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
+@max_bytes_option
 @json_option
-def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_json: bool, **options: Any) -> None:
+def export(
+    model_path: str, precisions: tuple[str, ...], spec: str | None, max_bytes: int | None, as_json: bool, **options: Any
+) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
@@ -166,8 +180,8 @@ def export(model_path: str, precisions: tuple[str, ...], spec: str | None, as_js
         opset=options["opset"],
     )
     check_export(options["out"], stem, wanted, chosen, force=options["force"])
-    model = load_any(model_path)
-    rows = rows_for_export(model, spec)
+    model = load_any(model_path, max_bytes)
+    rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         click.echo(rows.note, err=True)
     evaluation = Evaluation(*rows.test) if rows.test is not None else None
@@ -212,8 +226,11 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.argument("other_path", metavar="MODEL.onnx|FOLDER")
 @click.option("--data", "spec", help=f"Rows to compare on: {_DATA_HELP} (default: the stored test vectors).")
 @limit_options
+@max_bytes_option
 @json_option
-def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **limits: Any) -> None:
+def verify(
+    model_path: str, other_path: str, spec: str | None, max_bytes: int | None, as_json: bool, **limits: Any
+) -> None:
     """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
 
     Two levels: onnxruntime's default, and with graph optimizations disabled. int8 tensors and logits must have the same
@@ -231,10 +248,10 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
     from export.tables import report_table
     from export.verification import verify as verify_onnx
 
-    model, wanted = load_limited(model_path, **limits)
+    model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
     rows = None
     if spec is not None:
-        dataset = load_rows(model, spec)
+        dataset = load_rows(model, spec, **cap(max_bytes))
         rows = dataset.x
         warn_of_range(model, rows)
     if Path(other_path).is_dir():
@@ -257,6 +274,7 @@ def verify(model_path: str, other_path: str, spec: str | None, as_json: bool, **
 @click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
 @limit_options
+@max_bytes_option
 @json_option
 def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
     """Measure a model on this machine: latency percentiles, throughput, load time, memory; all after a warm-up.
@@ -272,7 +290,7 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
     from edge_runtime.tables import bench_csv
     from export.bench import bench, bench_text, conditions_text
 
-    asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap")}
+    asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap", "max_bytes")}
     facts = bench(
         model_path,
         Limits(**options),
@@ -281,6 +299,7 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         batches=asked["batches"] or BATCHES,
         seconds=asked["seconds"],
         mmap=asked["mmap"],
+        **cap(asked["max_bytes"]),
     )
     if as_json:
         echo_json(facts)

@@ -6,6 +6,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from edge_runtime.bounded_io import DEFAULT_MAX_BYTES
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model
 from trainer.datasets import Dataset, load_dataset, split
@@ -23,7 +24,7 @@ class ExportRows(NamedTuple):
     note: str = ""
 
 
-def rows_for_export(model: Model, spec: str | None) -> ExportRows:
+def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DEFAULT_MAX_BYTES) -> ExportRows:
     """From the data that `spec` names; without any, random rows to compare on, standard normal once standardized.
 
     The data is split by the seed that the model remembers, so that the test rows are those that training held out.
@@ -34,16 +35,16 @@ def rows_for_export(model: Model, spec: str | None) -> ExportRows:
         if model.preprocessing is not None:
             random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
         return ExportRows(random, random, None, "no data given: 256 random rows, no accuracy, no test vectors")
-    dataset = load_rows(model, spec)
+    dataset = load_rows(model, spec, max_bytes=max_bytes)
     parts = split(dataset, seed=_seed(model))
     if not _labels_fit(model, dataset):
         return ExportRows(parts.train.x, dataset.x, None, "the data's labels are not the model's classes: no accuracy")
     return ExportRows(parts.train.x, dataset.x, (parts.test.x, parts.test.y))
 
 
-def load_rows(model: Model, spec: str) -> Dataset:
+def load_rows(model: Model, spec: str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Dataset:
     """Data for a model, read as it was for its training. Raises InputError for another number of features."""
-    dataset = load_dataset(spec, target=target_of(model))
+    dataset = load_dataset(spec, target=target_of(model), max_bytes=max_bytes)
     if dataset.n_in != model.n_in:
         raise InputError(
             f"{spec} has {dataset.n_in} features a row, the model takes {model.n_in}; "

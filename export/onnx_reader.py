@@ -18,7 +18,7 @@ import numpy as np
 import onnx
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES
-from edge_runtime.bounded_io import printable, read_file
+from edge_runtime.bounded_io import describe, printable, read_file
 from edge_runtime.errors import ArtifactError, InputError, ModelError
 from edge_runtime.model import Model
 from edge_runtime.quantization import QuantParams
@@ -107,15 +107,15 @@ def import_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BY
         with np.errstate(all="ignore"):
             return _Reader(proto, content, Path(path).parent, max_bytes).read()
     except (Unsupported, ModelError, InputError) as error:
-        text = printable(error)
-        raise ArtifactError(text if text.startswith(f"{path}:") else f"{path}: {text}") from error
+        text, name = printable(error), describe(path)
+        raise ArtifactError(text if text.startswith(f"{name}:") else f"{name}: {text}") from error
     except OSError:
         raise
     except (
         Exception
     ) as error:  # protobuf's DecodeError is no type of onnx; MemoryError and RecursionError come here too
         raise ArtifactError(
-            f"{path}: not a readable ONNX file ({printable(error, 200)}); export the model again"
+            f"{describe(path)}: not a readable ONNX file ({printable(error, 200)}); export the model again"
         ) from error
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.bounded_io import printable
 from edge_runtime.model import Model
 from edge_runtime.text_table import format_table
 from export.comparison import TensorCheck
@@ -97,7 +98,7 @@ def report_table(report: Report) -> str:
     ]
     columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
     table = format_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
-    verdict = "ok" if report.ok else f"FAILED, first at {report.first_diverging_layer}"
+    verdict = "ok" if report.ok else f"FAILED, first at {printable(report.first_diverging_layer)}"
     return (
         f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule, "
         f"{report.decisions_changed} decisions changed"

@@ -17,12 +17,14 @@ from numpy.typing import NDArray
 
 from edge_runtime import ArtifactError
 from edge_runtime.atomic import replacing
+from edge_runtime.bounded_io import printable
 from edge_runtime.container import read_members, write_members
 from trainer.errors import CheckpointError
 from trainer.options import PathLike
 
 Array = NDArray[Any]
 FORMAT_LINE = "smallnet-checkpoint 1 sha256="
+DEFAULT_MAX_BYTES = 1 << 28  # 256 MiB, as for a model
 _HEADER = "checkpoint"
 
 
@@ -34,12 +36,14 @@ def write_checkpoint(path: PathLike, facts: Mapping[str, Any], arrays: Mapping[s
         write_members(file, {_HEADER: np.frombuffer(content, np.uint8), **arrays})
 
 
-def read_checkpoint(path: PathLike) -> tuple[dict[str, Any], dict[str, Array]]:
-    """Facts and arrays of a checkpoint. Raises CheckpointError for any other or damaged file, OSError."""
+def read_checkpoint(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple[dict[str, Any], dict[str, Array]]:
+    """Facts and arrays of a checkpoint. Raises CheckpointError for any other, damaged or larger file, OSError."""
     try:
-        members = read_members(path, max_bytes=1 << 40)
+        members = read_members(path, max_bytes=max_bytes)
     except ArtifactError as error:
-        raise CheckpointError(f"{_without_advice(str(error))}; expected a checkpoint; start training anew") from error
+        raise CheckpointError(
+            f"{_without_advice(printable(error))}; expected a checkpoint; start training anew"
+        ) from error
     header = members.pop(_HEADER, None)
     line, _, text = (b"" if header is None else header.tobytes()).partition(b"\n")
     if not line.startswith(FORMAT_LINE.encode()):
@@ -92,5 +96,4 @@ def _without_advice(text: str) -> str:
 
 
 def _short(value: Any) -> str:
-    text = str(value)
-    return text if len(text) <= 60 else text[:57] + "..."
+    return printable(value, 57)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli import echo_json, force_option, json_option
+from edge_runtime.cli import cap, echo_json, force_option, json_option, max_bytes_option
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset, Split
@@ -63,6 +63,7 @@ class Sizes(click.ParamType):
 @click.option("--checkpoint", help="Write a checkpoint here after each epoch.")
 @force_option
 @click.option("--resume", help="Continue from this checkpoint.")
+@max_bytes_option
 @json_option
 def train(**options: Any) -> None:
     """Train a float32 network and write it as an artifact.
@@ -75,7 +76,7 @@ def train(**options: Any) -> None:
     from trainer.datasets import load_dataset, split
 
     _check_outputs(options)
-    dataset = load_dataset(options["spec"], target=options["target"])
+    dataset = load_dataset(options["spec"], target=options["target"], **cap(options["max_bytes"]))
     parts = split(dataset, seed=options["seed"])
     try:
         model, history, test_score = fit_network(parts, options)

@@ -56,7 +56,7 @@ def learn_standardization(x: Array, mode: str) -> Standardization | None:
     """Mean and 1 / standard deviation of training rows (rows, n_in), summed in float64.
 
     mode: "per-feature" gives (n_in,) arrays, "global" one pair (1,) for all, "none" gives None. A constant feature gets
-    inv_std 1. Raises ConfigurationError for another mode.
+    inv_std 1. Raises ConfigurationError for another mode, InputError for values that float32 cannot standardize.
     """
     if mode not in STANDARDIZATIONS:
         raise ConfigurationError(f"standardize is {mode!r}, expected one of {', '.join(STANDARDIZATIONS)}")
@@ -72,6 +72,14 @@ def learn_standardization(x: Array, mode: str) -> Standardization | None:
     std = np.sqrt(variance)
     is_constant = std <= 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)  # float noise around one value
     inv_std = np.divide(1.0, std, out=np.ones_like(std), where=~is_constant)
+    beyond = inv_std > np.finfo(np.float32).max
+    if beyond.any():
+        column = int(beyond.argmax())
+        where = "x" if mode == "global" else f"column {column} of x (counted from 0)"
+        raise InputError(
+            f"{where} varies by {std[column]:.2g}, and 1 / {std[column]:.2g} is beyond float32's range; "
+            "scale the data up, or train without standardization"
+        )
     return Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
 
 

@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 
 from trainer.batches import Batch, Rows
 from trainer.chain import Chain
-from trainer.checkpoint import check_same_run, read_checkpoint, write_checkpoint
+from trainer.checkpoint import DEFAULT_MAX_BYTES, check_same_run, read_checkpoint, write_checkpoint
 from trainer.early_stopping import EarlyStopping
 from trainer.errors import CheckpointError, TrainingDiverged
 from trainer.history import EpochRecord, History
@@ -23,6 +23,7 @@ from trainer.throttle import Throttle
 
 Array = NDArray[Any]
 FLUSH_EVERY, TINY = 64, 1e-30  # steps, and the magnitude below which a value is 0 to all purposes
+_MOST = 1 << 53  # of a counter: float64, in which rates are computed, holds no larger whole numbers
 PENALTY_CHUNK = 1 << 13  # entries of the L2 penalty's scratch array: it stays in the nearest cache
 
 
@@ -231,7 +232,9 @@ class TrainingRun:
         write_checkpoint(self.options.checkpoint, facts, self.arrays())
 
     def _resume(self, path: PathLike) -> None:
-        facts, arrays = read_checkpoint(path)
+        # what this run itself would write; the history grows by some hundred bytes an epoch
+        most = DEFAULT_MAX_BYTES + sum(array.nbytes for array in self.arrays().values())
+        facts, arrays = read_checkpoint(path, max_bytes=most)
         if not isinstance(facts.get("settings"), dict):
             raise CheckpointError(f"{path}: it holds no settings; start anew")
         check_same_run(path, facts["settings"], self.settings)
@@ -241,13 +244,13 @@ class TrainingRun:
             np.copyto(array, arrays[name])
         try:
             self._take_facts(facts)
-        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError) as error:
+        except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, RecursionError) as error:
             raise CheckpointError(f"{path}: its counters do not fit together ({error!r}); start anew") from error
 
     def _take_facts(self, facts: dict[str, Any]) -> None:
         """The counters of a checkpoint, checked: a file that was made on purpose passes any digest."""
         self.epoch, self.offset, self.step = (int(facts[name]) for name in ("epoch", "offset", "step"))
-        if not (self.epoch >= 0 and self.step >= 0 and 0 <= self.offset <= len(self.rows)):
+        if not (0 <= self.epoch < _MOST and 0 <= self.step < _MOST and 0 <= self.offset <= len(self.rows)):
             raise ValueError(f"epoch {self.epoch}, offset {self.offset}, step {self.step}")
         if not np.array_equal(np.sort(self.order), np.arange(len(self.rows))):
             raise ValueError("the order of the rows is not a permutation")

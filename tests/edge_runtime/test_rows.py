@@ -1,7 +1,10 @@
+import copy
 import io
 import os
 import subprocess
 import sys
+import time
+import zipfile
 
 import numpy as np
 import pytest
@@ -10,7 +13,9 @@ from hypothesis import strategies as st
 
 from edge_runtime.csv_table import MAX_LINE, read_csv
 from edge_runtime.errors import InputError
+from edge_runtime.npy import read_npz_bytes
 from edge_runtime.rows import read_rows, write_rows
+from tests.memory import traced
 
 ROWS = np.array([[1.5, -2.0, 3.0], [0.1, 1e-30, 65504.0]], np.float32)
 
@@ -213,6 +218,46 @@ def test_a_million_columns_and_a_line_without_end():
         read_csv(wide, "x.csv", n_in=64)
     with pytest.raises(InputError, match="row 1: over 16,777,216 characters"):
         read_csv(b"1," * MAX_LINE, "x.csv")
+
+
+def test_a_quoted_field_without_end_costs_no_more_than_its_line():
+    """Megabytes of open quote, of doubled quotes, and of empty quoted fields: refused in linear time."""
+    for content in (b'1,"' + b"2," * 1_000_000, b'1,"' + b'""' * 1_000_000 + b"\n", b'"",' * 1_000_000 + b"\n"):
+        started = time.thread_time()
+        with traced() as peak:
+            with pytest.raises(InputError) as caught:
+                read_csv(content, "x.csv")
+            assert peak() < 32 * len(content)
+        assert time.thread_time() - started < 10
+        assert len(str(caught.value)) < 300
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX")
+@pytest.mark.parametrize("suffix", [".csv", ".npy", ".npz"])
+def test_a_pipe_is_refused_instead_of_waited_for(tmp_path, suffix):
+    """As is a device that never ends; a name with a NUL is no file's."""
+    os.mkfifo(tmp_path / f"pipe{suffix}")
+    os.symlink("/dev/zero", tmp_path / f"zero{suffix}")
+    for name in ("pipe", "zero"):
+        with pytest.raises(InputError, match="expected a regular file"):
+            read_rows(tmp_path / f"{name}{suffix}")
+
+
+def test_two_members_that_share_their_bytes_cannot_exceed_the_limit(tmp_path):
+    """A bomb that names one stretch of deflated zeros twice unpacks to no more than max_bytes, counted over both."""
+    file = io.BytesIO()
+    with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("x.npy", bytes(3_000_000))
+        twice = copy.copy(archive.infolist()[0])
+        twice.filename = twice.orig_filename = "y.npy"
+        archive.filelist.append(twice)
+    (tmp_path / "bomb.npz").write_bytes(file.getvalue())
+    with traced() as peak:
+        with pytest.raises(InputError, match=r"unpacks to 3,000,000 bytes, over the limit of 1,000,000"):
+            read_rows(tmp_path / "bomb.npz", max_bytes=1_000_000)
+        with pytest.raises(InputError, match=r"unpacks to 6,000,000 bytes, over the limit of 4,000,000"):
+            read_npz_bytes(file.getvalue(), "bomb.npz", ["x", "y"], max_bytes=4_000_000)
+        assert peak() < 2_000_000  # files are read in pieces of a megabyte
 
 
 def test_errors_are_found_in_every_block():

@@ -1,3 +1,5 @@
+import os
+
 import numpy as np
 import pytest
 
@@ -77,3 +79,11 @@ def test_folders_that_hold_something_else_are_refused(tmp_path):
     np.save(tmp_path / "dense7.output.npy", np.zeros(3))
     with pytest.raises(InputError, match=r"no tensor 'dense7\.output'; it has"):
         verify_dumps(model, tmp_path)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX")
+def test_a_pipe_among_the_dumps_is_refused(tmp_path):
+    """Reading it would wait for a writer that never comes."""
+    os.mkfifo(tmp_path / "logits.npy")
+    with pytest.raises(InputError, match="expected a regular file"):
+        verify_dumps(small(), tmp_path)

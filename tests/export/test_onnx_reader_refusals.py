@@ -319,3 +319,57 @@ def test_one_output_for_each_class_is_refused(tmp_path, classes):
     (tmp_path / "columns.onnx").write_bytes(proto.SerializeToString())
     with pytest.raises(ArtifactError):
         read_onnx(tmp_path / "columns.onnx")
+
+
+def nested(depth: int) -> bytes:
+    """A graph in a node's attribute in a graph, and so on: protobuf by hand, because its own writer stops at 100."""
+    message = b""
+    for _ in range(depth):
+        for tag in (b"\x32", b"\x2a", b"\x0a"):  # AttributeProto.g, NodeProto.attribute, GraphProto.node
+            message = tag + _varint(len(message)) + message
+    return b"\x08\x08\x3a" + _varint(len(message)) + message
+
+
+def _varint(value: int) -> bytes:
+    low = bytes([value & 127 | (128 if value > 127 else 0)])
+    return low + (_varint(value >> 7) if value > 127 else b"")
+
+
+def test_graphs_ten_thousand_deep_are_refused_quickly(tmp_path):
+    """Neither the look at the wire format nor protobuf recurses into them."""
+    started = time.perf_counter()
+    assert "not a readable ONNX file" in refusal(nested(10_000), tmp_path)
+    assert time.perf_counter() - started < 10
+
+
+def test_deep_names_and_control_characters_in_metadata_are_refused_or_escaped(tmp_path):
+    """class_names of a hundred thousand brackets are no names; a node's name cannot put a line break into a message."""
+    proto = graph(f"h = Gemm(x, W1, B1) {TAIL}")
+    proto.producer_name = "smallnet"
+    proto.metadata_props.add(key="class_names", value="[" * 100_000)
+    assert "not a readable ONNX file" in refusal(proto, tmp_path)
+    proto = graph("y = Conv(x, W1)")
+    proto.graph.node[0].name = "a\n\x1b[2J\u202e"
+    text = refusal(proto, tmp_path)
+    assert text.isprintable()
+    assert r"a\n\x1b[2J\u202e" in text
+
+
+def test_what_is_no_file_is_refused_without_being_opened(tmp_path):
+    """A pipe would be waited for; a name with a NUL is no file's."""
+    os.mkfifo(tmp_path / "pipe.onnx")
+    for name in (tmp_path / "pipe.onnx", "/dev/zero", "a\0b"):
+        with pytest.raises(ArtifactError) as caught:
+            read_onnx(name)
+        assert str(caught.value).isprintable()
+
+
+def test_a_pipe_as_external_data_is_refused(tmp_path):
+    """Inside of the folder, but no file."""
+    os.mkfifo(tmp_path / "w.bin")
+    proto = graph("y = MatMul(x, V)", target="float[N,5] y", V=W1)
+    tensor = proto.graph.initializer[0]
+    tensor.ClearField("raw_data")
+    tensor.data_location = TensorProto.EXTERNAL
+    tensor.external_data.add(key="location", value="w.bin")
+    assert "is no file in the model's folder" in refusal(proto, tmp_path)

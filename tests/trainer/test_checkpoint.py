@@ -11,7 +11,7 @@ import pytest
 
 from tests.trainer.data import all_bytes, blobs, small_network
 from trainer import CheckpointError, NeuralNetwork, NeuralNetworkModel
-from trainer.checkpoint import read_checkpoint
+from trainer.checkpoint import read_checkpoint, write_checkpoint
 from trainer.interrupts import deferred_interrupt
 
 SETTINGS = {"epochs": 6, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01, "patience": 50}
@@ -205,6 +205,44 @@ def test_damaged_checkpoints_are_refused(tmp_path):
     small_network().save_weights(path)
     with pytest.raises(CheckpointError, match="expected 'smallnet-checkpoint 1"):
         read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda facts: facts.update(step=10**400),
+        lambda facts: facts.update(epoch=-1),
+        lambda facts: facts.update(offset=10**6),
+        lambda facts: facts.update(history="[" * 100_000),
+        lambda facts: facts.update(generator={"bit_generator": "PCG64", "state": {"state": -1, "inc": 10**60}}),
+        lambda facts: facts.update(sums=[None, "x"]),
+        lambda facts: facts.pop("stopping"),
+    ],
+)
+def test_forged_counters_are_refused(tmp_path, forge):
+    """A checkpoint with the right digest and counters that no run can have is a CheckpointError like a damaged one."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    small_network().fit(x, y, checkpoint=path, **SETTINGS)
+    facts, arrays = read_checkpoint(path)
+    forge(facts)
+    write_checkpoint(path, facts, arrays)
+    with pytest.raises(CheckpointError, match=r"counters do not fit together .*; start anew"):
+        small_network().fit(x, y, resume=path, **SETTINGS)
+
+
+def test_a_checkpoint_that_claims_a_terabyte_is_not_read(tmp_path):
+    """Its size is compared with that of the run's own arrays before a byte is read; a pipe is not opened."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(CheckpointError, match="over the limit of"):
+        small_network().fit(x, y, resume=path, **SETTINGS)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(CheckpointError, match="a pipe, socket or device"):
+            small_network().fit(x, y, resume=tmp_path / "pipe", **SETTINGS)
 
 
 def test_checkpoints_need_no_pickle(tmp_path):

@@ -1,5 +1,6 @@
 import gzip
 import io
+import os
 import struct
 from dataclasses import replace
 
@@ -431,3 +432,21 @@ def test_a_dataset_checks_that_its_parts_fit():
     for wrong in ({"x": data.x.astype(float)}, {"x": data.x[:, 0]}, {"y": data.y.astype(np.int32)}, {"y": data.y[:9]}):
         with pytest.raises(InputError):
             replace(data, **wrong)
+
+
+@pytest.mark.skipif(os.name != "posix", reason="pipes with names are POSIX")
+def test_pipes_in_an_idx_folder_and_as_data_are_refused(tmp_path):
+    """Nobody writes to them, so that reading one would never end; a folder of an IDX file's name is an OSError."""
+    mnist_folder(tmp_path / "pipes")
+    images = tmp_path / "pipes" / "train-images-idx3-ubyte"
+    images.unlink()
+    os.mkfifo(images)
+    os.mkfifo(tmp_path / "rows.csv")
+    os.mkfifo(tmp_path / "rows.npz")
+    for spec in ("pipes", "rows.csv", "rows.npz"):
+        with pytest.raises(InputError, match="a pipe, socket or device, expected a regular file"):
+            load_dataset(tmp_path / spec)
+    images.unlink()
+    images.mkdir()
+    with pytest.raises(IsADirectoryError):
+        load_dataset(tmp_path / "pipes")

@@ -151,3 +151,12 @@ def test_what_counts_as_labels():
     assert encode_targets([0.5, 1.0], 2, 1, BINARY, SINGLE).labels is None
     assert encode_targets([3, 4], 2, 1, SQUARED, SINGLE).labels is None
     assert encode_targets(np.eye(3), 3, 3, CROSS_ENTROPY, SINGLE).labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("mode", "where"), [("global", r"\Ax varies"), ("per-feature", r"\Acolumn 1 of x")])
+def test_values_too_small_to_standardize_are_named(mode, where):
+    """Where 1 / standard deviation is beyond float32, the message says what varies by how much and what to do."""
+    x = np.linspace(0, 1e-40, 20, dtype=np.float32).reshape(10, 2) * np.float32([0, 1])
+    with pytest.raises(InputError, match=where + r".* by \d(\.\d)?e-41, .*beyond float32's range; scale the data up"):
+        learn_standardization(x, mode)
+    assert learn_standardization(x * np.float32(1e20), mode) is not None
