@@ -20,7 +20,6 @@ from typing import Any
 from tests.fuzz.readers import MAX_BYTES, Reader
 
 MAX_SECONDS = 2.0  # of processor time, for inputs of some kilobytes; instrumented code is about three times as slow
-_EVERY = 64  # one input in so many runs under tracemalloc, which makes it slow
 _CODE = (".py", ".pyc", ".so")  # modules that are imported when they are first needed
 _FORBIDDEN = ("subprocess.", "os.system", "os.exec", "os.posix_spawn", "os.fork", "os.remove", "os.rename", "os.mkdir",
               "os.rmdir", "os.chmod", "os.link", "os.symlink", "os.truncate", "shutil.", "socket.", "pickle.",
@@ -33,10 +32,14 @@ def memory_bound(size: int) -> int:
 
 
 class Watch:
-    """Calls a reader's check on one input after the other and judges each."""
+    """Calls a reader's check on one input after the other and judges each.
 
-    def __init__(self, reader: Reader, folder: Path) -> None:
-        self.reader, self.folder = reader, folder
+    every: one input in so many is run under tracemalloc, which sees all memory but takes long. The others are judged by
+    the process's peak, which sees what no input before has taken.
+    """
+
+    def __init__(self, reader: Reader, folder: Path, every: int = 64) -> None:
+        self.reader, self.folder, self.every = reader, folder, every
         self.inputs = self.taken = 0
         self._touched: list[str] = []
         for content in reader.seeds():  # imports what is imported late
@@ -45,7 +48,7 @@ class Watch:
     def __call__(self, content: bytes) -> str | None:
         """The finding that this input is, or None."""
         self.inputs += 1
-        is_traced = self.inputs % _EVERY == 0
+        is_traced = self.inputs % self.every == 0
         self._touched.clear()
         peak_before = _peak_bytes()
         if is_traced:
