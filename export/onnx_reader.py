@@ -35,12 +35,23 @@ from export.reader_assembly import Assembly
 from export.reader_constants import FOLDED, constant_node, constant_of_shape
 from export.reader_inputs import Input, find_input
 from export.reader_tensors import TensorReader
-from export.reader_values import Budget, Chain, Const, Flow, Label, Node, Probabilities, Select, Unsupported, Value
+from export.reader_values import (
+    SUPPORTED,
+    Budget,
+    Chain,
+    Const,
+    Flow,
+    Label,
+    Node,
+    Probabilities,
+    Select,
+    Unsupported,
+    Value,
+)
 from export.reader_walk import needed_nodes
 from export.reader_wire import check_counts
 
 OLDEST_OPSET = 6
-SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 
 _PLAIN = (
     reader_elementwise.HANDLERS,
@@ -138,8 +149,8 @@ class _Reader:
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
-                first = first or Unsupported(str(error))
-        raise first or Unsupported("the graph has no input")
+                first = first or _with_expectation(error)
+        raise first or Unsupported("the graph has no input, expected one")
 
     def _check_versions(self) -> None:
         opset = next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), None)
@@ -175,13 +186,16 @@ class _Reader:
             try:
                 results = self._apply(node, [self._value(name, values) for name in node.inputs])
             except Unsupported as error:
-                raise Unsupported(f"{_described(node)}: {error}") from error
+                raise _with_expectation(error).at(node) from error
             except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
                 detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
-                raise Unsupported(f"{_described(node)}: its inputs or attributes do not fit ({detail})") from error
+                raise Unsupported(f"its inputs or attributes do not fit ({detail}); export the model again").at(
+                    node
+                ) from error
+            _note_origin(node, results)
             self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
             values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-        return self._finish(source, {name: self._value(name, values) for name in outputs})
+        return self._finish(source, nodes, {name: self._value(name, values) for name in outputs})
 
     def _value(self, name: str, values: dict[str, Value]) -> Value:
         if not name:
@@ -205,18 +219,22 @@ class _Reader:
             raise Unsupported(f"not supported; {SUPPORTED}")
         return handler(node, inputs, self.budget)
 
-    def _finish(self, source: Input, outputs: dict[str, Value]) -> Imported:
+    def _finish(self, source: Input, nodes: list[Node], outputs: dict[str, Value]) -> Imported:
         name, value = _main_output(outputs)
         flow = value if isinstance(value, Flow) else value.flow  # type: ignore[union-attr]
         flow = flow.made_whole()
-        steps = flow.chain.steps_after(None)
-        if not np.array_equal(flow.order.ravel(), np.arange(flow.chain.width)):
-            steps.append(Select(flow.order.ravel()))
-        assembly = Assembly(steps, source.width, self.budget)
-        assembly.run()
-        layers = tuple(assembly.layers)
-        names = _class_names(self.proto, outputs, layers[-1].n_out)
-        model = Model(layers, assembly.preprocessing, names, self._metadata())
+        chain = flow.chain
+        if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):
+            chain = chain.then(Select(flow.order.ravel()))
+        assembly = Assembly(chain, source.width, self.budget)
+        try:
+            assembly.run()
+            layers = tuple(assembly.layers)
+            names = _class_names(self.proto, outputs, layers[-1].n_out)
+            model = Model(layers, assembly.preprocessing, names, self._metadata())
+        except (Unsupported, ModelError) as error:
+            last = next((node for node in nodes if name in node.outputs), None)
+            raise _with_expectation(error).at(last) from error
         kind = {Flow: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
         return Imported(
             model, source, name, kind, flow.batch, assembly.output_grid, self.in_half, assembly.same_standardization
@@ -229,10 +247,19 @@ class _Reader:
         return {"imported_from": printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)}
 
 
-def _described(node: Node) -> str:
-    domain = f"{node.domain}." if node.domain else ""
-    output = next((name for name in node.outputs if name), "")
-    return f"node '{node.name}' ({domain}{node.operator}, output '{output}')"
+def _note_origin(node: Node, results: list[Value]) -> None:
+    for result in results:
+        if isinstance(result, Flow | Label | Probabilities):
+            _chain(result).made_by(node)
+
+
+def _with_expectation(error: Exception) -> Unsupported:
+    """A refusal that says what is supported too."""
+    text = str(error)
+    if isinstance(error, Unsupported) and error.is_placed:
+        return error
+    is_said = any(word in text for word in ("expected", "supported", "export ", "limit"))
+    return Unsupported(text if is_said else f"{text}; {SUPPORTED}")
 
 
 def _main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
@@ -254,7 +281,7 @@ def _main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
             if not _leads_to(_chain(value), _chain(found[deepest])):
                 raise Unsupported(f"outputs '{name}' and '{deepest}' come from different branches; expected one chain")
         return deepest, found[deepest]
-    raise Unsupported("no output depends on the input")
+    raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
 
 
 def _chain(value: Any) -> Chain:

@@ -8,26 +8,30 @@ Everything is folded in float64 and rounded to float32 once.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.activations import OVER_THE_ROW, Activation
+from edge_runtime.errors import ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Standardization
 from edge_runtime.quantization import QuantParams
 from export.reader_functions import pieces
 from export.reader_values import (
     IDENTITY,
+    SUPPORTED,
     Affine,
     Budget,
+    Chain,
     Dequantize,
     DynamicQuantize,
     DynamicScale,
     Function,
     Linear,
     Lookup,
+    Node,
     Quantize,
     RowFunction,
     Select,
@@ -39,16 +43,28 @@ Array = NDArray[Any]
 LINEAR = Activation.of("linear")
 
 
+class Placed(NamedTuple):
+    """A step and the node that made it."""
+
+    step: Step
+    node: Node | None
+
+
 class Assembly:
     """Layers under construction. `steps` are taken off at `at`; `carry` is what the next product must take in.
 
-    output_grid: the grid that the file rounds its final outputs to, where the model does not. same_standardization:
-    the file subtracts and multiplies as the model does.
+    nodes: which node made each step. focus: the step that the layer under construction began with. output_grid: the
+    grid that the file rounds its final outputs to, where the model does not. same_standardization: the file
+    subtracts and multiplies as the model does.
     """
 
-    def __init__(self, steps: list[Step], width: int, budget: Budget) -> None:
-        self.steps = without_selections(steps, width, budget)
-        self.at = 0
+    def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
+        links = chain.links_after(None)
+        placed = [Placed(link.step, link.origin) for link in links if link.step is not None]
+        placed = without_selections(placed, width, budget)
+        self.steps = [entry.step for entry in placed]
+        self.nodes = [entry.node for entry in placed]
+        self.at = self.focus = 0
         self.width = width
         self.budget = budget
         self.layers: list[Layer] = []
@@ -58,11 +74,21 @@ class Assembly:
         self.same_standardization = True
 
     def run(self) -> None:
-        """Build all layers."""
+        """Build all layers. Raises Unsupported, naming the node that a layer cannot be made of."""
+        try:
+            self._build()
+        except (Unsupported, ModelError) as error:
+            unsupported = error if isinstance(error, Unsupported) else Unsupported(str(error))
+            raise unsupported.at(self.nodes[self.focus] if self.nodes else None) from error
+
+    def _build(self) -> None:
         from export.reader_int8 import quantized_layers  # it builds on this class
 
         self._begin()
         while (step := self.peek()) is not None:
+            self.focus = self.at
+            if not isinstance(step, Quantize):
+                self.require_no_row_function()
             if isinstance(step, Linear):
                 self._dense(step)
             elif isinstance(step, DynamicQuantize):
@@ -74,7 +100,7 @@ class Assembly:
                 raise Unsupported("it uses the codes of a quantized tensor as numbers; only int8 chains are supported")
         self.settle_carry()
         if not self.layers:
-            raise Unsupported("the graph has no layer with weights, expected at least one")
+            raise Unsupported(f"the graph has no layer with weights, expected at least one; {SUPPORTED}")
 
     def peek(self) -> Step | None:
         """The next step, None at the end."""
@@ -86,6 +112,14 @@ class Assembly:
         while isinstance(self.peek(), Affine | Function | RowFunction):
             self.at += 1
         return pieces(self.steps[start : self.at])
+
+    def require_no_row_function(self) -> None:
+        """Raise Unsupported, naming its node, where softmax is not the end."""
+        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
+            before = [index for index in range(self.at) if isinstance(self.steps[index], RowFunction)]
+            raise Unsupported(
+                f"something follows {self.layers[-1].activation.name}, which is supported at the end only"
+            ).at(self.nodes[before[-1]])
 
     def name(self) -> str:
         """The name of the layer that is made next."""
@@ -138,14 +172,15 @@ class Assembly:
 
     def diagonal(self, rest: list[Affine | Activation]) -> None:
         """A layer that multiplies by 1, so that an activation or a map has a place."""
-        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
-            raise Unsupported(f"something follows {self.layers[-1].activation.name}, which must be the end")
+        self.require_no_row_function()
         self._add_dense(Linear(self.unit_matrix()), IDENTITY, rest)
 
     def unit_matrix(self) -> Array:
         """Weights that change nothing, float32 (width, width)."""
         if self.width > 4096:
-            raise Unsupported(f"a function of {self.width:,} values stands where no layer can take it in")
+            raise Unsupported(
+                f"a function of {self.width:,} values stands where no layer can take it in, expected 4,096 at most"
+            )
         self.budget.charge(self.width * self.width)
         return np.eye(self.width, dtype=np.float32)
 
@@ -175,11 +210,13 @@ class Assembly:
         self.at += 1
         step = self.peek()
         if not isinstance(step, Linear) or step.codes is None:
-            raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights")
+            raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights, expected one")
         self.at += 1
         before = self._affine_run()
         if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
-            raise Unsupported("a product of dynamically quantized values is not multiplied by their scale")
+            raise Unsupported(
+                "its product of dynamically quantized values is not multiplied by their scale, as expected"
+            )
         self.at += 1
         found = self.take_run()
         after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
@@ -239,46 +276,52 @@ def int8_weights(codes: Array) -> NDArray[np.int8]:
     return codes.astype(np.int8)
 
 
-def without_selections(steps: list[Step], width: int, budget: Budget) -> list[Step]:
+def without_selections(steps: list[Placed], width: int, budget: Budget) -> list[Placed]:
     """Selections of features moved to the front of elementwise steps, into the columns of the product before."""
-    done: list[Step] = []
-    for step in steps:
+    done: list[Placed] = []
+    for placed in steps:
+        step = placed.step
         if isinstance(step, Select):
-            _select(done, step, width, budget)
+            try:
+                _select(done, Placed(step, placed.node), width, budget)
+            except Unsupported as error:
+                raise error.at(placed.node) from error
         else:
-            done.append(step)
+            done.append(placed)
         width = step.weight.shape[1] if isinstance(step, Linear) else width
         width = step.index.size if isinstance(step, Select) else width
     return done
 
 
-def _select(done: list[Step], select: Select, width: int, budget: Budget) -> None:
+def _select(done: list[Placed], select: Placed, width: int, budget: Budget) -> None:
     """Apply a selection to the steps so far."""
-    index = select.index
+    assert isinstance(select.step, Select)
+    index = select.step.index
     if np.array_equal(index, np.arange(width)):
         return
     for position in range(len(done) - 1, -1, -1):
-        step = done[position]
+        step, node = done[position]
         if isinstance(step, Linear):
             budget.charge(step.weight.shape[0] * index.size)
             codes = None if step.codes is None else step.codes[:, index]
             scale = None if step.scale is None else step.scale[index]
-            done[position] = Linear(step.weight[:, index], codes, scale)
+            done[position] = Placed(Linear(step.weight[:, index], codes, scale), node)
             return
         if isinstance(step, Affine):
-            done[position] = Affine(*(part[index] if part.ndim else part for part in (step.scale, step.shift)))
+            parts = (part[index] if part.ndim else part for part in (step.scale, step.shift))
+            done[position] = Placed(Affine(*parts), node)
         elif isinstance(step, RowFunction):
             if not np.array_equal(np.sort(index), np.arange(width)):
-                raise Unsupported(f"features are taken out of {step.activation.name}, which must be the end")
+                raise Unsupported(f"features are taken out of {step.activation.name}, which is supported whole only")
         elif not isinstance(step, Function | Quantize | Dequantize | Lookup | DynamicScale):
             break
     else:
         budget.charge(width * index.size)
         matrix = np.zeros((width, index.size), np.float32)
         matrix[index, np.arange(index.size)] = 1
-        done.insert(0, Linear(matrix))
+        done.insert(0, Placed(Linear(matrix), select.node))
         return
-    raise Unsupported("features are selected between quantized layers")
+    raise Unsupported("features are selected between quantized layers; supported is a selection right after a product")
 
 
 def grid_text(grid: QuantParams) -> str:

@@ -97,7 +97,8 @@ def aligned(node: Node, arrays: list[Array]) -> list[Array]:
     if node.opset >= 7 or not isinstance(axis, int) or len(arrays) != 2:
         return arrays
     first, second = arrays
-    return [first, second.reshape(second.shape + (1,) * max(0, first.ndim - axis - second.ndim))]
+    at = axis + first.ndim if axis < 0 else axis
+    return [first, second.reshape(second.shape + (1,) * max(0, first.ndim - at - second.ndim))]
 
 
 def matmul(node: Node, inputs: list[Value], budget: Budget) -> Const:

@@ -148,7 +148,7 @@ def _activated(node: Node, flow: Flow) -> Flow:
     if name not in _FUSED:
         raise Unsupported(f"its activation {name[:30]!r} is not supported")
     params = {"alpha": float(node.attribute("activation_alpha", float, 0.01))} if name == b"LeakyRelu" else {}
-    return applied(flow, Activation.of(_FUSED[name], params))
+    return applied(node, flow, Activation.of(_FUSED[name], params))
 
 
 def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -209,7 +209,7 @@ def _post(node: Node, flow: Flow) -> Flow:
     if kind == b"NONE":
         return flow
     if kind == b"LOGISTIC":
-        return applied(flow, Activation.of("sigmoid"))
+        return applied(node, flow, Activation.of("sigmoid"))
     if kind == b"SOFTMAX":
         return flow.with_step(RowFunction(Activation.of("softmax")))
     raise Unsupported(f"its post_transform {kind[:20]!r} is not supported")

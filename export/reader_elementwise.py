@@ -146,7 +146,7 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
         )
     call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
     kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
-    return replace(first, chain=base.then(Function(call, None, node.operator, cost)), kind=kind)
+    return replace(first, chain=base.then(Function(call, None, node, cost)), kind=kind)
 
 
 def _cost(flow: Flow, base: Chain) -> int:

@@ -49,7 +49,7 @@ def _rounds_the_output(assembly: Assembly, grid: QuantParams) -> bool:
     if not ends_with_row:
         return False
     if len(rest) != 1 or not isinstance(rest[0], Dequantize):
-        raise Unsupported("something follows softmax, which must be the end")
+        assembly.require_no_row_function()
     assembly.at += 1
     assembly.output_grid = grid
     return True
@@ -57,7 +57,7 @@ def _rounds_the_output(assembly: Assembly, grid: QuantParams) -> bool:
 
 def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     """One layer or table on codes of `grid`; the grid of the codes after it, None where values are real."""
-    step = assembly.peek()
+    step, assembly.focus = assembly.peek(), min(assembly.at, len(assembly.steps) - 1)
     if isinstance(step, Lookup):
         return _stored_table(assembly, step, grid)
     if not isinstance(step, Dequantize):
@@ -69,6 +69,7 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     if isinstance(product, Linear):
         if product.codes is None or product.scale is None:
             raise Unsupported("quantized values meet weights that are not integers with one scale for each output")
+        assembly.focus = assembly.at
         assembly.at += 1
         return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
     start = assembly.at

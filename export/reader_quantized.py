@@ -157,9 +157,9 @@ def qlinear_activation(node: Node, inputs: list[Value], budget: Budget) -> list[
             raise Unsupported("it does not work on whole rows")
         flow = flow.made_whole().with_step(RowFunction(Activation.of("softmax")))
     elif node.operator == "QLinearSigmoid":
-        flow = applied(flow, Activation.of("sigmoid"))
+        flow = applied(node, flow, Activation.of("sigmoid"))
     else:
-        flow = applied(flow, Activation.of("leaky_relu", {"alpha": float(node.attribute("alpha", float, 0.01))}))
+        flow = applied(node, flow, Activation.of("leaky_relu", {"alpha": float(node.attribute("alpha", float, 0.01))}))
     return [_quantized(flow, *grid)]
 
 

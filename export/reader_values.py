@@ -6,7 +6,7 @@ place of the tensor. Transposing or reshaping changes the layout alone; arithmet
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -18,11 +18,22 @@ from edge_runtime.quantization import QuantParams
 
 Array = NDArray[Any]
 
+SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 ANY_ROWS = (1 << 31) - 1  # stands for a batch of any size in the arithmetic of shapes: a prime no real size divides by
 
 
 class Unsupported(Exception):
-    """Why a node cannot be read. The reader adds the node's name and raises ArtifactError."""
+    """Why a file cannot be read, in one line that names a node, a tensor or the file. It becomes an ArtifactError."""
+
+    is_placed = False
+
+    def at(self, node: Node | None) -> Unsupported:
+        """This error with the node's name, operator and output in front, unless it names a node already."""
+        if self.is_placed or node is None:
+            return self
+        placed = Unsupported(f"{node}: {self}")
+        placed.is_placed = True
+        return placed
 
 
 @dataclass
@@ -38,6 +49,13 @@ class Budget:
             raise Unsupported(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
 
 
+def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> str:
+    """A node in messages: its name, its operator and its first output."""
+    prefix = f"{domain}." if domain else ""
+    output = next((output for output in outputs if output), "")
+    return f"node '{name}' ({prefix}{operator}, output '{output}')"
+
+
 @dataclass(frozen=True)
 class Node:
     """One operator of the graph, functions inlined. inputs: names, "" where an optional one is left out."""
@@ -49,6 +67,9 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
+
+    def __str__(self) -> str:
+        return described(self.name, self.operator, self.domain, self.outputs)
 
     def attribute(self, name: str, kind: type, default: Any) -> Any:
         """An attribute's value (int, float, bytes, or list of one of them). Raises Unsupported for another type."""
@@ -122,12 +143,12 @@ class Linear:
 class Function:
     """One function of one number for all features. activation: which one, where the operator says so.
 
-    cost: operators that one call of it takes.
+    node: what computes it. cost: operators that one call of it takes.
     """
 
     call: Callable[[Array], Array]
     activation: Activation | None
-    label: str
+    node: Node
     cost: int = 1
 
 
@@ -176,28 +197,41 @@ Step = (
 )
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Chain:
-    """Steps from the input on, each knowing the one before. width: features after it."""
+    """Steps from the input on, each knowing the one before. width: features after it.
+
+    origin: the node that made the step; the reader writes it down when the node has been read.
+    """
 
     parent: Chain | None
     step: Step | None
     width: int
     depth: int = 0
+    origin: Node | None = None
 
     def then(self, step: Step, width: int | None = None) -> Chain:
         """One more step."""
         return Chain(self, step, self.width if width is None else width, self.depth + 1)
 
-    def steps_after(self, ancestor: Chain | None) -> list[Step]:
-        """The steps that lead here from `ancestor`, first one first."""
-        found: list[Step] = []
+    def links_after(self, ancestor: Chain | None) -> list[Chain]:
+        """What leads here from `ancestor`, first one first."""
+        found: list[Chain] = []
         at: Chain | None = self
         while at is not None and at is not ancestor:
-            if at.step is not None:
-                found.append(at.step)
+            found.append(at)
             at = at.parent
         return found[::-1]
+
+    def steps_after(self, ancestor: Chain | None) -> list[Step]:
+        """The steps that lead here from `ancestor`, first one first."""
+        return [link.step for link in self.links_after(ancestor) if link.step is not None]
+
+    def made_by(self, node: Node) -> None:
+        """Note the node that made the last steps: all that no other node made."""
+        at: Chain | None = self
+        while at is not None and at.origin is None:
+            at.origin, at = node, at.parent
 
 
 def common_ancestor(first: Chain, second: Chain) -> Chain:

@@ -385,20 +385,6 @@ def test_names_may_be_anything(tmp_path):
     imported(proto, tmp_path)
 
 
-@pytest.mark.parametrize("opset", [6, 8])
-def test_opset_6_is_read_by_its_own_rules(tmp_path, opset):
-    """Broadcasting by an axis attribute, Dropout with is_test, one axis of Softmax: the same weights come out."""
-    broadcast = "<broadcast=1, axis=1>" if opset == 6 else ""
-    test = "<is_test=1>" if opset == 6 else ""
-    gemm = "<broadcast=1>" if opset == 6 else ""
-    nodes = f"m = MatMul(x, W1) h = Add{broadcast}(m, B1) r = Relu(h) "
-    nodes += f"d = Dropout{test}(r) g = Gemm{gemm}(d, W2, B2) y = Softmax(g)"
-    model = imported(graph(nodes, opset=opset), tmp_path).model  # opset 6 beside onnx's own conversion of it
-    assert [layer.activation.name for layer in model.layers] == ["relu", "softmax"]
-    np.testing.assert_array_equal(model.layers[0].bias, B1)
-    np.testing.assert_array_equal(model.layers[1].weight, W2)
-
-
 def test_prelu_with_a_slope_for_each_feature(tmp_path):
     """As Keras makes it: two columns for one, and the same numbers."""
     found = imported(graph("h = Gemm(x, W1, B1) r = PRelu(h, S) y = Gemm(r, W2, B2)", S=normal(5)), tmp_path)
