@@ -32,7 +32,8 @@ from export import (
     reader_tails,
 )
 from export.reader_assembly import Assembly
-from export.reader_constants import FOLDED, constant_node, constant_of_shape
+from export.reader_constants import constant_node, constant_of_shape
+from export.reader_folding import FOLDED, is_folded
 from export.reader_inputs import Input, find_input
 from export.reader_tensors import TensorReader
 from export.reader_values import (
@@ -212,8 +213,8 @@ class _Reader:
             return [constant_node(node, self.tensors)]
         if (node.domain, node.operator) == ("", "ConstantOfShape"):
             return [constant_of_shape(node, inputs, self.tensors, self.budget)]
-        if not node.domain and node.operator in FOLDED and inputs and all(isinstance(v, Const) for v in inputs):
-            return [FOLDED[node.operator](node, inputs, self.budget)]
+        if is_folded(node, inputs):
+            return FOLDED[node.operator](node, inputs, self.budget)
         handler = _HANDLERS.get((node.domain, node.operator))
         if handler is None:
             raise Unsupported(f"not supported; {SUPPORTED}")

@@ -38,15 +38,22 @@ class Unsupported(Exception):
 
 @dataclass
 class Budget:
-    """Bytes that constants may still take, so that a small file cannot ask for much memory."""
+    """Bytes that constants may still take, so that a small file cannot ask for much memory; and products, for time."""
 
     left: int
+    products: int = 1 << 33
 
     def charge(self, count: int, itemsize: int = 8) -> None:
         """Take `count` elements off, before they are allocated. Raises Unsupported."""
         self.left -= count * itemsize
         if self.left < 0:
             raise Unsupported(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
+
+    def charge_products(self, count: int) -> None:
+        """Take `count` multiplications in products of constants off. Raises Unsupported."""
+        self.products -= count
+        if self.products < 0:
+            raise Unsupported("products of constants of this size would take minutes; fold them before exporting")
 
 
 def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> str:
