@@ -142,12 +142,12 @@ def _compared(
     with np.errstate(all="ignore"):
         ours = trace(model, rows)[f"{model.layers[-1].name}.output"]
         same = source.same_standardization
-        bound = output_bound(model, rows, activated=True, foreign=True, same_standardization=same)
+        bound = output_bound(model, rows, activated=True, foreign=True, same_standardization=same, slack=source.slack)
     if source.computes_in_half:
         bound = bound * HALF_IN_FLOATS
-    if source.output_grid is not None:
-        ours = np.clip(ours, source.output_grid.low, source.output_grid.high)
-        bound = bound + source.output_grid.scale * (1 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step
+    for grid in source.output_grids:
+        ours = np.clip(ours, grid.low, grid.high)
+        bound = bound + grid.scale * (1 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step
     if source.output_kind == "label":
         return _compared_labels(level, model, ours, theirs, bound)
     if theirs.shape != ours.shape:

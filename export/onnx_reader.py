@@ -16,6 +16,7 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES
 from edge_runtime.bounded_io import printable, read_file
@@ -86,8 +87,9 @@ class Imported:
 
     output: the tensor that the model's outputs are. output_kind: "values", "label" (an index of the largest) or
     "probabilities" (a list of dictionaries). output_batch: the batch's axis in it, None where it is one row.
-    output_grid: what the file rounds its outputs to, where it does. computes_in_half: the file does some arithmetic in
-    float16. same_standardization: it subtracts and multiplies as the model does.
+    output_grids: what the file rounds its outputs to. computes_in_half: the file does some arithmetic in
+    float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
+    be from the file's, real units (n_out,), where a float bias was put on an integer grid.
     """
 
     model: Model
@@ -95,9 +97,10 @@ class Imported:
     output: str
     output_kind: str
     output_batch: int | None
-    output_grid: QuantParams | None
+    output_grids: tuple[QuantParams, ...]
     computes_in_half: bool
     same_standardization: bool
+    slack: dict[str, NDArray[np.float64]]
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Model:
@@ -237,9 +240,8 @@ class _Reader:
             last = next((node for node in nodes if name in node.outputs), None)
             raise _with_expectation(error).at(last) from error
         kind = {Flow: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
-        return Imported(
-            model, source, name, kind, flow.batch, assembly.output_grid, self.in_half, assembly.same_standardization
-        )
+        same, slack = assembly.same_standardization, assembly.slack
+        return Imported(model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack)
 
     def _metadata(self) -> dict[str, str]:
         properties = {entry.key: entry.value for entry in self.proto.metadata_props}

@@ -53,9 +53,10 @@ class Placed(NamedTuple):
 class Assembly:
     """Layers under construction. `steps` are taken off at `at`; `carry` is what the next product must take in.
 
-    nodes: which node made each step. focus: the step that the layer under construction began with. output_grid: the
-    grid that the file rounds its final outputs to, where the model does not. same_standardization: the file
-    subtracts and multiplies as the model does.
+    nodes: which node made each step. focus: the step that the layer under construction began with. output_grids:
+    the grids that the file rounds its final outputs to and the model does not. same_standardization: the file
+    subtracts and multiplies as the model does. slack: by layer, how far its sums may be from the file's, because a
+    bias was put on their grid; real units, float64 (n_out,).
     """
 
     def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
@@ -70,8 +71,9 @@ class Assembly:
         self.layers: list[Layer] = []
         self.preprocessing: Standardization | None = None
         self.carry = IDENTITY
-        self.output_grid: QuantParams | None = None
+        self.output_grids: tuple[QuantParams, ...] = ()
         self.same_standardization = True
+        self.slack: dict[str, Array] = {}
 
     def run(self) -> None:
         """Build all layers. Raises Unsupported, naming the node that a layer cannot be made of."""
@@ -211,6 +213,7 @@ class Assembly:
         step = self.peek()
         if not isinstance(step, Linear) or step.codes is None:
             raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights, expected one")
+        self.focus = self.at
         self.at += 1
         before = self._affine_run()
         if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
@@ -222,9 +225,10 @@ class Assembly:
         after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
         n_out = step.codes.shape[1]
         scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
+        codes, scale = with_positive_scale(step.codes, scale)
         bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
         activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
-        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(step.codes), bias, scale, activation))
+        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(codes), bias, scale, activation))
         self.width = n_out
         self.continue_with(rest[1:])
 
@@ -264,6 +268,19 @@ def standardization(affine: Affine) -> Standardization | None:
         return None
     mean, inv_std = (np.atleast_1d(array) for array in np.broadcast_arrays(mean, inv_std))
     return Standardization(mean + np.float32(0), np.array(inv_std))  # + 0 makes -0 a 0
+
+
+def with_positive_scale(codes: Array, unit: Array, shift: Array | float = 0.0) -> tuple[Array, NDArray[np.float32]]:
+    """Integer weights (n_in, n_out) and float32 scales (n_out,), the signs of the scales moved into the weights.
+
+    A scale of 0, as of a unit that batch normalization switches off, makes the weights 0, and the scale one in which
+    the unit's constant value `shift` is a whole number.
+    """
+    is_off = unit == 0
+    if is_off.any() or (unit < 0).any():
+        codes = codes * np.sign(unit).astype(np.int32)
+    fine = np.maximum(np.abs(np.broadcast_to(shift, unit.shape)), 2.0**-20) * 2.0**-20
+    return codes, np.where(is_off, fine, np.abs(unit)).astype(np.float32)
 
 
 def int8_weights(codes: Array) -> NDArray[np.int8]:
