@@ -49,6 +49,7 @@ from export.reader_values import (
     Select,
     Unsupported,
     Value,
+    with_expectation,
 )
 from export.reader_walk import needed_nodes
 from export.reader_wire import check_counts
@@ -117,6 +118,8 @@ def import_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BY
     """`read_onnx`, with what is needed to run the file beside the model."""
     try:
         content = bytes(read_file(path, max_bytes=max_bytes))
+        if not content:
+            raise Unsupported("the file is empty, expected an ONNX model; export the model again")
         check_counts(content)
         proto = onnx.ModelProto.FromString(content)
         with np.errstate(all="ignore"):
@@ -142,18 +145,20 @@ class _Reader:
         self.tensors = TensorReader(folder, self.budget)
         self.constants = self._initializers()
         self.in_half = False
+        self.producers: dict[str, Node] = {}
 
     def read(self) -> Imported:
         """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
         self._check_versions()
         outputs = [value.name for value in self.proto.graph.output]
         nodes = needed_nodes(self.proto, outputs)
+        self.producers = {name: node for node in nodes for name in node.outputs}
         first: Unsupported | None = None
         for candidate in find_input(self.proto.graph, self.constants, nodes, self._widest()):
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
-                first = first or _with_expectation(error)
+                first = first or with_expectation(error)
         raise first or Unsupported("the graph has no input, expected one")
 
     def _check_versions(self) -> None:
@@ -163,7 +168,9 @@ class _Reader:
                 f"opset {opset} found, expected {OLDEST_OPSET} or newer; convert it with onnx's converter"
             )
         if not self.proto.graph.output:
-            raise Unsupported("not an ONNX model: its graph has no outputs")
+            raise Unsupported(
+                "not an ONNX model: its graph has no outputs, expected one at least; export the model again"
+            )
 
     def _initializers(self) -> dict[str, Const | onnx.TensorProto | onnx.SparseTensorProto]:
         graph = self.proto.graph
@@ -190,7 +197,7 @@ class _Reader:
             try:
                 results = self._apply(node, [self._value(name, values) for name in node.inputs])
             except Unsupported as error:
-                raise _with_expectation(error).at(node) from error
+                raise with_expectation(error).at(node) from error
             except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
                 detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
                 raise Unsupported(f"its inputs or attributes do not fit ({detail}); export the model again").at(
@@ -199,7 +206,7 @@ class _Reader:
             _note_origin(node, results)
             self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
             values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-        return self._finish(source, nodes, {name: self._value(name, values) for name in outputs})
+        return self._finish(source, {name: self._value(name, values) for name in outputs})
 
     def _value(self, name: str, values: dict[str, Value]) -> Value:
         if not name:
@@ -207,8 +214,10 @@ class _Reader:
         if name in values:
             return values[name]
         constant = self._constant(name)
+        if name in self.producers:
+            raise Unsupported(f"its output '{name}' is not supported; {SUPPORTED}").at(self.producers[name])
         if constant is None:
-            raise Unsupported(f"tensor '{name}' is computed by no node and is not the input")
+            raise Unsupported(f"tensor '{name}' is computed by no node and is not the input; export the model again")
         return constant
 
     def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
@@ -223,8 +232,11 @@ class _Reader:
             raise Unsupported(f"not supported; {SUPPORTED}")
         return handler(node, inputs, self.budget)
 
-    def _finish(self, source: Input, nodes: list[Node], outputs: dict[str, Value]) -> Imported:
-        name, value = _main_output(outputs)
+    def _finish(self, source: Input, outputs: dict[str, Value]) -> Imported:
+        try:
+            name, value = _main_output(outputs)
+        except Unsupported as error:
+            raise error.at(self.producers.get(next(iter(outputs)))) from error
         flow = value if isinstance(value, Flow) else value.flow  # type: ignore[union-attr]
         flow = flow.made_whole()
         chain = flow.chain
@@ -237,8 +249,7 @@ class _Reader:
             names = _class_names(self.proto, outputs, layers[-1].n_out)
             model = Model(layers, assembly.preprocessing, names, self._metadata())
         except (Unsupported, ModelError) as error:
-            last = next((node for node in nodes if name in node.outputs), None)
-            raise _with_expectation(error).at(last) from error
+            raise with_expectation(error).at(self.producers.get(name)) from error
         kind = {Flow: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
         same, slack = assembly.same_standardization, assembly.slack
         return Imported(model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack)
@@ -254,15 +265,6 @@ def _note_origin(node: Node, results: list[Value]) -> None:
     for result in results:
         if isinstance(result, Flow | Label | Probabilities):
             _chain(result).made_by(node)
-
-
-def _with_expectation(error: Exception) -> Unsupported:
-    """A refusal that says what is supported too."""
-    text = str(error)
-    if isinstance(error, Unsupported) and error.is_placed:
-        return error
-    is_said = any(word in text for word in ("expected", "supported", "export ", "limit"))
-    return Unsupported(text if is_said else f"{text}; {SUPPORTED}")
 
 
 def _main_output(outputs: dict[str, Value]) -> tuple[str, Value]:

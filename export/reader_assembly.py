@@ -37,6 +37,7 @@ from export.reader_values import (
     Select,
     Step,
     Unsupported,
+    with_expectation,
 )
 
 Array = NDArray[Any]
@@ -80,8 +81,7 @@ class Assembly:
         try:
             self._build()
         except (Unsupported, ModelError) as error:
-            unsupported = error if isinstance(error, Unsupported) else Unsupported(str(error))
-            raise unsupported.at(self.nodes[self.focus] if self.nodes else None) from error
+            raise with_expectation(error).at(self.nodes[self.focus] if self.nodes else None) from error
 
     def _build(self) -> None:
         from export.reader_int8 import quantized_layers  # it builds on this class
@@ -161,7 +161,13 @@ class Assembly:
         if weight.dtype != np.float16:
             weight = weight.astype(np.float32)
         activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
-        self.layers.append(Dense(self.name(), weight, shift.astype(np.float32), activation))
+        bias = shift.astype(np.float32)
+        wrong = weight.size + bias.size - np.isfinite(weight).sum() - np.isfinite(bias).sum()
+        if wrong:
+            raise Unsupported(
+                f"its weights and bias hold {wrong:,} values that are NaN, inf or beyond float32, expected finite ones"
+            )
+        self.layers.append(Dense(self.name(), weight, bias, activation))
         self.width, self.carry = n_out, IDENTITY
         self.continue_with(rest[1:])
 

@@ -70,12 +70,15 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     if not isinstance(step, Dequantize):
         raise Unsupported("the output, or a function, takes the codes of a quantized tensor; expected real values")
     if step.grid.zero_point != grid.zero_point:
-        raise Unsupported(f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}")
+        raise Unsupported(
+            f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}, expected one grid"
+        )
     assembly.at += 1
     product = assembly.peek()
     if isinstance(product, Linear):
         if product.codes is None or product.scale is None:
-            raise Unsupported("quantized values meet weights that are not integers with one scale for each output")
+            assembly.focus = assembly.at
+            raise Unsupported("its weights are not what quantized values need: expected integers, one scale per output")
         assembly.focus = assembly.at
         assembly.at += 1
         return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)

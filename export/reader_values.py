@@ -36,6 +36,15 @@ class Unsupported(Exception):
         return placed
 
 
+def with_expectation(error: Exception) -> Unsupported:
+    """A refusal that says what is supported too, where its own words do not."""
+    text = str(error)
+    if isinstance(error, Unsupported) and error.is_placed:
+        return error
+    is_said = any(word in text for word in ("expected", "supported", "export ", "limit"))
+    return Unsupported(text if is_said else f"{text}; {SUPPORTED}")
+
+
 @dataclass
 class Budget:
     """Bytes that constants may still take, so that a small file cannot ask for much memory; and products, for time."""

@@ -35,7 +35,7 @@ def needed_nodes(proto: onnx.ModelProto, outputs: Iterable[str]) -> list[Node]:
     for node in nodes:
         for name in node.outputs:
             if name and name in producers:
-                raise Unsupported(f"tensor '{name}' is computed by two nodes")
+                raise Unsupported(f"tensor '{name}' is computed by two nodes, expected one").at(node)
             producers[name] = node
     return _sorted(producers, outputs)
 
@@ -57,7 +57,7 @@ def _sorted(producers: dict[str, Node], outputs: Iterable[str]) -> list[Node]:
             before = [producers[name] for name in reversed(node.inputs) if name and name in producers]
             for needed in before:
                 if state.get(id(needed)) == "open":
-                    raise Unsupported(f"node '{needed.name}' ({needed.operator}) depends on its own output")
+                    raise Unsupported("it depends on its own output, expected a graph without cycles").at(needed)
             stack += [needed for needed in before if id(needed) not in state]
     return order
 

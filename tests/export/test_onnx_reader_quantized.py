@@ -205,7 +205,7 @@ REFUSED = {
     "float weights": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = MatMul(d, Q)",
         {"s": np.float32(0.1), "z": np.uint8(3), "Q": normal(6, 3)},
-        "weights that are not integers",
+        "expected integers, one scale per output",
     ),
     "another zero point": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, o) w = DequantizeLinear(Q, s) y = MatMul(d, w)",
