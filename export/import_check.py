@@ -26,7 +26,8 @@ from export.onnx_reader import Imported, import_onnx
 from export.onnx_session import LEVELS
 from export.opset6 import in_opset_7
 from export.reader_inputs import Input
-from export.reader_values import ANY_ROWS, Unsupported
+from export.reader_nodes import Unsupported
+from export.reader_values import ANY_ROWS
 from export.report import Report
 from export.verification import rows_to_compare
 

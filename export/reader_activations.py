@@ -8,21 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from edge_runtime.activations import DEFAULTS, Activation
-from export.reader_elementwise import by_feature
+from export.reader_elementwise import arithmetic, by_feature
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler
-from export.reader_values import (
-    Affine,
-    Budget,
-    Const,
-    Flow,
-    Function,
-    Linear,
-    Node,
-    RowFunction,
-    Select,
-    Unsupported,
-    Value,
-)
+from export.reader_steps import Affine, Function, Linear, RowFunction, Select
+from export.reader_values import Const, Flow, Value
 
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -149,6 +139,16 @@ def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [flow.made_whole().with_step(RowFunction(Activation.of(name)))]
 
 
+def fused_gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """com.microsoft Gelu, BiasGelu, FastGelu and QuickGelu: a bias, if there is one, then a kind of Gelu."""
+    flow, bias = (*inputs, None)[:2]
+    if bias is not None:
+        flow = arithmetic(replace(node, operator="Add"), [flow, bias], budget)[0]
+    if node.operator == "QuickGelu":
+        return [applied(node, flow, Activation.of("swish", {"alpha": float(node.attribute("alpha", float, 1.702))}))]
+    return [applied(node, flow, Activation.of("gelu_tanh" if node.operator == "FastGelu" else "gelu"))]
+
+
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(_ACTIVATIONS, activation),
     "Gelu": gelu,
@@ -158,3 +158,4 @@ HANDLERS: dict[str, Handler] = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
 }
+MICROSOFT_HANDLERS: dict[str, Handler] = dict.fromkeys(("Gelu", "BiasGelu", "FastGelu", "QuickGelu"), fused_gelu)

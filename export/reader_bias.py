@@ -17,7 +17,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.activations import Activation
 from edge_runtime.quantization import QMAX, WEIGHT_MAX, QuantParams
-from export.reader_values import Affine, Unsupported
+from export.reader_nodes import Unsupported
+from export.reader_steps import Affine
 
 Array = NDArray[Any]
 _EXACT = 2.0**-20  # parts of a stored integer that its way through float32 may have cost

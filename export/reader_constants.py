@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import TensorReader
-from export.reader_values import Budget, Const, Node, Unsupported, Value
+from export.reader_values import Const, Value
 
 Array = NDArray[Any]
 

@@ -17,8 +17,9 @@ from numpy.typing import NDArray
 
 from edge_runtime.activations import DEFAULTS, FORWARD
 from export.reader_constants import ELEMENTWISE, fold_elementwise, matmul, range_
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import listed, resolved_axis, whole_numbers
-from export.reader_values import Budget, Const, Node, Unsupported, Value
+from export.reader_values import Const, Value
 
 Array = NDArray[Any]
 Fold = Callable[[Node, list[Value], Budget], list[Value]]

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.activations import FORWARD, Activation
 from edge_runtime.errors import ModelError
-from export.reader_values import IDENTITY, Affine, Function, RowFunction, Step, Unsupported
+from export.reader_nodes import Unsupported
+from export.reader_steps import IDENTITY, Affine, Function, RowFunction, Step
 
 Array = NDArray[Any]
 Pieces = list[Affine | Activation]

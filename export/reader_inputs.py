@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from export.reader_nodes import Node, Unsupported
+from export.reader_steps import Chain
 from export.reader_tensors import element_type
-from export.reader_values import ANY_ROWS, Chain, Flow, Node, Unsupported
+from export.reader_values import ANY_ROWS, Flow
 
 _REAL = ("float32", "float64", "float16", "uint8", "int8", "int32", "int64")
 

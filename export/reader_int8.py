@@ -14,18 +14,8 @@ from edge_runtime.quantization import QMAX, QuantParams, dequantize, quantize
 from export.reader_assembly import LINEAR, Assembly, grid_text, int8_weights, with_positive_scale
 from export.reader_bias import Bias, Rounding, diagonal, on_accumulator_grid
 from export.reader_functions import pieces
-from export.reader_values import (
-    IDENTITY,
-    Affine,
-    Dequantize,
-    Function,
-    Linear,
-    Lookup,
-    Quantize,
-    RowFunction,
-    Step,
-    Unsupported,
-)
+from export.reader_nodes import Unsupported
+from export.reader_steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
 
 Array = NDArray[Any]
 

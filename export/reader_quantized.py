@@ -18,22 +18,11 @@ from export.reader_activations import applied
 from export.reader_dense import product, product_from_left
 from export.reader_elementwise import arithmetic, scaled, shifted
 from export.reader_folding import along
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_places import gather
 from export.reader_shapes import Handler
-from export.reader_values import (
-    Budget,
-    Const,
-    Dequantize,
-    DynamicGrid,
-    DynamicQuantize,
-    Flow,
-    Lookup,
-    Node,
-    Quantize,
-    RowFunction,
-    Unsupported,
-    Value,
-)
+from export.reader_steps import Dequantize, DynamicQuantize, Lookup, Quantize, RowFunction
+from export.reader_values import Const, DynamicGrid, Flow, Value
 
 Array = NDArray[Any]
 _SHIFT = {"uint8": 0, "int8": 128}

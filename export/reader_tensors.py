@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.reader_values import Budget, Unsupported
+from export.reader_nodes import Budget, Unsupported
 
 Array = NDArray[Any]
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 
-from export.reader_values import Unsupported
+from export.reader_nodes import Unsupported
 
 MOST_FIELDS = 1_000_000
 

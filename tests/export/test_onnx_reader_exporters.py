@@ -138,6 +138,8 @@ def test_scikit_learn_regressors_and_linear_models(tmp_path):
             (MLPRegressor(hidden_layer_sizes=(6,), activation="tanh", max_iter=20, random_state=0), rows[:, 1]),
             (LinearRegression(), rows[:, 0]),
             (LogisticRegression(), classes),
+            (LogisticRegression(), classes > 0),
+            (MLPRegressor(hidden_layer_sizes=(6,), max_iter=20, random_state=0), rows[:, :2]),  # written as one column
         ]
     ):
         path = tmp_path / f"{number}.onnx"

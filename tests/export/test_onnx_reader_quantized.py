@@ -21,7 +21,7 @@ from export import quantize, read_onnx
 from export.onnx_writer import write_onnx
 from export.reader_assembly import LINEAR
 from export.reader_bias import Rounding, diagonal
-from export.reader_values import Affine
+from export.reader_steps import Affine
 from tests.export.foreign import checked, graph, imported, normal
 from tests.networks import random_model, random_rows
 

@@ -10,7 +10,7 @@ from edge_runtime.errors import ArtifactError
 from export.import_check import verify_import
 from export.onnx_reader import import_onnx
 from export.opset6 import in_opset_7
-from export.reader_values import Unsupported
+from export.reader_nodes import Unsupported
 from tests.export.foreign import B1, W1, W2, checked, graph, imported, normal
 
 

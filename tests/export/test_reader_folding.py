@@ -11,7 +11,8 @@ import pytest
 from edge_runtime.errors import ArtifactError
 from export import read_onnx
 from export.reader_folding import FOLDED, is_folded
-from export.reader_values import Budget, Const, Unsupported
+from export.reader_nodes import Budget, Unsupported
+from export.reader_values import Const
 from export.reader_walk import needed_nodes
 from tests.export.foreign import W1, graph, imported, normal
 
