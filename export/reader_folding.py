@@ -186,6 +186,16 @@ def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [Const(np.asarray(result).astype(first_constant(inputs).array.dtype))]
 
 
+def modulo(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The rest of a division: with the sign of the divisor, or with fmod that of what is divided."""
+    first, second = first_constant(inputs), first_constant(inputs[1:])
+    budget.charge(math.prod(np.broadcast_shapes(first.array.shape, second.array.shape)))
+    if (second.array == 0).any():
+        raise Unsupported("it divides by zero")
+    rest = (np.fmod if node.attribute("fmod", int, 0) else np.mod)(first.array, second.array)
+    return [Const(np.asarray(rest), of_batch=first.of_batch or second.of_batch)]
+
+
 def size(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The number of elements."""
     return [Const(np.array(first_constant(inputs).array.size, np.int64), of_batch=first_constant(inputs).of_batch)]
@@ -203,6 +213,7 @@ FOLDED: dict[str, Fold] = {
     "Clip": clip,
     "Gemm": gemm,
     "LogSoftmax": softmax,
+    "Mod": modulo,
     "MatMul": _single(matmul),
     "QuantizeLinear": quantize_linear,
     "Range": _single(range_),

@@ -22,6 +22,7 @@ MATERIAL = {
     "s": np.array([1, 5]), "C": normal(3, 4), "E": normal(3), "t": np.float32([0.05, 0.1, 0.2, 0.3]),
     "z": np.uint8([3, 4, 5, 250]), "u": np.float32(0.01), "v": np.int8(-5), "lo": np.float32(-0.2),
     "T": normal(5, 3), "Q": (np.arange(24) - 11.5).astype(np.float32).reshape(4, 6), "one": np.float32(1),
+    "k": np.array([5]),
 }  # fmt: skip
 REDUCED = ["Sum", "Mean", "Max", "Min", "L1", "L2", "SumSquare", "LogSumExp"]
 CASES = [
@@ -30,6 +31,7 @@ CASES = [
     *("ReduceLogSum(P, a)", "ReduceSum(I, a)", "ReduceMax(I)"),
     *(f"{name}(V)" for name in ("Sin", "Cos", "Tan", "Tanh", "Asin", "Acos", "Atan", "Erf", "Sigmoid", "Softplus")),
     *("Relu(V)", "Elu<alpha=0.3>(V)", "LeakyRelu<alpha=0.3>(V)", "HardSigmoid(V)", "Softsign(V)", "Round(Q)"),
+    *("Mod(I, k)", "Mod<fmod=1>(V, P)"),
     *("Exp(D)", "Sqrt(P)", "Reciprocal(P)", "Div(I, a)", "Div(V, P)", "Pow(P, V)", "Neg(V)"),
     *("Clip(V, lo)", "Clip(V, lo, u)", "Clip(V, , u)", "Tile(V, n)", "Split<axis=1>(V, s)", "Split<axis=0>(V)"),
     *("Softmax(V)", "Softmax<axis=0>(V)", "LogSoftmax(V)", "Size(H)", "MatMul(T, C)", "MatMul(E, C)"),
