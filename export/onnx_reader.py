@@ -235,6 +235,8 @@ class _Reader:
             return FOLDED[node.operator](node, inputs, self.budget)
         if any(isinstance(value, Stacked) for value in inputs):
             raise Unsupported("its input holds the values of all rows in one axis; expected an axis for the rows")
+        if any(isinstance(value, RowNumber) for value in inputs) and node.operator not in reader_rowwise.HANDLERS:
+            raise Unsupported("it uses one number for each row, which is supported as part of softmax only")
         handler = _HANDLERS.get((node.domain, node.operator))
         if handler is None:
             raise Unsupported(f"not supported; {SUPPORTED}")
