@@ -8,6 +8,7 @@ already differs is rounded.
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -98,25 +99,37 @@ def implementation_error(activation: Activation, x: Array) -> Array:
 
 
 def output_bound(
-    model: Model, x: Array, *, activated: bool, foreign: bool = False, same_standardization: bool = False
+    model: Model,
+    x: Array,
+    *,
+    activated: bool,
+    foreign: bool = False,
+    same_standardization: bool = False,
+    slack: Mapping[str, Array] | None = None,
 ) -> Array:
     """The largest difference between two correct evaluations of the model's outputs, float64 (batch, n_out).
 
     x: rows as for `Engine.run`. activated: whether the last layer's activation is included; without it this is the
-    bound on the logits, which is zero for an int8 model. foreign, same_standardization: as in `tensor_bounds`.
+    bound on the logits, which is zero for an int8 model. foreign, same_standardization, slack: as in `tensor_bounds`.
     """
     name = f"{model.layers[-1].name}.output" if activated else LOGITS
-    return tensor_bounds(model, x, foreign=foreign, same_standardization=same_standardization)[name]
+    return tensor_bounds(model, x, foreign=foreign, same_standardization=same_standardization, slack=slack)[name]
 
 
 def tensor_bounds(
-    model: Model, x: Array, *, foreign: bool = False, same_standardization: bool = False
+    model: Model,
+    x: Array,
+    *,
+    foreign: bool = False,
+    same_standardization: bool = False,
+    slack: Mapping[str, Array] | None = None,
 ) -> dict[str, Array]:
     """The largest difference, in real units, at each "NAME.output" and "NAME.preactivation" of a trace.
 
     The bound on the logits stands under `LOGITS` too. foreign: the other side may spell the same network otherwise, so
     that standardization (x * a + b for (x - mean) * inv_std) and the scales of int8-dynamic layers are rounded in
-    another order; same_standardization: not the standardization.
+    another order; same_standardization: not the standardization. slack: by layer, what the other side's values before
+    the activation may differ by for the same input, (n_out,).
     """
     rows = np.atleast_2d(x)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -130,6 +143,7 @@ def tensor_bounds(
         before = _before_activation(layer, value, bound)
         if foreign and isinstance(layer, DynamicQuantizedDense):
             before = before + _rescaling_bound(layer, value)
+        before = before + (slack or {}).get(layer.name, 0.0)
         bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors)
         if f"{layer.name}.preactivation" in tensors:
             bounds[f"{layer.name}.preactivation"] = before

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -9,6 +10,7 @@ import numpy as np
 from edge_runtime.bounded_io import DEFAULT_MAX_BYTES
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model
+from edge_runtime.rows import read_rows
 from trainer.datasets import Dataset, load_dataset, split
 
 
@@ -36,6 +38,8 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DEFAULT_
             random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
         return ExportRows(random, random, None, "no data given: 256 random rows, no accuracy, no test vectors")
     dataset = load_rows(model, spec, max_bytes=max_bytes)
+    if dataset.n_out == 0:
+        return ExportRows(dataset.x, dataset.x, None, "the data has no labels: no accuracy")
     parts = split(dataset, seed=_seed(model))
     if not _labels_fit(model, dataset):
         return ExportRows(parts.train.x, dataset.x, None, "the data's labels are not the model's classes: no accuracy")
@@ -43,14 +47,30 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DEFAULT_
 
 
 def load_rows(model: Model, spec: str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Dataset:
-    """Data for a model, read as it was for its training. Raises InputError for another number of features."""
-    dataset = load_dataset(spec, target=target_of(model), max_bytes=max_bytes)
+    """Data for a model, read as it was for its training, but that labels may be missing (y is then (n, 0)).
+
+    Raises InputError for another number of features.
+    """
+    unlabelled = _csv_without_labels(model, spec, max_bytes)
+    dataset = unlabelled or load_dataset(spec, target=target_of(model), for_training=False, max_bytes=max_bytes)
     if dataset.n_in != model.n_in:
         raise InputError(
             f"{spec} has {dataset.n_in} features a row, the model takes {model.n_in}; "
             "give the data that it was trained on"
         )
     return dataset
+
+
+def _csv_without_labels(model: Model, spec: str, max_bytes: int) -> Dataset | None:
+    """The rows of a CSV that has as many columns as the model has inputs, all of them numbers; else None."""
+    is_csv = spec.lower().endswith((".csv", ".tsv")) and Path(spec).is_file()
+    if not is_csv or target_of(model) == "autoencoder":  # whose rows are their own targets
+        return None
+    try:
+        x = read_rows(spec, n_in=model.n_in, max_bytes=max_bytes)
+    except InputError:
+        return None
+    return Dataset(x, np.empty((len(x), 0), np.float32), name=Path(spec).stem, source=spec)
 
 
 def target_of(model: Model) -> Any:
@@ -63,6 +83,8 @@ def _labels_fit(model: Model, dataset: Dataset) -> bool:
     """Whether the data's labels mean the model's outputs: the same classes, or as many targets."""
     if not dataset.is_classification:
         return dataset.n_out == model.n_out
+    if dataset.n_out < 2:  # one label says nothing about which class it is
+        return False
     return dataset.class_names == model.class_names or (not model.class_names and dataset.n_out <= max(model.n_out, 2))
 
 

@@ -15,8 +15,8 @@ import numpy as np
 import onnx
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
-from onnx import version_converter
 
+from edge_runtime.bounded_io import printable
 from edge_runtime.bounds import output_bound
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.model import Model
@@ -24,7 +24,9 @@ from edge_runtime.trace import trace
 from export.comparison import TensorCheck, within
 from export.onnx_reader import Imported, import_onnx
 from export.onnx_session import LEVELS
+from export.opset6 import in_opset_7
 from export.reader_inputs import Input
+from export.reader_nodes import Unsupported
 from export.reader_values import ANY_ROWS
 from export.report import Report
 from export.verification import rows_to_compare
@@ -101,36 +103,20 @@ def _session(path: str | os.PathLike[str], level: str) -> Any:
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = 3
     try:
-        content = _in_a_newer_opset(path) or os.fspath(path)
+        content = _in_opset_7(path) or os.fspath(path)
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+    except Unsupported as error:
+        raise ArtifactError(f"{path}: {error}") from error
     except Exception as error:  # its exception types are private to its compiled module
-        raise ArtifactError(f"{path}: onnxruntime {onnxruntime.__version__} refuses the model: {error}") from error
+        words = printable(error, 300)
+        raise ArtifactError(f"{path}: onnxruntime {onnxruntime.__version__} refuses the model: {words}") from error
 
 
-def _in_a_newer_opset(path: str | os.PathLike[str]) -> bytes | None:
-    """onnx's own conversion of a file of opset 6, for which onnxruntime has no kernels; None for any other file."""
+def _in_opset_7(path: str | os.PathLike[str]) -> bytes | None:
+    """A file of opset 6, for which onnxruntime has no kernels, in the next one; None for any other file."""
     proto = onnx.load(path, load_external_data=False)
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=7)
-    if opset >= 7:
-        return None
-    _set_free_axes(proto, fixed=1)  # the converter knows no free axes
-    converted = version_converter.convert_version(proto, 13)
-    _set_free_axes(converted, fixed=None)
-    del converted.graph.value_info[:]
-    return bytes(converted.SerializeToString())
-
-
-def _set_free_axes(proto: onnx.ModelProto, *, fixed: int | None) -> None:
-    """Give the first axis of inputs and outputs a size, or make it free again."""
-    constants = {tensor.name for tensor in proto.graph.initializer}
-    for value in (*proto.graph.input, *proto.graph.output):
-        if value.name in constants:
-            continue
-        for axis, dim in enumerate(value.type.tensor_type.shape.dim):
-            if fixed is None and axis == 0:
-                dim.dim_param = "rows"
-            elif fixed is not None and not dim.HasField("dim_value"):
-                dim.dim_value = fixed
+    return None if opset >= 7 else bytes(in_opset_7(proto).SerializeToString())
 
 
 def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:
@@ -157,12 +143,12 @@ def _compared(
     with np.errstate(all="ignore"):
         ours = trace(model, rows)[f"{model.layers[-1].name}.output"]
         same = source.same_standardization
-        bound = output_bound(model, rows, activated=True, foreign=True, same_standardization=same)
+        bound = output_bound(model, rows, activated=True, foreign=True, same_standardization=same, slack=source.slack)
     if source.computes_in_half:
         bound = bound * HALF_IN_FLOATS
-    if source.output_grid is not None:
-        ours = np.clip(ours, source.output_grid.low, source.output_grid.high)
-        bound = bound + source.output_grid.scale * (1 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step
+    for grid in source.output_grids:
+        ours = np.clip(ours, grid.low, grid.high)
+        bound = bound + grid.scale * (1 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step
     if source.output_kind == "label":
         return _compared_labels(level, model, ours, theirs, bound)
     if theirs.shape != ours.shape:

@@ -8,14 +8,14 @@ refused with the first node that is not, and no file can make the reader raise a
 
 from __future__ import annotations
 
-import json
 import os
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES
 from edge_runtime.bounded_io import describe, printable, read_file
@@ -28,22 +28,27 @@ from export import (
     reader_elementwise,
     reader_places,
     reader_quantized,
+    reader_rowwise,
     reader_shapes,
     reader_tails,
 )
 from export.reader_assembly import Assembly
-from export.reader_constants import FOLDED, constant_node, constant_of_shape
+from export.reader_constants import constant_node, constant_of_shape
+from export.reader_folding import FOLDED, is_folded
 from export.reader_inputs import Input, find_input
+from export.reader_nodes import SUPPORTED, Budget, Node, Unsupported, with_expectation
+from export.reader_outputs import chain_of, class_names, main_output
+from export.reader_steps import Select
 from export.reader_tensors import TensorReader
-from export.reader_values import Budget, Chain, Const, Flow, Label, Node, Probabilities, Select, Unsupported, Value
+from export.reader_values import Const, Flow, Label, Probabilities, RowNumber, Stacked, Value
 from export.reader_walk import needed_nodes
 from export.reader_wire import check_counts
 
 OLDEST_OPSET = 6
-SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 
 _PLAIN = (
     reader_elementwise.HANDLERS,
+    reader_rowwise.HANDLERS,  # softmax spelled out begins with what else is arithmetic
     reader_activations.HANDLERS,
     reader_shapes.HANDLERS,
     reader_places.HANDLERS,
@@ -57,7 +62,7 @@ _BY_DOMAIN = {
     "com.microsoft": (
         reader_dense.MICROSOFT_HANDLERS,
         reader_quantized.MICROSOFT_HANDLERS,
-        {"Gelu": reader_activations.gelu},
+        reader_activations.MICROSOFT_HANDLERS,
     ),
 }
 _HANDLERS: dict[tuple[str, str], reader_shapes.Handler] = {
@@ -74,8 +79,9 @@ class Imported:
 
     output: the tensor that the model's outputs are. output_kind: "values", "label" (an index of the largest) or
     "probabilities" (a list of dictionaries). output_batch: the batch's axis in it, None where it is one row.
-    output_grid: what the file rounds its outputs to, where it does. computes_in_half: the file does some arithmetic in
-    float16. same_standardization: it subtracts and multiplies as the model does.
+    output_grids: what the file rounds its outputs to. computes_in_half: the file does some arithmetic in
+    float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
+    be from the file's, real units (n_out,), where a float bias was put on an integer grid.
     """
 
     model: Model
@@ -83,9 +89,10 @@ class Imported:
     output: str
     output_kind: str
     output_batch: int | None
-    output_grid: QuantParams | None
+    output_grids: tuple[QuantParams, ...]
     computes_in_half: bool
     same_standardization: bool
+    slack: dict[str, NDArray[np.float64]]
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Model:
@@ -102,6 +109,8 @@ def import_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BY
     """`read_onnx`, with what is needed to run the file beside the model."""
     try:
         content = bytes(read_file(path, max_bytes=max_bytes))
+        if not content:
+            raise Unsupported("the file is empty, expected an ONNX model; export the model again")
         check_counts(content)
         proto = onnx.ModelProto.FromString(content)
         with np.errstate(all="ignore"):
@@ -127,19 +136,22 @@ class _Reader:
         self.tensors = TensorReader(folder, self.budget)
         self.constants = self._initializers()
         self.in_half = False
+        self.producers: dict[str, Node] = {}
+        self.failed: dict[str, Unsupported] = {}  # what nodes in branches that are perhaps not taken could not compute
 
     def read(self) -> Imported:
         """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
         self._check_versions()
         outputs = [value.name for value in self.proto.graph.output]
-        nodes = needed_nodes(self.proto, outputs)
+        nodes = needed_nodes(self.proto, outputs, self.constants)
+        self.producers = {name: node for node in nodes for name in node.outputs}
         first: Unsupported | None = None
         for candidate in find_input(self.proto.graph, self.constants, nodes, self._widest()):
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
-                first = first or Unsupported(str(error))
-        raise first or Unsupported("the graph has no input")
+                first = first or with_expectation(error)
+        raise first or Unsupported("the graph has no input, expected one")
 
     def _check_versions(self) -> None:
         opset = next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), None)
@@ -148,7 +160,9 @@ class _Reader:
                 f"opset {opset} found, expected {OLDEST_OPSET} or newer; convert it with onnx's converter"
             )
         if not self.proto.graph.output:
-            raise Unsupported("not an ONNX model: its graph has no outputs")
+            raise Unsupported(
+                "not an ONNX model: its graph has no outputs, expected one at least; export the model again"
+            )
 
     def _initializers(self) -> dict[str, Const | onnx.TensorProto | onnx.SparseTensorProto]:
         graph = self.proto.graph
@@ -171,17 +185,32 @@ class _Reader:
 
     def _follow(self, source: Input, nodes: list[Node], outputs: list[str]) -> Imported:
         values: dict[str, Value] = {source.name: source.flow()}
+        self.failed.clear()
         for node in nodes:
             try:
-                results = self._apply(node, [self._value(name, values) for name in node.inputs])
+                results = self._results(node, values)
             except Unsupported as error:
-                raise Unsupported(f"{_described(node)}: {error}") from error
-            except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
-                detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
-                raise Unsupported(f"{_described(node)}: its inputs or attributes do not fit ({detail})") from error
+                if not node.is_optional:
+                    raise
+                self.failed.update(dict.fromkeys(node.outputs, error))
+                continue
+            _note_origin(node, results)
             self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
             values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
         return self._finish(source, {name: self._value(name, values) for name in outputs})
+
+    def _results(self, node: Node, values: dict[str, Value]) -> list[Value]:
+        """What a node computes. Raises Unsupported, naming it."""
+        try:
+            if (node.domain, node.operator) == ("", "If"):
+                return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
+            return self._apply(node, [self._value(name, values) for name in node.inputs])
+        except Unsupported as error:
+            raise with_expectation(error).at(node) from error
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
+            words = f"its inputs or attributes do not fit ({detail}); export the model again"
+            raise Unsupported(words).at(node) from error
 
     def _value(self, name: str, values: dict[str, Value]) -> Value:
         if not name:
@@ -189,8 +218,12 @@ class _Reader:
         if name in values:
             return values[name]
         constant = self._constant(name)
+        if name in self.failed:
+            raise self.failed[name]
+        if constant is None and name in self.producers:
+            raise Unsupported(f"its output '{name}' is not supported; {SUPPORTED}").at(self.producers[name])
         if constant is None:
-            raise Unsupported(f"tensor '{name}' is computed by no node and is not the input")
+            raise Unsupported(f"tensor '{name}' is computed by no node and is not the input; export the model again")
         return constant
 
     def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
@@ -198,29 +231,40 @@ class _Reader:
             return [constant_node(node, self.tensors)]
         if (node.domain, node.operator) == ("", "ConstantOfShape"):
             return [constant_of_shape(node, inputs, self.tensors, self.budget)]
-        if not node.domain and node.operator in FOLDED and inputs and all(isinstance(v, Const) for v in inputs):
-            return [FOLDED[node.operator](node, inputs, self.budget)]
+        if is_folded(node, inputs):
+            return FOLDED[node.operator](node, inputs, self.budget)
+        if any(isinstance(value, Stacked) for value in inputs):
+            raise Unsupported("its input holds the values of all rows in one axis; expected an axis for the rows")
+        if any(isinstance(value, RowNumber) for value in inputs) and node.operator not in reader_rowwise.HANDLERS:
+            raise Unsupported("it uses one number for each row, which is supported as part of softmax only")
         handler = _HANDLERS.get((node.domain, node.operator))
         if handler is None:
             raise Unsupported(f"not supported; {SUPPORTED}")
         return handler(node, inputs, self.budget)
 
     def _finish(self, source: Input, outputs: dict[str, Value]) -> Imported:
-        name, value = _main_output(outputs)
+        try:
+            name, value = main_output(outputs)
+        except Unsupported as error:
+            raise error.at(self.producers.get(next(iter(outputs)))) from error
         flow = value if isinstance(value, Flow) else value.flow  # type: ignore[union-attr]
+        if isinstance(value, Stacked) and not np.array_equal(flow.order.ravel(), np.arange(flow.chain.width)):
+            flow = replace(flow, order=np.arange(flow.order.size), chain=flow.chain.then(Select(flow.order.ravel())))
         flow = flow.made_whole()
-        steps = flow.chain.steps_after(None)
-        if not np.array_equal(flow.order.ravel(), np.arange(flow.chain.width)):
-            steps.append(Select(flow.order.ravel()))
-        assembly = Assembly(steps, source.width, self.budget)
-        assembly.run()
-        layers = tuple(assembly.layers)
-        names = _class_names(self.proto, outputs, layers[-1].n_out)
-        model = Model(layers, assembly.preprocessing, names, self._metadata())
-        kind = {Flow: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
-        return Imported(
-            model, source, name, kind, flow.batch, assembly.output_grid, self.in_half, assembly.same_standardization
-        )
+        chain = flow.chain
+        if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):
+            chain = chain.then(Select(flow.order.ravel()))
+        assembly = Assembly(chain, source.width, self.budget)
+        try:
+            assembly.run()
+            layers = tuple(assembly.layers)
+            names = class_names(self.proto, outputs, layers[-1].n_out)
+            model = Model(layers, assembly.preprocessing, names, self._metadata())
+        except (Unsupported, ModelError) as error:
+            raise with_expectation(error).at(self.producers.get(name)) from error
+        kind = {Flow: "values", Stacked: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
+        same, slack = assembly.same_standardization, assembly.slack
+        return Imported(model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack)
 
     def _metadata(self) -> dict[str, str]:
         properties = {entry.key: entry.value for entry in self.proto.metadata_props}
@@ -229,53 +273,15 @@ class _Reader:
         return {"imported_from": printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)}
 
 
-def _described(node: Node) -> str:
-    domain = f"{node.domain}." if node.domain else ""
-    output = next((name for name in node.outputs if name), "")
-    return f"node '{node.name}' ({domain}{node.operator}, output '{output}')"
+def _taken(node: Node, condition: Value) -> tuple[str, ...]:
+    """The tensors of the branch that a constant condition takes. Raises Unsupported."""
+    if not isinstance(condition, Const) or condition.of_batch or condition.array.size != 1:
+        raise Unsupported("its condition is not constant; expected one that is the same for every input")
+    count = len(node.outputs)
+    return node.inputs[1 : 1 + count] if condition.array.ravel()[0] else node.inputs[1 + count :]
 
 
-def _main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
-    """The output that the model computes: probabilities before values before labels. Raises Unsupported."""
-    flows = [name for name, value in outputs.items() if isinstance(value, Flow)]
-    if len(flows) > 1 and any(isinstance(value, Label) for value in outputs.values()):
-        raise Unsupported(
-            f"outputs {', '.join(flows)} beside the label hold one class each; expected all in one output "
-            "(skl2onnx: zipmap False in place of 'columns')"
-        )
-    for kind in (Probabilities, Flow, Label):
-        found = {name: value for name, value in outputs.items() if isinstance(value, kind)}
-        if not found:
-            continue
-        if any(isinstance(value, Label) and not value.is_largest for value in found.values()):
-            raise Unsupported("its only output is labels of several answers; expected the values that they are made of")
-        deepest = max(found, key=lambda name: _chain(found[name]).depth)
-        for name, value in found.items():
-            if not _leads_to(_chain(value), _chain(found[deepest])):
-                raise Unsupported(f"outputs '{name}' and '{deepest}' come from different branches; expected one chain")
-        return deepest, found[deepest]
-    raise Unsupported("no output depends on the input")
-
-
-def _chain(value: Any) -> Chain:
-    chain: Chain = value.chain if isinstance(value, Flow) else value.flow.chain
-    return chain
-
-
-def _leads_to(chain: Chain, end: Chain) -> bool:
-    at: Chain | None = end
-    while at is not None and at.depth > chain.depth:
-        at = at.parent
-    return at is chain
-
-
-def _class_names(proto: onnx.ModelProto, outputs: dict[str, Value], n_out: int) -> tuple[str, ...]:
-    """Names from ZipMap, from the label's branch, or from what write_onnx stored; () where they do not fit."""
-    for value in outputs.values():
-        if isinstance(value, Label | Probabilities) and len(value.classes) == n_out:
-            return value.classes
-    stored = next((entry.value for entry in proto.metadata_props if entry.key == "class_names"), None)
-    if proto.producer_name != "smallnet" or stored is None or len(stored) > 1 << 20:
-        return ()
-    names = json.loads(stored)
-    return tuple(names) if isinstance(names, list) and len(names) == n_out else ()
+def _note_origin(node: Node, results: list[Value]) -> None:
+    for result in results:
+        if isinstance(result, Flow | Label | Probabilities | Stacked | RowNumber):
+            chain_of(result).made_by(node)

@@ -8,21 +8,11 @@ from dataclasses import replace
 import numpy as np
 
 from edge_runtime.activations import DEFAULTS, Activation
-from export.reader_elementwise import by_feature
+from export.reader_elementwise import arithmetic, by_feature
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler
-from export.reader_values import (
-    Affine,
-    Budget,
-    Const,
-    Flow,
-    Function,
-    Linear,
-    Node,
-    RowFunction,
-    Select,
-    Unsupported,
-    Value,
-)
+from export.reader_steps import Affine, Function, Linear, RowFunction, Select
+from export.reader_values import Const, Flow, Value
 
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -52,7 +42,7 @@ def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported("it is applied to a constant")
     name = _ACTIVATIONS[node.operator]
     params = {key: node.attribute(key, float, default) for key, default in _defaults(node, name).items()}
-    return [applied(inputs[0], Activation.of(name, params))]
+    return [applied(node, inputs[0], Activation.of(name, params))]
 
 
 def _defaults(node: Node, name: str) -> dict[str, float]:
@@ -63,11 +53,11 @@ def _defaults(node: Node, name: str) -> dict[str, float]:
     return defaults
 
 
-def applied(value: Value, function: Activation) -> Flow:
+def applied(node: Node, value: Value, function: Activation) -> Flow:
     """A flow after an activation."""
     if not isinstance(value, Flow):
         raise Unsupported("its input is not made of the model's input")
-    return value.require_real().with_step(Function(function, function, str(function)))
+    return value.require_real().with_step(Function(function, function, node))
 
 
 def gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -75,7 +65,7 @@ def gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     kind = node.attribute("approximate", bytes, b"none")
     if kind not in (b"none", b"tanh"):
         raise Unsupported(f"approximate is {kind[:20]!r}, expected none or tanh")
-    return [applied(inputs[0], Activation.of("gelu" if kind == b"none" else "gelu_tanh"))]
+    return [applied(node, inputs[0], Activation.of("gelu" if kind == b"none" else "gelu_tanh"))]
 
 
 def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -93,10 +83,10 @@ def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if low is None and high is None:
         return [inputs[0]]
     if low == 0.0 and high is None:
-        return [applied(inputs[0], Activation.of("relu"))]
+        return [applied(node, inputs[0], Activation.of("relu"))]
     largest = float(np.finfo(np.float32).max)
     params = {"min": -largest if low is None else low, "max": largest if high is None else high}
-    return [applied(inputs[0], Activation.of("clip", params))]
+    return [applied(node, inputs[0], Activation.of("clip", params))]
 
 
 def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -104,16 +94,19 @@ def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     flow, slope = inputs[0], inputs[1]
     if not isinstance(slope, Const) or not isinstance(flow, Flow):
         raise Unsupported("its slope is not constant, or its input not made of the model's input")
-    flow, slopes = by_feature(flow, slope.array.astype(np.float64), budget)
+    array = slope.array.astype(np.float64)
+    if node.opset < 7 and array.ndim == 1 and len(flow.shape) > 2:
+        array = array.reshape((-1,) + (1,) * (len(flow.shape) - 2))  # one slope for each channel
+    flow, slopes = by_feature(flow, array, budget)
     if slopes.ndim == 0:
-        return [applied(flow, Activation.of("leaky_relu", {"alpha": float(slopes)}))]
+        return [applied(node, flow, Activation.of("leaky_relu", {"alpha": float(slopes)}))]
     width = flow.chain.width
     budget.charge(2 * width * width)
     signs = np.repeat([1.0, -1.0], width)
     both = flow.chain.then(Select(np.tile(np.arange(width), 2)), 2 * width).then(Affine(signs, np.array(0.0)))
     relu = Activation.of("relu")
     joined = np.concatenate([np.eye(width), np.diag(-slopes)]).astype(np.float32)
-    chain = both.then(Function(relu, relu, "PRelu")).then(Linear(joined), width)
+    chain = both.then(Function(relu, relu, node)).then(Linear(joined), width)
     return [replace(flow, chain=chain)]
 
 
@@ -121,7 +114,7 @@ def erf(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Part of Gelu, when it is spelled out."""
     if not isinstance(inputs[0], Flow):
         raise Unsupported("its input is not made of the model's input")
-    return [inputs[0].with_step(Function(_ERF, None, "Erf"))]
+    return [inputs[0].with_step(Function(_ERF, None, node))]
 
 
 def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -146,6 +139,16 @@ def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [flow.made_whole().with_step(RowFunction(Activation.of(name)))]
 
 
+def fused_gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """com.microsoft Gelu, BiasGelu, FastGelu and QuickGelu: a bias, if there is one, then a kind of Gelu."""
+    flow, bias = (*inputs, None)[:2]
+    if bias is not None:
+        flow = arithmetic(replace(node, operator="Add"), [flow, bias], budget)[0]
+    if node.operator == "QuickGelu":
+        return [applied(node, flow, Activation.of("swish", {"alpha": float(node.attribute("alpha", float, 1.702))}))]
+    return [applied(node, flow, Activation.of("gelu_tanh" if node.operator == "FastGelu" else "gelu"))]
+
+
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(_ACTIVATIONS, activation),
     "Gelu": gelu,
@@ -155,3 +158,4 @@ HANDLERS: dict[str, Handler] = {
     "Softmax": softmax,
     "LogSoftmax": softmax,
 }
+MICROSOFT_HANDLERS: dict[str, Handler] = dict.fromkeys(("Gelu", "BiasGelu", "FastGelu", "QuickGelu"), fused_gelu)

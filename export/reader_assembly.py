@@ -14,25 +14,25 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.activations import OVER_THE_ROW, Activation
+from edge_runtime.errors import ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Standardization
 from edge_runtime.quantization import QuantParams
 from export.reader_functions import pieces
-from export.reader_values import (
+from export.reader_nodes import SUPPORTED, Budget, Unsupported, with_expectation
+from export.reader_selection import Placed, without_selections
+from export.reader_steps import (
     IDENTITY,
     Affine,
-    Budget,
-    Dequantize,
+    Chain,
     DynamicQuantize,
     DynamicScale,
     Function,
     Linear,
-    Lookup,
+    MinusRow,
     Quantize,
     RowFunction,
-    Select,
     Step,
-    Unsupported,
 )
 
 Array = NDArray[Any]
@@ -42,27 +42,43 @@ LINEAR = Activation.of("linear")
 class Assembly:
     """Layers under construction. `steps` are taken off at `at`; `carry` is what the next product must take in.
 
-    output_grid: the grid that the file rounds its final outputs to, where the model does not. same_standardization:
-    the file subtracts and multiplies as the model does.
+    nodes: which node made each step. focus: the step that the layer under construction began with. output_grids:
+    the grids that the file rounds its final outputs to and the model does not. same_standardization: the file
+    subtracts and multiplies as the model does. slack: by layer, how far its sums may be from the file's, because a
+    bias was put on their grid; real units, float64 (n_out,).
     """
 
-    def __init__(self, steps: list[Step], width: int, budget: Budget) -> None:
-        self.steps = without_selections(steps, width, budget)
-        self.at = 0
+    def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
+        links = chain.links_after(None)
+        placed = [Placed(link.step, link.origin) for link in links if link.step is not None]
+        placed = without_selections(placed, width, budget)
+        self.steps = [entry.step for entry in placed]
+        self.nodes = [entry.node for entry in placed]
+        self.at = self.focus = 0
         self.width = width
         self.budget = budget
         self.layers: list[Layer] = []
         self.preprocessing: Standardization | None = None
         self.carry = IDENTITY
-        self.output_grid: QuantParams | None = None
+        self.output_grids: tuple[QuantParams, ...] = ()
         self.same_standardization = True
+        self.slack: dict[str, Array] = {}
 
     def run(self) -> None:
-        """Build all layers."""
+        """Build all layers. Raises Unsupported, naming the node that a layer cannot be made of."""
+        try:
+            self._build()
+        except (Unsupported, ModelError) as error:
+            raise with_expectation(error).at(self.nodes[self.focus] if self.nodes else None) from error
+
+    def _build(self) -> None:
         from export.reader_int8 import quantized_layers  # it builds on this class
 
         self._begin()
         while (step := self.peek()) is not None:
+            self.focus = self.at
+            if not isinstance(step, Quantize):
+                self.require_no_row_function()
             if isinstance(step, Linear):
                 self._dense(step)
             elif isinstance(step, DynamicQuantize):
@@ -70,11 +86,13 @@ class Assembly:
             elif isinstance(step, Quantize):
                 self.settle_carry()
                 quantized_layers(self)
+            elif isinstance(step, MinusRow):
+                raise Unsupported("each row's largest value is taken off; that is supported as part of softmax only")
             else:
                 raise Unsupported("it uses the codes of a quantized tensor as numbers; only int8 chains are supported")
         self.settle_carry()
         if not self.layers:
-            raise Unsupported("the graph has no layer with weights, expected at least one")
+            raise Unsupported(f"the graph has no layer with weights, expected at least one; {SUPPORTED}")
 
     def peek(self) -> Step | None:
         """The next step, None at the end."""
@@ -86,6 +104,14 @@ class Assembly:
         while isinstance(self.peek(), Affine | Function | RowFunction):
             self.at += 1
         return pieces(self.steps[start : self.at])
+
+    def require_no_row_function(self) -> None:
+        """Raise Unsupported, naming its node, where softmax is not the end."""
+        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
+            before = [index for index in range(self.at) if isinstance(self.steps[index], RowFunction)]
+            raise Unsupported(
+                f"something follows {self.layers[-1].activation.name}, which is supported at the end only"
+            ).at(self.nodes[before[-1]])
 
     def name(self) -> str:
         """The name of the layer that is made next."""
@@ -125,7 +151,13 @@ class Assembly:
         if weight.dtype != np.float16:
             weight = weight.astype(np.float32)
         activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
-        self.layers.append(Dense(self.name(), weight, shift.astype(np.float32), activation))
+        bias = shift.astype(np.float32)
+        wrong = weight.size + bias.size - np.isfinite(weight).sum() - np.isfinite(bias).sum()
+        if wrong:
+            raise Unsupported(
+                f"its weights and bias hold {wrong:,} values that are NaN, inf or beyond float32, expected finite ones"
+            )
+        self.layers.append(Dense(self.name(), weight, bias, activation))
         self.width, self.carry = n_out, IDENTITY
         self.continue_with(rest[1:])
 
@@ -138,14 +170,15 @@ class Assembly:
 
     def diagonal(self, rest: list[Affine | Activation]) -> None:
         """A layer that multiplies by 1, so that an activation or a map has a place."""
-        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
-            raise Unsupported(f"something follows {self.layers[-1].activation.name}, which must be the end")
+        self.require_no_row_function()
         self._add_dense(Linear(self.unit_matrix()), IDENTITY, rest)
 
     def unit_matrix(self) -> Array:
         """Weights that change nothing, float32 (width, width)."""
         if self.width > 4096:
-            raise Unsupported(f"a function of {self.width:,} values stands where no layer can take it in")
+            raise Unsupported(
+                f"a function of {self.width:,} values stands where no layer can take it in, expected 4,096 at most"
+            )
         self.budget.charge(self.width * self.width)
         return np.eye(self.width, dtype=np.float32)
 
@@ -175,19 +208,23 @@ class Assembly:
         self.at += 1
         step = self.peek()
         if not isinstance(step, Linear) or step.codes is None:
-            raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights")
+            raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights, expected one")
+        self.focus = self.at
         self.at += 1
         before = self._affine_run()
         if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
-            raise Unsupported("a product of dynamically quantized values is not multiplied by their scale")
+            raise Unsupported(
+                "its product of dynamically quantized values is not multiplied by their scale, as expected"
+            )
         self.at += 1
         found = self.take_run()
         after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
         n_out = step.codes.shape[1]
         scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
+        codes, scale = with_positive_scale(step.codes, scale)
         bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
         activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
-        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(step.codes), bias, scale, activation))
+        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(codes), bias, scale, activation))
         self.width = n_out
         self.continue_with(rest[1:])
 
@@ -229,6 +266,19 @@ def standardization(affine: Affine) -> Standardization | None:
     return Standardization(mean + np.float32(0), np.array(inv_std))  # + 0 makes -0 a 0
 
 
+def with_positive_scale(codes: Array, unit: Array, shift: Array | float = 0.0) -> tuple[Array, NDArray[np.float32]]:
+    """Integer weights (n_in, n_out) and float32 scales (n_out,), the signs of the scales moved into the weights.
+
+    A scale of 0, as of a unit that batch normalization switches off, makes the weights 0, and the scale one in which
+    the unit's constant value `shift` is a whole number.
+    """
+    is_off = unit == 0
+    if is_off.any() or (unit < 0).any():
+        codes = codes * np.sign(unit).astype(np.int32)
+    fine = np.maximum(np.abs(np.broadcast_to(shift, unit.shape)), 2.0**-20) * 2.0**-20
+    return codes, np.where(is_off, fine, np.abs(unit)).astype(np.float32)
+
+
 def int8_weights(codes: Array) -> NDArray[np.int8]:
     """Integer weights as the runtime stores them. Raises Unsupported for one outside of -127..127."""
     if np.abs(codes).max(initial=0) > 127:
@@ -237,48 +287,6 @@ def int8_weights(codes: Array) -> NDArray[np.int8]:
             "quantize the float model with smallnet export, or with symmetric weights"
         )
     return codes.astype(np.int8)
-
-
-def without_selections(steps: list[Step], width: int, budget: Budget) -> list[Step]:
-    """Selections of features moved to the front of elementwise steps, into the columns of the product before."""
-    done: list[Step] = []
-    for step in steps:
-        if isinstance(step, Select):
-            _select(done, step, width, budget)
-        else:
-            done.append(step)
-        width = step.weight.shape[1] if isinstance(step, Linear) else width
-        width = step.index.size if isinstance(step, Select) else width
-    return done
-
-
-def _select(done: list[Step], select: Select, width: int, budget: Budget) -> None:
-    """Apply a selection to the steps so far."""
-    index = select.index
-    if np.array_equal(index, np.arange(width)):
-        return
-    for position in range(len(done) - 1, -1, -1):
-        step = done[position]
-        if isinstance(step, Linear):
-            budget.charge(step.weight.shape[0] * index.size)
-            codes = None if step.codes is None else step.codes[:, index]
-            scale = None if step.scale is None else step.scale[index]
-            done[position] = Linear(step.weight[:, index], codes, scale)
-            return
-        if isinstance(step, Affine):
-            done[position] = Affine(*(part[index] if part.ndim else part for part in (step.scale, step.shift)))
-        elif isinstance(step, RowFunction):
-            if not np.array_equal(np.sort(index), np.arange(width)):
-                raise Unsupported(f"features are taken out of {step.activation.name}, which must be the end")
-        elif not isinstance(step, Function | Quantize | Dequantize | Lookup | DynamicScale):
-            break
-    else:
-        budget.charge(width * index.size)
-        matrix = np.zeros((width, index.size), np.float32)
-        matrix[index, np.arange(index.size)] = 1
-        done.insert(0, Linear(matrix))
-        return
-    raise Unsupported("features are selected between quantized layers")
 
 
 def grid_text(grid: QuantParams) -> str:

@@ -10,8 +10,9 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import TensorReader
-from export.reader_values import Budget, Const, Node, Unsupported, Value
+from export.reader_values import Const, Value
 
 Array = NDArray[Any]
 
@@ -97,7 +98,8 @@ def aligned(node: Node, arrays: list[Array]) -> list[Array]:
     if node.opset >= 7 or not isinstance(axis, int) or len(arrays) != 2:
         return arrays
     first, second = arrays
-    return [first, second.reshape(second.shape + (1,) * max(0, first.ndim - axis - second.ndim))]
+    at = axis + first.ndim if axis < 0 else axis
+    return [first, second.reshape(second.shape + (1,) * max(0, first.ndim - at - second.ndim))]
 
 
 def matmul(node: Node, inputs: list[Value], budget: Budget) -> Const:
@@ -106,8 +108,7 @@ def matmul(node: Node, inputs: list[Value], budget: Budget) -> Const:
     inner = first.shape[-1] if first.ndim else 0
     count = first.size // max(1, inner) * (second.size // max(1, inner))
     budget.charge(count)
-    if count * inner > 1 << 32:
-        raise Unsupported("a product of constants of this size would take minutes; fold it before exporting")
+    budget.charge_products(count * inner)
     return Const(np.asarray(np.matmul(first, second)))
 
 
@@ -129,10 +130,3 @@ def range_(node: Node, inputs: list[Value], budget: Budget) -> Const:
         raise Unsupported("its step is zero")
     budget.charge(max(0, math.ceil((float(limit) - float(start)) / float(delta))))
     return Const(np.arange(start, limit, delta))
-
-
-FOLDED: dict[str, Callable[[Node, list[Value], Budget], Const]] = {
-    **dict.fromkeys(ELEMENTWISE, fold_elementwise),
-    "MatMul": matmul,
-    "Range": range_,
-}

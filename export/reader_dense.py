@@ -8,12 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation
+from edge_runtime.activations import DEFAULTS, Activation
 from export.reader_activations import applied
 from export.reader_constants import matmul as matmul_of_constants
 from export.reader_elementwise import scaled, shifted
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler
-from export.reader_values import Budget, Const, Flow, Label, Linear, Node, RowFunction, Unsupported, Value
+from export.reader_steps import Linear, RowFunction
+from export.reader_values import Const, Flow, Label, Value
 
 Array = NDArray[Any]
 
@@ -137,18 +139,37 @@ def _turned(value: Value, turn: int) -> Value:
     raise Unsupported("it turns a tensor that has not two axes")
 
 
-_FUSED = {b"Relu": "relu", b"Sigmoid": "sigmoid", b"Tanh": "tanh", b"LeakyRelu": "leaky_relu", b"Softplus": "softplus"}
+_FUSED = {
+    b"Relu": ("relu", ()),
+    b"Sigmoid": ("sigmoid", ()),
+    b"Tanh": ("tanh", ()),
+    b"Softplus": ("softplus", ()),
+    b"Softsign": ("softsign", ()),
+    b"LeakyRelu": ("leaky_relu", ("alpha",)),
+    b"Elu": ("elu", ("alpha",)),
+    b"ThresholdedRelu": ("thresholded_relu", ("alpha",)),
+    b"HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
+    b"Selu": ("selu", ("alpha", "gamma")),
+}
 
 
 def _activated(node: Node, flow: Flow) -> Flow:
     """com.microsoft FusedGemm names an activation too."""
-    if node.operator != "FusedGemm":
+    kind = node.attribute("activation", bytes, b"")
+    if node.operator != "FusedGemm" or not kind:
         return flow
-    name = node.attribute("activation", bytes, b"")
-    if name not in _FUSED:
-        raise Unsupported(f"its activation {name[:30]!r} is not supported")
-    params = {"alpha": float(node.attribute("activation_alpha", float, 0.01))} if name == b"LeakyRelu" else {}
-    return applied(flow, Activation.of(_FUSED[name], params))
+    if kind not in _FUSED:
+        raise Unsupported(f"its activation {kind[:30]!r} is not supported")
+    name, keys = _FUSED[kind]
+    params = {key: float(node.attribute(f"activation_{key}", float, DEFAULTS[name][key])) for key in keys}
+    return applied(node, flow, Activation.of(name, params))
+
+
+def fused_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """com.microsoft FusedMatMul: alpha * A' @ B'."""
+    if node.attribute("transBatchA", int, 0) or node.attribute("transBatchB", int, 0):
+        raise Unsupported("it moves the axis of the batch (transBatchA or transBatchB), expected 0 for both")
+    return gemm(node, inputs[:2], budget)
 
 
 def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -209,7 +230,7 @@ def _post(node: Node, flow: Flow) -> Flow:
     if kind == b"NONE":
         return flow
     if kind == b"LOGISTIC":
-        return applied(flow, Activation.of("sigmoid"))
+        return applied(node, flow, Activation.of("sigmoid"))
     if kind == b"SOFTMAX":
         return flow.with_step(RowFunction(Activation.of("softmax")))
     raise Unsupported(f"its post_transform {kind[:20]!r} is not supported")
@@ -221,4 +242,4 @@ ML_HANDLERS: dict[str, Handler] = {
     "LinearRegressor": linear_regressor,
     "LinearClassifier": linear_classifier,
 }
-MICROSOFT_HANDLERS: dict[str, Handler] = {"FusedGemm": gemm}
+MICROSOFT_HANDLERS: dict[str, Handler] = {"FusedGemm": gemm, "FusedMatMul": fused_matmul}

@@ -16,21 +16,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from export.reader_constants import ELEMENTWISE, aligned, fold_elementwise
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler
-from export.reader_values import (
-    Affine,
-    Budget,
-    Chain,
-    Const,
-    DynamicGrid,
-    DynamicScale,
-    Flow,
-    Function,
-    Node,
-    Unsupported,
-    Value,
-    common_ancestor,
-)
+from export.reader_steps import Affine, Chain, DynamicScale, Function, common_ancestor
+from export.reader_values import Const, DynamicGrid, Flow, Value
 
 Array = NDArray[Any]
 
@@ -49,7 +38,7 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [_with_dynamic_scale(node, given)]
     for value in given:
         if not isinstance(value, Flow | Const):
-            raise Unsupported("it computes with class labels")
+            raise Unsupported("it computes with class labels, or with one number for each row")
         if isinstance(value, Const) and (value.of_batch or value.array.dtype == object):
             raise Unsupported("it computes with the number of rows or with texts")
     flows = [value.require_real() for value in given if isinstance(value, Flow)]
@@ -146,7 +135,7 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
         )
     call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
     kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
-    return replace(first, chain=base.then(Function(call, None, node.operator, cost)), kind=kind)
+    return replace(first, chain=base.then(Function(call, None, node, cost)), kind=kind)
 
 
 def _cost(flow: Flow, base: Chain) -> int:

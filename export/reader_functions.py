@@ -13,9 +13,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation
+from edge_runtime.activations import FORWARD, Activation
 from edge_runtime.errors import ModelError
-from export.reader_values import IDENTITY, Affine, Function, RowFunction, Step, Unsupported
+from export.reader_nodes import Unsupported
+from export.reader_steps import IDENTITY, Affine, Function, RowFunction, Step
 
 Array = NDArray[Any]
 Pieces = list[Affine | Activation]
@@ -61,7 +62,10 @@ def _merged_steps(run: list[Step]) -> list[Step]:
         else:
             merged.append(step)
     if len(merged) > _MOST_STEPS:
-        raise Unsupported(f"{len(merged)} functions follow one another without a layer between them")
+        first = next(step.node for step in merged if isinstance(step, Function))
+        raise Unsupported(
+            f"{len(merged)} functions follow one another without a layer between them, expected {_MOST_STEPS} at most"
+        ).at(first)
     return merged
 
 
@@ -83,7 +87,10 @@ def _next_piece(run: list[Step], start: int) -> tuple[Affine | Activation, int]:
         return step, start + 1
     assert isinstance(step, Function)
     if step.activation is None:
-        raise Unsupported(f"{step.label} is part of a function that is no activation of this runtime")
+        raise Unsupported(
+            "it is part of a function that is no activation of this runtime; supported are "
+            f"{', '.join(name for name in FORWARD if name != 'linear')}"
+        ).at(step.node)
     return step.activation, start + 1
 
 

@@ -11,8 +11,10 @@ import numpy as np
 import onnx
 from onnx import TensorProto
 
+from export.reader_nodes import Node, Unsupported
+from export.reader_steps import Chain
 from export.reader_tensors import element_type
-from export.reader_values import ANY_ROWS, Chain, Flow, Node, Unsupported
+from export.reader_values import ANY_ROWS, Flow
 
 _REAL = ("float32", "float64", "float16", "uint8", "int8", "int32", "int64")
 
@@ -47,12 +49,15 @@ def find_input(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list
         raise Unsupported(f"it has {len(values)} inputs ({_names(values)}), expected one; only chains are supported")
     value = values[0]
     if value.type.WhichOneof("value") != "tensor_type":
-        raise Unsupported(f"input '{value.name}' is no tensor")
+        raise Unsupported(f"input '{value.name}' is no tensor, expected one; only chains are supported")
     tensor = value.type.tensor_type
-    kind = element_type(tensor.elem_type or TensorProto.FLOAT).name
+    try:
+        kind = element_type(tensor.elem_type or TensorProto.FLOAT).name
+    except Unsupported as error:
+        raise Unsupported(f"input '{value.name}': {error}") from error
     kind = "bfloat16" if tensor.elem_type == TensorProto.BFLOAT16 else kind
     if kind not in _REAL:
-        raise Unsupported(f"input '{value.name}' holds {kind}, expected numbers")
+        raise Unsupported(f"input '{value.name}' holds {kind}, expected {', '.join(_REAL)}")
     sizes: list[int | None] = [None, None]
     if tensor.HasField("shape"):
         sizes = [dim.dim_value if dim.HasField("dim_value") else None for dim in tensor.shape.dim]
@@ -88,7 +93,10 @@ def _candidates(
     for at, count, shape in shapes:
         row = tuple(size for axis, size in enumerate(shape) if axis != at)
         if not 1 <= math.prod(row) <= widest:
-            raise Unsupported(f"input '{name}' has {math.prod(row):,} features, more than the file has weights for")
+            raise Unsupported(
+                f"input '{name}' has {math.prod(row):,} features, more than the file has weights for, expected "
+                f"{widest:,} at most"
+            )
         found.append(Input(name, kind, row, at, count))
     return iter(found)
 

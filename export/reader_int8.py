@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -11,20 +11,11 @@ from numpy.typing import NDArray
 from edge_runtime.activations import ARITHMETIC_ON_INT8, OVER_THE_ROW, Activation
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.quantization import QMAX, QuantParams, dequantize, quantize
-from export.reader_assembly import LINEAR, Assembly, grid_text, int8_weights
+from export.reader_assembly import LINEAR, Assembly, grid_text, int8_weights, with_positive_scale
+from export.reader_bias import Bias, Rounding, diagonal, on_accumulator_grid
 from export.reader_functions import pieces
-from export.reader_values import (
-    IDENTITY,
-    Affine,
-    Dequantize,
-    Function,
-    Linear,
-    Lookup,
-    Quantize,
-    RowFunction,
-    Step,
-    Unsupported,
-)
+from export.reader_nodes import Unsupported
+from export.reader_steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
 
 Array = NDArray[Any]
 
@@ -45,30 +36,40 @@ def quantized_layers(assembly: Assembly) -> None:
 def _rounds_the_output(assembly: Assembly, grid: QuantParams) -> bool:
     """Softmax is the end of a model: a grid that the file rounds it to afterwards is noted, and left out."""
     ends_with_row = bool(assembly.layers) and assembly.layers[-1].activation.name in OVER_THE_ROW
-    rest = assembly.steps[assembly.at :]
     if not ends_with_row:
         return False
-    if len(rest) != 1 or not isinstance(rest[0], Dequantize):
-        raise Unsupported("something follows softmax, which must be the end")
-    assembly.at += 1
-    assembly.output_grid = grid
+    grids, is_rounded = [grid], True
+    for step in assembly.steps[assembly.at :]:  # quantizers round the same values twice, under two names
+        if not isinstance(step, Dequantize if is_rounded else Quantize):
+            assembly.require_no_row_function()
+        if isinstance(step, Quantize):
+            grids.append(step.grid)
+        is_rounded = not is_rounded
+    if is_rounded:
+        assembly.require_no_row_function()
+    assembly.at = len(assembly.steps)
+    assembly.output_grids = tuple(grids)
     return True
 
 
 def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     """One layer or table on codes of `grid`; the grid of the codes after it, None where values are real."""
-    step = assembly.peek()
+    step, assembly.focus = assembly.peek(), min(assembly.at, len(assembly.steps) - 1)
     if isinstance(step, Lookup):
         return _stored_table(assembly, step, grid)
     if not isinstance(step, Dequantize):
         raise Unsupported("the output, or a function, takes the codes of a quantized tensor; expected real values")
     if step.grid.zero_point != grid.zero_point:
-        raise Unsupported(f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}")
+        raise Unsupported(
+            f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}, expected one grid"
+        )
     assembly.at += 1
     product = assembly.peek()
     if isinstance(product, Linear):
         if product.codes is None or product.scale is None:
-            raise Unsupported("quantized values meet weights that are not integers with one scale for each output")
+            assembly.focus = assembly.at
+            raise Unsupported("its weights are not what quantized values need: expected integers, one scale per output")
+        assembly.focus = assembly.at
         assembly.at += 1
         return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
     start = assembly.at
@@ -79,54 +80,74 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
         assembly.at += 1
         return _computed_table(assembly, run, step.grid, after.grid)
     assembly.at = start
-    unit = np.eye(assembly.width, dtype=np.int32) if assembly.unit_matrix().size else np.empty(0)
-    return _layer(assembly, unit, np.ones(assembly.width, np.float32), grid, step.grid.scale)
+    return _diagonal_layer(assembly, grid, step.grid.scale)
 
 
-def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
-    """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
+class _Tail(NamedTuple):
+    """What follows a product: an affine map, an activation, a grid where its values are rounded, functions that need
+    layers of their own."""
+
+    after: Affine
+    activation: Activation
+    output: QuantParams | None
+    rest: list[Affine | Activation]
+
+
+def _tail(assembly: Assembly) -> _Tail:
     found = assembly.take_run()
     after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
-    n_out = codes.shape[1]
-    unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
-    factor = np.broadcast_to(after.scale, (n_out,))
-    if (factor != 1).any():
-        unit = (unit.astype(np.float64) * factor).astype(np.float32)
-    if (unit < 0).any():
-        codes, unit = codes * np.sign(unit).astype(np.int32), np.abs(unit)
     activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
     output, following = None, assembly.peek()
     if isinstance(following, Quantize) and not rest[1:] and activation.name in ARITHMETIC_ON_INT8:
         assembly.at += 1
         output = following.grid
+    return _Tail(after, activation, output, rest[1:])
+
+
+def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
+    """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
+    tail = _tail(assembly)
+    n_out = codes.shape[1]
+    unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
+    factor = np.broadcast_to(tail.after.scale, (n_out,))
+    if (factor != 1).any():
+        unit = (unit.astype(np.float64) * factor).astype(np.float32)
+    codes, unit = with_positive_scale(codes, unit, tail.after.shift)
+    reach = QMAX * np.abs(codes).sum(axis=0)
+    return _emit(assembly, tail, codes, unit, on_accumulator_grid(tail.after.shift, unit, reach), grid)
+
+
+def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
+    """A layer for what the file does to each value by itself, between two grids or after the last one."""
+    assembly.unit_matrix()  # refuses, by name, what would be too large
+    tail = _tail(assembly)
+    width = assembly.width
+    found = diagonal(tail.after, step, width, Rounding(grid, tail.activation, tail.output))
+    unit = np.float32(step) * np.broadcast_to(tail.after.scale, (width,)).astype(np.float32)
+    codes, unit = with_positive_scale(np.diag(found.weight), unit / found.weight.astype(np.float32))
+    sign = np.sign(np.diag(codes))
+    return _emit(assembly, tail, codes, unit, Bias(found.bias * sign, found.slack), grid)
+
+
+def _emit(
+    assembly: Assembly, tail: _Tail, codes: Array, unit: Array, bias: Bias, grid: QuantParams
+) -> QuantParams | None:
     layer = QuantizedDense(
         name=assembly.name(),
         weight=int8_weights(codes),
-        bias=_whole_bias(after, unit, assembly.name()),
-        multiplier=unit if output is None else unit / np.float32(output.scale),
+        bias=bias.steps.astype(np.int32),
+        multiplier=unit if tail.output is None else unit / np.float32(tail.output.scale),
         input=grid,
-        output=output,
-        activation=activation,
+        output=tail.output,
+        activation=tail.activation,
     )
+    if bias.slack.any():
+        assembly.slack[layer.name] = bias.slack
     assembly.layers.append(layer)
-    assembly.width = n_out
-    if output is None:
-        assembly.continue_with(rest[1:])
-    return output
-
-
-def _whole_bias(after: Affine, unit: Array, name: str) -> Array:
-    """The bias in accumulator units; it was stored as integers, or it cannot be added exactly."""
-    steps = np.broadcast_to(after.shift, unit.shape) / unit.astype(np.float64)
-    whole = np.rint(steps)
-    off = np.abs(steps - whole) > 1e-3 + np.abs(whole) * 2.0**-20
-    if off.any() or (np.abs(whole) >= 2.0**31).any():
-        worst = int(np.argmax(np.abs(steps - whole)))
-        raise Unsupported(
-            f"the bias of layer '{name}' is {steps[worst]:.10g} steps of its products at output {worst}, expected "
-            "whole int32 numbers; quantize the bias too, or join MatMul and Add into Gemm before quantizing"
-        )
-    return whole.astype(np.int32)
+    assembly.width = layer.n_out
+    if tail.output is None:
+        assembly.continue_with(tail.rest)
+    return tail.output
 
 
 def _takes_table(assembly: Assembly, run: list[Step]) -> bool:

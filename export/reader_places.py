@@ -9,20 +9,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler, listed, mapped, relaid, resolved_axis
-from export.reader_values import (
-    Affine,
-    Budget,
-    Chain,
-    Const,
-    Flow,
-    Label,
-    Node,
-    Select,
-    Unsupported,
-    Value,
-    common_ancestor,
-)
+from export.reader_steps import Affine, Chain, Select, common_ancestor
+from export.reader_values import Const, Flow, Label, Value
 
 Array = NDArray[Any]
 

@@ -17,22 +17,12 @@ from edge_runtime.quantization import QuantParams
 from export.reader_activations import applied
 from export.reader_dense import product, product_from_left
 from export.reader_elementwise import arithmetic, scaled, shifted
+from export.reader_folding import along
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_places import gather
 from export.reader_shapes import Handler
-from export.reader_values import (
-    Budget,
-    Const,
-    Dequantize,
-    DynamicGrid,
-    DynamicQuantize,
-    Flow,
-    Lookup,
-    Node,
-    Quantize,
-    RowFunction,
-    Unsupported,
-    Value,
-)
+from export.reader_steps import Dequantize, DynamicQuantize, Lookup, Quantize, RowFunction
+from export.reader_values import Const, DynamicGrid, Flow, Value
 
 Array = NDArray[Any]
 _SHIFT = {"uint8": 0, "int8": 128}
@@ -63,7 +53,7 @@ def _grid(scale: Value, zero_point: Value, kind: str | None = None) -> tuple[Qua
 def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Real values onto a grid."""
     if not isinstance(inputs[0], Flow):
-        raise Unsupported("it quantizes a constant; store the integers with DequantizeLinear")
+        raise Unsupported("its input is not made of the model's input, and its scale is not constant, as expected")
     grid, kind = _grid(inputs[1], _optional(inputs, 2))
     return [_quantized(inputs[0], grid, kind)]
 
@@ -101,21 +91,10 @@ def integers(value: Value, scale: Value, zero_point: Value, axis: int, budget: B
         raise Unsupported("the zero point of its weights is not constant")
     budget.charge(value.array.size * 2)
     rank = value.array.ndim
-    scales = _along(scale.array.astype(np.float32), axis, rank)
+    scales = along(scale.array.astype(np.float32), axis, rank)
     zeros = np.zeros(1, np.int64) if zero_point is None else zero_point.array.astype(np.int64)
-    codes = value.array.astype(np.int64) - _along(zeros, axis, rank)
+    codes = value.array.astype(np.int64) - along(zeros, axis, rank)
     return Const(codes.astype(np.float32) * scales, codes.astype(np.int32), scales)
-
-
-def _along(array: Array, axis: int, rank: int) -> Array:
-    """One number for all places, or one for each along an axis, with as many axes as the tensor."""
-    if array.size == 1:
-        return array.reshape([1] * rank)
-    if not -rank <= axis < rank or array.ndim != 1:
-        raise Unsupported(f"its scales or zero points of shape {array.shape} do not fit axis {axis}")
-    shape = [1] * rank
-    shape[axis] = array.size
-    return array.reshape(shape)
 
 
 def qlinear_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -157,9 +136,9 @@ def qlinear_activation(node: Node, inputs: list[Value], budget: Budget) -> list[
             raise Unsupported("it does not work on whole rows")
         flow = flow.made_whole().with_step(RowFunction(Activation.of("softmax")))
     elif node.operator == "QLinearSigmoid":
-        flow = applied(flow, Activation.of("sigmoid"))
+        flow = applied(node, flow, Activation.of("sigmoid"))
     else:
-        flow = applied(flow, Activation.of("leaky_relu", {"alpha": float(node.attribute("alpha", float, 0.01))}))
+        flow = applied(node, flow, Activation.of("leaky_relu", {"alpha": float(node.attribute("alpha", float, 0.01))}))
     return [_quantized(flow, *grid)]
 
 

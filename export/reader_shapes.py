@@ -14,18 +14,9 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import element_type
-from export.reader_values import (
-    ANY_ROWS,
-    Budget,
-    Const,
-    Flow,
-    Label,
-    Node,
-    Probabilities,
-    Unsupported,
-    Value,
-)
+from export.reader_values import ANY_ROWS, Const, Flow, Label, Probabilities, Stacked, Value
 
 Array = NDArray[Any]
 Handler = Callable[[Node, list[Value], Budget], list[Value]]
@@ -151,6 +142,8 @@ def _to_shape(value: Value, target: list[int], budget: Budget, *, allow_zero: bo
     if not isinstance(value, Flow):
         raise Unsupported("its input is neither a constant nor made of the model's input")
     shape = _resolved(value.shape, target, allow_zero)
+    if value.batch == 0 and value.rows == ANY_ROWS and shape[0] > ANY_ROWS and set(shape[1:]) <= {1}:
+        return Stacked(value)  # skl2onnx ends regressors of several outputs so
     if value.batch is None or value.rows == 1:
         keeps = value.batch is not None and len(shape) > 1 and shape[0] == 1
         return replace(value, order=value.order.reshape(shape[1:] if keeps else shape), batch=0 if keeps else None)

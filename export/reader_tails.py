@@ -4,9 +4,11 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_places import class_names
+from export.reader_rowwise import sums_to_one
 from export.reader_shapes import Handler
-from export.reader_values import Budget, Const, Flow, Label, Node, Probabilities, RowFunction, Unsupported, Value
+from export.reader_values import Const, Flow, Label, Probabilities, Value
 
 
 def arg_max(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -61,9 +63,8 @@ def label_encoder(node: Node, inputs: list[Value], budget: Budget) -> list[Value
 def normalizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml Normalizer of probabilities that sum to 1 already."""
     flow = inputs[0]
-    last = flow.chain.step if isinstance(flow, Flow) else None
-    if node.attribute("norm", bytes, b"MAX") != b"L1" or not isinstance(last, RowFunction):
-        raise Unsupported("it divides by sums that are not known to be 1")
+    if node.attribute("norm", bytes, b"MAX") != b"L1" or not isinstance(flow, Flow) or not sums_to_one(flow):
+        raise Unsupported("it divides by sums that are not known to be 1; supported is L1 of shares")
     return [flow]
 
 

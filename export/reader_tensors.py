@@ -13,7 +13,7 @@ import onnx
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from export.reader_values import Budget, Unsupported
+from export.reader_nodes import Budget, Unsupported
 
 Array = NDArray[Any]
 
@@ -51,11 +51,13 @@ def element_type(code: int) -> np.dtype[Any]:
     return np.dtype(np.float32 if code == TensorProto.BFLOAT16 else _RAW[code]).newbyteorder("=")
 
 
-def checked_shape(dims: Any) -> tuple[int, ...]:
+def checked_shape(dims: Any, name: str) -> tuple[int, ...]:
     """A shape whose axes are sizes. Raises Unsupported."""
     shape = tuple(int(size) for size in dims)
     if len(shape) > _MOST_AXES or any(not 0 <= size < _LARGEST_AXIS for size in shape):
-        raise Unsupported(f"shape {shape[:_MOST_AXES]} is not possible")
+        raise Unsupported(
+            f"tensor '{name}' has shape {shape[:_MOST_AXES]}, expected {_MOST_AXES} axes at most, each below 2^31"
+        )
     return shape
 
 
@@ -68,14 +70,17 @@ class TensorReader:
 
     def array(self, tensor: onnx.TensorProto) -> Array:
         """The values of a tensor, native byte order; object strings for STRING. Raises Unsupported."""
-        shape = checked_shape(tensor.dims)
+        shape = checked_shape(tensor.dims, tensor.name)
         count = math.prod(shape)
         if tensor.data_type == TensorProto.STRING:
             if len(tensor.string_data) != count:
                 raise Unsupported(f"tensor '{tensor.name}' holds {len(tensor.string_data)} texts, expected {count:,}")
             texts = [text.decode("utf-8", "replace") for text in tensor.string_data]
             return np.array(texts, dtype=object).reshape(shape)
-        dtype = element_type(tensor.data_type)
+        try:
+            dtype = element_type(tensor.data_type)
+        except Unsupported as error:
+            raise Unsupported(f"tensor '{tensor.name}': {error}") from error
         self.budget.charge(count, dtype.itemsize)
         if tensor.data_location == TensorProto.EXTERNAL:
             values = self._decode(tensor, self._external(tensor, count), count)
@@ -87,7 +92,7 @@ class TensorReader:
 
     def sparse(self, tensor: onnx.SparseTensorProto) -> Array:
         """The dense form of a sparse tensor. Raises Unsupported."""
-        shape = checked_shape(tensor.dims)
+        shape = checked_shape(tensor.dims, tensor.values.name)
         values, indices = self.array(tensor.values), self.array(tensor.indices)
         if values.ndim != 1 or indices.dtype != np.int64 or indices.shape[:1] != values.shape or indices.ndim > 2:
             raise Unsupported(

@@ -6,56 +6,18 @@ place of the tensor. Transposing or reshaping changes the layout alone; arithmet
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation
-from edge_runtime.quantization import QuantParams
+from export.reader_nodes import Unsupported
+from export.reader_steps import Chain, DynamicQuantize, Quantize, Select, Step
 
 Array = NDArray[Any]
 
 ANY_ROWS = (1 << 31) - 1  # stands for a batch of any size in the arithmetic of shapes: a prime no real size divides by
-
-
-class Unsupported(Exception):
-    """Why a node cannot be read. The reader adds the node's name and raises ArtifactError."""
-
-
-@dataclass
-class Budget:
-    """Bytes that constants may still take, so that a small file cannot ask for much memory."""
-
-    left: int
-
-    def charge(self, count: int, itemsize: int = 8) -> None:
-        """Take `count` elements off, before they are allocated. Raises Unsupported."""
-        self.left -= count * itemsize
-        if self.left < 0:
-            raise Unsupported(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
-
-
-@dataclass(frozen=True)
-class Node:
-    """One operator of the graph, functions inlined. inputs: names, "" where an optional one is left out."""
-
-    name: str
-    operator: str
-    domain: str
-    opset: int
-    inputs: tuple[str, ...]
-    outputs: tuple[str, ...]
-    attributes: dict[str, Any] = field(default_factory=dict)
-
-    def attribute(self, name: str, kind: type, default: Any) -> Any:
-        """An attribute's value (int, float, bytes, or list of one of them). Raises Unsupported for another type."""
-        value = self.attributes.get(name, default)
-        if value is not default and not isinstance(value, kind):
-            raise Unsupported(f"attribute '{name}' is a {type(value).__name__}, expected {kind.__name__}")
-        return value
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,146 +33,6 @@ class Const:
     scale: Array | None = None
     of_batch: bool = False
     of_half: bool = False
-
-
-@dataclass(frozen=True, eq=False)
-class Affine:
-    """y = x * scale + shift, float64, () or (width,) each."""
-
-    scale: Array
-    shift: Array
-
-    @property
-    def is_uniform(self) -> bool:
-        """Whether it is the same for every feature."""
-        return self.scale.ndim == self.shift.ndim == 0
-
-    @property
-    def is_identity(self) -> bool:
-        """Whether y = x."""
-        return bool((self.scale == 1).all() and (self.shift == 0).all())
-
-    def then(self, after: Affine) -> Affine:
-        """Both, this one first."""
-        return Affine(self.scale * after.scale, self.shift * after.scale + after.shift)
-
-    def __call__(self, x: Array) -> Array:
-        """Apply it to float64 values."""
-        return np.asarray(x * self.scale + self.shift)
-
-
-IDENTITY = Affine(np.array(1.0), np.array(0.0))
-
-
-@dataclass(frozen=True, eq=False)
-class Select:
-    """y = x[index]: features repeated, left out or in another order."""
-
-    index: Array
-
-
-@dataclass(frozen=True, eq=False)
-class Linear:
-    """y = x @ weight. weight: (n_in, n_out) as stored. codes, scale: as in Const, scale (n_out,)."""
-
-    weight: Array
-    codes: Array | None = None
-    scale: Array | None = None
-
-
-@dataclass(frozen=True, eq=False)
-class Function:
-    """One function of one number for all features. activation: which one, where the operator says so.
-
-    cost: operators that one call of it takes.
-    """
-
-    call: Callable[[Array], Array]
-    activation: Activation | None
-    label: str
-    cost: int = 1
-
-
-@dataclass(frozen=True)
-class RowFunction:
-    """softmax or log_softmax."""
-
-    activation: Activation
-
-
-@dataclass(frozen=True)
-class Quantize:
-    """Real values become codes on a uint8 grid. kind: what the file stores them as, "uint8" or "int8"."""
-
-    grid: QuantParams
-    kind: str = "uint8"
-
-
-@dataclass(frozen=True)
-class Dequantize:
-    """Codes become real values: (code - grid.zero_point) * grid.scale."""
-
-    grid: QuantParams
-
-
-@dataclass(frozen=True, eq=False)
-class Lookup:
-    """Codes become other codes: uint8 table (256,). kind as in Quantize."""
-
-    table: Array
-    kind: str = "uint8"
-
-
-@dataclass(frozen=True)
-class DynamicQuantize:
-    """Real values become codes on a grid that is found when the model runs, the zero point taken off."""
-
-
-@dataclass(frozen=True)
-class DynamicScale:
-    """Values are multiplied by the scale that was found."""
-
-
-Step = (
-    Affine | Select | Linear | Function | RowFunction | Quantize | Dequantize | Lookup | DynamicQuantize | DynamicScale
-)
-
-
-@dataclass(frozen=True, eq=False)
-class Chain:
-    """Steps from the input on, each knowing the one before. width: features after it."""
-
-    parent: Chain | None
-    step: Step | None
-    width: int
-    depth: int = 0
-
-    def then(self, step: Step, width: int | None = None) -> Chain:
-        """One more step."""
-        return Chain(self, step, self.width if width is None else width, self.depth + 1)
-
-    def steps_after(self, ancestor: Chain | None) -> list[Step]:
-        """The steps that lead here from `ancestor`, first one first."""
-        found: list[Step] = []
-        at: Chain | None = self
-        while at is not None and at is not ancestor:
-            if at.step is not None:
-                found.append(at.step)
-            at = at.parent
-        return found[::-1]
-
-
-def common_ancestor(first: Chain, second: Chain) -> Chain:
-    """The last point that two chains share. Every chain of one graph starts at its input."""
-    a, b = first, second
-    while a is not b:
-        if a.depth >= b.depth:
-            assert a.parent is not None
-            a = a.parent
-        else:
-            assert b.parent is not None
-            b = b.parent
-    return a
 
 
 @dataclass(frozen=True, eq=False)
@@ -283,6 +105,21 @@ class Probabilities:
 
 
 @dataclass(frozen=True, eq=False)
+class RowNumber:
+    """One number for each row: `operator` (ReduceMax, ReduceSum, ReduceLogSumExp, or Log of ReduceSum) over a flow."""
+
+    flow: Flow
+    operator: str
+
+
+@dataclass(frozen=True, eq=False)
+class Stacked:
+    """The values of all rows one after another in one axis: an output may be that, nothing else can use it."""
+
+    flow: Flow
+
+
+@dataclass(frozen=True, eq=False)
 class DynamicGrid:
     """The scale or the zero point that a DynamicQuantizeLinear found. factor: float32, what the scale was times."""
 
@@ -291,4 +128,4 @@ class DynamicGrid:
     factor: Array
 
 
-Value = Const | Flow | Label | Probabilities | DynamicGrid | None
+Value = Const | Flow | Label | Probabilities | RowNumber | Stacked | DynamicGrid | None

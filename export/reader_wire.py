@@ -11,7 +11,7 @@ from typing import Any
 
 import onnx
 
-from export.reader_values import Unsupported
+from export.reader_nodes import Unsupported
 
 MOST_FIELDS = 1_000_000
 
@@ -41,7 +41,7 @@ def check_counts(content: bytes) -> None:
                     stack.append((children[number], at, at + size))
                 at += size
             else:
-                raise Unsupported("not an ONNX file: its bytes are no protobuf message")
+                raise Unsupported("not an ONNX file: its bytes are no protobuf message; export the model again")
             if at > end:
                 raise Unsupported("not a whole ONNX file: it ends within a field; copy or export it again")
 

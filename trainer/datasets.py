@@ -86,7 +86,11 @@ class Split:
 
 
 def load_dataset(
-    spec: str | os.PathLike[str], *, target: Target = "auto", max_bytes: int = DEFAULT_MAX_BYTES
+    spec: str | os.PathLike[str],
+    *,
+    target: Target = "auto",
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    for_training: bool = True,
 ) -> Dataset:
     """Read a data set.
 
@@ -95,20 +99,21 @@ def load_dataset(
     target: "class", "regression", "auto" (classes for texts and whole numbers, else regression), or "autoencoder":
     y is x; there labels are not needed, and every column of a CSV is a feature.
     max_bytes: cap on each file, on what it unpacks to and on x, each.
+    for_training: False takes an `.npz` without `y` too, y being float32 (n, 0), and labels that are all the same.
     Raises InputError, naming row and column where it can, for anything wrong in the data; OSError if unreadable.
     """
     if target not in ("auto", "class", "regression", "autoencoder"):
         raise InputError(f"target {target!r}, expected auto, class, regression or autoencoder")
     name = os.fspath(spec)
     if name in BUNDLED:
-        return replace(_load_npz(BUNDLED[name], name, target, max_bytes), name=name)
+        return replace(_load_npz(BUNDLED[name], name, target, max_bytes, for_training), name=name)
     path = Path(name)
     if "\0" not in name and path.is_dir():
-        return _load_idx(path, target, max_bytes)
+        return _load_idx(path, target, max_bytes, for_training)
     if path.suffix.lower() == ".npz":
-        return _load_npz(path, describe(name), target, max_bytes)
+        return _load_npz(path, describe(name), target, max_bytes, for_training)
     if path.suffix.lower() in (".csv", ".tsv"):
-        return _load_csv(path, target, max_bytes)
+        return _load_csv(path, target, max_bytes, for_training)
     found = "unknown data" if "\0" not in name and path.exists() else "no such file or folder"
     raise InputError(
         f"{describe(name)}: {found}; expected the name of a bundled set ({', '.join(BUNDLED)}), "
@@ -158,9 +163,11 @@ def _draw(rows: NDArray[np.int64], dataset: Dataset, count: int) -> tuple[NDArra
     return rows[~drawn], rows[drawn]
 
 
-def _load_npz(path: Path, what: str, target: Target, max_bytes: int) -> Dataset:
-    required = ["x"] if target == "autoencoder" else ["x", "y"]
-    arrays = read_npz_arrays(path, required, ["class_names", "feature_names", "source"], max_bytes=max_bytes)
+def _load_npz(path: Path, what: str, target: Target, max_bytes: int, for_training: bool) -> Dataset:
+    required = ["x", "y"] if for_training and target != "autoencoder" else ["x"]
+    optional = ["class_names", "feature_names", "source", *(["y"] if target != "autoencoder" else [])]
+    optional = [name for name in optional if name not in required]
+    arrays = read_npz_arrays(path, required, optional, max_bytes=max_bytes)
     x = arrays["x"][:, np.newaxis] if arrays["x"].ndim == 1 else arrays["x"]
     x = to_float32(as_rows(x, f"{what}: array 'x'"), f"{what}: array 'x'", max_bytes=max_bytes)
     features = _texts(arrays, "feature_names", what) or ()
@@ -168,6 +175,8 @@ def _load_npz(path: Path, what: str, target: Target, max_bytes: int) -> Dataset:
     text = unicode_texts(source.reshape(-1), what)[0] if source is not None and source.size == 1 else describe(path)
     if target == "autoencoder":
         return Dataset(x, x, (), path.stem, text, features)
+    if "y" not in arrays:
+        return Dataset(x, np.empty((len(x), 0), np.float32), (), path.stem, text, features)
     labels = arrays["y"]
     if labels.ndim == 0 or len(labels) != len(x):
         raise InputError(f"{what}: x has {len(x):,} rows, but y has shape {labels.shape}; give one label a row")
@@ -175,7 +184,8 @@ def _load_npz(path: Path, what: str, target: Target, max_bytes: int) -> Dataset:
     def where(row: int) -> str:
         return f"{what}: row {row} (counted from 0)"
 
-    y, names = encode_targets(labels, target, _texts(arrays, "class_names", what), where, f"{what}: array 'y'")
+    given, named = _texts(arrays, "class_names", what), f"{what}: array 'y'"
+    y, names = encode_targets(labels, target, given, where, named, for_training=for_training)
     return Dataset(x, y, names, path.stem, text, features)
 
 
@@ -184,7 +194,7 @@ def _texts(arrays: dict[str, NDArray[Any]], key: str, what: str) -> tuple[str, .
     return checked_names(unicode_texts(arrays[key], what), what) if key in arrays else None
 
 
-def _load_csv(path: Path, target: Target, max_bytes: int) -> Dataset:
+def _load_csv(path: Path, target: Target, max_bytes: int, for_training: bool) -> Dataset:
     from edge_runtime.csv_table import read_csv
 
     what = describe(path)
@@ -197,11 +207,12 @@ def _load_csv(path: Path, target: Target, max_bytes: int) -> Dataset:
     def where(row: int) -> str:
         return f"{what}: row {table.line_numbers[row]}"
 
-    y, names = encode_targets(parse_labels(table.labels, where), target, None, where, f"{what}: last column")
+    labels = parse_labels(table.labels, where)
+    y, names = encode_targets(labels, target, None, where, f"{what}: last column", for_training=for_training)
     return Dataset(table.values, y, names, path.stem, what, features)
 
 
-def _load_idx(folder: Path, target: Target, max_bytes: int) -> Dataset:
+def _load_idx(folder: Path, target: Target, max_bytes: int, for_training: bool) -> Dataset:
     from trainer.idx import read_idx_folder
 
     what = describe(folder)
@@ -224,7 +235,7 @@ def _load_idx(folder: Path, target: Target, max_bytes: int) -> Dataset:
             part, row = (first, row) if inside else ("test", row - len(xs[first]))
             return f"{what}: {part} row {row} (counted from 0)"
 
-        y, names = encode_targets(labels, target, None, where, f"{what}: labels")
+        y, names = encode_targets(labels, target, None, where, f"{what}: labels", for_training=for_training)
         ends = np.cumsum([len(x) for x in xs.values()])[:-1]
         sets = [
             Dataset(x, part, names, folder.name, what) for x, part in zip(xs.values(), np.split(y, ends), strict=True)

@@ -35,14 +35,28 @@ def parse_labels(texts: Sequence[str], where: Where) -> NDArray[Any] | list[str]
 
 
 def encode_targets(
-    labels: NDArray[Any] | list[str], target: Target, class_names: Sequence[str] | None, where: Where, what: str
+    labels: NDArray[Any] | list[str],
+    target: Target,
+    class_names: Sequence[str] | None,
+    where: Where,
+    what: str,
+    *,
+    for_training: bool = True,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """What a network learns from `labels`: (int64 (n,) class indices, names) or (float32 (n, k) targets, ()).
 
     labels: n texts, or numbers (n,) or (n, k). "auto": classes for texts and whole numbers (n,), else regression. The
     classes are the distinct labels, sorted, named by their text; with class_names the labels are their indices.
-    Raises InputError, naming row or `what`, for labels that do not fit the target and for fewer than two classes.
+    Raises InputError, naming row or `what`, for labels that do not fit the target and, `for_training`, for fewer than
+    two classes.
     """
+    indices, names = _encoded(labels, target, class_names, where, what)
+    return (_at_least_two(indices, what) if for_training and indices.dtype == np.int64 else indices), names
+
+
+def _encoded(
+    labels: NDArray[Any] | list[str], target: Target, class_names: Sequence[str] | None, where: Where, what: str
+) -> tuple[NDArray[Any], tuple[str, ...]]:
     if not isinstance(labels, list):
         if labels.ndim == 2 and labels.shape[1] == 1:
             labels = labels[:, 0]
@@ -70,7 +84,7 @@ def encode_targets(
     unknown = next((row for row, text in enumerate(labels) if text not in index), None)
     if unknown is not None:
         raise InputError(f"{where(unknown)}: label {printable(repr(labels[unknown]), 40)} is not in class_names")
-    return _at_least_two(np.array([index[text] for text in labels], np.int64), what), names
+    return np.array([index[text] for text in labels], np.int64), names
 
 
 def unicode_texts(array: NDArray[Any], what: str) -> list[str]:
@@ -108,7 +122,7 @@ def _number_classes(
     if class_names is None:
         distinct, indices = np.unique(numbers, return_inverse=True)
         names = tuple(str(number) for number in distinct.tolist())
-        return _at_least_two(indices.reshape(-1).astype(np.int64), what), names
+        return indices.reshape(-1).astype(np.int64), names
     outside: NDArray[np.bool_] = (numbers < 0) | (numbers >= len(class_names))
     bad = _first(outside)
     if bad is not None:
@@ -116,7 +130,7 @@ def _number_classes(
             f"{where(bad)}: label {numbers[bad]} is out of range, expected 0 to {len(class_names) - 1} "
             f"for {len(class_names)} class names"
         )
-    return _at_least_two(numbers, what), checked_names(class_names, what)
+    return numbers, checked_names(class_names, what)
 
 
 def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: str) -> NDArray[np.float32]:

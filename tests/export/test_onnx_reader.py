@@ -3,14 +3,10 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
-from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime.activations import Activation
 from export import read_onnx
 from export.onnx_writer import write_onnx
-from export.reader_functions import recognized
 from tests.export.foreign import B1, B2, W1, W2, activations, graph, imported, normal
 from tests.networks import random_model, random_rows
 
@@ -186,77 +182,6 @@ def test_every_way_of_flattening(tmp_path, nodes):
     imported(graph(f"{nodes} y = Gemm(f, V)", source="float[N,6,1] x", V=normal(6, 3), **used), tmp_path)
 
 
-ACTIVATION_SPELLINGS = {
-    "relu": ["Relu(h)", "Max(h, zero)", "Clip(h, zero)", "Where(c, h, zero) : c = Greater(h, zero)"],
-    "leaky_relu": ["LeakyRelu<alpha=0.2>(h)", "PRelu(h, slope)", "Max(h, s) : s = Mul(h, slope)",
-                   "Sub(p, q) : p = Relu(h) n = Neg(h) m = Relu(n) q = Mul(m, slope)"],
-    "elu": ["Elu<alpha=0.7>(h)", "Elu(h)"],
-    "selu": ["Selu(h)"],
-    "celu": ["Celu<alpha=2.0>(h)"],
-    "softplus": ["Softplus(h)", "Log(s) : e = Exp(h) s = Add(e, one)"],
-    "softsign": ["Softsign(h)", "Div(h, s) : a = Abs(h) s = Add(one, a)"],
-    "sigmoid": ["Sigmoid(h)", "Div(one, s) : n = Neg(h) e = Exp(n) s = Add(e, one)",
-                "Reciprocal(s) : n = Neg(h) e = Exp(n) s = Add(one, e)"],
-    "hard_sigmoid": ["HardSigmoid(h)", "HardSigmoid<alpha=0.166667, beta=0.5>(h)",
-                     "Div(c, six) : a = Add(h, three) c = Clip(a, zero, six)"],
-    "hard_swish": ["Mul(h, g) : g = HardSigmoid<alpha=0.16666667, beta=0.5>(h)",
-                   "Div(m, six) : a = Add(h, three) c = Clip(a, zero, six) m = Mul(h, c)"],
-    "swish": ["Mul(h, g) : g = Sigmoid(h)", "Mul(g, h) : k = Mul(h, slope) g = Sigmoid(k)"],
-    "mish": ["Mul(h, t) : s = Softplus(h) t = Tanh(s)",
-             "Mul(h, t) : e = Exp(h) p = Add(e, one) l = Log(p) t = Tanh(l)"],
-    "tanh": ["Tanh(h)"],
-    "gelu": ["Mul(k, half) : d = Div(h, root) e = Erf(d) a = Add(e, one) k = Mul(h, a)",
-             "Mul(k, a) : d = Div(h, root) e = Erf(d) a = Add(one, e) k = Mul(half, h)"],
-    "gelu_tanh": ["Mul(k, a) : c = Pow(h, three) m = Mul(c, cubic) s = Add(h, m) i = Mul(s, slope2) t = Tanh(i) "
-                  "a = Add(t, one) k = Mul(h, half)"],
-    "clip": ["Clip(h, zero, six)", "Min(p, six) : p = Relu(h)", "Max(p, zero) : p = Min(six, h)"],
-    "thresholded_relu": ["ThresholdedRelu<alpha=0.3>(h)"],
-    "abs": ["Abs(h)", "Max(h, n) : n = Neg(h)"],
-}  # fmt: skip
-NUMBERS = {
-    "zero": 0.0, "one": 1.0, "half": 0.5, "three": 3.0, "six": 6.0, "slope": 0.2, "root": np.sqrt(2), "cubic": 0.044715,
-    "slope2": np.sqrt(2 / np.pi),
-}  # fmt: skip
-
-
-@pytest.mark.parametrize(
-    ("name", "spelling"), [(name, text) for name, texts in ACTIVATION_SPELLINGS.items() for text in texts]
-)
-def test_activations_are_recognized_by_what_they_compute(tmp_path, name, spelling):
-    """An operator or a pattern of nodes, in any order of operands, becomes the activation of that name."""
-    last, _, before = spelling.partition(" : ")
-    nodes = f"h = Gemm(x, W1, B1) {before} r = {last} y = Gemm(r, W2, B2)"
-    used = {key: np.float32(value) for key, value in NUMBERS.items() if f"{key}," in nodes or f"{key})" in nodes}
-    assert activations(imported(graph(nodes, **used), tmp_path)) == [name, "linear"]
-
-
-@pytest.mark.parametrize(
-    ("nodes", "opset", "name"),
-    [
-        ("r = Gelu(h)", 20, "gelu"),
-        ('r = Gelu<approximate="tanh">(h)', 20, "gelu_tanh"),
-        ("r = HardSwish(h)", 14, "hard_swish"),
-        ("r = Mish(h)", 18, "mish"),
-        ("r = Clip<min=0.0, max=6.0>(h)", 10, "clip"),
-        ("r = Clip<min=0.0>(h)", 10, "relu"),
-        ("r = com.microsoft.Gelu(h)", 13, "gelu"),
-    ],
-)
-def test_operators_of_other_opsets(tmp_path, nodes, opset, name):
-    """What newer opsets have as one operator, and older ones as attributes."""
-    found = imported(graph(f"h = Gemm(x, W1, B1) {nodes} y = Gemm(r, W2, B2)", opset=opset), tmp_path)
-    assert activations(found) == [name, "linear"]
-
-
-@pytest.mark.parametrize("opset", [7, 9, 11, 13, 17, 21])
-@pytest.mark.parametrize("operator", ["Softmax", "LogSoftmax"])
-def test_softmax_before_and_after_opset_13(tmp_path, opset, operator):
-    """Coerced to two axes, or along one: over a row of classes both mean the same, with and without a named axis."""
-    for axis in ("", "<axis=1>", "<axis=-1>") if opset >= 11 else ("", "<axis=1>"):
-        found = imported(graph(f"h = Gemm(x, V, B2) y = {operator}{axis}(h)", opset=opset, V=normal(6, 3)), tmp_path)
-        assert activations(found) == ["softmax" if operator == "Softmax" else "log_softmax"]
-
-
 @pytest.mark.parametrize("position", ["before", "between", "after"])
 @pytest.mark.parametrize("opset", [7, 9, 13, 15])
 def test_batch_normalization_is_folded(tmp_path, position, opset):
@@ -279,79 +204,6 @@ def test_batch_normalization_of_image_channels(tmp_path):
     nodes = "a = BatchNormalization(x, s, b, m, v) f = Flatten(a) y = Gemm(f, V)"
     statistics = {"s": normal(2), "b": normal(2), "m": normal(2), "v": np.abs(normal(2)) + 0.1}
     imported(graph(nodes, source="float[N,2,3,2] x", V=normal(12, 3), **statistics), tmp_path)
-
-
-def constant_forms():
-    """W1 in every form that a constant may have."""
-    yield "float_data", helper.make_tensor("V", TensorProto.FLOAT, W1.shape, W1.ravel().tolist())
-    yield "double_data", helper.make_tensor("V", TensorProto.DOUBLE, W1.shape, W1.ravel().tolist())
-    yield "float16 bits", helper.make_tensor("V", TensorProto.FLOAT16, W1.shape, W1.astype(np.float16).ravel().tolist())
-    yield "float16 raw", numpy_helper.from_array(W1.astype(np.float16), "V")
-    yield "bfloat16", helper.make_tensor("V", TensorProto.BFLOAT16, W1.shape, W1.ravel().tolist())
-    yield (
-        "int32_data",
-        helper.make_tensor("V", TensorProto.INT32, W1.shape, np.rint(W1 * 9).astype(int).ravel().tolist()),
-    )
-    yield "int64 raw", numpy_helper.from_array(np.rint(W1 * 9).astype(np.int64), "V")
-
-
-@pytest.mark.parametrize(
-    ("name", "tensor"), list(constant_forms()), ids=lambda value: value if isinstance(value, str) else ""
-)
-@pytest.mark.parametrize("as_node", [False, True])
-def test_constants_in_every_form(tmp_path, name, tensor, as_node):
-    """Typed fields and raw bytes, of every float and of integers, as initializers and as Constant nodes."""
-    proto = graph(f"w = Cast<to=1>(V) h = Gemm(x, w, B1) {TAIL}", V=W1)
-    del proto.graph.initializer[[t.name for t in proto.graph.initializer].index("V")]
-    if as_node:
-        proto.graph.node.insert(0, helper.make_node("Constant", [], ["V"], value=tensor))
-    else:
-        proto.graph.initializer.append(tensor)
-    layer = imported(proto, tmp_path).model.layers[0]
-    assert layer.precision == ("float16" if name.startswith("float16") else "float32")
-
-
-@pytest.mark.parametrize("by_axes", [False, True])
-@pytest.mark.parametrize("as_node", [False, True])
-def test_sparse_weights(tmp_path, by_axes, as_node):
-    """Coordinates counted through, or axis by axis, as an initializer and as a Constant node."""
-    dense = np.where(np.abs(W1) > 0.4, W1, 0)
-    places = np.flatnonzero(dense)
-    values = numpy_helper.from_array(dense.ravel()[places], "V")
-    indices = np.stack(np.unravel_index(places, dense.shape), axis=1) if by_axes else places
-    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(indices.astype(np.int64), "i"), dense.shape)
-    proto = graph(f"h = Gemm(x, V, B1) {TAIL}")
-    if as_node:
-        proto.graph.node.insert(0, helper.make_node("Constant", [], ["V"], sparse_value=sparse))
-    else:
-        proto.graph.sparse_initializer.append(sparse)
-    np.testing.assert_array_equal(imported(proto, tmp_path).model.layers[0].weight, dense)
-
-
-def test_numbers_and_lists_as_constant_nodes(tmp_path):
-    """value_float, value_floats, value_int and value_ints."""
-    nodes = (
-        "s = Constant<value_float=0.5>() b = Constant<value_floats=[1.0, -2.0, 3.0]>() "
-        "n = Constant<value_ints=[-1, 6]>() "
-        "a = Reshape(x, n) m = Mul(a, s) h = MatMul(m, V) y = Add(h, b)"
-    )
-    imported(graph(nodes, V=normal(6, 3)), tmp_path)
-
-
-def test_initializers_listed_as_inputs(tmp_path):
-    """As every file before IR version 4 has them."""
-    proto = graph(f"h = Gemm(x, W1, B1) {TAIL}")
-    for tensor in proto.graph.initializer:
-        proto.graph.input.append(helper.make_tensor_value_info(tensor.name, tensor.data_type, list(tensor.dims)))
-    proto.ir_version = 3
-    imported(proto, tmp_path)
-
-
-def test_external_data_beside_the_model(tmp_path):
-    """One file for all weights, as PyTorch writes it, read by offset and length."""
-    proto = graph(f"h = Gemm(x, W1, B1) {TAIL}")
-    onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
-    np.testing.assert_array_equal(read_onnx(tmp_path / "m.onnx").layers[0].weight, W1)
 
 
 FUNCTIONS = """
@@ -383,26 +235,6 @@ def test_names_may_be_anything(tmp_path):
             for index, name in enumerate(names):
                 names[index] = {"h": "/sous-réseau/Gemm_output_0", "r": "dense0.output"}.get(name, name)
     imported(proto, tmp_path)
-
-
-@pytest.mark.parametrize("opset", [6, 8])
-def test_opset_6_is_read_by_its_own_rules(tmp_path, opset):
-    """Broadcasting by an axis attribute, Dropout with is_test, one axis of Softmax: the same weights come out."""
-    broadcast = "<broadcast=1, axis=1>" if opset == 6 else ""
-    test = "<is_test=1>" if opset == 6 else ""
-    gemm = "<broadcast=1>" if opset == 6 else ""
-    nodes = f"m = MatMul(x, W1) h = Add{broadcast}(m, B1) r = Relu(h) "
-    nodes += f"d = Dropout{test}(r) g = Gemm{gemm}(d, W2, B2) y = Softmax(g)"
-    model = imported(graph(nodes, opset=opset), tmp_path).model  # opset 6 beside onnx's own conversion of it
-    assert [layer.activation.name for layer in model.layers] == ["relu", "softmax"]
-    np.testing.assert_array_equal(model.layers[0].bias, B1)
-    np.testing.assert_array_equal(model.layers[1].weight, W2)
-
-
-def test_prelu_with_a_slope_for_each_feature(tmp_path):
-    """As Keras makes it: two columns for one, and the same numbers."""
-    found = imported(graph("h = Gemm(x, W1, B1) r = PRelu(h, S) y = Gemm(r, W2, B2)", S=normal(5)), tmp_path)
-    assert found.model.layer_sizes == (6, 10, 5, 3)
 
 
 @pytest.mark.parametrize("dropout", [("Dropout", 7), ("Dropout<ratio=0.3>", 10), ("Dropout<seed=3>", 12)])
@@ -449,30 +281,3 @@ def test_what_write_onnx_writes_comes_back(tmp_path, activation):
         assert before.activation.name == after.activation.name
         np.testing.assert_array_equal(before.weight, after.weight)
         np.testing.assert_array_equal(before.bias, after.bias)
-
-
-@pytest.mark.parametrize(
-    "almost",
-    [
-        lambda x: np.maximum(x, 0) + 1e-4 * (x > 50),
-        lambda x: np.minimum(np.maximum(x, 0), 1000.0) + 0.01 * (x > 999),
-        lambda x: x * x,
-        np.sin,
-        lambda x: np.maximum(x, 0.001 * x) + 0.01 * np.exp(-x * x),
-    ],
-)
-def test_a_function_that_is_almost_an_activation_is_not_taken_for_one(almost):
-    """A step, a hump or another curve than the runtime has is told apart."""
-    assert recognized(almost) is None
-
-
-@pytest.mark.parametrize(
-    ("name", "params"), [("swish", {"alpha": 1.702}), ("selu", {}), ("clip", {"min": -2, "max": 0.5})]
-)
-def test_parameters_are_read_off_the_function(name, params):
-    """To the last digit that float32 has."""
-    activation = Activation.of(name, params)
-    found = recognized(activation)
-    assert isinstance(found, Activation)
-    assert found.name == name
-    np.testing.assert_allclose([v for _, v in found.params], [v for _, v in activation.params], rtol=1e-6)

@@ -14,9 +14,14 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
+from edge_runtime import Engine
 from edge_runtime.errors import ArtifactError
+from edge_runtime.quantization import QuantParams
 from export import quantize, read_onnx
 from export.onnx_writer import write_onnx
+from export.reader_assembly import LINEAR
+from export.reader_bias import Rounding, diagonal
+from export.reader_steps import Affine
 from tests.export.foreign import checked, graph, imported, normal
 from tests.networks import random_model, random_rows
 
@@ -129,16 +134,84 @@ def _release(version):
     return tuple(int(part) for part in version.split(".")[:2])
 
 
+NET = "m = MatMul(x, P) h = Add(m, p) r = Relu(h) n = MatMul(r, S) i = Add(n, s) q = Relu(i) o = MatMul(q, T) "
+NET += "y = Add(o, t)"
+
+
+def net_with_biases(folder, seed):
+    """MatMul and Add, as Keras and scikit-learn spell it."""
+    rng = np.random.default_rng(seed)
+    shapes = {"P": (16, 20), "p": (20,), "S": (20, 9), "s": (9,), "T": (9, 3), "t": (3,)}
+    constants = {name: (rng.normal(size=shape) / 2).astype(np.float32) for name, shape in shapes.items()}
+    proto = graph(NET.replace("(x,", "(input,"), source="float[N,16] input", **constants)
+    onnx.save(proto, folder / "float.onnx")
+    return folder / "float.onnx"
+
+
+@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("operators", [None, ["MatMul"]], ids=["all", "matmul"])
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+def test_a_bias_that_is_added_to_codes_or_to_real_values(tmp_path, form, operators, seed):
+    """Within a step where a code lies on a tie, and nearly all rows with the very same outputs."""
+    source, path = net_with_biases(tmp_path, seed), tmp_path / "q.onnx"
+    quantize_static(source, path, Rows(), quant_format=form, op_types_to_quantize=operators)
+    found = checked(path, ("default",))
+    assert found.model.precision == "int8"
+    rows = random_rows(400, 16)
+    theirs = onnxruntime.InferenceSession(path).run(None, {"input": rows})[0]
+    ours = Engine(found.model).run(rows)
+    step = np.ptp(theirs) / 255
+    assert (np.abs(ours - theirs) > 0.01 * step).mean() < 0.02
+    assert np.abs(ours - theirs).max() < 2 * step
+
+
+def test_every_code_gets_the_files_own_result():
+    """Where whole numbers can say it: no slack is left, and the 256 results are the same."""
+    rng = np.random.default_rng(0)
+    grid, output = QuantParams(float(np.float32(0.037)), 113), QuantParams(float(np.float32(0.041)), 97)
+    after = Affine(np.array(1.0), rng.normal(size=200))
+    found = diagonal(after, grid.scale, 200, Rounding(grid, LINEAR, output))
+    codes = np.arange(256.0)[:, None] - grid.zero_point
+    real = codes * np.float64(np.float32(grid.scale))
+    wanted = np.clip(np.rint((real + after.shift) / output.scale) + 97, 0, 255)
+    sums = (codes * found.weight + found.bias) * (np.float32(grid.scale) / found.weight.astype(np.float64))
+    same = (np.clip(np.rint(sums / output.scale) + 97, 0, 255) == wanted).all(axis=0)
+    assert same.mean() > 0.95
+    assert same[found.slack == 0].all()
+    assert (found.slack == 0).mean() > 0.9
+
+
+def test_a_bias_right_after_a_product_is_put_on_its_grid(tmp_path):
+    """Half a step of the accumulator, which the comparison allows for."""
+    nodes = "q = QuantizeLinear(x, u, z) d = DequantizeLinear(q, u, z) w = DequantizeLinear(Q, u) "
+    nodes += "m = MatMul(d, w) y = Add(m, C)"
+    constants = {"u": np.float32(0.1), "z": np.uint8(3), "Q": np.ones((6, 3), np.int8)}
+    found = imported(graph(nodes, C=np.float32([0.013, 0.2, 0.3]), **constants), tmp_path, ("default",))
+    np.testing.assert_array_equal(found.model.layers[0].bias, [1, 20, 30])
+    np.testing.assert_allclose(found.slack["dense0"], [0.003, 0, 0], atol=1e-4)
+
+
+@pytest.mark.parametrize("per_channel", [False, True])
+def test_batch_normalization_that_turns_signs_after_dynamic_quantization(tmp_path, per_channel):
+    """A negative factor turns the column's integers, and one of zero leaves its constant."""
+    nodes = "m = MatMul(input, V) h = BatchNormalization(m, G, C, M, K) r = Relu(h) y = MatMul(r, U)"
+    constants = {"V": normal(16, 5), "C": normal(5), "M": normal(5), "K": np.abs(normal(5)) + 0.1, "U": normal(5, 3)}
+    factors = np.float32([1, -1, 0.5, -2, 0])
+    onnx.save(graph(nodes, source="float[N,16] input", G=factors, **constants), tmp_path / "f.onnx")
+    quantize_dynamic(tmp_path / "f.onnx", tmp_path / "q.onnx", per_channel=per_channel)
+    assert checked(tmp_path / "q.onnx").model.precision == "int8-dynamic"
+
+
 REFUSED = {
     "asymmetric weights": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) w = DequantizeLinear(Q, s, z) y = MatMul(d, w)",
         {"s": np.float32(0.1), "z": np.uint8(3), "Q": np.full((6, 3), 250, np.uint8)},
-        "integer weights run from",
+        r"node 'y' \(MatMul, output 'y'\): its integer weights run from",
     ),
     "float weights": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) y = MatMul(d, Q)",
         {"s": np.float32(0.1), "z": np.uint8(3), "Q": normal(6, 3)},
-        "weights that are not integers",
+        "expected integers, one scale per output",
     ),
     "another zero point": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, o) w = DequantizeLinear(Q, s) y = MatMul(d, w)",
@@ -150,11 +223,16 @@ REFUSED = {
         {"s": np.float32(0.1), "z": np.int16(3), "Q": np.ones((6, 3), np.int8)},
         "quantizes to int16",
     ),
-    "a bias between the steps": (
+    "a bias beyond int32": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) w = DequantizeLinear(Q, s) "
         "m = MatMul(d, w) y = Add(m, C)",
-        {"s": np.float32(0.1), "z": np.uint8(3), "Q": np.ones((6, 3), np.int8), "C": np.float32([0.013, 0.2, 0.3])},
-        "expected whole int32 numbers",
+        {"s": np.float32(1e-5), "z": np.uint8(3), "Q": np.ones((6, 3), np.int8), "C": np.float32([1, 0.2, 0.3])},
+        r"node 'm' \(MatMul, .*the bias of output 0 is 1e\+10 steps of its products, expected int32 numbers",
+    ),
+    "-128 with its sign turned": (
+        "q, s, z = DynamicQuantizeLinear(x) a = MatMulInteger(q, Q, z) f = Cast<to=1>(a) g = Mul(f, s) y = Mul(g, C)",
+        {"Q": np.full((6, 3), -128, np.int8), "C": np.float32([-0.1, 0.1, 0.1])},
+        r"node 'a' \(MatMulInteger, output 'a'\): its integer weights run from -128 to 128",
     ),
     "scale of zero": (
         "q = QuantizeLinear(x, s, z) d = DequantizeLinear(q, s, z) w = DequantizeLinear(Q, s) y = MatMul(d, w)",

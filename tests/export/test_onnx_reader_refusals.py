@@ -58,7 +58,7 @@ REFUSED = {
     "cut to integers": ("h = Gemm(x, V, C) y = Cast<to=7>(h)", "cuts float32 values down to int64"),
     "no layer": ("y = Identity(x)", "no layer with weights"),
     "a loop": ("y = Gemm(z, V, C) z = Gemm(y, V, C)", "depends on its own output"),
-    "nothing of the input": ("y = Gemm(V, V, C)", "no input that is made of the model's input"),
+    "nothing of the input": ("y = Gemm(V, V, C)", "no output depends on the input"),
     "wrong width": ("y = MatMul(x, R)", "its weights take 5 features"),
     "missing tensor": ("y = Gemm(nowhere, V, C)", "'nowhere' is computed by no node"),
     "texts": ("y = Add(x, T)", "texts|strings|number of rows"),

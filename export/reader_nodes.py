@@ -1,0 +1,86 @@
+"""The nodes of a graph, and why one cannot be read."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import dataclass, field
+from typing import Any
+
+SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
+
+
+class Unsupported(Exception):
+    """Why a file cannot be read, in one line that names a node, a tensor or the file. It becomes an ArtifactError."""
+
+    is_placed = False
+
+    def at(self, node: Node | None) -> Unsupported:
+        """This error with the node's name, operator and output in front, unless it names a node already."""
+        if self.is_placed or node is None:
+            return self
+        placed = Unsupported(f"{node}: {self}")
+        placed.is_placed = True
+        return placed
+
+
+def with_expectation(error: Exception) -> Unsupported:
+    """A refusal that says what is supported too, where its own words do not."""
+    text = str(error)
+    if isinstance(error, Unsupported) and error.is_placed:
+        return error
+    is_said = any(word in text for word in ("expected", "supported", "export ", "limit"))
+    return Unsupported(text if is_said else f"{text}; {SUPPORTED}")
+
+
+@dataclass
+class Budget:
+    """Bytes that constants may still take, so that a small file cannot ask for much memory; and products, for time."""
+
+    left: int
+    products: int = 1 << 33
+
+    def charge(self, count: int, itemsize: int = 8) -> None:
+        """Take `count` elements off, before they are allocated. Raises Unsupported."""
+        self.left -= count * itemsize
+        if self.left < 0:
+            raise Unsupported(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
+
+    def charge_products(self, count: int) -> None:
+        """Take `count` multiplications in products of constants off. Raises Unsupported."""
+        self.products -= count
+        if self.products < 0:
+            raise Unsupported("products of constants of this size would take minutes; fold them before exporting")
+
+
+def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> str:
+    """A node in messages: its name, its operator and its first output."""
+    prefix = f"{domain}." if domain else ""
+    output = next((output for output in outputs if output), "")
+    return f"node '{name}' ({prefix}{operator}, output '{output}')"
+
+
+@dataclass(frozen=True)
+class Node:
+    """One operator of the graph, functions inlined. inputs: names, "" where an optional one is left out.
+
+    is_optional: it stands in a branch, which may not be the one that is taken.
+    """
+
+    name: str
+    operator: str
+    domain: str
+    opset: int
+    inputs: tuple[str, ...]
+    outputs: tuple[str, ...]
+    attributes: dict[str, Any] = field(default_factory=dict)
+    is_optional: bool = False
+
+    def __str__(self) -> str:
+        return described(self.name, self.operator, self.domain, self.outputs)
+
+    def attribute(self, name: str, kind: type, default: Any) -> Any:
+        """An attribute's value (int, float, bytes, or list of one of them). Raises Unsupported for another type."""
+        value = self.attributes.get(name, default)
+        if value is not default and not isinstance(value, kind):
+            raise Unsupported(f"attribute '{name}' is a {type(value).__name__}, expected {kind.__name__}")
+        return value
