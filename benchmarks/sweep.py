@@ -15,7 +15,6 @@ import statistics
 import sys
 import tempfile
 import time
-from dataclasses import astuple
 from pathlib import Path
 from typing import Any
 
@@ -118,7 +117,7 @@ def _row(
     except BudgetExceeded as error:
         row |= {"fits": "no", "missing": error.missing_bytes}
     else:
-        key = (batch, engine.plan.block, astuple(engine.plan)[-1])
+        key = (batch, engine.plan.block, *((step.lean, step.tile_rows) for step in engine.plan.steps))
         if key not in measured:
             measured[key] = _seconds(engine, batch, seconds)
         row |= {
