@@ -3,8 +3,9 @@
 Fresh processes take turns: Python alone, NumPy imported, edge_runtime imported, and for each network a script that
 loads a model and answers once, with edge_runtime and with onnxruntime. Wall time is taken in the parent, around the
 child; processor time (user and system) and the peak (VmHWM) are the child's. On a machine that does other things too,
-processor time is the steadier of the two. The files are in the system's cache and all modules are compiled. Then, in
-one process, the time to load an artifact beside the time to create a session, in turns. Linux.
+processor time is the steadier of the two. The files are in the system's cache, and all modules are compiled to bytecode
+as in an installation, whatever PYTHONDONTWRITEBYTECODE says. Then, in one process, the time to load an artifact beside
+the time to create a session, in turns. Linux.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ def main(argv: list[str]) -> int:
         for network, (artifact, graph) in files.items():
             commands[f"{network} edge_runtime"] = (_OURS, artifact)
             commands[f"{network} onnxruntime"] = (_ORT, graph)
-        processes = _measure(commands, options.rounds)
+        processes = _measure(commands, options.rounds, _with_bytecode(folder))
         loads = {network: _load_seconds(*paths) for network, paths in files.items()}
     facts = _facts(processes, loads, list(files), options.rounds)
     print(json.dumps(facts, indent=2) if options.json else _text(facts))
@@ -97,13 +98,21 @@ def _write_models(folder: Path) -> dict[str, tuple[str, str]]:
     return files
 
 
-def _measure(commands: dict[str, tuple[str, str]], rounds: int) -> dict[str, dict[str, list[float]]]:
+def _with_bytecode(folder: str) -> dict[str, str]:
+    """The environment of processes that keep bytecode, in a folder of their own: the first round fills it."""
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return environment | {"PYTHONPYCACHEPREFIX": str(Path(folder) / "bytecode")}
+
+
+def _measure(
+    commands: dict[str, tuple[str, str]], rounds: int, environment: dict[str, str]
+) -> dict[str, dict[str, list[float]]]:
     """What each process of a kind took, in the order of the rounds; the kinds take turns. The first does not count."""
     found = {name: {"seconds": [], "cpu_seconds": [], "peak_rss_bytes": []} for name in commands}
     said = time.monotonic()
     for turn in range(rounds + 1):
         for name, (code, path) in commands.items():
-            values = _run(code, path)
+            values = _run(code, path, environment)
             for key, value in zip(found[name], values, strict=True):
                 found[name][key] += [value] if turn else []
         if time.monotonic() - said > 5:
@@ -112,10 +121,11 @@ def _measure(commands: dict[str, tuple[str, str]], rounds: int) -> dict[str, dic
     return found
 
 
-def _run(code: str, path: str) -> tuple[float, float, int]:
+def _run(code: str, path: str, environment: dict[str, str]) -> tuple[float, float, int]:
     """Wall seconds, processor seconds and peak resident bytes of one process."""
     started = time.perf_counter()
-    process = subprocess.Popen([sys.executable, "-c", code + _PEAK, path], stdout=subprocess.PIPE, text=True)
+    command = [sys.executable, "-c", code + _PEAK, path]
+    process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True, env=environment)
     assert process.stdout is not None
     output = process.stdout.read()
     _, status, usage = os.wait4(process.pid, 0)

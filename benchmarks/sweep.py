@@ -117,7 +117,7 @@ def _row(
     except BudgetExceeded as error:
         row |= {"fits": "no", "missing": error.missing_bytes}
     else:
-        key = (batch, engine.plan.block, engine.plan.steps)
+        key = (batch, engine.plan.block, *((step.lean, step.tile_rows) for step in engine.plan.steps))
         if key not in measured:
             measured[key] = _seconds(engine, batch, seconds)
         row |= {

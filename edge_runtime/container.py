@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import mmap
 import os
-import re
 import struct
 from collections.abc import Mapping
 from typing import IO, TYPE_CHECKING, Any
@@ -30,9 +29,8 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can state; a real o
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign pads with
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _MAGIC = b"\x93NUMPY\x01\x00"
-_NPY_HEADER = re.compile(
-    rb"\{'descr': '([<|][a-zA-Z]\d{1,4})', 'fortran_order': False, 'shape': \(((?:\d{1,12}, ?)*(?:\d{1,12})?)\), \} *\n"
-)
+_NPY_START, _NPY_MIDDLE, _NPY_END = "{'descr': '", "', 'fortran_order': False, 'shape': ", ", }"
+_LONGEST_SHAPE = 40  # characters
 _DTYPES = {"|i1", "|u1", "<i4", "<f2", "<f4", "<f8", "<i8"}
 
 
@@ -132,11 +130,10 @@ def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArra
     if len(prefix) < len(_MAGIC) + 2 or prefix[:-2] != _MAGIC:
         raise ArtifactError(f"{what} is not a .npy of format 1.0; export the model again")
     data_start = start + len(prefix) + int.from_bytes(prefix[-2:], "little")
-    match = _NPY_HEADER.fullmatch(content[start + len(prefix) : min(end, data_start)])
-    if match is None or match[1].decode() not in _DTYPES:
+    found = _parse_header(content[start + len(prefix) : min(end, data_start)])
+    if found is None:
         raise ArtifactError(f"{what} has a .npy header that this format does not use; export the model again")
-    dtype = np.dtype(match[1].decode())
-    shape = tuple(int(part) for part in match[2].split(b",") if part.strip())
+    dtype, shape = found
     count = 1
     for length in shape:
         count *= length  # Python integers: a product of hostile lengths cannot wrap
@@ -148,3 +145,20 @@ def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArra
     array: NDArray[Any] = np.ndarray(shape, dtype, content, data_start) if count else np.empty(shape, dtype)
     array.setflags(write=False)
     return array
+
+
+def _parse_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
+    """The dtype and shape in what `npy_header` wrote after the magic bytes; None for anything else."""
+    start, _, rest = header.decode("latin1").partition(_NPY_MIDDLE)
+    shape_text, _, padding = rest.partition(_NPY_END)
+    descr = start.removeprefix(_NPY_START)
+    if _NPY_START + descr != start or descr not in _DTYPES or padding.lstrip(" ") != "\n":
+        return None
+    if len(shape_text) > _LONGEST_SHAPE:
+        return None
+    try:
+        shape = tuple(int(part) for part in shape_text.strip("()").split(",") if part)
+    except ValueError:
+        return None
+    is_as_written = repr(shape) == shape_text and min(shape, default=0) >= 0
+    return (np.dtype(descr), shape) if is_as_written else None
