@@ -29,6 +29,7 @@ from export.reader_inputs import Input
 from export.reader_nodes import Unsupported
 from export.reader_values import ANY_ROWS
 from export.report import Report
+from export.unused_nodes import refuse_loops, remove_unused
 from export.verification import rows_to_compare
 
 IMPORT = "import"
@@ -97,13 +98,18 @@ def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.fl
 
 
 def _session(path: str | os.PathLike[str], level: str) -> Any:
-    """A session on the file itself, so that external data is found; on a converted copy where its opset is below 7."""
+    """A session on the file itself; on a copy where it has nodes that no output needs, or an opset below 7."""
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = options.inter_op_num_threads = 1
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = 3
+    folder = os.path.dirname(os.path.abspath(path))
+    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
+    proto = onnx.load(path, load_external_data=False)
+    refuse_loops(proto, path)
+    is_changed = remove_unused(proto)
     try:
-        content = _in_opset_7(path) or os.fspath(path)
+        content = _in_opset_7(proto) or (proto.SerializeToString() if is_changed else os.fspath(path))
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Unsupported as error:
         raise ArtifactError(f"{path}: {error}") from error
@@ -112,9 +118,8 @@ def _session(path: str | os.PathLike[str], level: str) -> Any:
         raise ArtifactError(f"{path}: onnxruntime {onnxruntime.__version__} refuses the model: {words}") from error
 
 
-def _in_opset_7(path: str | os.PathLike[str]) -> bytes | None:
+def _in_opset_7(proto: onnx.ModelProto) -> bytes | None:
     """A file of opset 6, for which onnxruntime has no kernels, in the next one; None for any other file."""
-    proto = onnx.load(path, load_external_data=False)
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=7)
     return None if opset >= 7 else bytes(in_opset_7(proto).SerializeToString())
 

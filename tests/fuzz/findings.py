@@ -5,7 +5,7 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 
 
@@ -32,6 +32,11 @@ class Tally:
         path.write_bytes(content)
         path.with_suffix(".txt").write_text(finding + "\n", encoding="utf-8", errors="backslashreplace")
         self.findings[cause] = str(path)
+
+    def then(self, after: Tally) -> Tally:
+        """This and what a later process counted."""
+        sums = {key: getattr(self, key) + getattr(after, key) for key in ("inputs", "taken", "seconds")}
+        return replace(after, **sums, findings={**after.findings, **self.findings})
 
     def write(self, path: Path) -> None:
         """As JSON, replaced in one step: the process that reads it may look at any time."""

@@ -19,6 +19,7 @@ from edge_runtime.container import ALIGNMENT
 from tests.fuzz.mutate_bytes import damaged, damaged_npy, damaged_numbers
 
 Members = list[tuple[str, bytes]]
+_MOST = 1 << 18  # bytes of an array that is made
 _NAMES = [
     "x", "y", "class_names", "feature_names", "source", "format", "checkpoint", "layer0.weight", "layer0.bias",
     "layer1.weight", "layer0.table", "layer0.multiplier", "layer0.weight_scale", "input.mean", "input.inv_std",
@@ -126,9 +127,10 @@ def _resized(members: Members, rng: random.Random) -> Members:
         descr, shape, body = parts
         shape = tuple(new if length == old else length for length in shape)
         size = _product(shape) * int(descr[2:])
-        result.append(
-            (name, npy_bytes(descr, shape, (body * (size // max(1, len(body)) + 1))[:size].ljust(size, b"\0")))
-        )
+        if size > _MOST:
+            return members
+        body = (body * (size // max(1, len(body)) + 1))[:size].ljust(size, b"\0")
+        result.append((name, npy_bytes(descr, shape, body)))
     return result
 
 
@@ -149,7 +151,7 @@ def _npy_parts(npy: bytes) -> tuple[str, tuple[int, ...], bytes] | None:
         int(descr[2:])
     except (IndexError, ValueError):
         return None
-    if not all(0 <= length < 1 << 16 for length in shape) or _product(shape) * int(descr[2:]) > 1 << 18:
+    if not all(0 <= length < 1 << 16 for length in shape) or _product(shape) * int(descr[2:]) > _MOST:
         return None
     return descr, shape, npy[start:]
 

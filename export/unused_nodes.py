@@ -1,0 +1,53 @@
+"""What of somebody's graph onnxruntime is given to run: it executes every node of a file, needed or not.
+
+A node that no output needs is passed over by the reader (`reader_walk`), and may yet fill the memory or never end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from typing import Any
+
+import onnx
+
+from edge_runtime.bounded_io import printable
+from edge_runtime.errors import ArtifactError
+
+_LOOPS = ("Loop", "Scan")
+
+
+def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
+    """Raise ArtifactError for a loop in a graph, in a branch or a function of it: it may never end."""
+    waiting: list[Any] = [proto.graph.node, *(function.node for function in proto.functions)]
+    while waiting:
+        for node in waiting.pop():
+            if node.op_type in _LOOPS:
+                raise ArtifactError(
+                    printable(
+                        f"{path}: node '{node.name}' is a {node.op_type}, which may never end; expected a dense network"
+                    )
+                )
+            waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
+
+
+def remove_unused(proto: onnx.ModelProto) -> bool:
+    """Take out of the graph and its functions the nodes that no output needs. Returns whether there were any."""
+    found = _keep_needed(proto.graph.node, [value.name for value in proto.graph.output])
+    for function in proto.functions:
+        found |= _keep_needed(function.node, function.output)
+    return found
+
+
+def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:
+    producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    needed: set[int] = set()
+    open_names = list(outputs)
+    while open_names:
+        index = producers.get(open_names.pop())
+        if index is not None and index not in needed:
+            needed.add(index)
+            open_names += nodes[index].input
+    unused = [index for index in range(len(nodes)) if index not in needed]
+    for index in reversed(unused):
+        del nodes[index]
+    return bool(unused)
