@@ -1,5 +1,10 @@
 """`python -m edge_runtime`: the commands a device needs."""
 
-from edge_runtime.entry import start
+import os
+
+try:
+    from edge_runtime.entry import start
+except KeyboardInterrupt:  # see there; it is not yet loaded
+    os._exit(130)
 
 start("edge_runtime.cli", "python -m edge_runtime")

@@ -10,8 +10,10 @@ import contextlib
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable
-from typing import Any
+from types import FrameType
+from typing import Any, NoReturn
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
 
@@ -20,12 +22,11 @@ def start(module: str, prog_name: str) -> None:
     """Import a command line and run its `main(prog_name=...)`, which ends the process."""
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, as in a background job
     try:
-        if is_ours:  # while importing: compiled modules turn a KeyboardInterrupt into a printed ImportError
-            signal.signal(signal.SIGINT, _leave)
+        if is_ours:
+            signal.signal(signal.SIGINT, _stop)
+            sys.unraisablehook = _ask_again
         repair_streams()
         main: Callable[..., Any] = __import__(module, fromlist=["main"]).main
-        if is_ours:
-            signal.signal(signal.SIGINT, signal.default_int_handler)
         main(prog_name=prog_name)
     except KeyboardInterrupt:
         _leave()
@@ -35,7 +36,35 @@ def start(module: str, prog_name: str) -> None:
         settle_streams()
 
 
-def _leave(*_signal: object) -> None:
+def _stop(_number: int, frame: FrameType | None) -> None:
+    """Ctrl-C: KeyboardInterrupt, or the end at once while something is imported.
+
+    There it would not arrive: compiled modules turn it into an ImportError that they print.
+    """
+    while frame is not None:
+        if frame.f_code.co_filename.startswith("<frozen importlib"):
+            _leave()
+        frame = frame.f_back
+    raise KeyboardInterrupt
+
+
+def _ask_again(lost: Any) -> None:
+    """Python drops what is raised in a destructor or a weak reference's callback. Ctrl-C is sent once more, soon."""
+    if lost.exc_type is not KeyboardInterrupt:
+        return sys.__unraisablehook__(lost)
+    timer = threading.Timer(0.01, _interrupt_main_thread)
+    timer.daemon = True
+    return timer.start()
+
+
+def _interrupt_main_thread() -> None:
+    if hasattr(signal, "pthread_kill"):  # a signal to this thread would not wake the main one up
+        signal.pthread_kill(threading.main_thread().ident or 0, signal.SIGINT)
+    else:
+        signal.raise_signal(signal.SIGINT)
+
+
+def _leave() -> NoReturn:
     with contextlib.suppress(OSError):
         os.write(2, b"error: stopped by Ctrl-C\n")
     os._exit(INTERRUPTED)

@@ -1,6 +1,11 @@
 """The `smallnet` command, and `python -m export` where its script is not on the path."""
 
-from edge_runtime.entry import start
+import os
+
+try:
+    from edge_runtime.entry import start
+except KeyboardInterrupt:  # see there; it is not yet loaded
+    os._exit(130)
 
 
 def main() -> None:

@@ -2,10 +2,8 @@
 
 import os
 import random
-import signal
 import subprocess
 import sys
-import time
 
 import pytest
 
@@ -14,6 +12,7 @@ from export.onnx_writer import write_onnx
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from tests.command import run_command
+from tests.killing import interrupt_after
 from tests.networks import random_model, random_rows
 
 pytestmark = pytest.mark.skipif(os.name != "posix", reason="shell redirections and signals of POSIX")
@@ -85,27 +84,6 @@ def test_no_file_takes_the_place_of_a_closed_stream(folder):
     assert (folder / "closed.npz").read_bytes() == (folder / "open.npz").read_bytes()
 
 
-def interrupted(module, arguments, folder, delay):
-    """Exit status and standard error of a command that gets SIGINT `delay` seconds after Python started.
-
-    The handler is set again because a test suite that runs in the background hands on an ignored SIGINT.
-    """
-    code = (
-        "import signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); print(flush=True); "
-        f"sys.argv = ['smallnet', *{arguments!r}]; import runpy; runpy.run_module({module!r}, run_name='__main__')"
-    )
-    pipe = subprocess.PIPE  # standard input stays open: a command that reads it waits
-    process = subprocess.Popen(
-        [sys.executable, "-c", code], cwd=folder, stdin=pipe, stdout=pipe, stderr=pipe, text=True
-    )
-    assert process.stdout is not None
-    process.stdout.readline()
-    time.sleep(delay)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    return process.returncode, errors
-
-
 @pytest.mark.parametrize(
     ("module", "arguments"),
     [
@@ -115,13 +93,34 @@ def interrupted(module, arguments, folder, delay):
     ],
 )
 def test_ctrl_c_during_the_imports_exits_with_130_and_one_line(folder, module, arguments):
-    """From the first hundredths of a second on: no traceback, and no error of a library that was half imported."""
+    """From the first line of ours on: no traceback, and no error of a library that was half imported."""
     draw = random.Random(0)
-    for delay in [0.02 + 0.5 * draw.random() for _ in range(5)]:
-        status, errors = interrupted(module, arguments, folder, delay)
+    for delay in [0.0, *(0.5 * draw.random() for _ in range(4))]:
+        status, errors = interrupt_after([sys.executable, "-m", module, *arguments], folder, delay)
         if status == 0:
             continue  # it was over already
         assert status == 130, (delay, errors)
         assert errors.strip().splitlines()[-1].startswith("error: stopped by Ctrl-C"), (delay, errors)
         assert "Traceback" not in errors
         assert "Error" not in errors
+
+
+SWALLOWED = """
+import signal, sys, time, types, weakref
+import edge_runtime.entry as entry
+class Thing: pass
+def main(prog_name):
+    thing = Thing()
+    reference = weakref.ref(thing, lambda _: signal.raise_signal(signal.SIGINT))
+    del thing
+    time.sleep(30)
+sys.modules["swallowing"] = types.SimpleNamespace(main=main)
+signal.signal(signal.SIGINT, signal.default_int_handler)
+entry.start("swallowing", "x")
+"""
+
+
+def test_ctrl_c_that_python_drops_in_a_callback_is_sent_again():
+    """An exception in a weak reference's callback goes nowhere: the command stops all the same, at once."""
+    result = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=20)
+    assert (result.returncode, result.stderr) == (130, "error: stopped by Ctrl-C\n")
