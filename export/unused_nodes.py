@@ -5,7 +5,7 @@ A node that no output needs is passed over by the reader (`reader_walk`), and ma
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from typing import Any
 
 import onnx
@@ -38,6 +38,17 @@ def remove_unused(proto: onnx.ModelProto) -> bool:
     return found
 
 
+def _inputs(node: Any) -> Iterator[str]:
+    """The names that a node reads, those in its branches too: a branch sees the values around it."""
+    waiting = [node]
+    while waiting:
+        inner = waiting.pop()
+        yield from inner.input
+        for attribute in inner.attribute:
+            waiting += attribute.g.node
+            yield from (value.name for value in attribute.g.output)
+
+
 def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:
     producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     needed: set[int] = set()
@@ -46,7 +57,7 @@ def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:
         index = producers.get(open_names.pop())
         if index is not None and index not in needed:
             needed.add(index)
-            open_names += nodes[index].input
+            open_names += _inputs(nodes[index])
     unused = [index for index in range(len(nodes)) if index not in needed]
     for index in reversed(unused):
         del nodes[index]

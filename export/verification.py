@@ -41,7 +41,7 @@ from export.onnx_int8 import FORMS
 from export.onnx_session import make_session
 from export.reader_wire import check_counts
 from export.report import Report
-from export.unused_nodes import refuse_control_flow, remove_unused
+from export.unused_nodes import refuse_loops, remove_unused
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
 MAX_ONNX_BYTES = 1 << 30
@@ -152,7 +152,7 @@ def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError is not an onnx type
         raise ArtifactError(f"{path}: not a readable ONNX file ({error}); export the model again") from error
-    refuse_control_flow(proto, path)
+    refuse_loops(proto, path)
     remove_unused(proto)
     return proto
 

@@ -10,7 +10,7 @@ from onnx import TensorProto, helper
 from edge_runtime.errors import ArtifactError
 from export.import_check import verify_import
 from export.onnx_reader import read_onnx
-from export.unused_nodes import refuse_control_flow, remove_unused
+from export.unused_nodes import refuse_loops, remove_unused
 from export.verification import verify
 from tests.export.foreign import graph
 from tests.networks import random_rows
@@ -70,7 +70,24 @@ def test_nodes_are_kept_exactly_where_an_output_needs_them():
     assert [node.op_type for node in proto.graph.node] == ["F", "Gemm"]
     assert [node.op_type for node in proto.functions[0].node] == ["Relu"]
     assert not remove_unused(proto)
-    refuse_control_flow(proto, "m.onnx")
+    refuse_loops(proto, "m.onnx")
     proto.functions[0].node[0].op_type = "Scan"
     with pytest.raises(ArtifactError, match=r"m\.onnx: node '' is a Scan"):
-        refuse_control_flow(proto, "m.onnx")
+        refuse_loops(proto, "m.onnx")
+
+
+def test_what_a_branch_reads_is_kept():
+    """A branch sees the values around it, so they are needed, though the node does not name them; a loop is found."""
+    proto = graph("h = Gemm(x, W1, B1) t = Neg(h) u = Abs(h) y = Relu(h)")
+    branch = helper.make_graph(
+        [helper.make_node("Tanh", ["t"], ["k"])], "b", [], [helper.make_empty_tensor_value_info("k")]
+    )
+    condition = helper.make_node("If", ["c"], ["y"], then_branch=branch, else_branch=branch)
+    del proto.graph.node[-1]
+    proto.graph.node.append(condition)
+    assert remove_unused(proto)
+    assert [node.op_type for node in proto.graph.node] == ["Gemm", "Neg", "If"]
+    refuse_loops(proto, "m.onnx")
+    proto.graph.node[-1].attribute[0].g.node[0].op_type = "Loop"
+    with pytest.raises(ArtifactError, match="is a Loop"):
+        refuse_loops(proto, "m.onnx")
