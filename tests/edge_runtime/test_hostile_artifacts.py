@@ -83,7 +83,7 @@ KINDS = {
     "a member twice": (packed([FORMAT, FORMAT]), "appears twice"),
     "5,000 members": (packed([(f"{i}.npy", b"") for i in range(5000)]), "5,000 members"),
     "line break in a name": (packed([("a\n\x1b[2J.npy", b"")]), r"a\\n\\x1b"),
-    "2^60 values": (packed([("format.npy", npy(described("|u1", f"({2**60},)")))]), "header"),
+    "2^60 values": (packed([("format.npy", npy(described("|u1", f"({2**60},)")))]), "declares"),
     "10^23 values": (packed([("format.npy", npy(described("|u1", f"({10**11}, {10**11})")))]), "declares"),
     "a negative size": (packed([("format.npy", npy(described("|u1", "(-1,)")))]), "header"),
     "three axes": (packed([("format.npy", npy(described("|u1", "(1, 1, 1)"), b"x"))]), "declares"),
