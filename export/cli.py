@@ -8,18 +8,9 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.cli import (
-    OneLineErrors,
-    RowsDone,
-    cap,
-    echo_json,
-    force_option,
-    json_option,
-    limit_options,
-    load_limited,
-    max_bytes_option,
-    warn_of_range,
-)
+from edge_runtime.messages import RowsDone, echo_json, warn_of_range
+from edge_runtime.one_line_errors import OneLineErrors
+from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:

@@ -8,7 +8,8 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.cli import cap, echo_json, force_option, json_option, max_bytes_option
+from edge_runtime.messages import echo_json
+from edge_runtime.options import cap, force_option, json_option, max_bytes_option
 
 if TYPE_CHECKING:
     from trainer.datasets import Dataset, Split

@@ -1,0 +1,72 @@
+"""Options that several commands share, and what they stand for."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import click
+
+if TYPE_CHECKING:
+    from edge_runtime.limits import Limits
+    from edge_runtime.model import Model
+
+force_option = click.option("--force", is_flag=True, help="Replace an output file even where it is something else.")
+
+
+class Size(click.ParamType):
+    """A number of bytes such as 1000000, 512K, 64M or 2G, in powers of 1024."""
+
+    name = "BYTES"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> int:
+        """The bytes; fails for anything but a positive whole number and one letter."""
+        match = re.fullmatch(r"([1-9][0-9]{0,15})([KMG]?)", str(value).upper())
+        if match is None:
+            self.fail(f"{value!r} found, expected bytes such as 1000000, 512K, 64M or 2G", param, ctx)
+        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+
+
+max_bytes_option = click.option(
+    "--max-bytes", type=Size(), help="Largest file to read, such as 2G (default: 256M for a model, 1G for data)."
+)
+
+
+def cap(max_bytes: int | None) -> dict[str, Any]:
+    """The argument of a reader that --max-bytes stands for; nothing where it was not given."""
+    return {} if max_bytes is None else {"max_bytes": max_bytes}
+
+
+json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
+
+
+_MMAP_HELP = "Map the weights from the file instead of reading them, as a microcontroller runs from flash."
+_OVER_HELP = "More rows than --max-batch: run them part by part, or refuse them."
+_DEVICE_HELP = "Keep the RAM and flash of this device; see 'smallnet devices'. Its speed is predicted, not kept."
+
+
+def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
+    """The options that `load_limited` takes, for every command that runs a model."""
+    for option in (
+        click.option("--mmap", is_flag=True, help=_MMAP_HELP),
+        click.option("--over-batch", "over", default="split", show_default=True, help=_OVER_HELP),
+        click.option("--max-batch", type=int, help="Rows sent through the network together."),
+        click.option(
+            "--speed-factor", type=float, default=1.0, show_default=True, help="Make each run take N x as long."
+        ),
+        click.option("--device", help=_DEVICE_HELP),
+        click.option("--flash-bytes", type=int, help="Refuse an artifact that is larger than this."),
+        click.option("--ram-bytes", type=int, help="Refuse to run in more memory than this."),
+    ):
+        command = option(command)
+    return command
+
+
+def load_limited(path: str, *, mmap: bool, max_bytes: int | None, **limits: Any) -> tuple[Model, Limits]:
+    """The model in an artifact and the limits to run it under: the values of `max_bytes_option`, `limit_options`."""
+    from edge_runtime.artifact import load
+    from edge_runtime.limits import Limits
+
+    wanted = Limits(**limits)
+    return load(path, mmap=mmap, **cap(max_bytes)), wanted
