@@ -54,7 +54,8 @@ def _checkpoint(options: dict) -> bytes:
 def onnx_files() -> list[bytes]:
     """The project's own files in every form, and the spellings that the reader's tests know."""
     from tests.export.foreign import graph
-    from tests.export.test_onnx_reader import ACTIVATION_SPELLINGS, FUNCTIONS, NUMBERS, SHAPES, SPELLINGS
+    from tests.export.test_onnx_reader import FUNCTIONS, SHAPES, SPELLINGS
+    from tests.export.test_onnx_reader_activations import ACTIVATION_SPELLINGS, NUMBERS
 
     model = random_model([5, 4, 4, 3], ["tanh", "relu", "softmax"], standardize=True)
     int8 = quantize(model, random_rows(50, 5), "int8")
