@@ -1,7 +1,8 @@
 """Forward maths of the activation functions. They are defined here once; the trainer adds derivatives to them.
 
 Every function maps an array to an array of the same shape and floating dtype, and works in place when `out` is `x`.
-`TEMPORARIES` says what it allocates meanwhile.
+`TEMPORARIES` says what it allocates meanwhile, with or without NumPy's own reuse of temporaries, which small arrays and
+some systems go without: hence the operations in place.
 """
 
 from __future__ import annotations
@@ -104,8 +105,11 @@ def selu(x: Array, out: Array | None = None, *, alpha: float = SELU["alpha"], ga
 
 def celu(x: Array, out: Array | None = None, *, alpha: float = 1.0) -> Array:
     """y = x where x > 0, else alpha * (exp(x / alpha) - 1) (ONNX Celu)."""
-    inside = np.minimum(x, x.dtype.type(0)) / x.dtype.type(alpha)
-    return _above_zero(x, np.expm1(inside) * x.dtype.type(alpha), out)
+    below = np.minimum(x, x.dtype.type(0))
+    below /= x.dtype.type(alpha)
+    np.expm1(below, out=below)
+    below *= x.dtype.type(alpha)
+    return _above_zero(x, below, out)
 
 
 def gelu(x: Array, out: Array | None = None) -> Array:
@@ -129,8 +133,14 @@ def gelu(x: Array, out: Array | None = None) -> Array:
 def gelu_tanh(x: Array, out: Array | None = None) -> Array:
     """y = x / 2 * (1 + tanh(sqrt(2 / pi) * (x + 0.044715 x^3))) (ONNX Gelu, approximate = "tanh")."""
     inside = np.clip(x, x.dtype.type(-100), x.dtype.type(100))  # tanh is 1 long before; a cube of more could overflow
-    inside = (inside * inside * x.dtype.type(0.044715) + x.dtype.type(1)) * inside * x.dtype.type(_SQRT_2_OVER_PI)
-    half = (np.tanh(inside) + x.dtype.type(1)) * x.dtype.type(0.5)
+    half = inside * inside
+    half *= x.dtype.type(0.044715)
+    half += x.dtype.type(1)
+    half *= inside
+    half *= x.dtype.type(_SQRT_2_OVER_PI)
+    np.tanh(half, out=half)
+    half += x.dtype.type(1)
+    half *= x.dtype.type(0.5)
     return np.multiply(x, half, out=out)
 
 
@@ -142,7 +152,9 @@ def softplus(x: Array, out: Array | None = None) -> Array:
 
 def softsign(x: Array, out: Array | None = None) -> Array:
     """y = x / (1 + |x|) (ONNX Softsign)."""
-    return np.divide(x, np.abs(x) + x.dtype.type(1), out=out)
+    size = np.abs(x)
+    size += x.dtype.type(1)
+    return np.divide(x, size, out=out)
 
 
 def swish(x: Array, out: Array | None = None, *, alpha: float = 1.0) -> Array:
@@ -237,7 +249,7 @@ TEMPORARIES: dict[str, float] = {
     "log_softmax": 1.0,
     "elu": 2.0,
     "selu": 2.0,
-    "celu": 2.25,
+    "celu": 1.25,
     "gelu": 5.0,
     "gelu_tanh": 2.0,
     "softplus": 2.0,

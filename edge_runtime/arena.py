@@ -40,7 +40,10 @@ class Arena:
 
     def __init__(self, regions: dict[str, Region], nbytes: int) -> None:
         self.regions = regions
-        self._memory = np.empty(nbytes, np.uint8)
+        try:
+            self._memory = np.empty(nbytes, np.uint8)
+        except ValueError as error:  # more than an index can count
+            raise MemoryError(f"an arena of {nbytes:,} bytes") from error
         for name, region in regions.items():
             if name.endswith(ONES):
                 self._memory[region.offset : region.end].view(np.float32)[...] = 1.0

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_runtime.bounded_io import refuse_no_file
 from edge_runtime.errors import ArtifactError
-from edge_runtime.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, read_directory
+from edge_runtime.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, directory_start, read_directory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -104,6 +104,8 @@ def members_of(content: bytes | mmap.mmap, path: object) -> dict[str, NDArray[An
             raise ArtifactError(f"{path}: member '{name}' overlaps the one before it; export the model again")
         end = start + entry.nbytes
         members[name] = _view(content, start, end, f"{path}: member '{name}'")
+    if end > directory_start(content):
+        raise ArtifactError(f"{path}: member '{name}' overlaps the zip directory; export the model again")
     return members
 
 
@@ -142,7 +144,10 @@ def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArra
             f"{what} declares {dtype} {shape}, which is {count * dtype.itemsize:,} bytes; "
             f"the file holds {end - data_start:,}; export the model again"
         )
-    array: NDArray[Any] = np.ndarray(shape, dtype, content, data_start) if count else np.empty(shape, dtype)
+    try:
+        array: NDArray[Any] = np.ndarray(shape, dtype, content, data_start) if count else np.empty(shape, dtype)
+    except ValueError as error:  # an empty array whose other axis overflows NumPy's indices
+        raise ArtifactError(f"{what} declares an impossible shape {shape}; export the model again") from error
     array.setflags(write=False)
     return array
 

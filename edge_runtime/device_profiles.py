@@ -86,7 +86,7 @@ def devices() -> dict[str, DeviceProfile]:
 
 def find_device(name: str) -> DeviceProfile:
     """The profile of that name. Raises InputError, listing the names there are."""
-    if name not in _load():
+    if not isinstance(name, str) or name not in _load():
         raise InputError(f"device {name!r} is not known; expected one of {', '.join(sorted(_load()))}")
     return _load()[name]
 

@@ -53,6 +53,9 @@ class Engine:
         self._is_slowed = self.limits.speed_factor > 1.0
         self._program(None, activate=True)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model, self.limits)  # a copy or a pickle has an arena and a lock of its own
+
     def run(self, x: ArrayLike, check_finite: bool = False) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
 

@@ -40,10 +40,13 @@ def _arrays(model: Model) -> list[NDArray[Any]]:
 
 
 def _owner(array: NDArray[Any]) -> tuple[Any, int]:
-    """The object that owns an array's memory, and its size in bytes."""
+    """The object that owns an array's memory, and its size in bytes; of another library's, what the array sees."""
     owner: Any = array
+    outermost = array
     while isinstance(owner, np.ndarray) and owner.base is not None:
-        owner = owner.base
+        outermost, owner = owner, owner.base
     if isinstance(owner, memoryview):
         owner = owner.obj
-    return owner, owner.nbytes if isinstance(owner, np.ndarray) else len(owner)
+    if isinstance(owner, np.ndarray):
+        return owner, owner.nbytes
+    return owner, len(owner) if isinstance(owner, (bytes, bytearray, mmap.mmap)) else outermost.nbytes

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import functools
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -51,7 +51,14 @@ def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:
     return array
 
 
-class _Widths:
+class Remade:
+    """A dataclass whose copies and pickles are made as it was itself: checked, and of read-only arrays."""
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), tuple(getattr(self, field.name) for field in fields(self))  # type: ignore[arg-type]
+
+
+class _Widths(Remade):
     """The widths that a weight matrix (n_in, n_out) states."""
 
     weight: Array

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_runtime.activations import OVER_THE_ROW, Activation
 from edge_runtime.errors import ModelError
-from edge_runtime.layers import Layer, QuantizedDense, checked_array
+from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -22,7 +22,7 @@ Array: TypeAlias = "NDArray[Any]"
 
 
 @dataclass(frozen=True, eq=False)
-class Standardization:
+class Standardization(Remade):
     """Input preprocessing: x' = (x - mean) * inv_std, one float32 subtraction and one multiplication (ONNX Sub, Mul).
 
     mean, inv_std: float32, (n_in,) for one pair per feature or (1,) for one pair for all.
@@ -44,7 +44,7 @@ class Standardization:
 
 
 @dataclass(frozen=True, eq=False)
-class TestVectors:
+class TestVectors(Remade):
     """Real inputs and the outputs expected for them, with which a device proves itself.
 
     inputs: float32 (n, n_in), as a user would feed them (before standardization).
@@ -77,7 +77,7 @@ def _is_unicode(text: str) -> bool:
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
+class Model(Remade):
     """A feed-forward network ready to run, to store or to export. Immutable; `dataclasses.replace` makes variants.
 
     layers: at least one; widths chain, and so do the grids of neighbouring int8 layers. class_names: one per output, or

@@ -49,8 +49,9 @@ class MemoryPlan(NamedTuple):
     block: the most rows that go through the network together. weight_bytes: the layers' arrays as stored, 0 where they
     are mapped from a file. other_bytes: what the model holds beside them (test vectors, preprocessing, the headers of
     the file it was read from). temporary_bytes: what an activation in float32 allocates while it is computed, for those
-    that need more than their output (see `activations.TEMPORARIES`). regions: the arena's parts. Python's own objects,
-    some kilobytes, are not counted.
+    that need more than their output (see `activations.TEMPORARIES`). regions: the arena's parts. Not counted: results,
+    which are the caller's; Python's own objects, some kilobytes; and scratch of 128 KiB at most that a call of NumPy on
+    many rows, or a check of a large layer, takes for a moment.
     """
 
     block: int

@@ -78,24 +78,34 @@ def _steps(constants: Constants, source: Array, target: Array, buffers: Buffers)
 
 
 def _tiled(constants: Constants, source: Array, target: Array, buffers: Buffers) -> list[Step]:
-    """The product; for a lean layer tile by tile: widen some rows of the weights, multiply, add up."""
+    """The product; for a lean layer from weights that are widened first, at once or tile by tile."""
     weight, tile_rows = constants.weight, constants.tile_rows
     if not tile_rows:
         return _multiply(source, weight, target, buffers.by_rows)
     assert buffers.tile is not None
-    steps: list[Step] = []
-    n_in, n_out = weight.shape
-    for start in range(0, n_in, tile_rows):
-        stop = min(start + tile_rows, n_in)
-        tile = buffers.tile[: (stop - start) * n_out].reshape(stop - start, n_out)
-        steps.append(partial(np.copyto, tile, weight[start:stop]))
-        if start == 0:
-            steps += _multiply(source[start:stop], tile, target, buffers.by_rows)
-        else:
-            assert buffers.partial is not None
-            steps += _multiply(source[start:stop], tile, buffers.partial, buffers.by_rows)
-            steps.append(partial(np.add, target, buffers.partial, target))
-    return steps
+    if tile_rows < len(weight):
+        return [partial(_run_tiles, constants, source, target, buffers)]
+    tile = buffers.tile.reshape(weight.shape)
+    return [partial(np.copyto, tile, weight), *_multiply(source, tile, target, buffers.by_rows)]
+
+
+def _run_tiles(constants: Constants, source: Array, target: Array, buffers: Buffers) -> None:
+    """Widen some rows of the weights, multiply, add up.
+
+    The calls are made anew at each run: bound once they would take a kilobyte a tile, more than small tiles save.
+    """
+    weight, tile_rows = constants.weight, constants.tile_rows
+    assert buffers.tile is not None
+    assert buffers.partial is not None
+    for start in range(0, len(weight), tile_rows):
+        rows = weight[start : start + tile_rows]
+        tile = buffers.tile[: rows.size].reshape(rows.shape)
+        np.copyto(tile, rows)
+        product = buffers.partial if start else target
+        for step in _multiply(source[start : start + tile_rows], tile, product, buffers.by_rows):
+            step()
+        if start:
+            np.add(target, product, target)
 
 
 def _multiply(source: Array, weight: Array, target: Array, by_rows: bool) -> list[Step]:

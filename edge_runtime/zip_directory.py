@@ -58,6 +58,11 @@ def read_directory(content: bytes | mmap.mmap, path: object, most: int) -> list[
     return entries
 
 
+def directory_start(content: bytes | mmap.mmap) -> int:
+    """Where the directory begins, and the members must have ended, in a file that `read_directory` has taken."""
+    return int(_END.unpack(content[-_END.size :])[-2])
+
+
 def _read_entry(directory: bytes, position: int, path: object) -> tuple[ZipEntry, int]:
     """The entry at `position`, and where the next one begins."""
     fixed = directory[position : position + _ENTRY.size]

@@ -1,3 +1,5 @@
+import copy
+import pickle
 import time
 from dataclasses import replace
 
@@ -209,3 +211,23 @@ def test_rows_of_different_lengths_are_an_input_error():
     """A ragged list is no array."""
     with pytest.raises(InputError, match="rows of one length"):
         Engine(network("small", "int8")).run([[1.0, 2.0], [3.0]])
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda engine: pickle.loads(pickle.dumps(engine))])
+def test_a_copy_of_an_engine_has_an_arena_and_a_lock_of_its_own(duplicate):
+    """It keeps the limits and gives the same bits; what it runs waits for nothing of the first engine's."""
+    engine = Engine(network("small", "int8"), Limits(max_batch=8))
+    other = duplicate(engine)
+    rows = random_rows(8, 64)
+    with engine.lock:
+        found = other.logits(rows)
+    np.testing.assert_array_equal(found, engine.logits(rows))
+    assert (other.limits, other.plan) == (engine.limits, engine.plan)
+    assert other._arena is not engine._arena
+
+
+def test_a_batch_beyond_any_memory_is_a_memory_error():
+    """int8-dynamic rows go through together: no ValueError comes from a size that NumPy cannot even state."""
+    model = quantize(random_model([4, 3, 2], ["relu", "linear"]), precision="int8-dynamic")
+    with pytest.raises(MemoryError, match=r"an arena of .* bytes"):
+        Engine(model, Limits(max_batch=10**20))

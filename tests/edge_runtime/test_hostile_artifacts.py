@@ -73,6 +73,15 @@ def overlapping() -> bytes:
     return bytes(whole)
 
 
+def into_the_directory() -> bytes:
+    """One member that is said to have 22 bytes more than it has, which are the directory's."""
+    whole = bytearray(packed([("format.npy", npy(described("|u1", "(30,)"), bytes(8)))]))
+    entry = whole.rindex(b"PK\x01\x02")
+    size = int.from_bytes(whole[entry + 20 : entry + 24], "little") + 22
+    whole[entry + 20 : entry + 28] = size.to_bytes(4, "little") * 2
+    return bytes(whole)
+
+
 FORMAT = ("format.npy", npy(described("|u1", "(1,)"), b"x"))
 VALUES = np.ones((3, 2), np.float32)
 GRID = {"name": "dense0", "kind": "int8", "activation": "linear", "input": [1.0, 0]}
@@ -86,6 +95,11 @@ KINDS = {
     "2^60 values": (packed([("format.npy", npy(described("|u1", f"({2**60},)")))]), "declares"),
     "10^23 values": (packed([("format.npy", npy(described("|u1", f"({10**11}, {10**11})")))]), "declares"),
     "a negative size": (packed([("format.npy", npy(described("|u1", "(-1,)")))]), "header"),
+    "an empty array of 10^19 columns": (
+        packed([("format.npy", npy(described("|u1", f"(0, {10**19})")))]),
+        "impossible",
+    ),
+    "a member of the directory's bytes": (into_the_directory(), "overlaps the zip directory"),
     "three axes": (packed([("format.npy", npy(described("|u1", "(1, 1, 1)"), b"x"))]), "declares"),
     "objects": (packed([("format.npy", npy(described("|O", "(1,)"), b"cos\nsystem\n(S'x'\ntR."))]), "header"),
     "Fortran order": (packed([("format.npy", npy(described("|u1", "(1,)", True), b"x"))]), "header"),

@@ -132,3 +132,10 @@ def test_no_factor_looks_at_no_clock(monkeypatch):
     """A speed factor of 1 costs nothing."""
     monkeypatch.setattr(engine_module, "time", None)
     assert Engine(network(), Limits(speed_factor=1.0)).run(np.zeros((3, 64), np.float32)).shape == (3, 10)
+
+
+def test_a_device_is_a_name():
+    """Anything else is answered with the names there are."""
+    for wrong in ("toaster", "", 5, ["esp32"]):
+        with pytest.raises(InputError, match=r"is not known; expected one of .*esp32"):
+            Limits(device=wrong)

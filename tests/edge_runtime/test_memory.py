@@ -113,6 +113,15 @@ def test_a_budget_is_kept_in_fact(files):
     assert found["peak"] <= 130_000 * 1.01 + object_bytes(found["layers"])
 
 
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_the_smallest_budget_is_kept_in_fact(files, precision):
+    """Weights that are widened one row at a time take no more of Python's objects than those widened at once."""
+    path = files / f"deep.{precision}.npz"
+    budget = smallest_budget(load(path), 1 << 22)
+    found = measured(path, ram_bytes=budget)
+    assert found["peak"] <= budget * 1.01 + object_bytes(found["layers"])
+
+
 def test_mapped_weights_are_not_counted(files):
     """With mmap the plan is widened copies and arena; with lean weights the arena alone."""
     model = load(files / "int8.npz", mmap=True)

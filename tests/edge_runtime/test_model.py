@@ -1,9 +1,12 @@
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_runtime import Activation, Dense, Model, ModelError, QuantizedDense, QuantParams, Standardization, TestVectors
+from edge_runtime.artifact import save_bytes
 from tests.networks import random_model
 
 RELU = Activation.of("relu")
@@ -110,3 +113,15 @@ def test_sizes_and_macs_count_what_the_layers_hold():
     """MACs are the products of neighbouring sizes, summed."""
     model = random_model([64, 32, 10], ["relu", "softmax"])
     assert (model.layer_sizes, model.macs) == ((64, 32, 10), 64 * 32 + 32 * 10)
+
+
+@pytest.mark.parametrize("duplicate", [copy.copy, copy.deepcopy, lambda model: pickle.loads(pickle.dumps(model))])
+def test_copies_and_pickles_are_as_read_only_as_the_first(duplicate):
+    """Whoever holds one can trust it: no array of it can be written to, and its artifact has the same bytes."""
+    vectors = TestVectors(np.ones((2, 3), np.float32), np.ones((2, 2), np.float32))
+    scaling = Standardization(np.zeros(3, np.float32), np.ones(3, np.float32))
+    model = Model((dense(),), scaling, ("a", "b"), {"made": "here"}, vectors)
+    other = duplicate(model)
+    parts = (*other.layers[0].arrays().values(), other.preprocessing.mean, other.test_vectors.inputs)
+    assert not any(array.flags.writeable for array in parts)
+    assert save_bytes(other) == save_bytes(model)
