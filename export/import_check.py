@@ -132,7 +132,9 @@ def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:
 def _by_row(source: Imported, found: Any, count: int) -> NDArray[Any]:
     """One row of outputs for each row of inputs."""
     if source.output_kind == "probabilities":
-        return np.array([list(row.values()) for row in found], np.float32)
+        names = source.model.class_names  # onnxruntime sorts its dictionaries, a file need not sort its classes
+        rows = [{str(name): value for name, value in row.items()} for row in found]
+        return np.array([[row[name] for name in names or row] for row in rows], np.float32)
     values = np.asarray(found)
     if source.output_kind == "label":
         return values.reshape(count)
