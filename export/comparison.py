@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.bounds import SUM_ERROR, activation_bound, implementation_error, product_bound
+from edge_runtime.errors import InputError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.numbers import as_numbers
 from edge_runtime.quantization import dequantize
 from edge_runtime.trace import trace_layer
 
@@ -160,3 +163,17 @@ def _largest(ours: NDArray[Any], theirs: NDArray[Any]) -> float:
     with np.errstate(invalid="ignore"):
         error = np.abs(ours.astype(np.float64) - theirs)
     return float(error[np.isfinite(error)].max(initial=0.0))
+
+
+def rows_to_compare(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
+    """`x`, or the test vectors' inputs, as float32 rows. Raises InputError."""
+    if x is None:
+        if model.test_vectors is None:
+            raise InputError("the model holds no test vectors; give rows to compare on")
+        x = model.test_vectors.inputs
+    rows = as_numbers(x, "rows to compare")
+    if rows.ndim != 2 or rows.shape[1] != model.n_in or len(rows) == 0:
+        raise InputError(
+            f"rows have dtype {rows.dtype} and shape {rows.shape}, expected numbers (n, {model.n_in}), n >= 1"
+        )
+    return rows.astype(np.float32)

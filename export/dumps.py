@@ -16,9 +16,8 @@ from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.npy import read_npy_bytes
 from edge_runtime.trace import logits, trace
-from export.comparison import TensorCheck, Tensors, same_bits, within
+from export.comparison import TensorCheck, Tensors, rows_to_compare, same_bits, within
 from export.report import Report
-from export.verification import rows_to_compare
 
 DEVICE = "device"
 

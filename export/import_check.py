@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from dataclasses import fields
 from typing import Any
 
 import numpy as np
@@ -16,12 +17,13 @@ import onnx
 import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
+from edge_runtime.artifact import DEFAULT_MAX_BYTES
 from edge_runtime.bounded_io import printable
 from edge_runtime.bounds import output_bound
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.model import Model
 from edge_runtime.trace import trace
-from export.comparison import TensorCheck, within
+from export.comparison import TensorCheck, rows_to_compare, within
 from export.onnx_reader import Imported, import_onnx
 from export.onnx_session import LEVELS
 from export.opset6 import in_opset_7
@@ -30,7 +32,6 @@ from export.reader_nodes import Unsupported
 from export.reader_values import ANY_ROWS
 from export.report import Report
 from export.unused_nodes import refuse_loops, remove_unused
-from export.verification import rows_to_compare
 
 IMPORT = "import"
 RANDOM_ROWS = 256
@@ -68,6 +69,28 @@ def verify_import(
     return Report(IMPORT, len(rows), tuple(checks), changed, largest)
 
 
+def import_of(
+    model: Model, onnx_path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES
+) -> Imported | None:
+    """What reading the file gives, where that is `model`: how its inputs and outputs are laid out, and its slack."""
+    try:
+        source = import_onnx(onnx_path, max_bytes=max_bytes)
+    except ArtifactError:
+        return None
+    ours, theirs = _parts(model), _parts(source.model)
+    return source if len(ours) == len(theirs) and all(map(_is_same, ours, theirs)) else None
+
+
+def _parts(model: Model) -> list[Any]:
+    """The layers' and the standardization's types, arrays and numbers."""
+    holders: list[Any] = [*model.layers, *([model.preprocessing] if model.preprocessing is not None else [])]
+    return [part for held in holders for part in (type(held), *(getattr(held, field.name) for field in fields(held)))]
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    return np.array_equal(first, second) if isinstance(first, np.ndarray) else bool(first == second)
+
+
 def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
     """Rows as wide as the file's input, spread as its standardization expects, in the range of its dtype."""
     rng = np.random.default_rng(seed)
@@ -83,7 +106,7 @@ def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
 
 def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.float32], level: str) -> Any:
     """What the file gives for all rows, fed as many at a time as it takes."""
-    size = min(source.input.rows, _MOST_ROWS_AT_ONCE) if source.input.rows == ANY_ROWS else source.input.rows
+    size = _rows_at_once(source)
     session = _session(path, level)
     parts = []
     for start in range(0, len(rows), size):
@@ -95,6 +118,10 @@ def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.fl
             raise ArtifactError(f"{path}: onnxruntime cannot run the model on {len(padded)} rows: {error}") from error
         parts.append(_by_row(source, found, len(padded))[: len(part)])
     return np.concatenate(parts)
+
+
+def _rows_at_once(source: Imported) -> int:
+    return _MOST_ROWS_AT_ONCE if source.input.rows == ANY_ROWS else source.input.rows
 
 
 def _session(path: str | os.PathLike[str], level: str) -> Any:
@@ -132,7 +159,9 @@ def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:
 def _by_row(source: Imported, found: Any, count: int) -> NDArray[Any]:
     """One row of outputs for each row of inputs."""
     if source.output_kind == "probabilities":
-        return np.array([list(row.values()) for row in found], np.float32)
+        names = source.model.class_names  # onnxruntime sorts its dictionaries, a file need not sort its classes
+        rows = [{str(name): value for name, value in row.items()} for row in found]
+        return np.array([[row[name] for name in names or row] for row in rows], np.float32)
     values = np.asarray(found)
     if source.output_kind == "label":
         return values.reshape(count)
@@ -145,10 +174,7 @@ def _compared(
     level: str, model: Model, source: Imported, rows: NDArray[np.float32], theirs: NDArray[Any]
 ) -> tuple[TensorCheck, int]:
     """The outputs' check, and the rows whose class differs."""
-    with np.errstate(all="ignore"):
-        ours = trace(model, rows)[f"{model.layers[-1].name}.output"]
-        same = source.same_standardization
-        bound = output_bound(model, rows, activated=True, foreign=True, same_standardization=same, slack=source.slack)
+    ours, bound = _ours(model, source, rows)
     if source.computes_in_half:
         bound = bound * HALF_IN_FLOATS
     for grid in source.output_grids:
@@ -161,6 +187,19 @@ def _compared(
     check = within(level, source.output, ours, theirs, bound)
     changed = int(np.sum(ours.argmax(axis=1) != theirs.argmax(axis=1))) if model.n_out > 1 else 0
     return check, changed
+
+
+def _ours(model: Model, source: Imported, rows: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Outputs and their bounds, in the batches that the file gets: int8-dynamic grids depend on the whole batch."""
+    size, same = _rows_at_once(source), source.same_standardization
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    with np.errstate(all="ignore"):
+        ours = [trace(model, part)[f"{model.layers[-1].name}.output"] for part in parts]
+        bounds = [
+            output_bound(model, part, activated=True, foreign=True, same_standardization=same, slack=source.slack)
+            for part in parts
+        ]
+    return np.concatenate(ours), np.concatenate(bounds)
 
 
 def _compared_labels(

@@ -254,8 +254,8 @@ class _Reader:
         chain = flow.chain
         if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):
             chain = chain.then(Select(flow.order.ravel()))
-        assembly = Assembly(chain, source.width, self.budget)
         try:
+            assembly = Assembly(chain, source.width, self.budget)
             assembly.run()
             layers = tuple(assembly.layers)
             names = class_names(self.proto, outputs, layers[-1].n_out)

@@ -79,7 +79,9 @@ def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             limits[name] = node.attribute(name, float, None) if name in node.attributes else None
         else:
             raise Unsupported(f"its {name} is not one constant number")
-    low, high = (None if v is None or abs(v) > 3e38 else v for v in (limits["min"], limits["max"]))
+    low, high = limits["min"], limits["max"]
+    low = None if low is not None and low < -3e38 else low  # exporters write no limit as float32's largest number
+    high = None if high is not None and high > 3e38 else high
     if low is None and high is None:
         return [inputs[0]]
     if low == 0.0 and high is None:

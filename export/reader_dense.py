@@ -177,6 +177,8 @@ def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list
     flow = inputs[0]
     if node.attribute("training_mode", int, 0) or (node.opset < 7 and not node.attribute("is_test", int, 0)):
         raise Unsupported("it is in training mode; export the model for inference")
+    if node.opset < 14 and any(node.outputs[1:]):  # how old opsets ask for the statistics of the batch
+        raise Unsupported("it has outputs beside the first: training mode; export the model for inference")
     constants = [value for value in inputs[1:5] if isinstance(value, Const)]
     if not isinstance(flow, Flow) or len(constants) != 4:
         raise Unsupported("its scale, bias, mean and variance are not all constants")
@@ -196,6 +198,7 @@ def scaler(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported("its input is not made of the model's input")
     offset = np.array(node.attribute("offset", list, []), np.float64)
     scale = np.array(node.attribute("scale", list, []), np.float64)
+    flow = replace(flow, kind="float32")  # whatever goes in, as with all of ai.onnx.ml
     moved = shifted(flow, -offset, budget) if offset.size else flow
     return [scaled(moved, scale, budget) if scale.size else moved]
 
@@ -221,7 +224,8 @@ def _ml_linear(node: Node, inputs: list[Value], n_out: int, budget: Budget) -> F
     intercepts = np.array(node.attribute("intercepts", list, []), np.float64)
     if not isinstance(flow, Flow) or n_out < 1 or coefficients.size == 0 or coefficients.size % n_out:
         raise Unsupported(f"{coefficients.size} coefficients do not fit {n_out} outputs")
-    out = product(flow, Const(coefficients.reshape(n_out, -1).T), budget)
+    real = replace(flow, kind="float32")
+    out = product(real, Const(coefficients.reshape(n_out, -1).T), budget)
     return shifted(out, intercepts, budget) if intercepts.size else out
 
 

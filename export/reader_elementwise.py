@@ -24,6 +24,7 @@ from export.reader_values import Const, DynamicGrid, Flow, Value
 Array = NDArray[Any]
 
 _MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
+_CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
 _LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
 
 
@@ -42,6 +43,8 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         if isinstance(value, Const) and (value.of_batch or value.array.dtype == object):
             raise Unsupported("it computes with the number of rows or with texts")
     flows = [value.require_real() for value in given if isinstance(value, Flow)]
+    if node.operator in _CUTTING and any(not flow.kind.startswith("float") for flow in flows):
+        raise Unsupported(f"it computes with {flows[0].kind} numbers, which cuts; expected a Cast to float first")
     if len(flows) == 1 and node.operator in _LINEAR:
         return [_affine(node, given, flows[0], budget)]
     return [_joined(node, given, flows)]
@@ -127,7 +130,7 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
         if isinstance(value, Flow):
             parts.append(_path(node, value, base))
         elif isinstance(value, Const):
-            parts.append(_constant(node, value))
+            parts.append(_constant(node, value, first))
     cost = 1 + sum(_cost(flow, base) for flow in flows)
     if cost > _MOST_OPERATORS:
         raise Unsupported(
@@ -164,7 +167,12 @@ def _follow(steps: tuple[Any, ...], x: Array) -> Array:
     return x
 
 
-def _constant(node: Node, value: Const) -> Callable[[Array], Any]:
+def _constant(node: Node, value: Const, flow: Flow) -> Callable[[Array], Any]:
+    shape = aligned(node, [np.empty((1,) * len(flow.shape)), value.array])[1].shape
+    if np.broadcast_shapes(flow.shape, shape) != flow.shape:
+        raise Unsupported(
+            f"its constant of shape {value.array.shape} gives the tensor another shape; expected a single number"
+        )
     array = value.array.astype(np.float64).ravel()
     if array.size == 0 or not (array == array[0]).all():
         raise Unsupported(

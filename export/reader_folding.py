@@ -19,6 +19,7 @@ from edge_runtime.activations import DEFAULTS, FORWARD
 from export.reader_constants import ELEMENTWISE, fold_elementwise, matmul, range_
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import listed, resolved_axis, whole_numbers
+from export.reader_tensors import element_type
 from export.reader_values import Const, Value
 
 Array = NDArray[Any]
@@ -151,7 +152,7 @@ def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Val
     zero = inputs[2] if len(inputs) > 2 else None
     if not isinstance(scale, Const) or node.attribute("block_size", int, 0):
         raise Unsupported("its scale is not one constant for the tensor or one for each channel, as expected")
-    zeros = zero.array if isinstance(zero, Const) else np.zeros(1, np.uint8)
+    zeros = zero.array if isinstance(zero, Const) else np.zeros(1, stored_type(node) or np.uint8)
     if zeros.dtype.kind not in "iu":
         raise Unsupported(f"it quantizes to {zeros.dtype}, expected integers")
     budget.charge(value.array.size * 2)
@@ -160,6 +161,12 @@ def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Val
     limits = np.iinfo(zeros.dtype)
     codes = np.clip(steps.astype(np.float64) + along(zeros.astype(np.float64), axis, rank), limits.min, limits.max)
     return [Const(np.nan_to_num(codes, nan=0.0).astype(zeros.dtype))]
+
+
+def stored_type(node: Node) -> str | None:
+    """The NumPy name of the dtype that QuantizeLinear names for where it has no zero point; None where it does not."""
+    code = node.attribute("output_dtype", int, 0)
+    return element_type(code).name if code else None
 
 
 def along(array: Array, axis: int, rank: int) -> Array:

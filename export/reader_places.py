@@ -21,7 +21,7 @@ def gather(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Places by number."""
     value, index = inputs[0], inputs[1]
     if isinstance(value, Const) and isinstance(index, Label):
-        return [replace(index, classes=class_names(value.array))]
+        return [index.named(class_names(value.array))]
     if not isinstance(index, Const) or index.array.dtype.kind not in "iu":
         raise Unsupported("its indices are not constant whole numbers")
     rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0

@@ -17,7 +17,7 @@ from edge_runtime.quantization import QuantParams
 from export.reader_activations import applied
 from export.reader_dense import product, product_from_left
 from export.reader_elementwise import arithmetic, scaled, shifted
-from export.reader_folding import along
+from export.reader_folding import along, stored_type
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_places import gather
 from export.reader_shapes import Handler
@@ -54,7 +54,7 @@ def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Val
     """Real values onto a grid."""
     if not isinstance(inputs[0], Flow):
         raise Unsupported("its input is not made of the model's input, and its scale is not constant, as expected")
-    grid, kind = _grid(inputs[1], _optional(inputs, 2))
+    grid, kind = _grid(inputs[1], _optional(inputs, 2), stored_type(node))
     return [_quantized(inputs[0], grid, kind)]
 
 

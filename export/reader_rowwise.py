@@ -49,6 +49,7 @@ def difference(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     flow, number = (*inputs, None)[:2]
     if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
         return arithmetic(node, inputs, budget)
+    _require_same_places(flow, number)
     if number.operator == "ReduceMax" and number.flow.chain is flow.chain:
         return [flow.with_step(MinusRow())]
     if number.operator == "ReduceLogSumExp" and number.flow.chain is flow.chain:
@@ -63,12 +64,21 @@ def quotient(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     flow, number = (*inputs, None)[:2]
     if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
         return arithmetic(node, inputs, budget)
+    _require_same_places(flow, number)
     before = _exponent(flow)
     if number.operator == "ReduceSum" and number.flow.chain is flow.chain and before is not None:
         return [_over_the_row(replace(flow, chain=before), _SOFTMAX)]
     if number.operator == "ReduceSum" and number.flow.chain is flow.chain and sums_to_one(flow):
         return [flow]
     raise Unsupported(f"it divides by what is no part of softmax; {_WHAT}")
+
+
+def _require_same_places(flow: Flow, number: RowNumber) -> None:
+    """Refuse what is no softmax: the number of some features beside others, or of a row that is laid out otherwise."""
+    other = number.flow
+    is_same = (flow.batch, flow.rows) == (other.batch, other.rows) and np.array_equal(flow.order, other.order)
+    if not is_same or not flow.is_whole:
+        raise Unsupported(f"it joins a row with the number of other features or of another layout; {_WHAT}")
 
 
 def _exponent(flow: Flow) -> Chain | None:
@@ -89,6 +99,8 @@ def _over_the_row(flow: Flow, step: RowFunction) -> Flow:
 def sums_to_one(flow: Flow) -> bool:
     """Whether the values of a row are shares already: of softmax, or two sigmoids of z and -z."""
     last = flow.chain.step
+    if not flow.is_whole:
+        return False
     if not isinstance(last, Function) or last.activation != Activation.of("sigmoid") or flow.chain.width != 2:
         return last == _SOFTMAX
     total, chain = IDENTITY, flow.chain.parent

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_places import class_names
 from export.reader_rowwise import sums_to_one
@@ -22,7 +20,7 @@ def arg_max(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     rank = len(flow.shape)
     if not -rank <= axis < rank or axis % rank == flow.batch or flow.expanded.shape[axis] != flow.order.size:
         raise Unsupported("it does not work on whole rows")
-    return [Label(flow.made_whole())]
+    return [Label(flow)]
 
 
 def binarizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -37,7 +35,7 @@ def array_feature_extractor(node: Node, inputs: list[Value], budget: Budget) -> 
     names, label = inputs[0], inputs[1]
     if not isinstance(names, Const) or not isinstance(label, Label):
         raise Unsupported("it does not name classes")
-    return [replace(label, classes=class_names(names.array))]
+    return [label.named(class_names(names.array))]
 
 
 def zip_map(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -57,7 +55,7 @@ def label_encoder(node: Node, inputs: list[Value], budget: Budget) -> list[Value
     if not isinstance(label, Label) or keys != list(range(len(values))):
         raise Unsupported("it does not name classes 0, 1, 2, ...")
     names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
-    return [replace(label, classes=names)]
+    return [label.named(names)]
 
 
 def normalizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

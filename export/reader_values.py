@@ -95,6 +95,12 @@ class Label:
     classes: tuple[str, ...] = ()
     is_largest: bool = True
 
+    def named(self, classes: tuple[str, ...]) -> Label:
+        """This label as names that were looked up by number. Raises Unsupported where it is a name already."""
+        if self.classes not in ((), tuple(str(number) for number in range(len(self.classes)))):
+            raise Unsupported("it looks up names by what is a name already, expected the number of a class")
+        return replace(self, classes=classes)
+
 
 @dataclass(frozen=True, eq=False)
 class Probabilities:

@@ -151,7 +151,8 @@ class _Inliner:
         self._count_call(f"function '{function.name}'", place.depth)
         names = dict.fromkeys(function.input, "")
         names.update(zip(function.input, node.inputs, strict=False))
-        names.update(zip(function.output, node.outputs, strict=False))
+        outputs = zip(function.output, node.outputs, strict=False)
+        names.update((inner, outer) for inner, outer in outputs if outer)  # one left out may be used within
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         opsets = {**self.opsets, **_opsets(function.opset_import)}
         scope = _Scope(names, f"{function.name}#{self.calls}")

@@ -3,13 +3,16 @@
 int8 tensors and the values made of them: the same bits. Float layers: each is judged on the very inputs that
 onnxruntime gave it, within the bound of `edge_runtime.bounds`, so that the first layer to break its rule is the one
 that is wrong. The file is run as it is and with every intermediate tensor exposed, at onnxruntime's default level and
-with its graph optimizations disabled. A file that this project did not write is compared by its outputs alone.
+with its graph optimizations disabled. A file that this project did not write is compared by its outputs alone, and by
+the rules of `export.import_check` where the model was read from it.
 """
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,11 +24,10 @@ from onnx import helper
 from edge_runtime.bounded_io import read_file
 from edge_runtime.bounds import output_bound
 from edge_runtime.engine import Engine
-from edge_runtime.errors import ArtifactError, InputError
+from edge_runtime.errors import ArtifactError
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.numbers import as_numbers
 from edge_runtime.planner import is_dynamic
 from edge_runtime.trace import logits, trace
 from export.comparison import (
@@ -34,10 +36,13 @@ from export.comparison import (
     Tensors,
     check_layer,
     check_loose_int8,
+    rows_to_compare,
     same_bits,
     within,
 )
+from export.import_check import import_of, verify_import
 from export.onnx_int8 import FORMS
+from export.onnx_reader import Imported
 from export.onnx_session import make_session
 from export.reader_wire import check_counts
 from export.report import Report
@@ -69,8 +74,10 @@ def verify(
     """
     rows = rows_to_compare(model, x)
     proto = _read(onnx_path)
-    _check_interface(proto, model, onnx_path)
     form = _form(proto)
+    if form == FOREIGN and (source := import_of(model, onnx_path, max_bytes=MAX_ONNX_BYTES)) is not None:
+        return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits))
+    _check_interface(proto, model, onnx_path)
     output = proto.graph.output[0].name
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     exposed_proto = expose(proto, names)
@@ -99,6 +106,21 @@ def verify(
     return Report(form, len(rows), tuple(sorted(checks.values(), key=lambda c: order.index(c.level))), changed, largest)
 
 
+def _verify_import(
+    model: Model,
+    onnx_path: str | os.PathLike[str],
+    rows: NDArray[np.float32],
+    source: Imported,
+    levels: Iterable[str],
+    engine: Engine,
+) -> Report:
+    """The file that the model was read from: outputs by the rules of the import, and the engine beside the trace."""
+    report = verify_import(model, onnx_path, rows, levels=levels, imported=source)
+    blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    checks = [_compare_engine(engine, block, trace(model, block)) for block in blocks]
+    return replace(report, form=FOREIGN, checks=(*report.checks, functools.reduce(TensorCheck.merged, checks)))
+
+
 def expose(proto: onnx.ModelProto, tensors: dict[str, int]) -> onnx.ModelProto:
     """A copy of a graph with more outputs. tensors: {tensor name: ONNX element type}."""
     copy = onnx.ModelProto()
@@ -108,20 +130,6 @@ def expose(proto: onnx.ModelProto, tensors: dict[str, int]) -> onnx.ModelProto:
         if name not in present:
             copy.graph.output.append(helper.make_tensor_value_info(name, element_type, None))
     return copy
-
-
-def rows_to_compare(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
-    """`x`, or the test vectors' inputs, as float32 rows. Raises InputError."""
-    if x is None:
-        if model.test_vectors is None:
-            raise InputError("the model holds no test vectors; give rows to compare on")
-        x = model.test_vectors.inputs
-    rows = as_numbers(x, "rows to compare")
-    if rows.ndim != 2 or rows.shape[1] != model.n_in or len(rows) == 0:
-        raise InputError(
-            f"rows have dtype {rows.dtype} and shape {rows.shape}, expected numbers (n, {model.n_in}), n >= 1"
-        )
-    return rows.astype(np.float32)
 
 
 class _Sessions:

@@ -14,10 +14,10 @@ from onnxruntime.quantization import (
     quantize_static,
 )
 
-from edge_runtime import Engine
+from edge_runtime import Engine, load, save
 from edge_runtime.errors import ArtifactError
 from edge_runtime.quantization import QuantParams
-from export import quantize, read_onnx
+from export import quantize, read_onnx, verify, verify_import
 from export.onnx_writer import write_onnx
 from export.reader_assembly import LINEAR
 from export.reader_bias import Rounding, diagonal
@@ -253,3 +253,24 @@ def test_integers_that_this_runtime_has_not_are_refused_with_the_reason(tmp_path
     onnx.save(graph(nodes, **constants), tmp_path / "q.onnx")
     with pytest.raises(ArtifactError, match=expected):
         read_onnx(tmp_path / "q.onnx")
+
+
+@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+def test_verify_knows_what_the_import_could_not_say_in_integers(tmp_path, form, seed):
+    """`verify` of the saved artifact holds the file it was read from to the import's bound, and no other file."""
+    path = tmp_path / "q.onnx"
+    quantize_static(net_with_biases(tmp_path, seed), path, Rows(), quant_format=form, op_types_to_quantize=["MatMul"])
+    save(read_onnx(path), tmp_path / "m.npz")
+    report = verify(load(tmp_path / "m.npz"), path, random_rows(600, 16))
+    assert (report.form, report.ok, report.rows) == ("foreign", True, 600)
+    assert {check.level for check in report.checks} == {"default", "disabled", "engine"}
+    assert not verify(load(tmp_path / "m.npz"), net_with_biases(tmp_path, seed), random_rows(600, 16)).ok
+
+
+def test_dynamic_grids_are_compared_batch_by_batch(tmp_path):
+    """More rows than the file is fed at once: both sides find their grids in the same batches."""
+    quantize_dynamic(float_file(tmp_path), tmp_path / "q.onnx")
+    report = verify_import(read_onnx(tmp_path / "q.onnx"), tmp_path / "q.onnx", random_rows(600, 16))
+    assert report.ok
+    assert report.max_abs_error < 1e-6
