@@ -23,7 +23,7 @@ FLOAT32_EXACT = 1 << 24  # integers below this are exact in float32, in any orde
 INT32_LIMIT = 1 << 31  # an accumulator at or above this wraps on engines that add in int32
 _INT16_ROWS = 256  # as many magnitudes up to 127 add up within int16, which NumPy adds ten times as fast as int64
 CHUNK_BYTES = 16_384  # scratch that a check of a large array may use
-_SMALLEST_NORMAL = float(np.finfo(np.float32).tiny)
+_SMALLEST_NORMAL, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
 @dataclass(frozen=True)
@@ -35,7 +35,7 @@ class QuantParams:
 
     def __post_init__(self) -> None:
         scale = float(self.scale)
-        if not (_SMALLEST_NORMAL <= scale < np.inf) or float(np.float32(scale)) != scale:
+        if not _SMALLEST_NORMAL <= scale <= _LARGEST or float(np.float32(scale)) != scale:
             raise ModelError(f"scale is {self.scale!r}, expected a positive, finite, normal float32 number")
         if not isinstance(self.zero_point, int) or not QMIN <= self.zero_point <= QMAX:
             raise ModelError(f"zero_point is {self.zero_point!r}, expected a whole number from {QMIN} to {QMAX}")

@@ -168,7 +168,7 @@ def _are_whole(labels: NDArray[Any]) -> bool:
 
 def _whole(labels: NDArray[Any]) -> NDArray[np.bool_]:
     """Where labels are whole numbers that int64 and float64 hold exactly."""
-    with np.errstate(invalid="ignore"):
+    with np.errstate(invalid="ignore", over="ignore"):  # in float16 the limit is inf, and every number is inside
         inside = (labels > -_EXACT) & (labels < _EXACT) if labels.dtype.kind != "b" else np.ones(labels.shape, np.bool_)
         whole: NDArray[np.bool_] = inside & (labels == np.floor(labels)) if labels.dtype.kind == "f" else inside
     return whole

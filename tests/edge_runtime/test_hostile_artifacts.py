@@ -116,6 +116,7 @@ KINDS = {
     "a weight of no columns": (forged(layer0_weight=VALUES[:, :0], layer0_bias=np.float32([])), "both at least 1"),
     "a bias of another width": (forged(layer0_bias=np.zeros(3, np.float32)), "shape"),
     "an infinite scale": (forged(HEADER | {"layers": [GRID | {"input": [float("inf"), 0]}]}), "scale is inf"),
+    "a scale beyond float32": (forged(HEADER | {"layers": [GRID | {"input": [1e39, 0]}]}), r"scale is 1e\+39"),
     "a NaN scale": (forged(HEADER | {"layers": [GRID | {"input": [float("nan"), 0]}]}), "scale is nan"),
     "a zero point off the grid": (forged(HEADER | {"layers": [GRID | {"input": [1.0, 256]}]}), "zero_point is 256"),
     "a zero point below the grid": (forged(HEADER | {"layers": [GRID | {"input": [1.0, -1]}]}), "zero_point is -1"),

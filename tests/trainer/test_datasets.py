@@ -450,3 +450,12 @@ def test_pipes_in_an_idx_folder_and_as_data_are_refused(tmp_path):
     images.mkdir()
     with pytest.raises(IsADirectoryError):
         load_dataset(tmp_path / "pipes")
+
+
+def test_labels_of_every_width_are_classes(tmp_path):
+    """float16 labels too, whose range ends far below the largest whole number that float64 holds."""
+    for dtype in ("f2", "f4", "f8", ">f2", "i1", "u8"):
+        data = load_dataset(save(tmp_path / "d.npz", x=X, y=Y.astype(dtype)))
+        np.testing.assert_array_equal(data.y, Y)
+    with pytest.raises(InputError, match="not a whole number"):
+        load_dataset(save(tmp_path / "d.npz", x=X, y=np.where(Y == 1, np.inf, Y).astype("f2")))
