@@ -24,6 +24,9 @@ class Locked(Protocol):
 _registry = threading.Lock()
 _everyone: weakref.WeakSet[Locked] = weakref.WeakSet()
 _held: list[threading.Lock] = []
+_gate = threading.Lock()  # held during a fork
+
+is_near = False  # whether a fork waits: a thread that runs an engine again and again would hardly let it in
 
 
 def register(engine: Locked) -> None:
@@ -32,22 +35,38 @@ def register(engine: Locked) -> None:
         _everyone.add(engine)
 
 
+def let_pass() -> None:
+    """Wait until the fork that is near has happened. For a thread that is about to begin a run."""
+    if _gate.acquire(timeout=PATIENCE_S):
+        _gate.release()
+
+
 def _before() -> None:
-    if _registry.acquire(timeout=PATIENCE_S):
-        _held.append(_registry)
-    locks = [engine.lock for engine in _everyone]
-    _held.extend(lock for lock in locks if lock.acquire(timeout=PATIENCE_S))
+    global is_near
+    _hold(_gate)
+    is_near = True
+    _hold(_registry)
+    for lock in [engine.lock for engine in _everyone]:
+        _hold(lock)
+
+
+def _hold(lock: threading.Lock) -> None:
+    if lock.acquire(timeout=PATIENCE_S):
+        _held.append(lock)
 
 
 def _in_parent() -> None:
+    global is_near
+    is_near = False
     while _held:
         _held.pop().release()
 
 
 def _in_child() -> None:
-    global _registry
+    global is_near, _gate, _registry
+    is_near = False
     _held.clear()
-    _registry = threading.Lock()
+    _gate, _registry = threading.Lock(), threading.Lock()
     for engine in _everyone:
         engine.lock = threading.Lock()
 

@@ -4,7 +4,8 @@ import time
 
 import pytest
 
-from edge_runtime import forks
+from edge_runtime import Engine, forks
+from tests.networks import random_model, random_rows
 
 pytestmark = pytest.mark.skipif(not hasattr(os, "register_at_fork"), reason="needs os.register_at_fork")
 
@@ -54,3 +55,27 @@ def test_the_child_has_new_locks():
         os._exit(0 if engine.lock is not held and not engine.lock.locked() else 1)
     assert os.waitpid(child, 0)[1] == 0
     held.release()
+
+
+def test_a_thread_that_runs_without_a_pause_lets_a_fork_in(monkeypatch):
+    """Locks are not fair: without the gate a busy thread would take its engine's lock again before the fork has it."""
+    monkeypatch.setattr(forks, "PATIENCE_S", 60.0)
+    engine = Engine(random_model([300, 300, 3], ["relu", "linear"]))
+    rows, stop = random_rows(256, 300), threading.Event()
+
+    def run():
+        while not stop.is_set():
+            engine.run(rows)
+
+    threads = [threading.Thread(target=run) for _ in range(3)]
+    for thread in threads:
+        thread.start()
+    for _ in range(20):
+        forks._before()
+        assert engine.lock in forks._held
+        assert forks.is_near
+        forks._in_parent()
+        assert not forks.is_near
+    stop.set()
+    for thread in threads:
+        thread.join()
