@@ -98,7 +98,9 @@ def _os_text(error: OSError) -> str:
         errno.ENOSPC: "; free some space" + old,
         errno.EFBIG: "; raise the limit on file sizes" + old,
     }
-    return f"{error.filename or 'standard output'}: {reason}{advice.get(error.errno or 0, '')}"
+    # os.getcwd() names no file where the folder is gone; nothing else that is printed or opened fails so
+    unnamed = "the present folder" if error.errno == errno.ENOENT else "standard output"
+    return f"{error.filename or unnamed}: {reason}{advice.get(error.errno or 0, '')}"
 
 
 class RowsDone:
@@ -186,6 +188,11 @@ def warn_of_range(model: Any, rows: Any) -> None:
         click.echo(f"warning: {text}", err=True)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may hold names of files: what would steer the terminal, or cannot be printed, is escaped."""
+    click.echo("".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text), err=err)
+
+
 def echo_json(value: Any) -> None:
     """Print one JSON object. Control characters in it are escaped, those too that JSON itself would let through."""
     text = json.dumps(value, indent=2, ensure_ascii=False)
@@ -259,7 +266,7 @@ def inspect(model_path: str, max_bytes: int | None, as_json: bool) -> None:
     if as_json:
         echo_json(facts)
     else:
-        click.echo(inspection_text(facts))
+        echo(inspection_text(facts))
 
 
 @main.command()
@@ -279,7 +286,7 @@ def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:
-        click.echo(selftest_text(result))
+        echo(selftest_text(result))
     if not result.ok:
         raise click.exceptions.Exit(1)
 
@@ -301,7 +308,7 @@ def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> Non
 
     check_output(out, "bundle", force=force, sources=[model_path])
     size = write_bundle(model_path, out, **cap(max_bytes))
-    click.echo(f"wrote {out} ({size:,} bytes); try: python {out} --selftest")
+    echo(f"wrote {out} ({size:,} bytes); try: python {out} --selftest")
 
 
 @main.command("devices")
