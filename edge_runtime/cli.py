@@ -6,7 +6,7 @@ from typing import Any
 
 import click
 
-from edge_runtime.messages import echo_json, warn_of_range
+from edge_runtime.messages import echo, echo_json, warn_of_range
 from edge_runtime.one_line_errors import OneLineErrors
 from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option
 
@@ -78,7 +78,7 @@ def inspect(model_path: str, max_bytes: int | None, as_json: bool) -> None:
     if as_json:
         echo_json(facts)
     else:
-        click.echo(inspection_text(facts))
+        echo(inspection_text(facts))
 
 
 @main.command()
@@ -98,7 +98,7 @@ def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:
-        click.echo(selftest_text(result))
+        echo(selftest_text(result))
     if not result.ok:
         raise click.exceptions.Exit(1)
 
@@ -120,7 +120,7 @@ def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> Non
 
     check_output(out, "bundle", force=force, sources=[model_path])
     size = write_bundle(model_path, out, **cap(max_bytes))
-    click.echo(f"wrote {out} ({size:,} bytes); try: python {out} --selftest")
+    echo(f"wrote {out} ({size:,} bytes); try: python {out} --selftest")
 
 
 @main.command("devices")

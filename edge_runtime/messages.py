@@ -35,6 +35,11 @@ def warn_of_range(model: Any, rows: Any) -> None:
         click.echo(f"warning: {text}", err=True)
 
 
+def echo(text: str, *, err: bool = False) -> None:
+    """Print text that may hold names of files: what would steer the terminal, or cannot be printed, is escaped."""
+    click.echo("".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text), err=err)
+
+
 def echo_json(value: Any) -> None:
     """Print one JSON object. Control characters in it are escaped, those too that JSON itself would let through."""
     text = json.dumps(value, indent=2, ensure_ascii=False)

@@ -91,4 +91,6 @@ def _os_text(error: OSError) -> str:
         errno.ENOSPC: "; free some space" + old,
         errno.EFBIG: "; raise the limit on file sizes" + old,
     }
-    return f"{error.filename or 'standard output'}: {reason}{advice.get(error.errno or 0, '')}"
+    # os.getcwd() names no file where the folder is gone; nothing else that is printed or opened fails so
+    unnamed = "the present folder" if error.errno == errno.ENOENT else "standard output"
+    return f"{error.filename or unnamed}: {reason}{advice.get(error.errno or 0, '')}"

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.messages import RowsDone, echo_json, warn_of_range
+from edge_runtime.messages import RowsDone, echo, echo_json, warn_of_range
 from edge_runtime.one_line_errors import OneLineErrors
 from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option
 from trainer import cli as trainer_cli
@@ -105,7 +105,7 @@ def import_command(
     if as_json:
         echo_json(facts)
     else:
-        click.echo(import_table(facts))
+        echo(import_table(facts))
     if not is_ok:
         raise click.exceptions.Exit(1)
 
@@ -174,7 +174,7 @@ def export(
     model = load_any(model_path, max_bytes)
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
-        click.echo(rows.note, err=True)
+        echo(rows.note, err=True)
     evaluation = Evaluation(*rows.test) if rows.test is not None else None
     results = export_model(
         model,
@@ -186,8 +186,8 @@ def export(
         verify_rows=rows.compared,
         test_vectors=options["test_vectors"] if spec is not None else 0,
         options=chosen,
-        on_choice=lambda seen: click.echo(choice_text(seen), err=True),
-        on_file=lambda name: click.echo(f"wrote {name}", err=True),
+        on_choice=lambda seen: echo(choice_text(seen), err=True),
+        on_file=lambda name: echo(f"wrote {name}", err=True),
         on_rows=RowsDone("verifying"),
     )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
@@ -196,7 +196,7 @@ def export(
     if as_json:
         echo_json(facts)
     else:
-        click.echo(export_table(facts))
+        echo(export_table(facts))
     if not all(result.report.ok for result in results):
         raise click.exceptions.Exit(1)
 
@@ -252,7 +252,7 @@ def verify(
     if as_json:
         echo_json(report.as_dict())
     else:
-        click.echo(report_table(report))
+        echo(report_table(report))
     if not report.ok:
         raise click.exceptions.Exit(1)
 
@@ -274,6 +274,10 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
 
     Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
     """
+    if as_json and as_csv:
+        raise click.UsageError("--csv and --json are both given, expected one of them")
+    if not 0 <= options["seconds"] <= 3600:  # nan would never end either
+        raise click.UsageError(f"--seconds is {options['seconds']}, expected 0 to 3600")
     if options["against"]:
         require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.bench import BATCHES
@@ -295,10 +299,10 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
     if as_json:
         echo_json(facts)
     elif as_csv:
-        click.echo(conditions_text(facts), err=True)
-        click.echo(bench_csv(facts))
+        echo(conditions_text(facts), err=True)
+        echo(bench_csv(facts))
     else:
-        click.echo(bench_text(facts))
+        echo(bench_text(facts))
 
 
 @main.command()
@@ -317,10 +321,10 @@ def demo(out: str, seed: int, force: bool, as_json: bool) -> None:
     from export.demo import run_demo
     from export.tables import demo_files, demo_table
 
-    rows = run_demo(out, seed, lambda text: click.echo(text, err=True), force=force)
+    rows = run_demo(out, seed, lambda text: echo(text, err=True), force=force)
     if as_json:
         echo_json({"rows": rows})
     else:
-        click.echo(f"{demo_table(rows)}\n\n{demo_files(rows, out)}")
+        echo(f"{demo_table(rows)}\n\n{demo_files(rows, out)}")
     if not all(row["verified"] for row in rows):
         raise click.exceptions.Exit(1)

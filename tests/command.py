@@ -13,6 +13,6 @@ from export.cli import main
 _SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}
 
 
-def run_command(*arguments: object) -> Result:
-    """`smallnet ARGUMENTS`: exit_code, stdout, stderr."""
-    return CliRunner(**_SEPARATE).invoke(main, [str(argument) for argument in arguments])
+def run_command(*arguments: object, color: bool = False) -> Result:
+    """`smallnet ARGUMENTS`: exit_code, stdout, stderr. color: escape sequences stay in them, as on a terminal."""
+    return CliRunner(**_SEPARATE).invoke(main, [str(argument) for argument in arguments], color=color)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.messages import echo_json
+from edge_runtime.messages import echo, echo_json
 from edge_runtime.options import cap, force_option, json_option, max_bytes_option
 
 if TYPE_CHECKING:
@@ -82,7 +82,7 @@ def train(**options: Any) -> None:
     try:
         model, history, test_score = fit_network(parts, options)
     except KeyboardInterrupt as stop:
-        click.echo(f"\nerror: {_stopped(options)}", err=True)
+        echo(f"\nerror: {_stopped(options)}", err=True)
         raise click.exceptions.Exit(130) from stop
     save(model, options["out"])
     _report(dataset, history, test_score, options)
@@ -198,7 +198,7 @@ def _report(dataset: Dataset, history: Any, test_score: float, options: dict[str
     if options["as_json"]:
         return echo_json(facts)
     name = "accuracy" if dataset.is_classification else "R^2"
-    click.echo(f"test {name} {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
-    click.echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
-    click.echo(f"next: smallnet export {out} --calibrate {options['spec']} --out build/")
+    echo(f"test {name} {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
+    echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
+    echo(f"next: smallnet export {out} --calibrate {options['spec']} --out build/")
     return None

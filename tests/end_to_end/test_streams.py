@@ -124,3 +124,42 @@ def test_ctrl_c_that_python_drops_in_a_callback_is_sent_again():
     """An exception in a weak reference's callback goes nowhere: the command stops all the same, at once."""
     result = subprocess.run([sys.executable, "-c", SWALLOWED], capture_output=True, text=True, timeout=20)
     assert (result.returncode, result.stderr) == (130, "error: stopped by Ctrl-C\n")
+
+
+def test_names_of_files_cannot_steer_the_terminal(folder, tmp_path):
+    """Escape sequences in a name come out as text in every command's results, on a terminal too."""
+    model, onnx, clear = folder / "m.npz", folder / "m.onnx", "\x1b[2J"
+    shown = tmp_path / f"{clear}m.npz"
+    save(random_model([64, 5, 10], ["relu", "softmax"]), shown)
+    lines = [
+        ("import", onnx, "--out", tmp_path / f"{clear}i.npz"),
+        ("bundle", model, "-o", tmp_path / f"{clear}.pyz"),
+        ("export", shown, "--precision", "float32", "--calibrate", "digits", "--out", tmp_path / f"{clear}folder"),
+        ("train", "--hidden", "3", "--epochs", "1", "--out", tmp_path / f"{clear}t.npz"),
+        ("inspect", shown),
+        ("bench", shown, "--seconds", "0", "--batch", "1"),
+    ]
+    for line in lines:
+        result = run_command(*line, color=True)  # as on a terminal: click takes sequences out elsewhere
+        assert result.exit_code == 0, result.output
+        assert r"\x1b[2J" in result.stdout + result.stderr, line[0]
+        assert "\x1b" not in result.stdout + result.stderr, line[0]
+
+
+def test_a_present_folder_that_is_gone_is_named_as_the_cause(folder, tmp_path):
+    """Relative names mean nothing there: one line, status 2."""
+    gone = tmp_path / "gone"
+    gone.mkdir()
+    status, out, err = shell(f"rmdir {gone}; $S import {folder}/m.onnx --out a.npz", gone)
+    assert (status, out) == (2, "")
+    assert err == "error: the present folder: No such file or directory; check the name\n"
+
+
+@pytest.mark.parametrize(
+    "wrong", [["--seconds", "nan"], ["--seconds", "inf"], ["--seconds", "-1"], ["--csv", "--json"]]
+)
+def test_bench_refuses_times_without_an_end_and_two_formats(folder, wrong):
+    """Status 2 at once, in place of a measurement that never ends or a format that is passed over."""
+    result = run_command("bench", folder / "m.npz", *wrong)
+    assert result.exit_code == 2
+    assert wrong[0] in result.stderr
