@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 import os
-import zipfile
 from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
+from edge_runtime.bounded_io import read_file
 from edge_runtime.container import read_members
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.planner import make_plan
+from edge_runtime.zip_directory import directory_start, read_directory
 
 
 @dataclass(frozen=True)
@@ -38,18 +39,17 @@ class FileBytes:
 def account(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> FileBytes:
     """Account for each byte of an artifact. Raises ArtifactError or OSError as `load` does."""
     arrays = read_members(path, max_bytes=max_bytes)
-    with zipfile.ZipFile(path) as archive:
-        infos = sorted(archive.infolist(), key=lambda info: info.header_offset)
-        directory = {info.filename: 46 + len(info.orig_filename) + len(info.extra) for info in infos}
-        starts = [*(info.header_offset for info in infos), archive.start_dir]
-    size = os.path.getsize(path)
+    content = read_file(path, max_bytes=max_bytes)
+    entries = sorted(read_directory(bytes(content), path, len(arrays)), key=lambda entry: entry.offset)
+    starts = [*(entry.offset for entry in entries), directory_start(bytes(content))]
     members = []
-    for info, start, end in zip(infos, starts, starts[1:], strict=False):
-        array = arrays[info.filename.removesuffix(".npy")]
-        overhead = end - start + directory[info.filename] - array.nbytes
-        members.append(MemberBytes(info.filename, array.dtype.name, array.shape, array.nbytes, overhead))
-    end_bytes = size - sum(member.data_bytes + member.overhead_bytes for member in members)
-    return FileBytes(size, tuple(members), end_bytes)
+    for entry, start, end in zip(entries, starts, starts[1:], strict=False):
+        name = entry.name.decode()
+        array = arrays[name.removesuffix(".npy")]
+        overhead = end - start + entry.directory_bytes - array.nbytes
+        members.append(MemberBytes(name, array.dtype.name, array.shape, array.nbytes, overhead))
+    end_bytes = len(content) - sum(member.data_bytes + member.overhead_bytes for member in members)
+    return FileBytes(len(content), tuple(members), end_bytes)
 
 
 def describe(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, Any]:

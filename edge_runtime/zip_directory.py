@@ -22,7 +22,10 @@ _DAMAGED = "export the model again"
 
 
 class ZipEntry(NamedTuple):
-    """What the directory says of one member. name: as stored, ASCII. offset: of its local header, in bytes."""
+    """What the directory says of one member. name: as stored, ASCII. offset: of its local header, in bytes.
+
+    directory_bytes: the length of this entry itself.
+    """
 
     name: bytes
     flags: int
@@ -30,6 +33,7 @@ class ZipEntry(NamedTuple):
     compressed_bytes: int
     nbytes: int
     offset: int
+    directory_bytes: int
 
 
 def read_directory(content: bytes | mmap.mmap, path: object, most: int) -> list[ZipEntry]:
@@ -73,4 +77,5 @@ def _read_entry(directory: bytes, position: int, path: object) -> tuple[ZipEntry
     end = name_start + name + extra + comment
     if end > len(directory) or disk:
         raise ArtifactError(f"{path}: not a readable .npz file (its zip directory is damaged); {_DAMAGED}")
-    return ZipEntry(directory[name_start : name_start + name], flags, method, compressed, nbytes, offset), end
+    stored_name = directory[name_start : name_start + name]
+    return ZipEntry(stored_name, flags, method, compressed, nbytes, offset, end - position), end
