@@ -67,6 +67,6 @@ def test_the_import_command_refuses_in_one_line(tmp_path):
     onnx.save(graph("h = Gemm(x, V) y = Add(h, x)", target="float[N,6] y", V=normal(6, 6)), tmp_path / "r.onnx")
     result = run("import", tmp_path / "r.onnx", "--out", tmp_path / "r.npz")
     assert result.exit_code == 2
-    assert "residual Add" in result.output
-    assert len(result.output.strip().splitlines()) == 1
+    assert "residual Add" in result.stderr
+    assert len(result.stderr.strip().splitlines()) == 1
     assert not (tmp_path / "r.npz").exists()

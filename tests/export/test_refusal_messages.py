@@ -58,7 +58,7 @@ def collected():
         yield name, graph(nodes, target="float[N,6] y", **used), NODE
     for name, (nodes, constants, _) in quantized.REFUSED.items():
         yield name, graph(nodes, **constants), NODE
-    for name in node_cases.BY_DESIGN:
+    for name in node_cases.BY_DESIGN.keys() & node_cases.CASES.keys():  # older versions of onnx have fewer cases
         yield name, node_cases.prepared(node_cases.CASES[name])[0], EITHER
     for name, proto in hand_made():
         yield name, proto, NODE
