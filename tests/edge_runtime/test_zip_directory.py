@@ -8,7 +8,7 @@ import pytest
 
 from edge_runtime.container import MAX_MEMBERS, write_members
 from edge_runtime.errors import ArtifactError
-from edge_runtime.zip_directory import read_directory
+from edge_runtime.zip_directory import END_BYTES, directory_start, read_directory
 
 
 def container(count=3):
@@ -20,14 +20,18 @@ def container(count=3):
 
 @pytest.mark.parametrize("count", [0, 1, 2, 57])
 def test_the_directory_is_what_zipfile_reads(count):
-    """Names, sizes, methods and offsets are those that Python's own reader finds."""
+    """Names, sizes, methods and offsets are those that Python's own reader finds, and the directory's place too."""
     content = container(count)
     with zipfile.ZipFile(io.BytesIO(content)) as archive:
         expected = [
             (i.filename.encode(), i.flag_bits, i.compress_type, i.compress_size, i.file_size, i.header_offset)
             for i in archive.infolist()
         ]
-    assert [tuple(entry) for entry in read_directory(content, "m.npz", MAX_MEMBERS)] == expected
+        start = archive.start_dir
+    found = read_directory(content, "m.npz", MAX_MEMBERS)
+    assert [tuple(entry)[:-1] for entry in found] == expected
+    assert directory_start(content) == start
+    assert start + sum(entry.directory_bytes for entry in found) + END_BYTES == len(content)
 
 
 @pytest.mark.parametrize(
