@@ -257,7 +257,7 @@ class TrainingRun:
         total, right = facts["sums"]
         self.sums, self.history = [float(total), float(right)], History.from_json(facts["history"])
         self.stopping.set_counters(facts["stopping"])
-        self.rng.bit_generator.state = facts["generator"]
+        self.rng.bit_generator.state = _generator_state(facts["generator"])
 
     def _interrupt(self) -> None:
         self._save()
@@ -265,3 +265,12 @@ class TrainingRun:
             f"stopped in epoch {self.epoch + 1} after {self.offset} of {len(self.rows)} rows; "
             f"continue with resume={os.fspath(self.options.checkpoint or '')!r}"
         )
+
+
+def _generator_state(facts: dict[str, Any]) -> dict[str, Any]:
+    """The state of a PCG64 generator, checked: NumPy before 1.25 takes -1 for the largest number and only warns."""
+    numbers = {**facts["state"], "has_uint32": facts["has_uint32"], "uinteger": facts["uinteger"]}
+    for name, most in {"state": 1 << 128, "inc": 1 << 128, "has_uint32": 2, "uinteger": 1 << 32}.items():
+        if not (isinstance(numbers[name], int) and 0 <= numbers[name] < most):
+            raise ValueError(f"the generator's {name} is {numbers[name]!r}, expected a whole number in 0..{most - 1}")
+    return facts

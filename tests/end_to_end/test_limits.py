@@ -4,14 +4,13 @@ import json
 
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 from edge_runtime import BudgetExceeded, Engine, InputError, Limits, devices, load, save, selftest
-from export.cli import main
 from export.onnx_writer import write_onnx
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from export.verification import verify
+from tests.command import run_command
 from tests.networks import random_model, random_rows
 
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
@@ -92,7 +91,7 @@ def test_a_dynamic_model_is_compared_in_the_batches_that_its_limit_allows(max_ba
 
 
 def run(*arguments):
-    result = CliRunner().invoke(main, [str(argument) for argument in arguments])
+    result = run_command(*arguments)
     return result.exit_code, result.stdout, result.stderr
 
 
