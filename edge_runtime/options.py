@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+
+from edge_runtime.sizes import parse_bytes
 
 if TYPE_CHECKING:
     from edge_runtime.limits import Limits
@@ -22,10 +23,10 @@ class Size(click.ParamType):
 
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
         """The bytes; fails for anything but a positive whole number and one letter."""
-        match = re.fullmatch(r"([1-9][0-9]{0,15})([KMG]?)", str(value).upper())
-        if match is None:
-            self.fail(f"{value!r} found, expected bytes such as 1000000, 512K, 64M or 2G", param, ctx)
-        return int(match[1]) << {"": 0, "K": 10, "M": 20, "G": 30}[match[2]]
+        try:
+            return parse_bytes(str(value))
+        except ValueError as error:
+            self.fail(str(error), param, ctx)
 
 
 max_bytes_option = click.option(
@@ -56,8 +57,8 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
             "--speed-factor", type=float, default=1.0, show_default=True, help="Make each run take N x as long."
         ),
         click.option("--device", help=_DEVICE_HELP),
-        click.option("--flash-bytes", type=int, help="Refuse an artifact that is larger than this."),
-        click.option("--ram-bytes", type=int, help="Refuse to run in more memory than this."),
+        click.option("--flash-bytes", type=Size(), help="Refuse an artifact that is larger than this."),
+        click.option("--ram-bytes", type=Size(), help="Refuse to run in more memory than this, such as 64K."),
     ):
         command = option(command)
     return command

@@ -10,7 +10,7 @@ import click
 from edge_runtime import cli as runtime_cli
 from edge_runtime.messages import RowsDone, echo, echo_json, warn_of_range
 from edge_runtime.one_line_errors import OneLineErrors
-from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option
+from edge_runtime.options import Size, cap, force_option, json_option, limit_options, load_limited, max_bytes_option
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
@@ -260,7 +260,7 @@ def verify(
 @main.command("bench")
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
-@click.option("--enforce", type=int, metavar="BYTES", help=_ENFORCE_HELP)
+@click.option("--enforce", type=Size(), help=_ENFORCE_HELP)
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be given repeatedly.")
 @click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -8,6 +9,7 @@ from edge_runtime import Engine, save
 from edge_runtime.bundle import write_bundle
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
+from tests.command import run_command
 from tests.networks import random_model, random_rows
 
 
@@ -46,11 +48,47 @@ def test_it_is_the_same_when_written_twice(app):
     assert path.read_bytes() == (path.parent / "again.pyz").read_bytes()
 
 
-def test_bad_input_is_one_line(app):
-    """A missing file, no arguments and a budget that is too small."""
+def test_classes_are_written_as_the_command_writes_them(app):
+    """By name where the model knows their names, byte for byte."""
+    path, model = app
+    save(replace(model, class_names=("cat", "dog", "owl")), path.parent / "named.npz")
+    write_bundle(path.parent / "named.npz", path)
+    np.savetxt(path.parent / "x.csv", random_rows(20, 6, seed=9), delimiter=",")
+    assert run(path, "--input", "x.csv", "--classes", "--output", "ours.csv", "--max-batch", "3").returncode == 0
+    rows, out = path.parent / "x.csv", path.parent / "theirs.csv"
+    run_command("run", path.parent / "named.npz", "--input", rows, "--classes", "--output", out)
+    written = (path.parent / "ours.csv").read_text()
+    assert written == out.read_text()
+    assert set(written.split()[1:]) <= {"cat", "dog", "owl"}
+
+
+BAD_USE = {
+    "a missing file": (["--input", "missing.csv"], 2, "missing.csv: No such file or directory; check the name"),
+    "too little memory": (["--input", "x.csv", "--ram-bytes", "10"], 1, "the budget is 10 B"),
+    "too many rows": (["--input", "x.csv", "--max-batch", "1", "--over-batch", "refuse"], 2, "max_batch is 1"),
+    "another file's name": (["--input", "x.csv", "--output", "app.npy"], 2, "app.npy exists and is not an array"),
+    "no such limit": (["--input", "x.csv", "--max-batch", "0"], 2, "max_batch is 0, expected at least 1 row"),
+}
+
+
+@pytest.mark.parametrize("case", BAD_USE)
+def test_bad_use_is_one_line_and_the_command_s_exit_status(case, app):
+    """What the commands say of the same mistakes."""
     path, _model = app
-    for arguments in (["--input", "missing.csv"], ["--input", "x.csv", "--ram-bytes", "10"]):
-        result = run(path, *arguments)
-        assert result.returncode != 0
-        assert result.stderr.startswith("error: ")
-        assert len(result.stderr.splitlines()) == 1
+    np.savetxt(path.parent / "x.csv", random_rows(2, 6), delimiter=",")
+    (path.parent / "app.npy").write_bytes(path.read_bytes())
+    arguments, status, message = BAD_USE[case]
+    result = run(path, *arguments)
+    assert result.returncode == status
+    assert result.stderr.startswith("error: ")
+    assert message in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+
+
+def test_sizes_take_letters(app):
+    """64K is 65,536 bytes; a size that is none is refused with the forms that are."""
+    path, _model = app
+    assert run(path, "--selftest", "--ram-bytes", "64K").returncode == 0
+    result = run(path, "--selftest", "--ram-bytes", "64X")
+    assert result.returncode == 2
+    assert "'64X' found, expected bytes such as 1000000, 512K, 64M or 2G" in result.stderr

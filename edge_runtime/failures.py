@@ -1,0 +1,50 @@
+"""What a command says, in one line, of a failure that was expected, and the exit status that it ends with."""
+
+from __future__ import annotations
+
+import errno
+
+from edge_runtime.entry import INTERRUPTED
+from edge_runtime.errors import BudgetExceeded, SmallnetError
+
+EXPECTED = (SmallnetError, MemoryError, OSError, KeyboardInterrupt)
+_LONGEST_LINE = 2000  # names in files may be of any length
+_DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
+
+
+def explain(error: BaseException) -> tuple[str, int]:
+    """(text, status) of an error that is one of `EXPECTED`; no text where nobody is left to read it.
+
+    1: a budget does not hold, or memory or disk are full. 2: bad input. 130: Ctrl-C.
+    """
+    if isinstance(error, KeyboardInterrupt):
+        return "stopped by Ctrl-C", INTERRUPTED
+    if isinstance(error, SmallnetError):
+        return str(error), 1 if isinstance(error, BudgetExceeded) else 2
+    if isinstance(error, MemoryError):
+        return f"not enough memory ({error}); use smaller layers or fewer rows", 1
+    if isinstance(error, BrokenPipeError):
+        return "", 1
+    if isinstance(error, OSError):
+        return _os_text(error), 1 if error.errno in _DISK_FULL else 2
+    raise error
+
+
+def one_line(text: str) -> str:
+    """`text` on one line of bounded length, without what would steer a terminal."""
+    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:_LONGEST_LINE]
+
+
+def _os_text(error: OSError) -> str:
+    reason = error.strerror or str(error)
+    old = ", the old file is as it was" if error.filename else ""  # errors of files name them, see edge_runtime.atomic
+    advice = {
+        errno.ENOENT: "" if "folder" in reason else "; check the name",
+        errno.EISDIR: "; expected a file",
+        errno.EACCES: "; check the permissions",
+        errno.ENOSPC: "; free some space" + old,
+        errno.EFBIG: "; raise the limit on file sizes" + old,
+    }
+    # os.getcwd() names no file where the folder is gone; nothing else that is printed or opened fails so
+    unnamed = "the present folder" if error.errno == errno.ENOENT else "standard output"
+    return f"{error.filename or unnamed}: {reason}{advice.get(error.errno or 0, '')}"
