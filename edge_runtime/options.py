@@ -17,14 +17,17 @@ force_option = click.option("--force", is_flag=True, help="Replace an output fil
 
 
 class Size(click.ParamType):
-    """A number of bytes such as 1000000, 512K, 64M or 2G, in powers of 1024."""
+    """A number of bytes such as 1000000, 512K, 64M or 2G, in powers of 1024; at least `least`."""
 
     name = "BYTES"
 
+    def __init__(self, least: int = 1) -> None:
+        self.least = least
+
     def convert(self, value: Any, param: Any, ctx: Any) -> int:
-        """The bytes; fails for anything but a positive whole number and one letter."""
+        """The bytes; fails for anything but a whole number and one letter."""
         try:
-            return parse_bytes(str(value))
+            return parse_bytes(str(value), self.least)
         except ValueError as error:
             self.fail(str(error), param, ctx)
 

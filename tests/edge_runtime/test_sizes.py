@@ -16,3 +16,8 @@ def test_anything_else_is_refused_with_the_forms_that_are_taken(text):
     """Not the digits of other scripts either, which int() would take."""
     with pytest.raises(ValueError, match="expected bytes such as 1000000, 512K, 64M or 2G"):
         parse_bytes(text)
+
+
+def test_zero_is_a_size_where_it_is_asked_for():
+    """`bench --enforce 0` measures without a limit."""
+    assert parse_bytes("0", least=0) == 0

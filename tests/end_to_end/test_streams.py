@@ -46,10 +46,10 @@ CASES = {
     "$S devices <&- >/dev/null": (0, None),
     "$S run m.npz --input - <&-": (2, "standard input: Bad file descriptor"),
     "$D run m.npz --input - <&-": (2, "standard input: Bad file descriptor"),
-    "$P app.pyz --input - <&-": (2, "standard input"),
+    "$P app.pyz --input - <&-": (2, "standard input: Bad file descriptor"),
     "$S run m.npz --input - < /dev/null": (2, "standard input: no rows"),
     "$S run m.npz --input x.csv >&-": (2, "standard output: Bad file descriptor"),
-    "$P app.pyz --input x.csv >&-": (2, "Bad file descriptor"),
+    "$P app.pyz --input x.csv >&-": (2, "standard output: Bad file descriptor"),
     "$S inspect m.npz --json >&-": (2, "standard output: Bad file descriptor"),
     "$S devices > /dev/full": (1, "standard output: No space left on device; free some space"),
     "$D run m.npz --input x.csv > /dev/full": (1, "standard output: No space left on device"),
@@ -58,7 +58,8 @@ CASES = {
     "$S inspect missing.npz <&- >&- 2>&-": (2, None),
     "$S devices --json | true; exit ${PIPESTATUS[0]}": (1, None),
     "yes 1,0,1,0,1,0 | head -100000 | $S run m.npz --input - | head -1 >/dev/null; exit ${PIPESTATUS[2]}": (1, None),
-    "yes 1,0,1,0,1,0 | head -100000 | $P app.pyz --input - | head -1 >/dev/null; exit ${PIPESTATUS[2]}": (2, "pipe"),
+    "yes 1,0,1,0,1,0 | head -100000 | $P app.pyz --input - | head -1 >/dev/null; exit ${PIPESTATUS[2]}": (1, None),
+    "$P app.pyz --input x.csv > /dev/full": (1, "standard output: No space left on device; free some space"),
 }
 
 

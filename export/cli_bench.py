@@ -1,0 +1,62 @@
+"""`smallnet bench`."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import click
+
+from edge_runtime.messages import echo, echo_json
+from edge_runtime.options import Size, cap, json_option, limit_options, max_bytes_option
+from export.extras import require_extra
+
+_ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
+and say what the process needed; 0 measures without a limit. Linux."""
+
+
+@click.command("bench")
+@click.argument("model_path", metavar="MODEL.npz")
+@click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
+@click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be given repeatedly.")
+@click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
+@click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
+@limit_options
+@max_bytes_option
+@json_option
+def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
+    """Measure a model on this machine: latency percentiles, throughput, load time, memory; all after a warm-up.
+
+    With --device its RAM and flash are kept, and the prediction for it is added.
+
+    Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
+    """
+    if as_json and as_csv:
+        raise click.UsageError("--csv and --json are both given, expected one of them")
+    if not 0 <= options["seconds"] <= 3600:  # nan would never end either
+        raise click.UsageError(f"--seconds is {options['seconds']}, expected 0 to 3600")
+    if options["against"]:
+        require_extra("export", "onnx", "onnxruntime")
+    from edge_runtime.bench import BATCHES
+    from edge_runtime.limits import Limits
+    from edge_runtime.tables import bench_csv
+    from export.bench import bench, bench_text, conditions_text
+
+    asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap", "max_bytes")}
+    facts = bench(
+        model_path,
+        Limits(**options),
+        against=asked["against"] is not None,
+        enforce_bytes=asked["enforce"],
+        batches=asked["batches"] or BATCHES,
+        seconds=asked["seconds"],
+        mmap=asked["mmap"],
+        **cap(asked["max_bytes"]),
+    )
+    if as_json:
+        echo_json(facts)
+    elif as_csv:
+        echo(conditions_text(facts), err=True)
+        echo(bench_csv(facts))
+    else:
+        echo(bench_text(facts))
