@@ -12,7 +12,7 @@ from edge_runtime.container import read_members
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.planner import make_plan
+from edge_runtime.plan_choice import make_plan
 from edge_runtime.zip_directory import directory_start, read_directory
 
 

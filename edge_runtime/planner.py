@@ -1,4 +1,4 @@
-"""Where every byte of an engine goes, decided before it is made.
+"""Where every byte of an engine goes, before it is made; which of its plans an engine follows: `plan_choice`.
 
 An engine holds the model (its bytes as stored, or none where they are mapped from a file), widened copies of the
 weights that are to be fast, and one arena: two buffers that layers read from and write to in turn, and scratch.
@@ -7,7 +7,6 @@ weights that are to be fast, and one arena: two buffers that layers read from an
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
 from typing import NamedTuple
 
 import numpy as np
@@ -16,13 +15,10 @@ from edge_runtime.activations import TEMPORARIES
 from edge_runtime.arena import ALIGNMENT, Region, lay_out
 from edge_runtime.held import held_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
-from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.quantization import FLOAT32_EXACT
 
-BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # rows that go through the network together
 STACKED_BYTES = 128 << 10  # float32 layers up to this size get a copy with their bias stacked: there a call counts
-DYNAMIC_BATCH = 256  # rows of an int8-dynamic model, whose batch cannot be cut without changing the answers
 _F32, _F64, _INDEX = 4, 8, np.dtype(np.intp).itemsize
 
 
@@ -81,63 +77,16 @@ def compute_dtype(layer: Layer) -> type:
     return np.float64
 
 
-def make_plan(model: Model, limits: Limits) -> MemoryPlan:
-    """The fastest plan within `limits.ram_bytes`. Raises BudgetExceeded where even the smallest is larger.
+def lay_plan(model: Model, block: int, without_copy: frozenset[int], tile_bytes: int) -> MemoryPlan:
+    """The plan for `block` rows at a time, without the copies of the layers that are named by their position.
 
-    So it does where the artifact is larger than `limits.flash_bytes`.
-
-    Tried in the order of their speed: all weights widened with ever smaller blocks down to 32 rows, then the largest
-    layers lean one after the other, then smaller blocks, and at last smaller tiles.
+    tile_bytes: how much of a matrix is widened at a time; at least one row of it.
     """
-    if limits.flash_bytes is not None:
-        from edge_runtime.refusal import require_flash  # looks at every byte of the artifact: for those who ask
-
-        require_flash(model, limits.flash_bytes)
-    for plan in candidates(model, limits):
-        if limits.ram_bytes is None or plan.total_bytes <= limits.ram_bytes:
-            return plan
-    from edge_runtime.refusal import ram_refusal
-
-    raise ram_refusal(model, limits)
-
-
-def candidates(model: Model, limits: Limits) -> Iterator[MemoryPlan]:
-    """Every plan that is considered, the fastest first."""
-    if is_dynamic(model):
-        blocks: tuple[int, ...] = (limits.max_batch or DYNAMIC_BATCH,)
-    else:
-        most = limits.max_batch or BLOCKS[0]
-        blocks = tuple(block for block in BLOCKS if block <= most) if most in BLOCKS else _blocks_for(most)
-    copied = [i for i, layer in enumerate(model.layers) if _copy_bytes(layer)]
-    # first what costs the least to go without: a float32 copy saves one call, the others are widened anew at each run
-    copied.sort(key=lambda i: (model.layers[i].precision != "float32", _copy_bytes(model.layers[i])))
-    large = [block for block in blocks if block >= 32] or [blocks[0]]
-    if limits.lean:
-        large = []
-        yield _plan(model, blocks[0], frozenset(copied), 1)
-    for block in large:
-        yield _plan(model, block, frozenset(), 1)
-    if limits.ram_bytes is None:
-        return
-    for count in range(1, len(copied) + 1):
-        without = frozenset(copied[:count])
-        for block in large:
-            yield _plan(model, block, without, 1)
-    everything = frozenset(copied)
-    for parts in (1, 4, 16, 1 << 62):  # 1 << 62: one row of a matrix at a time
-        for block in blocks:
-            yield _plan(model, block, everything, parts)
-
-
-def _blocks_for(most: int) -> tuple[int, ...]:
-    """Blocks for a batch limit that is no power of two: the next one up would never be filled, so the next one down."""
-    return tuple(block for block in BLOCKS if block <= most) or (1,)
-
-
-def _plan(model: Model, block: int, without_copy: frozenset[int], parts: int) -> MemoryPlan:
     if model.preprocessing is None and isinstance(model.layers[0], Dense):
         without_copy |= _float32_layers(model) & {0}  # it reads the user's own rows, which no one stands before
-    steps = tuple(_step(layer, block, index not in without_copy, parts) for index, layer in enumerate(model.layers))
+    steps = tuple(
+        _step(layer, block, index not in without_copy, tile_bytes) for index, layer in enumerate(model.layers)
+    )
     regions = lay_out(_region_sizes(model, block, steps))
     weights = sum(step.stored_bytes for step in steps)
     held = held_bytes(model)
@@ -158,16 +107,17 @@ def _float32_layers(model: Model) -> frozenset[int]:
     return frozenset(i for i, layer in enumerate(model.layers) if layer.weight.dtype == np.float32)
 
 
-def _step(layer: Layer, block: int, copied: bool, parts: int) -> PlanStep:
+def _step(layer: Layer, block: int, copied: bool, tile_bytes: int) -> PlanStep:
     lean = layer.weight.dtype != np.float32 and not copied
+    row_bytes = layer.n_out * np.dtype(compute_dtype(layer)).itemsize
     return PlanStep(
         name=layer.name,
         kind=layer.precision,
         stored_bytes=sum(array.nbytes for array in layer.arrays().values()),
-        widened_bytes=_constant_bytes(layer, copied) + (_copy_bytes(layer) if copied else 0),
+        widened_bytes=_constant_bytes(layer, copied) + (copy_bytes(layer) if copied else 0),
         lean=lean,
         stacked=copied and _can_be_stacked(layer),
-        tile_rows=max(1, -(-layer.n_in // parts)) if lean else 0,
+        tile_rows=min(layer.n_in, max(1, tile_bytes // row_bytes)) if lean else 0,
         buffer_bytes=block * _F32 * (layer.n_in + layer.n_out),
     )
 
@@ -224,7 +174,7 @@ def _can_be_stacked(layer: Layer) -> bool:
     return layer.weight.dtype != np.float32 or layer.weight.nbytes + layer.bias.nbytes <= STACKED_BYTES
 
 
-def _copy_bytes(layer: Layer) -> int:
+def copy_bytes(layer: Layer) -> int:
     """Bytes of the copy of the weights that makes a layer fast; 0 for large float32 layers, used as they are stored."""
     if layer.weight.dtype == np.float32 and not _can_be_stacked(layer):
         return 0

@@ -13,7 +13,8 @@ from edge_runtime.held import held_bytes
 from edge_runtime.layers import ARITHMETIC_ON_INT8, Dense, Layer, QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.planner import DYNAMIC_BATCH, MemoryPlan, candidates, is_dynamic
+from edge_runtime.plan_choice import DYNAMIC_BATCH, smallest_plan
+from edge_runtime.planner import MemoryPlan, is_dynamic
 from edge_runtime.quantization import WEIGHT_MAX, QuantParams
 
 _LONGEST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 128)  # takes the most digits in an artifact's header
@@ -39,7 +40,7 @@ def require_flash(model: Model, flash_bytes: int) -> None:
 
 def ram_refusal(model: Model, limits: Limits) -> BudgetExceeded:
     """The error for a model whose smallest plan needs more than `limits.ram_bytes`."""
-    smallest = _smallest(model, limits)
+    smallest = smallest_plan(model, limits)
     largest = max(
         range(len(model.layers)), key=lambda i: smallest.steps[i].stored_bytes + smallest.steps[i].buffer_bytes
     )
@@ -87,7 +88,7 @@ def _ram_alternatives(model: Model, limits: Limits, smallest: MemoryPlan) -> Ite
         bare = artifact_bytes(model.with_test_vectors(None))
         yield Alternative(NO_VECTORS, smallest.total_bytes - held + bare)
     for precision, small in _smaller_precisions(model):
-        plan = _smallest(small, limits)
+        plan = smallest_plan(small, limits)
         beside = plan.total_bytes - held_bytes(small).allocated
         if held:
             yield Alternative(precision, beside + artifact_bytes(small) + _METADATA_BYTES)
@@ -99,14 +100,10 @@ def _smaller_batches(model: Model, limits: Limits) -> Iterator[Alternative]:
     batch = 1 << ((limits.max_batch or DYNAMIC_BATCH) - 1).bit_length()
     while batch > 1:
         batch //= 2
-        need = _smallest(model, replace(limits, max_batch=batch)).total_bytes
+        need = smallest_plan(model, replace(limits, max_batch=batch)).total_bytes
         if need <= (limits.ram_bytes or 0) or batch == 1:
             yield Alternative(f"max_batch={batch}", need)
             return
-
-
-def _smallest(model: Model, limits: Limits) -> MemoryPlan:
-    return min(candidates(model, replace(limits, ram_bytes=1)), key=lambda plan: plan.total_bytes)
 
 
 def _smaller_precisions(model: Model) -> Iterator[tuple[str, Model]]:

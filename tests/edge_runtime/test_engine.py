@@ -17,7 +17,7 @@ from edge_runtime import (
     QuantizedDense,
     QuantParams,
 )
-from edge_runtime.planner import BLOCKS
+from edge_runtime.plan_choice import BLOCKS
 from edge_runtime.trace import logits, trace
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows

@@ -9,7 +9,7 @@ import pytest
 from edge_runtime import BudgetExceeded, Engine, Limits, load, save
 from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.held import held_bytes
-from edge_runtime.planner import make_plan
+from edge_runtime.plan_choice import make_plan
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
