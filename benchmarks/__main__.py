@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ast
 import importlib
 import sys
 from pathlib import Path
@@ -27,9 +28,14 @@ def main(argv: list[str]) -> int:
         return 2
     print("usage: python -m benchmarks NAME [ARGUMENTS]\n", file=out)
     for name in known:
-        summary = (importlib.import_module(f"benchmarks.{name}").__doc__ or "").strip().splitlines()
-        print(f"  {name:12} {summary[0] if summary else ''}", file=out)
+        print(f"  {name:12} {_summary(name)}", file=out)
     return 0
+
+
+def _summary(name: str) -> str:
+    """The first line of what a benchmark says of itself. It is not imported: that may need packages of its own."""
+    source = Path(benchmarks.__path__[0], f"{name}.py").read_text(encoding="utf-8")
+    return (ast.get_docstring(ast.parse(source)) or "").partition("\n")[0]
 
 
 if __name__ == "__main__":

@@ -17,7 +17,7 @@ from export.onnx_session import LEVELS
 from export.onnx_writer import to_onnx
 from export.verification import verify
 from tests.adversarial import adversarial_model, adversarial_rows
-from tests.export.test_parity import newest_opset
+from tests.opsets import newest_opset
 
 EXACT_FORMS = [form for form in FORMS if form != "qdq"]
 

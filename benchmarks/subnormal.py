@@ -49,8 +49,7 @@ def measure(rounds: int) -> dict[str, Any]:
 
     from edge_runtime import Engine
     from export.quantizer import quantize
-    from tests.edge_runtime.test_subnormals import with_subnormals, zeroed
-    from tests.networks import random_rows
+    from tests.networks import random_rows, with_subnormals, zeroed
 
     model = with_subnormals(COUNT)
     plain, rows = zeroed(model), np.abs(random_rows(256, 784))

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
 from edge_runtime.errors import ModelError
-from edge_runtime.quantization import CHUNK_BYTES, INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
+from edge_runtime.quantization import CHUNK, INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
 from edge_runtime.subnormals import count_subnormals
 
 if TYPE_CHECKING:
@@ -38,10 +38,7 @@ def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[
 def count_nonfinite(array: Array) -> int:
     """How many values are NaN or inf, counted in parts, so that the check needs little memory."""
     flat = array.reshape(-1)
-    return sum(
-        int(np.count_nonzero(~np.isfinite(flat[start : start + CHUNK_BYTES])))
-        for start in range(0, flat.size, CHUNK_BYTES)
-    )
+    return sum(int(np.count_nonzero(~np.isfinite(flat[start : start + CHUNK]))) for start in range(0, flat.size, CHUNK))
 
 
 def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:

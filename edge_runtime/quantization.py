@@ -22,7 +22,7 @@ WEIGHT_MAX = 127  # -128 is left out: symmetric weights, and negating one can ne
 FLOAT32_EXACT = 1 << 24  # integers below this are exact in float32, in any order of summation
 INT32_LIMIT = 1 << 31  # an accumulator at or above this wraps on engines that add in int32
 _INT16_ROWS = 256  # as many magnitudes up to 127 add up within int16, which NumPy adds ten times as fast as int64
-CHUNK_BYTES = 16_384  # scratch that a check of a large array may use
+CHUNK = 16_384  # values of a large array that a check looks at together: it takes up to 80 KiB for a moment
 _SMALLEST_NORMAL, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
 
@@ -122,7 +122,7 @@ def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: i
     """
     reach = max(zero_point - QMIN, QMAX - zero_point)
     sums = np.abs(bias.astype(np.int64))
-    step = max(1, min(_INT16_ROWS, CHUNK_BYTES // max(1, weight.shape[1])))  # loading needs little beside the model
+    step = max(1, min(_INT16_ROWS, CHUNK // max(1, weight.shape[1])))  # loading needs little beside the model
     for start in range(0, len(weight), step):
         part = np.add.reduce(np.abs(weight[start : start + step]), axis=0, dtype=np.int16)
         sums += reach * part.astype(np.int64)

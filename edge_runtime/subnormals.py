@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edge_runtime.quantization import CHUNK_BYTES
+from edge_runtime.quantization import CHUNK
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -49,8 +49,8 @@ def flush(array: Array) -> None:
 
 def _parts(array: Array) -> Iterator[Array]:
     flat = array.reshape(-1)
-    for start in range(0, flat.size, CHUNK_BYTES):
-        yield flat[start : start + CHUNK_BYTES]
+    for start in range(0, flat.size, CHUNK):
+        yield flat[start : start + CHUNK]
 
 
 def _are_subnormal(part: Array) -> Array:

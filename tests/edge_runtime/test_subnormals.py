@@ -11,29 +11,9 @@ from edge_runtime.bounds import tensor_bounds
 from edge_runtime.subnormals import TINY, count_subnormals, flushed
 from edge_runtime.trace import trace
 from export.quantizer import quantize
-from tests.networks import random_model, random_rows
+from tests.networks import SUBNORMALS, random_rows, with_subnormals, zeroed
 
-COUNT = 11_000  # as many as a published model was found to have
 BITS = st.integers(0, 2**32 - 1)
-
-
-def with_subnormals(count=COUNT, sizes=(784, 64, 10)):
-    """A float32 network in whose first layer so many weights, anywhere, are subnormal."""
-    rng = np.random.default_rng(0)
-    model = random_model(list(sizes), ["relu", "softmax"])
-    weight = model.layers[0].weight.copy()
-    places = rng.permutation(weight.size)[:count]
-    weight.reshape(-1)[places] = rng.uniform(1e-44, 1.17e-38, count) * rng.choice([-1, 1], count)
-    return replace(model, layers=(replace(model.layers[0], weight=weight), *model.layers[1:]))
-
-
-def zeroed(model):
-    """The same with 0 in their place, the obvious way."""
-    layers = [
-        replace(layer, weight=np.where(np.abs(layer.weight) < TINY, np.float32(0), layer.weight))
-        for layer in model.layers
-    ]
-    return replace(model, layers=tuple(layers))
 
 
 @given(st.lists(BITS, min_size=1, max_size=40))
@@ -109,7 +89,7 @@ def test_a_quantized_model_has_none_and_says_how_many_there_were(precision):
     """What is shipped needs no copy on the device; a model without any is the same as ever."""
     model, rows = with_subnormals(), random_rows(50, 784)
     small = quantize(model, rows, precision, "minmax")
-    assert small.metadata["subnormal_weights_set_to_0"] == str(COUNT)
+    assert small.metadata["subnormal_weights_set_to_0"] == str(SUBNORMALS)
     assert sum(count_subnormals(layer.weight) for layer in small.layers) == 0
     plain = quantize(zeroed(model), rows, precision, "minmax")
     assert "subnormal_weights_set_to_0" not in plain.metadata

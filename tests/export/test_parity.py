@@ -1,8 +1,6 @@
 """The same bits in NumPy, in onnxruntime and in an implementation that shares no code with either."""
 
 import numpy as np
-import onnx
-import onnxruntime
 import pytest
 
 from edge_runtime import Engine
@@ -11,24 +9,11 @@ from export.onnx_session import LEVELS
 from export.onnx_writer import to_onnx
 from export.verification import verify
 from tests.adversarial import adversarial_model, adversarial_rows
+from tests.opsets import newest_opset
 from tests.plain_int8 import MUTATIONS, logits_and_hidden
 
 NETWORKS = 320
 ALL_LEVELS = tuple(LEVELS)
-
-
-def newest_opset() -> int:
-    """The newest opset that both the installed onnx writes and the installed onnxruntime reads."""
-    model = adversarial_model(0)
-    for opset in range(onnx.defs.onnx_opset_version(), 12, -1):
-        try:
-            content = to_onnx(model, opset=opset).SerializeToString()
-            onnxruntime.InferenceSession(content, providers=["CPUExecutionProvider"])
-        except Exception:
-            continue
-        return opset
-    raise AssertionError("onnxruntime reads no opset that onnx writes")
-
 
 NEWEST = newest_opset()
 
