@@ -16,6 +16,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.activations import Activation
+from edge_runtime.bounds import SUM_ERROR
 from edge_runtime.quantization import QMAX, WEIGHT_MAX, QuantParams
 from export.reader_nodes import Unsupported
 from export.reader_steps import Affine
@@ -30,6 +31,10 @@ class Bias(NamedTuple):
 
     steps: Array
     slack: Array
+
+    def with_float_sums(self, unit: Array, reach: Array) -> Bias:
+        """For a file that adds up real values: its sums round, in any order, by `bounds.SUM_ERROR` of their reach."""
+        return Bias(self.steps, self.slack + SUM_ERROR * (reach + np.abs(self.steps)) * np.abs(unit))
 
 
 class Diagonal(NamedTuple):

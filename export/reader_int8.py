@@ -18,6 +18,7 @@ from export.reader_nodes import Unsupported
 from export.reader_steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
 
 Array = NDArray[Any]
+_FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
 
 def quantized_layers(assembly: Assembly) -> None:
@@ -114,7 +115,11 @@ def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, st
         unit = (unit.astype(np.float64) * factor).astype(np.float32)
     codes, unit = with_positive_scale(codes, unit, tail.after.shift)
     reach = QMAX * np.abs(codes).sum(axis=0)
-    return _emit(assembly, tail, codes, unit, on_accumulator_grid(tail.after.shift, unit, reach), grid)
+    bias = on_accumulator_grid(tail.after.shift, unit, reach)
+    node = assembly.nodes[assembly.focus]
+    if tail.output is None and node is not None and node.operator in _FLOAT_PRODUCTS:
+        bias = bias.with_float_sums(unit, reach)
+    return _emit(assembly, tail, codes, unit, bias, grid)
 
 
 def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
