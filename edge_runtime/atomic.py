@@ -6,11 +6,12 @@ import contextlib
 import errno
 import os
 import secrets
+import stat
 from collections.abc import Iterator
 from pathlib import Path
 from typing import IO
 
-_PREFIX, _SUFFIX = ".smallnet-", ".tmp"
+_PREFIX, _SUFFIX, _TOKEN_BYTES = ".smallnet-", ".tmp", 12
 
 
 @contextlib.contextmanager
@@ -18,34 +19,38 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     """A binary file to write into; on a clean exit its content takes the place of `path` in one step.
 
     The bytes go to a temporary file in the same folder, which is flushed, synced and renamed. On any error the
-    temporary file is removed and `path` stays as it was. Temporary files that a killed process left for `path` are
+    temporary file is removed and `path` stays as it was. Temporary files that killed processes left in the folder are
     removed first. Raises OSError.
     """
     target = Path(os.path.realpath(path))  # a link's target is replaced, not the link
-    if target.exists() and not target.is_file():
+    if os.path.lexists(target) and not target.is_file():
         raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))
     _remove_leftovers(target.parent)
-    temporary = target.with_name(f"{_PREFIX}{os.getpid()}-{secrets.token_hex(8)}{_SUFFIX}")
     mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    temporary = descriptor = None
     try:
-        # exclusive, so that nobody's link or file of this name is written through
-        descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-        with os.fdopen(descriptor, "wb") as file:
+        temporary, descriptor = _locked_file(target.parent, mode)
+        # the copy of the descriptor keeps the lock until the file has its name
+        with os.fdopen(os.dup(descriptor), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
         os.chmod(temporary, mode)
+        if os.name != "posix":  # where an open file cannot be renamed
+            os.close(descriptor)
+            descriptor = None
         os.replace(temporary, target)
     except OSError as error:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
-        if error.filename in (None, os.fspath(temporary)):  # the user named the target, not our temporary file
+        _discard(temporary)
+        if error.filename is None or error.filename == str(temporary):  # the user named the target, not our file
             raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
         raise
     except BaseException:  # KeyboardInterrupt too: nothing may be left behind
-        with contextlib.suppress(OSError):
-            temporary.unlink()
+        _discard(temporary)
         raise
+    finally:
+        if descriptor is not None:
+            os.close(descriptor)
     _sync_folder(target.parent)
 
 
@@ -64,7 +69,9 @@ def require_folder(path: str | os.PathLike[str]) -> None:
 
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that `replacing` writes, or that a killed process left."""
-    return name.startswith(_PREFIX) and name.endswith(_SUFFIX)
+    middle = name[len(_PREFIX) : -len(_SUFFIX)]
+    is_token = len(middle) == 2 * _TOKEN_BYTES and set(middle) <= set("0123456789abcdef")
+    return name == f"{_PREFIX}{middle}{_SUFFIX}" and is_token
 
 
 def _umask() -> int:
@@ -73,25 +80,60 @@ def _umask() -> int:
     return mask
 
 
-def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder."""
-    with contextlib.suppress(OSError):
-        for name in os.listdir(folder):
-            pid = name[len(_PREFIX) :].partition("-")[0]
-            if is_temporary(name) and pid.isdigit() and not _is_running(int(pid)):
-                (folder / name).unlink(missing_ok=True)
+def _discard(temporary: Path | None) -> None:
+    if temporary is not None:
+        with contextlib.suppress(OSError):
+            temporary.unlink()
 
 
-def _is_running(pid: int) -> bool:
-    if os.name != "posix":
-        return True  # signal 0 is a POSIX question; elsewhere nothing is removed
+def _locked_file(folder: Path, mode: int) -> tuple[Path, int]:
+    """A new file that says by its lock, as long as its writer lives, that it is no litter; its name and descriptor.
+
+    A lock holds across containers and, on most network file systems, across machines, where process numbers mislead.
+    """
+    while True:
+        path = folder / f"{_PREFIX}{secrets.token_hex(_TOKEN_BYTES)}{_SUFFIX}"
+        # exclusive, so that nobody's link or file of this name is written through
+        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
+        try:
+            if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink > 0:
+                return path, descriptor
+        except BaseException:
+            os.close(descriptor)
+            raise
+        os.close(descriptor)  # taken for litter before it was locked
+
+
+def _lock(descriptor: int) -> bool | None:
+    """Whether the file could be locked; False where another holds the lock, None where there are no locks."""
     try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
+        import fcntl
+    except ImportError:
+        return None
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
         return False
-    except (OSError, OverflowError):
-        return True
+    except OSError:
+        return None
     return True
+
+
+def _remove_leftovers(folder: Path) -> None:
+    """Remove what killed processes left in a folder: temporary files that nobody holds a lock on."""
+    with contextlib.suppress(OSError):
+        for name in filter(is_temporary, os.listdir(folder)):
+            with contextlib.suppress(OSError):
+                _remove_if_left(folder / name)
+
+
+def _remove_if_left(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
+    try:
+        if stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor):
+            path.unlink()
+    finally:
+        os.close(descriptor)
 
 
 def _sync_folder(folder: Path) -> None:

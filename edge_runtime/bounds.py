@@ -72,6 +72,18 @@ def product_bound(layer: Dense, x: Array) -> Array:
     return np.where(reach > np.finfo(np.float32).max, np.inf, error)
 
 
+def agree(ours: Array, theirs: Array, bound: Array) -> Array:
+    """Where |ours - theirs| <= bound, value by value; NaN beside NaN, and an infinity beside the same one.
+
+    An infinite bound, where a sum can leave float32 and the order of summation decides whether it becomes an infinity
+    or NaN, allows NaN beside an infinity too, but no number beside either, and no infinity beside its opposite.
+    """
+    with np.errstate(invalid="ignore"):
+        near = np.abs(ours.astype(np.float64) - theirs) <= np.where(np.isposinf(bound), 0.0, bound)
+    are_nan, are_inf = np.isnan(ours) | np.isnan(theirs), np.isinf(ours) | np.isinf(theirs)
+    return near | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | (are_nan & are_inf & np.isposinf(bound))
+
+
 def steepness(activation: Activation) -> float:
     """The largest slope of an activation: how much it can widen a difference. See also `activation_bound`."""
     params = {key: abs(value) for key, value in activation.params}

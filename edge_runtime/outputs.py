@@ -41,11 +41,18 @@ _KINDS: dict[str, tuple[str, Callable[[bytes], bool]]] = {
 
 
 def check_output(
-    path: PathLike, kind: str, option: str = "--out", *, force: bool = False, sources: Sequence[PathLike] = ()
+    path: PathLike,
+    kind: str,
+    option: str = "--out",
+    *,
+    force: bool = False,
+    sources: Sequence[PathLike] = (),
+    may_be_device: bool = False,
 ) -> None:
     """Fail before long work where `path` cannot be written, or where that would destroy something else.
 
     kind: what will be written, a key of `_KINDS`. sources: files that the command reads, which it never replaces.
+    may_be_device: whether a pipe or a device is written to; if not, it is refused like a link that leads nowhere.
     Raises OutputRefused, FileNotFoundError for a missing folder, PermissionError.
     """
     text = os.fspath(path)
@@ -58,8 +65,10 @@ def check_output(
     for source in sources:
         if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
             raise OutputRefused(f"{option} {text} is what the command reads; expected another name")
-    if not target.is_file():
+    if not os.path.lexists(target) or (may_be_device and target.exists() and not target.is_file()):
         return _require_writable(target.parent)
+    if not target.is_file():
+        raise OutputRefused(f"{option} {text} is no regular file, expected a new name or a file")
     article, is_kind = _KINDS[kind]
     with open(target, "rb") as file:
         start = file.read(_START)
@@ -88,7 +97,7 @@ def check_rows_output(path: PathLike, *, force: bool = False, source: PathLike =
     kind = {".npy": "npy", ".csv": "csv", ".tsv": "csv"}.get(suffix)
     if kind is None and os.fspath(path) and not os.path.isdir(path):
         raise OutputRefused(f"--output {path}: expected a name that ends in .npy or .csv, or -")
-    check_output(path, kind or "csv", "--output", force=force, sources=[source])
+    check_output(path, kind or "csv", "--output", force=force, sources=[source], may_be_device=True)
 
 
 def _require_writable(folder: Path) -> None:

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_runtime.bounds import SUM_ERROR, activation_bound, implementation_error, product_bound
+from edge_runtime.bounds import SUM_ERROR, activation_bound, agree, implementation_error, product_bound
 from edge_runtime.errors import InputError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
@@ -72,12 +72,15 @@ def within(
     rule: str = WITHIN_BOUND,
     step: float | None = None,
 ) -> TensorCheck:
-    """|ours - theirs| <= bound, value by value. NaN keeps the rule only beside NaN."""
-    with np.errstate(invalid="ignore"):
-        error = np.abs(ours.astype(np.float64) - theirs)
-    keeps = (error <= bound) | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | np.isposinf(bound)
+    """The check that `bounds.agree` makes."""
+    keeps = agree(ours, theirs, bound)
     largest = float(np.broadcast_to(bound, ours.shape).max(initial=0.0))
     return TensorCheck(level, tensor, rule, ours.size, int((~keeps).sum()), _largest(ours, theirs), largest, step)
+
+
+def reported(level: str, tensor: str, ours: NDArray[Any], theirs: NDArray[Any]) -> TensorCheck:
+    """How far two tensors are apart, where no rule says how far they may be."""
+    return TensorCheck(level, tensor, REPORTED, ours.size, 0, _largest(ours, theirs), np.inf, None)
 
 
 def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors, theirs: Tensors) -> list[TensorCheck]:

@@ -211,7 +211,8 @@ def _compared_labels(
     known = (index >= 0) & (index < model.n_out)
     picked = np.take_along_axis(ours, np.where(known, index, 0)[:, None], axis=1)[:, 0]
     behind = ours.max(axis=1) - picked
-    wrong = ~known | (behind > 2 * bound.max(axis=1))
+    allowed = np.where(np.isfinite(bound), bound, 0.0).max(axis=1)
+    wrong = ~known | (behind > 2 * allowed)
     changed = int(np.sum(ours.argmax(axis=1) != index))
     check = TensorCheck(level, "label", "within bound", len(index), int(wrong.sum()), float(behind.max()), 0.0)
     return check, changed

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -93,7 +94,7 @@ def _check_outputs(options: dict[str, Any]) -> None:
     from edge_runtime.outputs import check_output
 
     outputs = {name: options[name] for name in ("out", "checkpoint") if options[name] is not None}
-    if len({Path(path).resolve() for path in outputs.values()}) < len(outputs):
+    if len({os.path.realpath(path) for path in outputs.values()}) < len(outputs):
         raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
     for name, path in outputs.items():
         kind = "artifact" if name == "out" else "checkpoint"

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from edge_runtime.atomic import replacing, write_bytes
+from edge_runtime.atomic import is_temporary, replacing, write_bytes
 
 WRITE_FOREVER = """
 import sys
@@ -97,12 +97,51 @@ def test_a_link_stays_a_link(tmp_path):
     assert (tmp_path / "real").read_bytes() == b"new"
 
 
+WRITE_SLOWLY = """
+import sys
+from edge_runtime.atomic import replacing
+with replacing(sys.argv[1]) as file:
+    file.write(b"slow")
+    print("writing", flush=True)
+    sys.stdin.readline()
+"""
+
+
 def test_a_temporary_file_of_a_running_process_is_left_alone(tmp_path):
-    """Two processes may save to one name at the same time; the last rename wins."""
-    other = tmp_path / f".smallnet-{os.getppid()}-abc.tmp"
-    other.write_bytes(b"somebody is writing this")
+    """Two processes may save to one folder at the same time, whatever their process numbers are to each other."""
+    command = [sys.executable, "-c", WRITE_SLOWLY, tmp_path / "slow"]
+    with subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "writing\n"
+        write_bytes(tmp_path / "quick", b"new")
+        assert sum(is_temporary(name) for name in os.listdir(tmp_path)) == 1
+        process.communicate("\n")
+    assert process.returncode == 0
+    assert (tmp_path / "slow").read_bytes() == b"slow"
+    assert sorted(os.listdir(tmp_path)) == ["quick", "slow"]
+
+
+def test_what_nobody_writes_any_more_is_removed_and_what_was_never_ours_stays(tmp_path):
+    """By the lock that is gone, not by a process number, which may be another's by now; folders and links stay."""
+    left = tmp_path / f".smallnet-{'0' * 24}.tmp"
+    left.write_bytes(b"half")
+    (tmp_path / f".smallnet-{'1' * 24}.tmp").mkdir()
+    (tmp_path / f".smallnet-{'2' * 24}.tmp").symlink_to("elsewhere")
+    others = [".smallnet-\u00b2-x.tmp", f".smallnet-{'g' * 24}.tmp", ".smallnet-.tmp", ".smallnet-0.tmp"]
+    for name in others:
+        (tmp_path / name).write_bytes(b"not ours")
     write_bytes(tmp_path / "file", b"new")
-    assert other.exists()
+    assert not left.exists()
+    assert len(os.listdir(tmp_path)) == 7
+
+
+def test_a_loop_of_links_is_not_replaced(tmp_path):
+    """It points to no file, and it is somebody's."""
+    (tmp_path / "a").symlink_to("b")
+    (tmp_path / "b").symlink_to("a")
+    with pytest.raises(OSError, match="no regular file"):
+        write_bytes(tmp_path / "a", b"x")
+    assert (tmp_path / "a").is_symlink()
 
 
 def test_threads_that_write_one_file_never_tear_it(tmp_path):

@@ -3,9 +3,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime.bounds import output_bound
+from edge_runtime import Activation, Dense, Model, TestVectors, selftest
+from edge_runtime.bounds import agree, output_bound
 from edge_runtime.engine import Engine
+from export.onnx_writer import write_onnx
 from export.quantizer import quantize
+from export.verification import verify
 from tests.networks import random_model, random_rows
 
 ACTIVATIONS = [["relu", "softmax"], ["tanh", "sigmoid"], ["leaky_relu", "linear"]]
@@ -38,3 +41,45 @@ def test_int8_logits_have_no_room_for_differences():
     """For int8 the bound is zero: the bits are the same or the implementation is wrong."""
     model = quantize(random_model([40, 30, 6], ["tanh", "softmax"]), random_rows(50, 40))
     assert output_bound(model, random_rows(50, 40), activated=False).max() == 0
+
+
+AGREE = [
+    # ours, theirs, bound, whether they agree
+    (np.inf, np.inf, np.inf, True),
+    (np.nan, np.nan, 0, True),
+    (np.nan, np.inf, np.inf, True),
+    (-np.inf, np.nan, np.inf, True),
+    (np.nan, np.inf, 1, False),
+    (np.inf, -np.inf, np.inf, False),
+    (1, np.inf, np.inf, False),
+    (np.nan, 1, np.inf, False),
+    (1, 2, np.inf, False),
+    (5, 5.5, 1, True),
+    (5, 5.5, 0.25, False),
+    (5, 5.5, np.nan, False),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "bound", "expected"), AGREE)
+def test_what_cannot_be_bounded_agrees_only_where_it_is_the_same(ours, theirs, bound, expected):
+    """Infinite bounds allow NaN beside inf, but no number beside either, and no infinities of two signs."""
+    pair = np.array([ours], np.float32), np.array([theirs], np.float32)
+    assert agree(*pair, np.array([bound])).tolist() == agree(*pair[::-1], np.array([bound])).tolist() == [expected]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_an_overflow_is_not_taken_for_agreement(tmp_path):
+    """Sums beyond float32 beside a file of other weights, and beside other stored outputs: both are found."""
+
+    def model(value):
+        weight = np.full((4, 3), value, np.float32)
+        return Model((Dense("a", weight, np.zeros(3, np.float32), Activation.of("linear")),))
+
+    rows = np.full((2, 4), 2, np.float32)
+    for value in (1.0, -1e38):
+        write_onnx(model(value), tmp_path / "other.onnx")
+        assert not verify(model(1e38), tmp_path / "other.onnx", rows).ok
+    write_onnx(model(1e38), tmp_path / "same.onnx")
+    assert verify(model(1e38), tmp_path / "same.onnx", rows).ok
+    forged = replace(model(1e38), test_vectors=TestVectors(rows, np.zeros((2, 3), np.float32)))
+    assert selftest(forged).differing == 6

@@ -1,5 +1,6 @@
 """Output files: what stands there is replaced only by its like, and what cannot be written is refused at once."""
 
+import os
 import shutil
 
 import numpy as np
@@ -155,6 +156,25 @@ def test_an_opset_that_onnxruntime_cannot_run_is_refused_by_name(trained, tmp_pa
     assert result.exit_code == 2
     assert "opset is 21, expected 13 to 19, the newest that onnxruntime" in result.stderr
     assert not out.exists()
+
+
+@pytest.mark.parametrize("name", [name for name in WRITERS if not name.startswith(("run", "export"))])
+@pytest.mark.parametrize("kind", ["pipe", "device", "loop"])
+def test_what_is_no_file_is_refused_before_the_work(kind, name, trained, tmp_path, monkeypatch):
+    """A pipe, a device, a loop of links: nothing is trained first, and nothing is replaced, --force or not."""
+    monkeypatch.chdir(tmp_path)
+    out = tmp_path / WRITERS[name][1]
+    if kind == "pipe":
+        os.mkfifo(out)
+    else:
+        out.symlink_to("/dev/null" if kind == "device" else out.name)
+    before = os.lstat(out)
+    for more in ([], ["--force"]):
+        result = run(name, trained, *more)[0]
+        assert result.exit_code == 2
+        assert is_one_line(result)
+        assert "is no regular file" in result.stderr
+    assert os.lstat(out).st_ino == before.st_ino
 
 
 def test_results_may_go_to_a_device(trained):
