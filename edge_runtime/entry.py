@@ -7,6 +7,7 @@ answered from the first lines of ours on. (While Python itself starts, some hund
 from __future__ import annotations
 
 import contextlib
+import io
 import os
 import signal
 import sys
@@ -84,6 +85,14 @@ def repair_streams() -> None:
                 os.dup2(opened, number)
                 os.close(opened)
             setattr(sys, name, os.fdopen(number, mode, closefd=False))
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper) and not speaks_unicode(stream):
+            stream.reconfigure(errors="backslashreplace")
+
+
+def speaks_unicode(stream: Any) -> bool:
+    """Whether a text stream takes every letter; what has no encoding is memory, and does."""
+    return (getattr(stream, "encoding", None) or "utf-8").lower().startswith("utf")
 
 
 def settle_streams() -> None:

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import sys
 import time
 from typing import Any
 
 import click
+
+from edge_runtime.entry import speaks_unicode
 
 
 class RowsDone:
@@ -23,7 +26,7 @@ class RowsDone:
             return
         self.last = time.monotonic()
         start = "\r" if self.on_terminal else ""
-        click.echo(f"{start}{self.what}: {done:,} of {total:,} rows", err=True, nl=not self.on_terminal)
+        say(f"{start}{self.what}: {done:,} of {total:,} rows", nl=not self.on_terminal)
 
 
 def warn_of_range(model: Any, rows: Any) -> None:
@@ -32,15 +35,25 @@ def warn_of_range(model: Any, rows: Any) -> None:
 
     text = range_warning(model, rows)
     if text is not None:
-        click.echo(f"warning: {text}", err=True)
+        say(f"warning: {text}")
+
+
+def say(text: str, *, nl: bool = True) -> None:
+    """A message on standard error. Where nobody can hear it any more it is lost, and the work goes on."""
+    with contextlib.suppress(OSError, ValueError):
+        click.echo(text, err=True, nl=nl)
 
 
 def echo(text: str, *, err: bool = False) -> None:
     """Print text that may hold names of files: what would steer the terminal, or cannot be printed, is escaped."""
-    click.echo("".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text), err=err)
+    shown = "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
+    if err:
+        say(shown)
+    else:
+        click.echo(shown)
 
 
 def echo_json(value: Any) -> None:
     """Print one JSON object. Control characters in it are escaped, those too that JSON itself would let through."""
-    text = json.dumps(value, indent=2, ensure_ascii=False)
+    text = json.dumps(value, indent=2, ensure_ascii=not speaks_unicode(sys.stdout))
     click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))

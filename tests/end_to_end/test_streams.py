@@ -1,13 +1,15 @@
 """Standard streams that are closed, full or cut off, and Ctrl-C at any moment: one line at most, never a traceback."""
 
+import json
 import os
 import random
 import subprocess
 import sys
+from dataclasses import replace
 
 import pytest
 
-from edge_runtime import save
+from edge_runtime import load, save
 from export.onnx_writer import write_onnx
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
@@ -31,12 +33,12 @@ def folder(tmp_path_factory):
     return folder
 
 
-def shell(command, folder):
+def shell(command, folder, encoding="utf-8"):
     """A command line of bash, in which `$S` is smallnet and `$D` the device's commands: (status, output, errors)."""
     python = sys.executable
     environment = {**os.environ, "S": f"{python} -m export", "D": f"{python} -m edge_runtime", "P": python}
     result = subprocess.run(
-        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, text=True, timeout=60
+        ["bash", "-c", command], cwd=folder, env=environment, capture_output=True, encoding=encoding, timeout=60
     )
     return result.returncode, result.stdout, result.stderr
 
@@ -164,3 +166,19 @@ def test_bench_refuses_times_without_an_end_and_two_formats(folder, wrong):
     result = run_command("bench", folder / "m.npz", *wrong)
     assert result.exit_code == 2
     assert wrong[0] in result.stderr
+
+
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "utf-8"])
+def test_letters_that_a_stream_lacks_are_escaped(folder, encoding):
+    """Names of classes and files in other scripts: JSON says the same in every encoding, and text never fails."""
+    names = ("\u732b", "F\u00fc\u00dfe", "owl")
+    save(replace(load(folder / "m.npz"), class_names=names), folder / "\u6a21.npz")
+    setting = f"export PYTHONIOENCODING={encoding};"
+    status, out, errors = shell(f"{setting} $S inspect \u6a21.npz --json", folder, encoding)
+    assert (status, errors) == (0, "")
+    assert json.loads(out)["class_names"] == list(names)
+    status, out, errors = shell(f"{setting} $S inspect \u6a21.npz", folder, encoding)
+    assert (status, errors) == (0, "")
+    status, _, errors = shell(f"{setting} $S inspect \u6a22.npz", folder, encoding)
+    assert status == 2
+    assert len(errors.splitlines()) == 1
