@@ -61,8 +61,13 @@ def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:
-    """Fail before long work where the folder of an output file does not exist. Raises FileNotFoundError, naming it."""
+    """Fail before long work where the folder of an output file does not exist, or is a file.
+
+    Raises FileNotFoundError or NotADirectoryError, naming it.
+    """
     folder = Path(path).parent
+    if folder.exists() and not folder.is_dir():
+        raise NotADirectoryError(errno.ENOTDIR, "is a file, expected a folder", os.fspath(folder))
     if not folder.is_dir():
         raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 

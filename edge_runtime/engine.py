@@ -35,6 +35,7 @@ class Engine:
     whole, and is at most `limits.max_batch` rows (256 where none is given).
 
     Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
+    A signal handler must not run the engine that it may have interrupted: it would wait for itself.
     """
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import os
 
 from edge_runtime.entry import INTERRUPTED
 from edge_runtime.errors import BudgetExceeded, SmallnetError
@@ -37,7 +38,8 @@ def one_line(text: str) -> str:
 
 def _os_text(error: OSError) -> str:
     reason = error.strerror or str(error)
-    old = ", the old file is as it was" if error.filename else ""  # errors of files name them, see edge_runtime.atomic
+    # errors of files name them, see edge_runtime.atomic
+    old = ", the old file is as it was" if error.filename and os.path.exists(error.filename) else ""
     advice = {
         errno.ENOENT: "" if "folder" in reason else "; check the name",
         errno.EISDIR: "; expected a file",

@@ -99,6 +99,7 @@ REFUSED = {
     "train: a folder": ["train", "--out", "."],
     "train: a folder by its slash": ["train", "--out", "model/"],
     "train: no such folder": ["train", "--out", "nowhere/m.npz"],
+    "train: a file for a folder": ["train", "--out", "{m}/m.npz/x.npz"],
     "train: an empty checkpoint": ["train", "--out", "m.npz", "--checkpoint", ""],
     "train: a folder as checkpoint": ["train", "--out", "m.npz", "--checkpoint", "."],
     "train: over the data": ["train", "--data", "data.npz", "--out", "data.npz", "--force"],
