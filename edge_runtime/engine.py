@@ -31,14 +31,16 @@ class Engine:
     """Runs one model. int8 results do not depend on the batch around a row, on the block size or on the BLAS.
 
     model: what to run. limits: budgets to keep; the default keeps none. Raises BudgetExceeded when the model cannot be
-    run within `limits.ram_bytes`. An int8-dynamic model is the exception to the first sentence: its batch goes through
-    whole, and is at most `limits.max_batch` rows (256 where none is given).
+    run within `limits.ram_bytes`, InputError for limits of another type. An int8-dynamic model is the exception to the
+    first sentence: its batch goes through whole, and is at most `limits.max_batch` rows (256 where none is given).
 
     Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
     A signal handler must not run the engine that it may have interrupted: it would wait for itself.
     """
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise InputError(f"limits is {limits!r:.80}, expected a Limits such as Limits(ram_bytes=65536), or None")
         self.model = model
         self.limits = limits or Limits()
         self.plan: MemoryPlan = make_plan(model, self.limits)

@@ -60,6 +60,13 @@ def test_a_limit_out_of_range_is_an_input_error(fields, message):
         Limits(**fields)
 
 
+@pytest.mark.parametrize("wrong", [{"ram_bytes": 3}, {}, 64_000, "stm32l4r5"])
+def test_limits_of_another_type_are_an_input_error(wrong):
+    """An engine says what it found and what it expected, for an empty dict too."""
+    with pytest.raises(InputError, match=r"limits is .*, expected a Limits such as Limits\(ram_bytes=65536\), or None"):
+        Engine(network(), wrong)
+
+
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 @pytest.mark.parametrize("rows", [0, 1, 5, 6, 23])
 def test_split_runs_any_number_of_rows_and_refuse_names_the_limit(precision, rows):
