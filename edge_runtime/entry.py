@@ -17,24 +17,40 @@ from types import FrameType
 from typing import Any, NoReturn
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
+_NEEDED = {"click": "; or use a bundle, which needs NumPy alone", "numpy": ""}  # and what helps besides installing it
 
 
 def start(module: str, prog_name: str) -> None:
-    """Import a command line and run its `main(prog_name=...)`, which ends the process."""
+    """Import a command line and run its `main(prog_name=...)`, which ends the process.
+
+    Where NumPy or click is missing, one line says so and the status is 2.
+    """
     is_ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler  # not ignored, as in a background job
     try:
         if is_ours:
             signal.signal(signal.SIGINT, _stop)
             sys.unraisablehook = _ask_again
         repair_streams()
-        main: Callable[..., Any] = __import__(module, fromlist=["main"]).main
-        main(prog_name=prog_name)
+        _import_main(module)(prog_name=prog_name)
     except KeyboardInterrupt:
         _leave()
     finally:
         if is_ours:  # all is said and done; Python's shutdown would answer with a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         settle_streams()
+
+
+def _import_main(module: str) -> Callable[..., Any]:
+    try:
+        return __import__(module, fromlist=["main"]).main
+    except ModuleNotFoundError as error:
+        name = error.name or ""
+        if name not in _NEEDED:  # a part of ours, or of a package that is broken: the traceback says which
+            raise
+        text = f"{name} not found, this command needs it; install: pip install {name}{_NEEDED[name]}"
+        with contextlib.suppress(OSError, ValueError):  # nobody may be left to read it
+            print(f"error: {text}", file=sys.stderr)
+        sys.exit(2)
 
 
 def _stop(_number: int, frame: FrameType | None) -> None:

@@ -129,6 +129,33 @@ def test_ctrl_c_that_python_drops_in_a_callback_is_sent_again():
     assert (result.returncode, result.stderr) == (130, "error: stopped by Ctrl-C\n")
 
 
+BLOCKED = """
+import runpy, sys
+sys.modules[sys.argv[1]] = None  # importing it fails as where it is not installed
+sys.argv = sys.argv[2:]
+start = runpy.run_path if sys.argv[0].endswith(".pyz") else runpy.run_module
+start(sys.argv[0], run_name="__main__")
+"""
+
+
+@pytest.mark.parametrize(
+    ("missing", "command", "advice"),
+    [
+        ("click", ["edge_runtime", "selftest", "m.npz"], "; or use a bundle, which needs NumPy alone"),
+        ("click", ["export", "--help"], "; or use a bundle, which needs NumPy alone"),
+        ("numpy", ["app.pyz", "--selftest"], ""),
+    ],
+)
+def test_a_package_that_is_missing_is_named_with_what_helps(folder, missing, command, advice):
+    """Without click or NumPy a command is one line and status 2, and no traceback."""
+    result = subprocess.run(
+        [sys.executable, "-c", BLOCKED, missing, *command], cwd=folder, capture_output=True, text=True, timeout=60
+    )
+    assert (result.returncode, result.stdout) == (2, "")
+    line = f"error: {missing} not found, this command needs it; install: pip install {missing}{advice}\n"
+    assert result.stderr == line
+
+
 def test_names_of_files_cannot_steer_the_terminal(folder, tmp_path):
     """Escape sequences in a name come out as text in every command's results, on a terminal too."""
     model, onnx, clear = folder / "m.npz", folder / "m.onnx", "\x1b[2J"
