@@ -16,7 +16,7 @@ from edge_runtime.input_range import range_warning
 from edge_runtime.limits import OVER_BATCH, Limits
 from edge_runtime.model import Model
 from edge_runtime.outputs import check_rows_output
-from edge_runtime.replay import selftest
+from edge_runtime.replay import require_stored_batch, selftest
 from edge_runtime.rows import read_rows, write_rows
 from edge_runtime.sizes import parse_bytes
 from edge_runtime.tables import selftest_text
@@ -44,6 +44,7 @@ def _command(arguments: Sequence[str], prog_name: str) -> int:
     limits = Limits(ram_bytes=options.ram_bytes, max_batch=options.max_batch, over=options.over_batch)
     if not options.selftest:
         return _run(model, limits, options)
+    require_stored_batch(model, limits)
     result = selftest(model, limits)
     print(selftest_text(result))
     return 0 if result.ok else 1

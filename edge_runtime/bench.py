@@ -15,6 +15,8 @@ from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
+from edge_runtime.plan_choice import DYNAMIC_BATCH
+from edge_runtime.planner import is_dynamic
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -125,8 +127,14 @@ def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
     return float(np.median(times))
 
 
-def batches_for(model: Model, limits: Limits, wanted: Sequence[int] = BATCHES) -> list[int]:
-    """The batch sizes to measure: where more than `limits.max_batch` rows are refused, only those that it allows."""
-    if limits.max_batch is None or limits.over == "split":
-        return list(wanted)
-    return [batch for batch in wanted if batch <= limits.max_batch] or [1]
+def batches_for(model: Model, limits: Limits, wanted: Sequence[int] | None = None) -> list[int]:
+    """The batch sizes to measure: those that are wanted, or those of `BATCHES` that the limits allow.
+
+    Raises InputError for a wanted one that an engine with these limits would refuse.
+    """
+    if wanted is None:
+        most = limits.max_batch if limits.over == "refuse" else None
+        return [batch for batch in BATCHES if most is None or batch <= most]
+    for batch in wanted:
+        limits.require_batch(batch, DYNAMIC_BATCH if is_dynamic(model) else None)
+    return list(wanted)

@@ -91,10 +91,13 @@ def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
 
     Example: smallnet selftest build/digits.int8.npz
     """
+    from edge_runtime.replay import require_stored_batch
     from edge_runtime.replay import selftest as replay
     from edge_runtime.tables import selftest_text
 
-    result = replay(*load_limited(model_path, **limits))
+    model, wanted = load_limited(model_path, **limits)
+    require_stored_batch(model, wanted)
+    result = replay(model, wanted)
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:

@@ -53,7 +53,6 @@ class Engine:
         forks.register(self)
         self._ready: dict[tuple[int, ...], Program] = {}  # by the input's shape: those that `run` may use at once
         self._is_dynamic = is_dynamic(model)
-        self._most_rows = self.limits.max_batch or (self.plan.block if self._is_dynamic else None)
         self._is_slowed = self.limits.speed_factor > 1.0
         self._program(None, activate=True)
 
@@ -172,10 +171,7 @@ class Engine:
             n_in = self.model.n_in
             raise InputError(f"input has shape {rows.shape}, expected ({n_in},) or (batch, {n_in})")
         rows = rows.reshape(-1, self.model.n_in)
-        if self._most_rows is not None and len(rows) > self._most_rows and self.limits.over == "refuse":
-            raise InputError(
-                f"input has {len(rows)} rows, the limit max_batch is {self._most_rows}; send fewer or raise it"
-            )
+        self.limits.require_batch(len(rows), self.plan.block if self._is_dynamic else None)
         return rows
 
 

@@ -37,6 +37,15 @@ class SelfTest:
         return self.differing == 0
 
 
+def require_stored_batch(model: Model, limits: Limits) -> None:
+    """Raise InputError where the test vectors are more rows than `limits` allow and `limits.over` is "refuse".
+
+    For commands, where whoever asks for a refusal gets one; `selftest` itself sends as many at once as are allowed.
+    """
+    if model.test_vectors is not None:
+        limits.require_batch(len(model.test_vectors.inputs))
+
+
 def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
     """Run the model's test vectors through an engine with these limits, whatever `limits.over` says.
 

@@ -46,7 +46,7 @@ def bench(
     *,
     against: bool,
     enforce_bytes: int | None = None,
-    batches: Sequence[int] = BATCHES,
+    batches: Sequence[int] | None = None,
     seconds: float = 0.5,
     mmap: bool = False,
     max_bytes: int = DEFAULT_MAX_BYTES,
@@ -54,16 +54,19 @@ def bench(
     """All that `smallnet bench` shows, as plain data.
 
     against: measure onnxruntime too, on the same model written as ONNX. enforce_bytes: run each engine once in a
-    process of its own under this limit on its address space; 0 measures without a limit. mmap: map the artifact.
-    max_bytes: limit on the file. Where `limits` names a device, the prediction for it is added.
+    process of its own under this limit on its address space; 0 measures without a limit. batches: sizes to measure; by
+    default those of `edge_runtime.bench.BATCHES` that the limits allow, and the conditions name the others. mmap: map
+    the artifact. max_bytes: limit on the file. Where `limits` names a device, the prediction for it is added.
+    Raises InputError for a batch that the limits refuse, and as `load` and `Engine` do.
     """
     model = load(path, mmap=mmap, max_bytes=max_bytes)
+    sizes = batches_for(model, limits, batches)
     engine = Engine(model, limits)
     calls: dict[str, Call] = {"numpy": engine_call(engine)}
     facts: dict[str, Any] = {
         "model": os.fspath(path),
         "precision": model.precision,
-        "conditions": conditions() | {"warm_up": f"{WARM_UP} calls"},
+        "conditions": conditions() | {"warm_up": f"{WARM_UP} calls"} | _left_out(sizes, limits, batches),
         "limits": dataclasses.asdict(limits) | {"mmap": mmap},
         "planned_bytes": engine.plan.total_bytes,
         "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap, max_bytes=max_bytes)},
@@ -74,7 +77,7 @@ def bench(
             onnx_path = Path(folder) / "model.onnx"
             calls["onnxruntime"] = _onnxruntime_call(model, onnx_path, facts)
             processes["onnxruntime"] = (ORT_CODE, [str(onnx_path), "1"])
-        rows = measure(calls, model.n_in, batches_for(model, limits, batches), seconds)
+        rows = measure(calls, model.n_in, sizes, seconds)
         facts["latency"] = [{**vars(row), "rows_per_second": row.rows_per_second} for row in rows]
         facts["processes"] = _run_processes({"import numpy": (NUMPY_CODE, []), **processes}, 0)
         if limits.device is not None:
@@ -82,6 +85,12 @@ def bench(
         if enforce_bytes is not None:
             facts["enforced"] = _run_processes(processes, enforce_bytes)
     return facts
+
+
+def _left_out(sizes: Sequence[int], limits: Limits, wanted: Sequence[int] | None) -> dict[str, str]:
+    """A condition that names the default batch sizes that were not measured, if there are any."""
+    missing = [str(batch) for batch in BATCHES if wanted is None and batch not in sizes]
+    return {"batches_left_out": f"{' and '.join(missing)} (max_batch is {limits.max_batch})"} if missing else {}
 
 
 def _onnxruntime_call(model: Model, path: Path, facts: dict[str, Any]) -> Call:

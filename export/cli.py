@@ -224,6 +224,7 @@ def verify(
     Example: smallnet verify build/digits.int8.npz build/digits.int8.onnx --data digits
     """
     require_extra("export", "onnx", "onnxruntime")
+    from edge_runtime.replay import require_stored_batch
     from export.dumps import verify_dumps
     from export.export_rows import load_rows
     from export.tables import report_table
@@ -231,9 +232,11 @@ def verify(
 
     model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
     rows = None
-    if spec is not None:
-        dataset = load_rows(model, spec, **cap(max_bytes))
-        rows = dataset.x
+    if spec is None:
+        require_stored_batch(model, wanted)
+    else:
+        rows = load_rows(model, spec, **cap(max_bytes)).x
+        wanted.require_batch(len(rows))
         warn_of_range(model, rows)
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)

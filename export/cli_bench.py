@@ -13,12 +13,14 @@ from export.extras import require_extra
 _ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
 and say what the process needed; 0 measures without a limit. Linux."""
 
+_BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, those that the limits allow)."
+
 
 @click.command("bench")
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
 @click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
-@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help="Batch size; may be given repeatedly.")
+@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help=_BATCH_HELP)
 @click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
 @limit_options
@@ -37,7 +39,6 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         raise click.UsageError(f"--seconds is {options['seconds']}, expected 0 to 3600")
     if options["against"]:
         require_extra("export", "onnx", "onnxruntime")
-    from edge_runtime.bench import BATCHES
     from edge_runtime.limits import Limits
     from edge_runtime.tables import bench_csv
     from export.bench import bench, bench_text, conditions_text
@@ -48,7 +49,7 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         Limits(**options),
         against=asked["against"] is not None,
         enforce_bytes=asked["enforce"],
-        batches=asked["batches"] or BATCHES,
+        batches=asked["batches"] or None,
         seconds=asked["seconds"],
         mmap=asked["mmap"],
         **cap(asked["max_bytes"]),

@@ -2,7 +2,7 @@ import sys
 
 import pytest
 
-from edge_runtime import Engine, Limits, save
+from edge_runtime import Engine, InputError, Limits, save
 from edge_runtime.bench import batches_for, engine_call, load_seconds, measure
 from edge_runtime.enforce import ENGINE_CODE, engine_arguments, run_limited
 from export.quantizer import quantize
@@ -26,11 +26,23 @@ def test_percentiles_are_ordered_and_throughput_follows_from_the_median(model):
     assert rows[0].calls == rows[1].calls
 
 
-def test_a_batch_limit_leaves_the_batches_that_it_allows(model):
-    """max_batch=10 measures 1 and 8, or all where batches are split; a limit below all of them measures one row."""
+def test_a_batch_limit_leaves_the_default_batches_that_it_allows(model):
+    """max_batch=10 measures 1 and 8, or all where batches are split; the smallest limit leaves one row."""
     assert batches_for(model, Limits(max_batch=10)) == [1, 8]
-    assert batches_for(model, Limits(max_batch=2), [8]) == [1]
+    assert batches_for(model, Limits(max_batch=1)) == [1]
     assert batches_for(model, Limits(max_batch=10, over="split")) == [1, 8, 32, 256]
+
+
+def test_a_batch_that_is_asked_for_is_measured_or_refused_as_an_engine_would(model):
+    """None is left out in silence: 8 rows under max_batch=2, or 300 of an int8-dynamic model, are an InputError."""
+    assert batches_for(model, Limits(max_batch=2, over="split"), [8, 1]) == [8, 1]
+    dynamic = quantize(random_model([64, 10], ["softmax"]), random_rows(50, 64), "int8-dynamic")
+    for network, limits, batch, most in ((model, Limits(max_batch=2), 8, 2), (dynamic, Limits(), 300, 256)):
+        message = f"input has {batch} rows, the limit max_batch is {most}"
+        with pytest.raises(InputError, match=message):
+            batches_for(network, limits, [1, batch])
+        with pytest.raises(InputError, match=message):
+            Engine(network, limits).run(random_rows(batch, 64))
 
 
 def test_loading_is_timed(model, tmp_path):

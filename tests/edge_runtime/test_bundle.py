@@ -66,6 +66,11 @@ BAD_USE = {
     "a missing file": (["--input", "missing.csv"], 2, "missing.csv: No such file or directory; check the name"),
     "too little memory": (["--input", "x.csv", "--ram-bytes", "10"], 1, "the budget is 10 B"),
     "too many rows": (["--input", "x.csv", "--max-batch", "1", "--over-batch", "refuse"], 2, "max_batch is 1"),
+    "too many vectors": (
+        ["--selftest", "--max-batch", "7", "--over-batch", "refuse"],
+        2,
+        "8 rows, the limit max_batch",
+    ),
     "another file's name": (["--input", "x.csv", "--output", "app.npy"], 2, "app.npy exists and is not an array"),
     "no such limit": (["--input", "x.csv", "--max-batch", "0"], 2, "max_batch is 0, expected at least 1 row"),
 }

@@ -17,7 +17,7 @@ def model(precision):
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
 def test_an_artifact_proves_itself(precision):
     """The stored outputs come out again, under limits too; int8 is compared bit for bit."""
-    for limits in (None, Limits(max_batch=3)):
+    for limits in (None, Limits(max_batch=3), Limits(max_batch=3, over="split")):
         result = selftest(model(precision), limits)
         assert result.ok
         assert (result.rows, result.values) == (8, 32)

@@ -145,6 +145,38 @@ def test_each_command_refuses_a_limit_that_cannot_be_kept(name, command, files, 
     assert len(err.splitlines()) == 1
 
 
+@pytest.mark.parametrize(
+    ("command", "rows"),
+    [
+        (["run", "{npz}", "--input", "{x}"], 5),
+        (["bench", "{npz}", "--batch", "1", "--batch", "6", "--seconds", "0"], 6),
+        (["selftest", "{npz}"], 8),
+        (["verify", "{npz}", "{onnx}"], 8),
+        (["verify", "{npz}", "{onnx}", "--data", "{x}"], 5),
+    ],
+)
+def test_each_command_refuses_a_batch_beyond_the_limit_when_asked_to(command, rows, files, tmp_path):
+    """One line that names the rows and the limit, status 2 and no result; a limit of as many rows lets them pass."""
+    names = {"npz": files["int8"][0], "onnx": files["int8"][1], "x": tmp_path / "x.csv"}
+    np.savetxt(names["x"], random_rows(5, 130), delimiter=",")
+    line = [part.format_map(names) for part in command]
+    status, out, err = run(*line, "--over-batch", "refuse", "--max-batch", "4")
+    assert (status, out) == (2, "")
+    assert err == f"error: input has {rows} rows, the limit max_batch is 4; send fewer or raise it\n"
+    assert run(*line, "--over-batch", "refuse", "--max-batch", rows)[0] == 0
+    assert run(*line, "--over-batch", "split", "--max-batch", "4")[0] == 0
+
+
+def test_bench_says_which_of_its_own_batches_a_limit_left_out(files):
+    """In the conditions, as JSON and as text; where nothing is left out, nothing is said."""
+    limited = ["bench", files["int8"][0], "--seconds", "0", "--max-batch", "8"]
+    facts = json.loads(run(*limited, "--over-batch", "refuse", "--json")[1])
+    assert [row["batch"] for row in facts["latency"]] == [1, 8]
+    assert facts["conditions"]["batches_left_out"] == "32 and 256 (max_batch is 8)"
+    assert "batches_left_out 32 and 256 (max_batch is 8)" in run(*limited, "--over-batch", "refuse")[1].splitlines()[0]
+    assert "batches_left_out" not in run(*limited)[1]
+
+
 def test_a_batch_beyond_the_limit_is_split_or_refused_as_asked(files, tmp_path):
     """`--over-batch refuse` names the limit; an unknown policy or device lists the known ones."""
     path = files["int8"][0]
