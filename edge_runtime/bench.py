@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
 import platform
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, TypeAlias
 
@@ -23,7 +24,8 @@ if TYPE_CHECKING:
 
 PERCENTILES = (50, 90, 99)
 BATCHES = (1, 8, 32, 256)
-WARM_UP = 5  # calls before the first that counts
+WARM_UP = 5  # calls before the first that counts, at most
+LEAST_CALLS = 3  # that count, however long they take
 Call: TypeAlias = "Callable[[NDArray[np.float32]], Any]"
 
 
@@ -72,24 +74,32 @@ def _cpu() -> str:
     return f"{platform.machine()} {names[0] if names else platform.processor()}".strip()
 
 
-def measure(calls: dict[str, Call], n_in: int, batches: Sequence[int], seconds: float = 0.5) -> list[Latency]:
+def measure(
+    calls: dict[str, Call],
+    n_in: int,
+    batches: Sequence[int],
+    seconds: float = 0.5,
+    on_call: Callable[[int, int], None] | None = None,
+) -> list[Latency]:
     """Time every engine on every batch size, in turns of one call, after a warm-up. calls: {name: rows -> outputs}.
 
-    The warm-up is `WARM_UP` calls of each.
-
-    The rows are random numbers. seconds: spent on each batch size and engine, at least 20 calls.
+    The rows are random numbers. seconds: spent on each batch size and engine, but for at least `LEAST_CALLS` calls; the
+    warm-up before takes as long at most, but for its first call, and ends after `WARM_UP`. on_call: told the batch size
+    and the calls made of it, before each.
     """
+    tell = on_call or (lambda _batch, _count: None)
     rng = np.random.default_rng(0)
     results = []
     for batch in batches:
         x = rng.normal(size=(batch, n_in)).astype(np.float32)
         times: dict[str, list[float]] = {name: [] for name in calls}
-        for call in calls.values():
-            for _ in range(WARM_UP):
+        for _ in _rounds(seconds * len(calls), 1, WARM_UP):
+            for call in calls.values():
+                tell(batch, 0)
                 call(x)
-        deadline = time.perf_counter() + seconds * len(calls)
-        while time.perf_counter() < deadline or len(next(iter(times.values()))) < 20:
+        for count in _rounds(seconds * len(calls), LEAST_CALLS):
             for name, call in calls.items():
+                tell(batch, count)
                 started = time.perf_counter()
                 call(x)
                 times[name].append(time.perf_counter() - started)
@@ -97,6 +107,14 @@ def measure(calls: dict[str, Call], n_in: int, batches: Sequence[int], seconds: 
             p50, p90, p99 = (float(value) for value in np.percentile(values, PERCENTILES))
             results.append(Latency(name, batch, len(values), p50, p90, p99))
     return results
+
+
+def _rounds(seconds: float, least: int, most: float = math.inf) -> Iterator[int]:
+    """Count for so many seconds, but `least` times at least and `most` times at most."""
+    deadline, count = time.perf_counter() + seconds, 0
+    while count < least or (count < most and time.perf_counter() < deadline):
+        yield count
+        count += 1
 
 
 def engine_call(engine: Engine) -> Call:

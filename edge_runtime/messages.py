@@ -14,19 +14,40 @@ from edge_runtime.entry import speaks_unicode
 
 
 class RowsDone:
-    """Says on standard error how far long work is, every two seconds; on a terminal in one line, written over."""
+    """Says on standard error how far long work is, every two seconds; on a terminal in one line, written over.
+
+    As a context it clears that line at its end, so that what is printed next begins a line.
+    """
+
+    form = "{:,} of {:,} rows"
 
     def __init__(self, what: str) -> None:
-        self.what, self.last = what, time.monotonic()
+        self.what, self.last, self.width = what, time.monotonic(), 0
         self.on_terminal = sys.stderr.isatty()
+
+    def __enter__(self) -> RowsDone:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if self.width and self.on_terminal:
+            say(f"\r{' ' * self.width}\r", nl=False)
 
     def __call__(self, done: int, total: int) -> None:
         """Told after each block of rows."""
         if time.monotonic() - self.last < 2.0:
             return
         self.last = time.monotonic()
-        start = "\r" if self.on_terminal else ""
-        say(f"{start}{self.what}: {done:,} of {total:,} rows", nl=not self.on_terminal)
+        text = f"{self.what}: {self.form.format(done, total)}"
+        self.width = max(self.width, len(text))
+        if self.on_terminal:
+            text = f"\r{text:<{self.width}}"
+        say(text, nl=not self.on_terminal)
+
+
+class CallsDone(RowsDone):
+    """The same of a measurement: told the batch size before each call, and how many calls it has had."""
+
+    form = "batch {:,}, {:,} calls"
 
 
 def warn_of_range(model: Any, rows: Any) -> None:

@@ -6,7 +6,7 @@ import dataclasses
 import os
 import sys
 import tempfile
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -48,6 +48,7 @@ def bench(
     enforce_bytes: int | None = None,
     batches: Sequence[int] | None = None,
     seconds: float = 0.5,
+    on_call: Callable[[int, int], None] | None = None,
     mmap: bool = False,
     max_bytes: int = DEFAULT_MAX_BYTES,
 ) -> dict[str, Any]:
@@ -55,8 +56,9 @@ def bench(
 
     against: measure onnxruntime too, on the same model written as ONNX. enforce_bytes: run each engine once in a
     process of its own under this limit on its address space; 0 measures without a limit. batches: sizes to measure; by
-    default those of `edge_runtime.bench.BATCHES` that the limits allow, and the conditions name the others. mmap: map
-    the artifact. max_bytes: limit on the file. Where `limits` names a device, the prediction for it is added.
+    default those of `edge_runtime.bench.BATCHES` that the limits allow, and the conditions name the others. seconds,
+    on_call: as `edge_runtime.bench.measure` takes them. mmap: map the artifact. max_bytes: limit on the file. Where
+    `limits` names a device, the prediction for it is added.
     Raises InputError for a batch that the limits refuse, and as `load` and `Engine` do.
     """
     model = load(path, mmap=mmap, max_bytes=max_bytes)
@@ -66,7 +68,7 @@ def bench(
     facts: dict[str, Any] = {
         "model": os.fspath(path),
         "precision": model.precision,
-        "conditions": conditions() | {"warm_up": f"{WARM_UP} calls"} | _left_out(sizes, limits, batches),
+        "conditions": conditions() | {"warm_up": f"1 to {WARM_UP} calls"} | _left_out(sizes, limits, batches),
         "limits": dataclasses.asdict(limits) | {"mmap": mmap},
         "planned_bytes": engine.plan.total_bytes,
         "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap, max_bytes=max_bytes)},
@@ -77,7 +79,7 @@ def bench(
             onnx_path = Path(folder) / "model.onnx"
             calls["onnxruntime"] = _onnxruntime_call(model, onnx_path, facts)
             processes["onnxruntime"] = (ORT_CODE, [str(onnx_path), "1"])
-        rows = measure(calls, model.n_in, sizes, seconds)
+        rows = measure(calls, model.n_in, sizes, seconds, on_call)
         facts["latency"] = [{**vars(row), "rows_per_second": row.rows_per_second} for row in rows]
         facts["processes"] = _run_processes({"import numpy": (NUMPY_CODE, []), **processes}, 0)
         if limits.device is not None:

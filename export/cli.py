@@ -166,20 +166,21 @@ def export(
     if rows.note:
         echo(rows.note, err=True)
     evaluation = Evaluation(*rows.test) if rows.test is not None else None
-    results = export_model(
-        model,
-        wanted,
-        rows.calibration,
-        options["out"],
-        stem,
-        evaluation=evaluation,
-        verify_rows=rows.compared,
-        test_vectors=options["test_vectors"] if spec is not None else 0,
-        options=chosen,
-        on_choice=lambda seen: echo(choice_text(seen), err=True),
-        on_file=lambda name: echo(f"wrote {name}", err=True),
-        on_rows=RowsDone("verifying"),
-    )
+    with RowsDone("verifying") as on_rows:
+        results = export_model(
+            model,
+            wanted,
+            rows.calibration,
+            options["out"],
+            stem,
+            evaluation=evaluation,
+            verify_rows=rows.compared,
+            test_vectors=options["test_vectors"] if spec is not None else 0,
+            options=chosen,
+            on_choice=lambda seen: echo(choice_text(seen), err=True),
+            on_file=lambda name: echo(f"wrote {name}", err=True),
+            on_rows=on_rows,
+        )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
     before["score"] = None if evaluation is None else evaluation.score(model)
     facts = export_facts(before, None if evaluation is None else evaluation.score_name, results)
@@ -241,7 +242,8 @@ def verify(
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:
-        report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=RowsDone("comparing"))
+        with RowsDone("comparing") as on_rows:
+            report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=on_rows)
     if as_json:
         echo_json(report.as_dict())
     else:

@@ -6,13 +6,14 @@ from typing import Any
 
 import click
 
-from edge_runtime.messages import echo, echo_json
+from edge_runtime.messages import CallsDone, echo, echo_json
 from edge_runtime.options import Size, cap, json_option, limit_options, max_bytes_option
 from export.extras import require_extra
 
 _ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
 and say what the process needed; 0 measures without a limit. Linux."""
 
+_SECONDS_HELP = "Time for each engine and batch size, and for its warm-up at most; at least 3 calls, however slow."
 _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, those that the limits allow)."
 
 
@@ -21,7 +22,7 @@ _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, t
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
 @click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
 @click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help=_BATCH_HELP)
-@click.option("--seconds", default=0.5, show_default=True, help="Time for each engine and batch size.")
+@click.option("--seconds", default=0.5, show_default=True, help=_SECONDS_HELP)
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
 @limit_options
 @max_bytes_option
@@ -44,16 +45,18 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
     from export.bench import bench, bench_text, conditions_text
 
     asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap", "max_bytes")}
-    facts = bench(
-        model_path,
-        Limits(**options),
-        against=asked["against"] is not None,
-        enforce_bytes=asked["enforce"],
-        batches=asked["batches"] or None,
-        seconds=asked["seconds"],
-        mmap=asked["mmap"],
-        **cap(asked["max_bytes"]),
-    )
+    with CallsDone("measuring") as on_call:
+        facts = bench(
+            model_path,
+            Limits(**options),
+            against=asked["against"] is not None,
+            enforce_bytes=asked["enforce"],
+            batches=asked["batches"] or None,
+            seconds=asked["seconds"],
+            on_call=on_call,
+            mmap=asked["mmap"],
+            **cap(asked["max_bytes"]),
+        )
     if as_json:
         echo_json(facts)
     elif as_csv:

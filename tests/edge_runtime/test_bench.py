@@ -1,9 +1,12 @@
+import json
 import sys
+import types
 
 import pytest
 
+import edge_runtime.bench as bench_module
 from edge_runtime import Engine, InputError, Limits, save
-from edge_runtime.bench import batches_for, engine_call, load_seconds, measure
+from edge_runtime.bench import LEAST_CALLS, WARM_UP, batches_for, engine_call, load_seconds, measure
 from edge_runtime.enforce import ENGINE_CODE, engine_arguments, run_limited
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -22,8 +25,35 @@ def test_percentiles_are_ordered_and_throughput_follows_from_the_median(model):
     for row in rows:
         assert 0 < row.p50_s <= row.p90_s <= row.p99_s
         assert row.rows_per_second == row.batch / row.p50_s
-        assert row.calls >= 20
+        assert row.calls >= LEAST_CALLS
     assert rows[0].calls == rows[1].calls
+
+
+@pytest.mark.parametrize(
+    ("call_seconds", "warm_up", "counted"),
+    [(0.0625, WARM_UP, 16), (0.75, 2, LEAST_CALLS), (3600.0, 1, LEAST_CALLS)],
+)
+def test_time_bounds_the_warm_up_and_the_calls_but_for_a_few(monkeypatch, call_seconds, warm_up, counted):
+    """By a clock of our own, one second for each engine: up to five calls and then as many as fit, or one and three."""
+    clock, told, made = types.SimpleNamespace(now=0.0), [], dict.fromkeys(("a", "b"), 0)
+    monkeypatch.setattr(bench_module, "time", types.SimpleNamespace(perf_counter=lambda: clock.now))
+
+    def call(name):
+        made[name] += 1
+        clock.now += call_seconds
+
+    calls = {"a": lambda x: call("a"), "b": lambda x: call("b")}
+    rows = measure(calls, 4, [7], seconds=1.0, on_call=lambda *done: told.append(done))
+    assert [row.calls for row in rows] == [counted, counted]
+    assert [row.p50_s for row in rows] == [call_seconds, call_seconds]
+    assert made == dict.fromkeys(calls, warm_up + counted)
+    assert told == [*[(7, 0)] * (2 * warm_up), *[(7, count) for count in range(counted) for _ in calls]]
+
+
+def test_a_process_of_its_own_is_not_slowed(model):
+    """Its memory is measured, which a speed factor does not change; the other limits reach it."""
+    passed = json.loads(engine_arguments("m.npz", Limits(speed_factor=1e6, max_batch=3))[1])
+    assert (passed["speed_factor"], passed["max_batch"]) == (1.0, 3)
 
 
 def test_a_batch_limit_leaves_the_default_batches_that_it_allows(model):
