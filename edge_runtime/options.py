@@ -45,6 +45,7 @@ def cap(max_bytes: int | None) -> dict[str, Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
+_LEAN_HELP = "Widen int8 and float16 weights at each run, even where there is memory for float copies."
 _MMAP_HELP = "Map the weights from the file instead of reading them, as a microcontroller runs from flash."
 _OVER_HELP = "More rows than --max-batch: run them part by part, or refuse them."
 _DEVICE_HELP = "Keep the RAM and flash of this device; see 'smallnet devices'. Its speed is predicted, not kept."
@@ -54,6 +55,7 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `load_limited` takes, for every command that runs a model."""
     for option in (
         click.option("--mmap", is_flag=True, help=_MMAP_HELP),
+        click.option("--lean", is_flag=True, help=_LEAN_HELP),
         click.option("--over-batch", "over", default="split", show_default=True, help=_OVER_HELP),
         click.option("--max-batch", type=int, help="Rows sent through the network together."),
         click.option(

@@ -101,6 +101,7 @@ LIMITS = {
     "flash": ["--flash-bytes", "200000"],
     "mapped": ["--mmap", "--ram-bytes", "100000"],
     "batch": ["--max-batch", "3"],
+    "lean": ["--lean"],
     "slow": ["--speed-factor", "1.5", "--ram-bytes", "300000"],
 }
 
