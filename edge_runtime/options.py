@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
+from edge_runtime.limits import OVER_BATCH
 from edge_runtime.sizes import parse_bytes
 
 if TYPE_CHECKING:
@@ -42,6 +43,11 @@ def cap(max_bytes: int | None) -> dict[str, Any]:
     return {} if max_bytes is None else {"max_bytes": max_bytes}
 
 
+def one_of(names: Sequence[str]) -> str:
+    """How a help text shows an option that takes one of `names`; what it is given is checked where it is used."""
+    return f"[{'|'.join(names)}]"
+
+
 json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
 
 
@@ -56,12 +62,14 @@ def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     for option in (
         click.option("--mmap", is_flag=True, help=_MMAP_HELP),
         click.option("--lean", is_flag=True, help=_LEAN_HELP),
-        click.option("--over-batch", "over", default="split", show_default=True, help=_OVER_HELP),
+        click.option(
+            "--over-batch", "over", metavar=one_of(OVER_BATCH), default="split", show_default=True, help=_OVER_HELP
+        ),
         click.option("--max-batch", type=int, help="Rows sent through the network together."),
         click.option(
             "--speed-factor", type=float, default=1.0, show_default=True, help="Make each run take N x as long."
         ),
-        click.option("--device", help=_DEVICE_HELP),
+        click.option("--device", metavar="NAME", help=_DEVICE_HELP),
         click.option("--flash-bytes", type=Size(), help="Refuse an artifact that is larger than this."),
         click.option("--ram-bytes", type=Size(), help="Refuse to run in more memory than this, such as 64K."),
     ):

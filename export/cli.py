@@ -10,7 +10,7 @@ import click
 from edge_runtime import cli as runtime_cli
 from edge_runtime.messages import RowsDone, echo, echo_json, warn_of_range
 from edge_runtime.one_line_errors import OneLineErrors
-from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option
+from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option, one_of
 from export.cli_bench import bench_command
 from export.extras import require_extra
 from trainer import cli as trainer_cli
@@ -24,10 +24,14 @@ Try it: smallnet demo
 
 In one thread (set before Python starts): OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet COMMAND
 """
-_PRECISION_HELP = """float32, float16, int8, int8-dynamic, or all (the first three); may be given more than once.
-int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch."""
+# Written out here: where they are defined NumPy and onnx would be imported for a help text.
+PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
+METHODS = ("minmax", "percentile", "mse", "entropy", "auto")
+FORMS = ("integer", "qgemm", "qdq")
+_PRECISION_HELP = """May be given more than once (default: int8); all is the first three. int8-dynamic needs no
+representative rows, but a row's answer depends on the other rows of its batch."""
 _DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files"
-_METHOD_HELP = "How int8 ranges are chosen: minmax, percentile, mse, entropy, or auto, which tries them all."
+_METHOD_HELP = "How int8 ranges are chosen; auto tries the others and takes what is closest to the float network."
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
 _FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
 onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
@@ -122,13 +126,13 @@ def load_any(path: str, max_bytes: int | None = None) -> Model:
 
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz|MODEL.onnx")
-@click.option("--precision", "precisions", multiple=True, help=_PRECISION_HELP)
+@click.option("--precision", "precisions", metavar=one_of((*PRECISIONS, "all")), multiple=True, help=_PRECISION_HELP)
 @click.option("--calibrate", "spec", help=f"Data whose training rows set the int8 grids: {_DATA_HELP}.")
 @click.option("--out", default="build", show_default=True, help="Folder for the files.")
-@click.option("--method", default="auto", show_default=True, help=_METHOD_HELP)
+@click.option("--method", metavar=one_of(METHODS), default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
 @click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
-@click.option("--form", default="integer", show_default=True, help=_FORM_HELP)
+@click.option("--form", metavar=one_of(FORMS), default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
@@ -193,8 +197,6 @@ def export(
 
 
 def _precisions(given: tuple[str, ...]) -> list[str]:
-    from export.quantizer import PRECISIONS
-
     everything = ("float32", "float16", "int8")
     names = [name for value in given or ("int8",) for name in (everything if value == "all" else (value,))]
     for name in names:

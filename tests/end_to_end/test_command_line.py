@@ -1,4 +1,5 @@
 import json
+import re
 import signal
 import subprocess
 import sys
@@ -7,6 +8,10 @@ import time
 import numpy as np
 import pytest
 
+from edge_runtime.limits import OVER_BATCH
+from export.onnx_int8 import FORMS
+from export.quantizer import PRECISIONS
+from export.ranges import METHODS
 from tests.command import run_command
 
 
@@ -88,6 +93,17 @@ def test_each_command_has_a_help_text_with_an_example(command):
     status, out, _ = quick(*([command] if command else []), "--help")
     assert status == 0
     assert "smallnet" in out
+
+
+def test_a_help_text_shows_what_an_option_takes():
+    """All that the library knows, and no more: a fixed set is listed in place of the word TEXT."""
+    shown = quick("export", "--help")[1]
+    for name, values in (("precision", (*PRECISIONS, "all")), ("method", (*METHODS, "auto")), ("form", FORMS)):
+        assert set(re.search(rf"--{name} \[([^]]*)\]", shown)[1].split("|")) == set(values)
+    for command in ("run", "selftest", "verify", "bench"):
+        shown = quick(command, "--help")[1]
+        assert f"--over-batch [{'|'.join(OVER_BATCH)}]" in shown
+        assert "--device NAME" in shown
 
 
 # ---- bad input: one line on standard error, exit status 2, no traceback, no half-written file
