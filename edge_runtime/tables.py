@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import csv
+import io
 from collections.abc import Iterable
 from typing import Any
 
@@ -120,11 +122,19 @@ def bench_table(rows: list[dict[str, Any]]) -> str:
 
 
 def bench_csv(facts: dict[str, Any]) -> str:
-    """One row for each engine and batch size, with the engine's load time and memory. facts: of `export.bench`."""
+    """One row for each engine and batch size, with the engine's load time and memory. facts: of `export.bench`.
+
+    Under an enforced limit, how the engine fared is added: the fields of `edge_runtime.enforce.Enforced`.
+    """
     columns = ["engine", "batch", "calls", "p50_s", "p90_s", "p99_s", "rows_per_second"]
-    lines = [",".join([*columns, "load_s", "peak_rss_bytes"])]
+    enforced = ["limit_bytes", "ok", "peak_rss_bytes", "peak_address_space_bytes", "error"]
+    enforced = enforced if "enforced" in facts else []
+    text = io.StringIO()
+    writer = csv.writer(text, lineterminator="\n")
+    writer.writerow([*columns, "load_s", "peak_rss_bytes", *(f"enforced_{column}" for column in enforced)])
     for row in facts["latency"]:
-        process = facts["processes"].get(row["engine"], {})
-        beside = [facts["load_seconds"][row["engine"]], process.get("peak_rss_bytes") or ""]
-        lines.append(",".join(str(value) for value in [*(row[column] for column in columns), *beside]))
-    return "\n".join(lines)
+        engine = row["engine"]
+        beside = [facts["load_seconds"][engine], facts["processes"].get(engine, {}).get("peak_rss_bytes")]
+        beside += [facts["enforced"].get(engine, {}).get(column) for column in enforced]
+        writer.writerow([*(row[column] for column in columns), *beside])  # None is an empty field
+    return text.getvalue().rstrip("\n")

@@ -11,7 +11,7 @@ from edge_runtime.options import Size, cap, json_option, limit_options, max_byte
 from export.extras import require_extra
 
 _ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
-and say what the process needed; 0 measures without a limit. Linux."""
+and say what the process needed; 0 measures without a limit. Exit status 1 if our own did not run in it. Linux."""
 
 _SECONDS_HELP = "Time for each engine and batch size, and for its warm-up at most; at least 3 calls, however slow."
 _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, those that the limits allow)."
@@ -64,3 +64,6 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         echo(bench_csv(facts))
     else:
         echo(bench_text(facts))
+    ours = facts.get("enforced", {}).get("numpy")
+    if ours is not None and not ours["ok"]:
+        raise click.exceptions.Exit(1)
