@@ -117,6 +117,21 @@ def _rounds(seconds: float, least: int, most: float = math.inf) -> Iterator[int]
         count += 1
 
 
+def plan_facts(engine: Engine) -> dict[str, Any]:
+    """The plan that an engine follows, as plain data: what explains its speed.
+
+    block: rows that go through the network together. widened_each_run: the layers whose weights are widened at each
+    run, `tile_rows` of the `rows` of the matrix at a time.
+    """
+    plan, layers = engine.plan, engine.model.layers
+    widened = [
+        {"layer": step.name, "tile_rows": step.tile_rows, "rows": layer.n_in}
+        for step, layer in zip(plan.steps, layers, strict=True)
+        if step.lean
+    ]
+    return {"total_bytes": plan.total_bytes, "block": plan.block, "widened_each_run": widened}
+
+
 def engine_call(engine: Engine) -> Call:
     """An engine as `measure` calls it: a single row goes in as a vector, as a device would give it."""
     return lambda x: engine.run(x[0] if len(x) == 1 else x)

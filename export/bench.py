@@ -21,7 +21,9 @@ from edge_runtime.bench import (
     load_seconds,
     measure,
     median_seconds,
+    plan_facts,
 )
+from edge_runtime.bounded_io import printable
 from edge_runtime.device_profiles import estimate
 from edge_runtime.enforce import ENGINE_CODE, NUMPY_CODE, engine_arguments, run_limited
 from edge_runtime.engine import Engine
@@ -71,6 +73,7 @@ def bench(
         "conditions": conditions() | {"warm_up": f"1 to {WARM_UP} calls"} | _left_out(sizes, limits, batches),
         "limits": dataclasses.asdict(limits) | {"mmap": mmap},
         "planned_bytes": engine.plan.total_bytes,
+        "plan": plan_facts(engine),
         "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap, max_bytes=max_bytes)},
     }
     processes = {"numpy": (ENGINE_CODE, engine_arguments(path, limits, mmap=mmap))}
@@ -130,7 +133,7 @@ def bench_text(facts: dict[str, Any]) -> str:
     lines = [
         conditions_text(facts),
         bench_table(facts["latency"]),
-        f"load and compile: {loads}\nplanned memory of the engine: {facts['planned_bytes']:,} B",
+        f"load and compile: {loads}\n{_plan_text(facts['plan'])}",
         "processes of their own that load the model and answer once (the first only imports NumPy):\n"
         + _processes_text(facts["processes"]),
     ]
@@ -139,6 +142,21 @@ def bench_text(facts: dict[str, Any]) -> str:
     if "enforced" in facts:
         lines.append(_processes_text(facts["enforced"]))
     return "\n\n".join(lines)
+
+
+def _plan_text(plan: dict[str, Any]) -> str:
+    """The plan in one line."""
+    widened = ", ".join(map(_widened_text, plan["widened_each_run"])) or "no layer"
+    return (
+        f"planned memory of the engine: {plan['total_bytes']:,} B, for {plan['block']:,} rows at once; "
+        f"widened at each run: {widened}"
+    )
+
+
+def _widened_text(step: dict[str, Any]) -> str:
+    is_whole = step["tile_rows"] == step["rows"]
+    tile = "whole" if is_whole else f"({step['tile_rows']:,} of {step['rows']:,} rows at a time)"
+    return f"{printable(step['layer'])} {tile}"
 
 
 def _processes_text(results: dict[str, dict[str, Any]]) -> str:

@@ -3,7 +3,7 @@ import sys
 
 import pytest
 
-from edge_runtime import Limits, save
+from edge_runtime import Engine, Limits, load, save
 from edge_runtime.tables import bench_csv
 from export.bench import bench, bench_text
 from export.quantizer import quantize
@@ -39,6 +39,23 @@ def test_a_bench_states_everything_that_it_measured_and_how(path):
     text = bench_text(facts)
     for part in ("p50 us", "p99 us", "rows/s", "load and compile: numpy", "planned memory", "predicted for stm32l4r5"):
         assert part in text
+
+
+def test_a_bench_shows_the_plan_that_it_ran_with(path):
+    """In one line, and as data: under a tight budget layers are widened tile by tile, which is why it is slow."""
+    for limits, words in (
+        (Limits(max_batch=4, over="split"), "widened at each run: no layer"),
+        (Limits(max_batch=4, over="split", lean=True), "widened at each run: dense0 whole, dense1 whole"),
+        (Limits(ram_bytes=7_000), "rows at a time)"),
+    ):
+        facts, plan = bench(path, limits, against=False, batches=(1,), seconds=0), Engine(load(path), limits).plan
+        assert facts["planned_bytes"] == facts["plan"]["total_bytes"] == plan.total_bytes
+        assert facts["plan"]["block"] == plan.block
+        lean = [(step.name, step.tile_rows) for step in plan.steps if step.lean]
+        assert [(step["layer"], step["tile_rows"]) for step in facts["plan"]["widened_each_run"]] == lean
+        line = next(line for line in bench_text(facts).splitlines() if line.startswith("planned memory"))
+        assert f"{plan.total_bytes:,} B, for {plan.block} rows at once; widened at each run: " in line
+        assert words in line
 
 
 @linux_only
