@@ -101,7 +101,7 @@ def _layer(model: Model, index: int) -> dict[str, Any]:
         "bytes": sum(array.nbytes for array in layer.arrays().values()),
     }
     if isinstance(layer, QuantizedDense):
-        row["certificate"] = layer.certificate
+        row["largest_accumulator"] = layer.certificate
         row["input"] = vars(layer.input)
         row["output"] = None if layer.final_grid is None else vars(layer.final_grid)
     return row

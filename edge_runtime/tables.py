@@ -18,7 +18,7 @@ def inspection_text(facts: dict[str, Any]) -> str:
     sizes = "-".join(str(size) for size in facts["layer_sizes"])
     lines = [
         f"{facts['file']}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes",
-        f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']}",
+        f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']:,}",
         *(f"{printable(key)}: {printable(value)}" for key, value in facts["metadata"].items()),
     ]
     memory = facts["memory"]
@@ -87,7 +87,11 @@ def selftest_text(result: SelfTest) -> str:
 
 def _layers_table(facts: dict[str, Any]) -> str:
     rows = [
-        {**layer, "size": f"{layer['shape'][0]} -> {layer['shape'][1]}", "largest": layer.get("certificate", "-")}
+        {
+            **layer,
+            "size": f"{layer['shape'][0]} -> {layer['shape'][1]}",
+            "largest": layer.get("largest_accumulator", "-"),
+        }
         for layer in facts["layers"]
     ]
     columns = {"name": "layer", "size": "size", "precision": "precision", "activation": "activation"}

@@ -9,11 +9,11 @@ from edge_runtime.bounded_io import printable
 
 
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
-    """Rows under headings, numbers to the right. columns: {key in a row: heading}.
+    """Rows under headings, numbers to the right, whole ones with separators. columns: {key in a row: heading}.
 
     Control characters become escapes: names out of somebody's file must not command the terminal.
     """
-    cells = [[printable(row[key]) for key in columns] for row in rows]
+    cells = [[_cell(row[key]) for key in columns] for row in rows]
     headings = list(columns.values())
     widths = [max(len(heading), *(len(line[i]) for line in cells), 0) for i, heading in enumerate(headings)]
     to_right = [all(_is_number(line[i]) for line in cells) for i in range(len(widths))]
@@ -23,6 +23,10 @@ def format_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) 
         return "  ".join(parts).rstrip()
 
     return "\n".join([format_line(headings), "  ".join("-" * width for width in widths), *map(format_line, cells)])
+
+
+def _cell(value: Any) -> str:
+    return f"{value:,}" if type(value) is int else printable(value)
 
 
 def _is_number(text: str) -> bool:

@@ -1,9 +1,11 @@
 import os
+import re
 
 import pytest
 
 from edge_runtime import save
 from edge_runtime.inspection import account, describe
+from edge_runtime.tables import inspection_text
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
@@ -41,3 +43,17 @@ def test_describe_states_layers_and_memory(tmp_path):
     assert facts["memory"]["total_bytes"] == sum(
         facts["memory"][f"{part}_bytes"] for part in ("weight", "other", "widened", "arena", "temporary")
     )
+
+
+def test_the_text_writes_every_number_of_bytes_with_separators(tmp_path):
+    """In the tables as in the lines above them; the data keep plain integers, under the words of the headings."""
+    model = quantize(random_model([784, 64, 10], ["relu", "softmax"]), random_rows(100, 784))
+    save(model, tmp_path / "m.npz")
+    facts = describe(tmp_path / "m.npz")
+    text = inspection_text({**facts, "devices": []}).removeprefix(str(tmp_path))
+    first = facts["layers"][0]
+    for number in (first["macs"], first["bytes"], first["largest_accumulator"], facts["file_bytes"]):
+        assert type(number) is int
+        assert f" {number:,}" in text
+    assert "largest accumulator" in text
+    assert not re.search(r"\d{4}", text)
