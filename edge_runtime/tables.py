@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterable
 from typing import Any
@@ -133,6 +132,8 @@ def bench_csv(facts: dict[str, Any]) -> str:
     columns = ["engine", "batch", "calls", "p50_s", "p90_s", "p99_s", "rows_per_second"]
     enforced = ["limit_bytes", "ok", "peak_rss_bytes", "peak_address_space_bytes", "error"]
     enforced = enforced if "enforced" in facts else []
+    import csv  # with re, which nothing else on a device needs
+
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
     writer.writerow([*columns, "load_s", "peak_rss_bytes", *(f"enforced_{column}" for column in enforced)])

@@ -21,7 +21,7 @@ _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, t
 @click.argument("model_path", metavar="MODEL.npz")
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
 @click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
-@click.option("--batch", "batches", type=click.IntRange(1), multiple=True, help=_BATCH_HELP)
+@click.option("--batch", "batches", type=click.IntRange(1, 1 << 20), multiple=True, help=_BATCH_HELP)
 @click.option("--seconds", default=0.5, show_default=True, help=_SECONDS_HELP)
 @click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
 @limit_options
