@@ -6,11 +6,13 @@ import argparse
 import pkgutil
 import sys
 import warnings
+import zlib
 from collections.abc import Sequence
+from typing import NoReturn
 
 from edge_runtime.artifact import load_bytes
 from edge_runtime.engine import Engine
-from edge_runtime.errors import InputError
+from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.failures import EXPECTED, explain, one_line
 from edge_runtime.input_range import range_warning
 from edge_runtime.limits import OVER_BATCH, Limits
@@ -38,9 +40,9 @@ def main(prog_name: str) -> None:
 def _command(arguments: Sequence[str], prog_name: str) -> int:
     parser = _parser(prog_name)
     options = parser.parse_args(arguments)
-    if options.input is None and not options.selftest:
-        parser.error("give --input or --selftest")
-    model = load_bytes(pkgutil.get_data("bundled", "model.npz") or b"", "model.npz")
+    if (options.input is None) != options.selftest:
+        parser.error("expected --input or --selftest, one of them")
+    model = _bundled_model()
     limits = Limits(ram_bytes=options.ram_bytes, max_batch=options.max_batch, over=options.over_batch)
     if not options.selftest:
         return _run(model, limits, options)
@@ -48,6 +50,14 @@ def _command(arguments: Sequence[str], prog_name: str) -> int:
     result = selftest(model, limits)
     print(selftest_text(result))
     return 0 if result.ok else 1
+
+
+def _bundled_model() -> Model:
+    try:
+        content = pkgutil.get_data("bundled", "model.npz") or b""
+    except (zlib.error, ImportError, EOFError) as error:
+        raise ArtifactError(f"{sys.argv[0]}: the bundle is damaged ({error}); copy it here again") from None
+    return load_bytes(content, "model.npz")
 
 
 def _run(model: Model, limits: Limits, options: argparse.Namespace) -> int:
@@ -64,10 +74,14 @@ def _run(model: Model, limits: Limits, options: argparse.Namespace) -> int:
     return 0
 
 
+class _Parser(argparse.ArgumentParser):
+    def error(self, message: str) -> NoReturn:
+        """Wrong usage, in one line as everything else that goes wrong."""
+        raise InputError(f"{message} (see '{self.prog} --help')")
+
+
 def _parser(prog_name: str) -> argparse.ArgumentParser:
-    parser = argparse.ArgumentParser(
-        prog_name, description="Run the bundled model on rows of raw values, or prove it here."
-    )
+    parser = _Parser(prog_name, description="Run the bundled model on rows of raw values, or prove it here.")
     parser.add_argument("--input", help="rows to run: .npy, .npz, .csv, or - for standard input")
     parser.add_argument("--output", default="-", help=".npy, .csv, or - for standard output (default)")
     parser.add_argument("--classes", action="store_true", help="write the class of each row instead of all outputs")

@@ -12,9 +12,10 @@ from edge_runtime.atomic import write_bytes
 from edge_runtime.outputs import SHEBANG
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
-_MAIN = b"""from edge_runtime.entry import start
+_MAIN = b"""import os, sys
+from edge_runtime.entry import start
 
-start("edge_runtime.app", "app.pyz")
+start("edge_runtime.app", os.path.basename(sys.argv[0]))
 """
 _LEFT_OUT = ("__main__.py", "bundle.py", "cli.py", "messages.py", "one_line_errors.py", "options.py")  # they need click
 

@@ -1,5 +1,6 @@
 import subprocess
 import sys
+import zipfile
 from dataclasses import replace
 
 import numpy as np
@@ -72,6 +73,10 @@ BAD_USE = {
         "8 rows, the limit max_batch",
     ),
     "another file's name": (["--input", "x.csv", "--output", "app.npy"], 2, "app.npy exists and is not an array"),
+    "nothing to do": ([], 2, "expected --input or --selftest, one of them (see 'app.pyz --help')"),
+    "two things to do": (["--selftest", "--input", "x.csv"], 2, "expected --input or --selftest, one of them"),
+    "no such option": (["--mmap"], 2, "unrecognized arguments: --mmap"),
+    "what would steer a terminal": (["\x1b[31mred\nline"], 2, "unrecognized arguments: ?[31mred line"),
     "no such limit": (["--input", "x.csv", "--max-batch", "0"], 2, "max_batch is 0, expected at least 1 row"),
 }
 
@@ -97,3 +102,24 @@ def test_sizes_take_letters(app):
     result = run(path, "--selftest", "--ram-bytes", "64X")
     assert result.returncode == 2
     assert "'64X' found, expected bytes such as 1000000, 512K, 64M or 2G" in result.stderr
+
+
+def test_damage_is_found_and_said_in_one_line(app):
+    """A bit that flipped on the way to the device, anywhere in the model: never another answer, never a traceback."""
+    path, _model = app
+    content = bytearray(path.read_bytes())
+    with zipfile.ZipFile(path) as archive:
+        member = archive.getinfo("bundled/model.npz")
+    start, found = member.header_offset + 30 + len(member.filename), []
+    for place in range(start, start + member.compress_size, member.compress_size // 7):
+        damaged = path.with_name("damaged.pyz")
+        damaged.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+        result = run(damaged, "--selftest")
+        found.append(result.returncode)
+        if result.returncode == 0:  # a bit that says nothing, such as whether a block is the last one
+            assert result.stdout.startswith("ok: 8 rows, 24 values compared bit for bit, 0 differ")
+        else:
+            assert result.returncode == 2
+            assert result.stderr.startswith("error: ")
+            assert len(result.stderr.splitlines()) == 1
+    assert found.count(2) >= 6
