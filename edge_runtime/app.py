@@ -31,7 +31,7 @@ def main(prog_name: str) -> None:
             warnings.simplefilter("ignore", RuntimeWarning)  # NumPy's, of an overflow: the outputs show that
             status = _command(sys.argv[1:], prog_name)
     except EXPECTED as error:
-        text, status = explain(error)
+        text, status = explain(error, is_bundle=True)
         if text:
             print(f"error: {one_line(text)}", file=sys.stderr)
     sys.exit(status)

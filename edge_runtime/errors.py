@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 
@@ -34,21 +35,38 @@ class Alternative(NamedTuple):
 class BudgetExceeded(SmallnetError, MemoryError):
     """A memory or size limit cannot be kept. The message states need, budget and the missing bytes.
 
-    Where a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes, the largest layer's
-    name, and the alternatives that would fit.
+    Where a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes, the name of the layer
+    whose weights and buffers are the largest part of the need, and the alternatives that would fit; where there are
+    none, the closest one.
     """
 
     def __init__(
         self,
-        message: str,
+        problem: str,
         *,
         need_bytes: int = 0,
         have_bytes: int = 0,
         layer: str = "",
         alternatives: tuple[Alternative, ...] = (),
+        closest: Alternative | None = None,
     ) -> None:
-        super().__init__(message)
-        self.need_bytes, self.have_bytes, self.layer, self.alternatives = need_bytes, have_bytes, layer, alternatives
+        self.problem, self.need_bytes, self.have_bytes, self.layer = problem, need_bytes, have_bytes, layer
+        self.alternatives, self.closest = alternatives, closest
+        super().__init__(self.said(lambda change: change))
+
+    def said(self, name: Callable[[str], str | None]) -> str:
+        """The message, with each change called `name(change)`, and left out where that is None."""
+        if not self.layer:
+            return self.problem
+        fitting = [(name(change), need) for change, need in self.alternatives]
+        closest = name(self.closest.change) if self.closest is not None else None
+        if any(change for change, _ in fitting):
+            advice = "what would fit: " + "; ".join(f"{change} ({need:,} B)" for change, need in fitting if change)
+        elif self.closest is not None and closest:
+            advice = f"nothing smaller fits, {closest} would need {self.closest.need_bytes:,} B: use smaller layers"
+        else:
+            advice = "use smaller layers or a larger budget"
+        return f"{self.problem}; {advice}"
 
     @property
     def missing_bytes(self) -> int:

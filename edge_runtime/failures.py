@@ -13,15 +13,21 @@ _LONGEST_LINE = 2000  # names in files may be of any length
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
 
 
-def explain(error: BaseException) -> tuple[str, int]:
+def explain(error: BaseException, *, is_bundle: bool = False) -> tuple[str, int]:
     """(text, status) of an error that is one of `EXPECTED`; no text where nobody is left to read it.
+
+    is_bundle: whether what helps must be said in the options of a bundle.
 
     1: a budget does not hold, or memory or disk are full. 2: bad input. 130: Ctrl-C.
     """
     if isinstance(error, KeyboardInterrupt):
         return "stopped by Ctrl-C", INTERRUPTED
+    if isinstance(error, BudgetExceeded):
+        from edge_runtime.refusal import in_options
+
+        return in_options(error, is_bundle=is_bundle), 1
     if isinstance(error, SmallnetError):
-        return str(error), 1 if isinstance(error, BudgetExceeded) else 2
+        return str(error), 2
     if isinstance(error, MemoryError):
         return f"not enough memory ({error}); use smaller layers or fewer rows", 1
     if isinstance(error, BrokenPipeError):

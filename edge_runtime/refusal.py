@@ -18,8 +18,9 @@ from edge_runtime.planner import MemoryPlan, is_dynamic
 from edge_runtime.quantization import WEIGHT_MAX, QuantParams
 
 _LONGEST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 128)  # takes the most digits in an artifact's header
-_METADATA_BYTES = 256  # what an exporter may add: how it chose the ranges
 MMAP, NO_VECTORS = "mmap", "no test vectors"
+_EXPORT = {name: f"--precision {name}" for name in ("float16", "int8")} | {NO_VECTORS: "--test-vectors 0"}
+_LONGEST_NOTE = {"calibration": "percentile, 1000000000 rows"}  # what an exporter says of int8, at most
 
 
 def require_flash(model: Model, flash_bytes: int) -> None:
@@ -30,9 +31,9 @@ def require_flash(model: Model, flash_bytes: int) -> None:
     bare = model.with_test_vectors(None)
     options = [Alternative(NO_VECTORS, artifact_bytes(bare))] if model.test_vectors is not None else []
     for precision, small in _smaller_precisions(model):
-        options.append(Alternative(precision, artifact_bytes(small) + _METADATA_BYTES))
+        options.append(Alternative(precision, artifact_bytes(small)))
         if model.test_vectors is not None:
-            bare_bytes = artifact_bytes(small.with_test_vectors(None)) + _METADATA_BYTES
+            bare_bytes = artifact_bytes(small.with_test_vectors(None))
             options.append(Alternative(f"{precision}, {NO_VECTORS}", bare_bytes))
     largest = max(model.layers, key=_stored_bytes)
     raise _exceeded("the artifact has", "the flash", need, flash_bytes, largest, options)
@@ -60,20 +61,14 @@ def _exceeded(
     """The error with those options that fit; where none does, with the one that comes closest."""
     options = [option for option in options if option.need_bytes < need]
     fitting = tuple(option for option in options if option.need_bytes <= have)
-    if fitting:
-        advice = "what would fit: " + "; ".join(f"{option.change} ({option.need_bytes:,} B)" for option in fitting)
-    elif options:
-        least = min(options, key=lambda option: option.need_bytes)
-        advice = f"nothing smaller fits, not even {least.change} ({least.need_bytes:,} B): use smaller layers"
-    else:
-        advice = "use smaller layers or a larger budget"
     return BudgetExceeded(
         f"{what} {need:,} B, {budget_name} is {have:,} B, missing {need - have:,} B; the largest layer is "
-        f"'{largest.name}' with {_stored_bytes(largest):,} B of {largest.precision} weights; {advice}",
+        f"'{largest.name}' with {_stored_bytes(largest):,} B of {largest.precision} weights",
         need_bytes=need,
         have_bytes=have,
         layer=largest.name,
         alternatives=fitting,
+        closest=None if fitting else min(options, key=lambda option: option.need_bytes, default=None),
     )
 
 
@@ -84,6 +79,9 @@ def _ram_alternatives(model: Model, limits: Limits, smallest: MemoryPlan) -> Ite
         yield from _smaller_batches(model, limits)
     if held:
         yield Alternative(MMAP, smallest.total_bytes - held)
+    if held and is_dynamic(model) and smallest.total_bytes - held > (limits.ram_bytes or 0):
+        for change, need in _smaller_batches(model, limits, held):
+            yield Alternative(f"{MMAP}, {change}", need)
     if held and model.test_vectors is not None:
         bare = artifact_bytes(model.with_test_vectors(None))
         yield Alternative(NO_VECTORS, smallest.total_bytes - held + bare)
@@ -91,31 +89,55 @@ def _ram_alternatives(model: Model, limits: Limits, smallest: MemoryPlan) -> Ite
         plan = smallest_plan(small, limits)
         beside = plan.total_bytes - held_bytes(small).allocated
         if held:
-            yield Alternative(precision, beside + artifact_bytes(small) + _METADATA_BYTES)
+            yield Alternative(precision, beside + artifact_bytes(small))
         yield Alternative(f"{precision}, {MMAP}", beside)
 
 
-def _smaller_batches(model: Model, limits: Limits) -> Iterator[Alternative]:
-    """The largest batch, a power of two, with which an int8-dynamic model fits; the single row where none does."""
+def _smaller_batches(model: Model, limits: Limits, spared: int = 0) -> Iterator[Alternative]:
+    """The largest batch, a power of two, with which an int8-dynamic model fits; the single row where none does.
+
+    spared: bytes that the model need not hold then.
+    """
     batch = 1 << ((limits.max_batch or DYNAMIC_BATCH) - 1).bit_length()
     while batch > 1:
         batch //= 2
-        need = smallest_plan(model, replace(limits, max_batch=batch)).total_bytes
+        need = smallest_plan(model, replace(limits, max_batch=batch)).total_bytes - spared
         if need <= (limits.ram_bytes or 0) or batch == 1:
             yield Alternative(f"max_batch={batch}", need)
             return
 
 
 def _smaller_precisions(model: Model) -> Iterator[tuple[str, Model]]:
-    """Stand-ins of the same shapes whose weights take fewer bytes. Their plans are at most those of real ones."""
+    """Stand-ins of the same shapes whose weights take fewer bytes, with what an exporter says of itself.
+
+    The plans and artifacts of real ones are as large for float16, and for int8 smaller by some letters of the header
+    at most: how long the numbers of its grids are is known only once they are.
+    """
     makers = {"float16": _as_float16, "int8": _as_int8}
     names = {"float32": ("float16", "int8"), "float16": ("int8",), "int8-dynamic": ("int8",)}.get(model.precision, ())
     for name in names:
         try:
             layers = tuple(makers[name](layer, layer is model.layers[-1]) for layer in model.layers)
-            yield name, replace(model, layers=layers)
+            notes = {**model.metadata, **_subnormal_note(model), **(_LONGEST_NOTE if name == "int8" else {})}
+            yield name, replace(model, layers=layers, metadata=notes)
         except ModelError:  # an activation that int8 layers cannot have
             continue
+
+
+def _subnormal_note(model: Model) -> dict[str, str]:
+    count = sum(layer.subnormals for layer in model.layers if isinstance(layer, Dense))
+    return {"subnormal_weights_set_to_0": str(count)} if count else {}
+
+
+def in_options(error: BudgetExceeded, *, is_bundle: bool = False) -> str:
+    """The message, each change by the options that make it. A bundle cannot map its weights: that is left out."""
+    return error.said(lambda change: None if is_bundle and MMAP in change else _options(change.split(", ")))
+
+
+def _options(parts: list[str]) -> str:
+    export = " ".join(_EXPORT[part] for part in parts if part in _EXPORT)
+    run = " ".join(f"--{part.replace('max_batch=', 'max-batch ')}" for part in parts if part not in _EXPORT)
+    return ", then ".join(filter(None, [export and f"export {export}", run]))
 
 
 def _as_float16(layer: Layer, _is_last: bool) -> Layer:
