@@ -22,7 +22,7 @@ from edge_runtime.program import Program, compile_program
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from edge_runtime.profiler import LayerProfile
+    from edge_runtime.profiler import Profile
 
 _FLOAT32 = np.dtype(np.float32)
 
@@ -103,7 +103,7 @@ class Engine:
 
         return trace(self.model, self._rows(x))
 
-    def profile(self, x: ArrayLike, runs: int = 200) -> list[LayerProfile]:
+    def profile(self, x: ArrayLike, runs: int = 200) -> Profile:
         """Median seconds, share and bytes of each layer, over `runs` runs of the rows `x` (at most one block)."""
         from edge_runtime.profiler import profile_layers
 

@@ -56,9 +56,14 @@ class Remade:
 
 
 class _Widths(Remade):
-    """The widths that a weight matrix (n_in, n_out) states."""
+    """The widths that a weight matrix (n_in, n_out) states, and a name for people: no array is printed."""
 
+    name: str
     weight: Array
+    activation: Activation
+
+    def __repr__(self) -> str:
+        return f"{type(self).__name__}({self.name!r}, {self.n_in} -> {self.n_out}, {self.activation.name})"
 
     @property
     def n_in(self) -> int:
@@ -71,7 +76,7 @@ class _Widths(Remade):
         return int(self.weight.shape[1])
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Dense(_Widths):
     """y = activation(x @ weight + bias), computed in float32.
 
@@ -105,7 +110,7 @@ class Dense(_Widths):
         return {"weight": self.weight, "bias": self.bias}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class QuantizedDense(_Widths):
     """A dense layer in int8: exact integer accumulators, one float32 multiplication, one rounding.
 
@@ -186,7 +191,7 @@ class QuantizedDense(_Widths):
         return arrays if self.table is None else {**arrays, "table": self.table}
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class DynamicQuantizedDense(_Widths):
     """A dense layer with int8 weights that quantizes its float32 input anew for each batch.
 

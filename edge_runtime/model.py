@@ -98,6 +98,13 @@ class Model(Remade):
         self._check_names()
         self._check_ends()
 
+    def __repr__(self) -> str:
+        """What it is, in one line; its arrays are not printed."""
+        sizes = "-".join(str(n) for n in (self.n_in, *(layer.n_out for layer in self.layers)))
+        activations = " ".join(layer.activation.name for layer in self.layers)
+        rows = 0 if self.test_vectors is None else len(self.test_vectors.inputs)
+        return f"Model({sizes}, {self.precision}, {activations}, {rows} test vectors)"
+
     def _check_chain(self) -> None:
         if not self.layers:
             raise ModelError("a model needs at least one layer, found none")

@@ -59,6 +59,11 @@ class MemoryPlan(NamedTuple):
     regions: dict[str, Region]
     steps: tuple[PlanStep, ...]
 
+    def __str__(self) -> str:
+        from edge_runtime.tables import plan_text  # for those who print it
+
+        return plan_text(self)
+
     @property
     def total_bytes(self) -> int:
         """The most bytes that are allocated while the engine lives."""

@@ -36,9 +36,18 @@ class LayerProfile:
     widened_bytes: int
 
 
+class Profile(list[LayerProfile]):
+    """The layers' profiles in their order; printed, a table."""
+
+    def __str__(self) -> str:
+        from edge_runtime.tables import profile_table  # for those who print it
+
+        return profile_table(self)
+
+
 def profile_layers(
     model: Model, plan: MemoryPlan, arena: Arena, constants: list[Constants], rows: NDArray[Any], runs: int
-) -> list[LayerProfile]:
+) -> Profile:
     """Time each layer's steps in the order of a run; the first includes preprocessing. rows: (n, n_in), one block."""
     count = None if len(rows) == 1 else len(rows)
     part = np.asarray(rows[0] if count is None else rows, np.float32)
@@ -56,7 +65,7 @@ def profile_layers(
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     total = sum(medians.values()) or 1.0
     bytes_of = {step.name: (step.stored_bytes, step.widened_bytes) for step in plan.steps}
-    return [
+    return Profile(
         LayerProfile(name, medians[name], medians[name] / total, len(steps), *bytes_of.get(name, (0, 0)))
         for name, steps in sections
-    ]
+    )

@@ -3,13 +3,17 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Sequence
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.bounded_io import printable
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.replay import SelfTest
 from edge_runtime.text_table import format_table
+
+if TYPE_CHECKING:
+    from edge_runtime.planner import MemoryPlan
+    from edge_runtime.profiler import LayerProfile
 
 
 def inspection_text(facts: dict[str, Any]) -> str:
@@ -106,6 +110,41 @@ def _bytes_table(facts: dict[str, Any]) -> str:
     rows.append({"name": "file", "content": "", **total})
     columns = {"name": "bytes of the file", "content": "content", "data_bytes": "data"}
     return format_table(rows, {**columns, "overhead_bytes": "headers", "total": "total"})
+
+
+def plan_text(plan: MemoryPlan) -> str:
+    """What `engine.plan` prints as: where its bytes are, and a row for each layer."""
+    parts = {
+        "weights": plan.weight_bytes,
+        "beside them": plan.other_bytes,
+        "widened": plan.widened_bytes,
+        "arena": plan.arena_bytes,
+        "temporary": plan.temporary_bytes,
+    }
+    columns = {
+        "name": "layer",
+        "kind": "precision",
+        "stored_bytes": "stored bytes",
+        "widened_bytes": "widened bytes",
+        "tile": "widened at each run",
+    }
+    rows = [{**step._asdict(), "tile": f"{step.tile_rows:,} rows" if step.lean else "no"} for step in plan.steps]
+    sums = ", ".join(f"{name} {value:,}" for name, value in parts.items() if value)
+    return f"{plan.total_bytes:,} B, {plan.block:,} rows at once: {sums}\n{format_table(rows, columns)}"
+
+
+def profile_table(profile: Sequence[LayerProfile]) -> str:
+    """What `engine.profile(x)` prints as: a row for each layer."""
+    columns = {
+        "name": "layer",
+        "us": "us",
+        "share": "share",
+        "calls": "calls",
+        "weight_bytes": "stored bytes",
+        "widened_bytes": "widened bytes",
+    }
+    rows = [{**vars(layer), "us": f"{layer.seconds * 1e6:.1f}", "share": f"{layer.share:.0%}"} for layer in profile]
+    return format_table(rows, columns)
 
 
 def bench_table(rows: list[dict[str, Any]]) -> str:

@@ -1,0 +1,56 @@
+"""What people see who print what they have: words and numbers, no arrays."""
+
+from edge_runtime import Activation, Engine, Limits
+from edge_runtime.profiler import LayerProfile, Profile
+from export.quantizer import quantize
+from export.test_vectors import with_test_vectors
+from tests.networks import random_model, random_rows
+
+
+def int8_model():
+    rows = random_rows(50, 64)
+    model = quantize(random_model([64, 32, 10], ["relu", "softmax"]), rows, "int8", "minmax")
+    return with_test_vectors(model, rows)
+
+
+def test_a_model_is_one_line():
+    """Its widths, precision, activations and test vectors; its layers likewise."""
+    model = int8_model()
+    assert repr(model) == "Model(64-32-10, int8, relu softmax, 8 test vectors)"
+    assert repr(model.layers[0]) == "QuantizedDense('dense0', 64 -> 32, relu)"
+    plain = random_model([3, 1], ["sigmoid"])
+    assert str(plain) == "Model(3-1, float32, sigmoid, 0 test vectors)"
+    assert str(plain.layers) == "(Dense('dense0', 3 -> 1, sigmoid),)"
+    assert "Activation" in repr(Activation.of("relu"))  # what holds no arrays stays as it is
+
+
+def test_a_plan_is_a_table():
+    """The sum and its parts, and a row for each layer."""
+    assert str(Engine(int8_model(), Limits(ram_bytes=14_000)).plan).splitlines() == PLAN.strip().splitlines()
+
+
+PLAN = """
+11,448 B, 8 rows at once: weights 2,704, beside them 2,368, widened 168, arena 6,208
+layer   precision  stored bytes  widened bytes  widened at each run
+------  ---------  ------------  -------------  -------------------
+dense0  int8              2,304            128              16 rows
+dense1  int8                400             40              32 rows
+"""
+
+
+def test_a_profile_is_a_table():
+    """Microseconds, share and bytes; still a list of its layers."""
+    layers = [LayerProfile("dense0", 12.34e-6, 0.75, 3, 2400, 8448), LayerProfile("dense1", 4e-6, 0.25, 2, 400, 0)]
+    profile = Profile(layers)
+    assert list(profile) == layers
+    assert str(profile).splitlines() == PROFILE.strip().splitlines()
+    rows = random_rows(3, 64)
+    assert [layer.name for layer in Engine(int8_model()).profile(rows, runs=3)] == ["dense0", "dense1"]
+
+
+PROFILE = """
+layer     us  share  calls  stored bytes  widened bytes
+------  ----  -----  -----  ------------  -------------
+dense0  12.3    75%      3         2,400          8,448
+dense1   4.0    25%      2           400              0
+"""
