@@ -131,7 +131,7 @@ def _checked(model: Model, x: NDArray[Any], first: int) -> NDArray[np.float32]:
     if bad.any():
         row, column = (int(index) for index in np.argwhere(bad)[0])
         raise QuantizationError(
-            f"calibration row {first + row}, feature {column} is {rows[row, column]}; {int(bad.sum())} values in all "
-            "are NaN or inf: remove these rows or fill the values in"
+            f"calibration row {first + row}, feature {column} is {x[row, column]}; {int(bad.sum())} values in all "
+            "are NaN, inf or beyond float32's range: remove these rows or fill the values in"
         )
     return rows

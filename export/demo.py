@@ -18,7 +18,7 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
     out: folder for the files. say: told what happens. force: replace files there that are something else. Takes some
     ten seconds. Raises OutputRefused, OSError.
     """
-    from trainer.cli import DEFAULTS, fit_network
+    from trainer.cli import DEFAULTS, build_network, fit_network, trained_model
     from trainer.datasets import load_dataset, split
 
     folder, precisions = Path(out), ["float32", "float16", "int8"]
@@ -34,8 +34,10 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
     )
     options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
     options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
-    model, _history, _score = fit_network(parts, options)
+    network = build_network(parts.train, options)
+    fit_network(network, parts, options)
     folder.mkdir(parents=True, exist_ok=True)
+    model = trained_model(network, parts.train, options)
     save(model, trained)
     say("exporting float32, float16 and int8, verifying each file on all rows")
     results = export_model(

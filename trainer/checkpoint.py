@@ -44,8 +44,13 @@ def read_checkpoint(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple
         raise CheckpointError(
             f"{_without_advice(printable(error))}; expected a checkpoint; start training anew"
         ) from error
-    header = members.pop(_HEADER, None)
-    line, _, text = (b"" if header is None else header.tobytes()).partition(b"\n")
+    if _HEADER not in members:
+        raise CheckpointError(
+            f"{path}: no checkpoint, it holds {printable(', '.join(list(members)[:3]), 57) or 'nothing'}; give a file "
+            "that --checkpoint wrote"
+        )
+    header = members.pop(_HEADER)
+    line, _, text = header.tobytes().partition(b"\n")
     if not line.startswith(FORMAT_LINE.encode()):
         raise CheckpointError(
             f"{path}: begins with {line[:30]!r}, expected '{FORMAT_LINE}...'; give a file that --checkpoint wrote"

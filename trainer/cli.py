@@ -9,12 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
-from edge_runtime.messages import echo, echo_json
+from edge_runtime.messages import echo, echo_json, say
 from edge_runtime.options import cap, force_option, json_option, max_bytes_option
 
 if TYPE_CHECKING:
+    from edge_runtime.model import Model
     from trainer.datasets import Dataset, Split
-    from trainer.history import EpochRecord
+    from trainer.history import EpochRecord, History
+    from trainer.student import NeuralNetwork
 
 # Of the settings tried on the bundled digits these were among the best; a fair start for small tables and images.
 DEFAULTS: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.005, "l2": 1e-3, "patience": 15}
@@ -76,17 +78,25 @@ def train(**options: Any) -> None:
     """
     from edge_runtime.artifact import save
     from trainer.datasets import load_dataset, split
+    from trainer.errors import TrainingDiverged
 
     _check_outputs(options)
     dataset = load_dataset(options["spec"], target=options["target"], **cap(options["max_bytes"]))
     parts = split(dataset, seed=options["seed"])
+    network = build_network(parts.train, options)
     try:
-        model, history, test_score = fit_network(parts, options)
+        history = fit_network(network, parts, options)
     except KeyboardInterrupt as stop:
         echo(f"\nerror: {_stopped(options)}", err=True)
         raise click.exceptions.Exit(130) from stop
-    save(model, options["out"])
-    _report(dataset, history, test_score, options)
+    except TrainingDiverged as error:
+        if error.kept_epoch == 0:
+            raise
+        save(trained_model(network, parts.train, options), options["out"])
+        echo(f"error: {error}; wrote {options['out']} with these weights", err=True)
+        raise click.exceptions.Exit(1) from error
+    save(trained_model(network, parts.train, options), options["out"])
+    _report(dataset, history, float(network.score(parts.test.x, parts.test.y)), options)
 
 
 def _check_outputs(options: dict[str, Any]) -> None:
@@ -108,25 +118,26 @@ def _stopped(options: dict[str, Any]) -> str:
     return f"stopped by Ctrl-C; repeat the command with --resume {options['checkpoint']} to continue"
 
 
-def fit_network(parts: Split, options: dict[str, Any]) -> tuple[Any, Any, float]:
-    """Train as the options say: the model, its history, and its score on the test rows."""
+def build_network(rows: Dataset, options: dict[str, Any]) -> NeuralNetwork:
+    """A network for these rows, as the options say."""
     from trainer import NeuralNetwork, PrecisionConfig
 
-    train_rows = parts.train
-    is_class = train_rows.y.ndim == 1
-    n_out = len(train_rows.class_names) if is_class else train_rows.y.shape[1]
     hidden = options["hidden"]
-    network = NeuralNetwork(
-        [train_rows.x.shape[1], *hidden, n_out],
-        [options["activation"]] * len(hidden) + ["softmax" if is_class else "linear"],
+    return NeuralNetwork(
+        [rows.n_in, *hidden, rows.n_out],
+        [options["activation"]] * len(hidden) + ["softmax" if rows.is_classification else "linear"],
         l2_lambda=options["l2"],
         dropout_rate=options["dropout"],
         precision_config=PrecisionConfig(seed=options["seed"]),
     )
-    progress = Progress(options["epochs"], "accuracy" if is_class else "mean absolute error")
+
+
+def fit_network(network: NeuralNetwork, parts: Split, options: dict[str, Any]) -> History:
+    """Train it as the options say. Raises what `NeuralNetwork.fit` raises."""
+    progress = Progress(options["epochs"], "accuracy" if parts.train.is_classification else "mean absolute error")
     history = network.fit(
-        train_rows.x,
-        train_rows.y,
+        parts.train.x,
+        parts.train.y,
         epochs=options["epochs"],
         batch_size=options["batch_size"],
         learning_rate=options["learning_rate"],
@@ -142,9 +153,12 @@ def fit_network(parts: Split, options: dict[str, Any]) -> tuple[Any, Any, float]
         on_epoch=progress,
     )
     progress.close()
-    score = network.score(parts.test.x, parts.test.y)
-    model = network.to_model(class_names=train_rows.class_names, metadata=_metadata(train_rows, options))
-    return model, history, float(score)
+    return history
+
+
+def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]) -> Model:
+    """What is written: the network with the names of the classes, and where it comes from."""
+    return network.to_model(class_names=rows.class_names, metadata=_metadata(rows, options))
 
 
 def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
@@ -176,12 +190,12 @@ class Progress:
             text += f"  validation loss {record.validation_loss:.4f}"
         if record.validation_metric is not None:
             text += f"  validation {self.metric} {record.validation_metric:.4f}"
-        click.echo(("\r" if self.on_terminal else "") + text, err=True, nl=not self.line_is_open)
+        say(("\r" if self.on_terminal else "") + text, nl=not self.line_is_open)
 
     def close(self) -> None:
         """End the line that was written over, where training stopped before its last epoch."""
         if self.line_is_open:
-            click.echo(err=True)
+            say("")
             self.line_is_open = False
 
 

@@ -96,11 +96,18 @@ def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int
     return int(value)
 
 
+def _is_finite(value: numbers.Real) -> bool:
+    try:
+        return math.isfinite(value)
+    except OverflowError:  # a whole number that no float holds
+        return False
+
+
 def check_number(
     name: str, value: Any, *, low: float | None = None, above: float | None = None, below: float | None = None
 ) -> float:
     """`value` as a finite float with low <= value, above < value, value < below; ConfigurationError otherwise."""
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool) and math.isfinite(value)
+    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool) and _is_finite(value)
     fits = is_real and (low is None or value >= low)
     fits = fits and (above is None or value > above) and (below is None or value < below)
     if not fits:

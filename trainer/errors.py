@@ -8,7 +8,14 @@ class ConfigurationError(SmallnetError, ValueError):
 
 
 class TrainingDiverged(SmallnetError, ArithmeticError):
-    """A loss or a weight became NaN or infinite. The message names epoch and layer; the best weights are kept."""
+    """A loss or a weight became NaN or infinite. The message names epoch and layer; the best weights are kept.
+
+    kept_epoch: the epoch that they are from, counted from 1; 0 for those that the network began with.
+    """
+
+    def __init__(self, message: str, kept_epoch: int = 0) -> None:
+        super().__init__(message)
+        self.kept_epoch = kept_epoch
 
 
 class CheckpointError(SmallnetError, ValueError):

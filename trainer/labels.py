@@ -16,6 +16,8 @@ Target = Literal["auto", "class", "regression", "autoencoder"]
 Where = Callable[[int], str]  # names the row with this index, for messages: "data.csv: row 7"
 _MAX_NAME = 256
 _EXACT = 1 << 53  # float64 holds every whole number up to here
+_MANY_CLASSES = 256  # above it, classes of less than two rows each are taken for a mistake: numbers of rows, or names
+_MOST_TARGETS = 1 << 28  # 1 GiB
 _WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
 
 
@@ -48,10 +50,12 @@ def encode_targets(
     labels: n texts, or numbers (n,) or (n, k). "auto": classes for texts and whole numbers (n,), else regression. The
     classes are the distinct labels, sorted, named by their text; with class_names the labels are their indices.
     Raises InputError, naming row or `what`, for labels that do not fit the target and, `for_training`, for fewer than
-    two classes.
+    two classes, for hundreds of classes that hardly repeat, and for more rows x classes than `_MOST_TARGETS`.
     """
     indices, names = _encoded(labels, target, class_names, where, what)
-    return (_at_least_two(indices, what) if for_training and indices.dtype == np.int64 else indices), names
+    if for_training and indices.dtype == np.int64:
+        _check_classes(indices, len(names), what)
+    return indices, names
 
 
 def _encoded(
@@ -117,7 +121,9 @@ def _number_classes(
     not_whole: NDArray[np.bool_] = ~_whole(labels)
     bad = _first(not_whole)
     if bad is not None:
-        raise InputError(f"{where(bad)}: label {labels[bad]} is not a whole number; mend it or ask for regression")
+        raise InputError(
+            f"{where(bad)}: label {labels[bad]} is not a whole number below 2^53; mend it or ask for regression"
+        )
     numbers: NDArray[np.int64] = labels.astype(np.int64)
     if class_names is None:
         distinct, indices = np.unique(numbers, return_inverse=True)
@@ -151,12 +157,22 @@ def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: st
     return targets
 
 
-def _at_least_two(indices: NDArray[np.int64], what: str) -> NDArray[np.int64]:
+def _check_classes(indices: NDArray[np.int64], n_classes: int, what: str) -> None:
+    rows = len(indices)
     if indices.size and (indices == indices[0]).all():
         raise InputError(
             f"{what}: every row has the same label, expected at least two classes; add rows of another class"
         )
-    return indices
+    if n_classes > _MANY_CLASSES and 2 * n_classes > rows:
+        raise InputError(
+            f"{what}: {n_classes:,} classes in {rows:,} rows, so they hardly repeat; expected the label in the "
+            "last column (y), or ask for regression"
+        )
+    if rows * n_classes > _MOST_TARGETS:
+        raise InputError(
+            f"{what}: {rows:,} rows x {n_classes:,} classes, expected {_MOST_TARGETS:,} at most, which a training "
+            "holds as float32 targets; use fewer rows or classes"
+        )
 
 
 def _are_whole(labels: NDArray[Any]) -> bool:

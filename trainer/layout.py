@@ -10,6 +10,8 @@ from trainer.config import check_whole
 from trainer.errors import ConfigurationError
 from trainer.layer_types import LAYER_TYPES
 
+_WIDEST = (1 << 31) - 1
+
 
 def checked_layout(
     layer_sizes: Sequence[int], activations: Sequence[str | Activation]
@@ -19,7 +21,7 @@ def checked_layout(
         raise ConfigurationError(f"activations is {activations!r}, expected a list with one name per layer")
     if len(layer_sizes) < 2:
         raise ConfigurationError(f"layer_sizes is {list(layer_sizes)}, expected at least an input and an output size")
-    sizes = tuple(check_whole("a layer size", size, 1) for size in layer_sizes)
+    sizes = tuple(check_whole("a layer size", size, 1, _WIDEST) for size in layer_sizes)
     if len(activations) != len(sizes) - 1:
         raise ConfigurationError(
             f"{len(activations)} activations for {len(sizes)} layer sizes, expected {len(sizes) - 1}: "

@@ -258,7 +258,7 @@ class NeuralNetworkModel:
     ) -> History:
         """Train on rows x (rows, n_in) from the present weights on; returns the history.
 
-        y: labels (rows,) or target values (rows, n_out); the same array as x for an autoencoder.
+        y: labels (rows,), one class alone too, or target values (rows, n_out); the array x itself for an autoencoder.
         learning_rate: None is the optimizer's own: 0.1 for "sgd", 0.02 for "momentum", 0.001 for "adam" and "adamw".
         validation_data: (x, y), evaluated after each epoch; then the weights of the epoch with the lowest validation
         loss are kept. patience: stop after so many epochs whose loss (validation, else training) is not more than

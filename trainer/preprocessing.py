@@ -35,21 +35,43 @@ def as_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> A
     if len(array) == 0:
         raise InputError(f"{what} has no rows, expected at least 1")
     with np.errstate(over="ignore"):
-        array = np.ascontiguousarray(array, dtype)
-    check_finite(array, what)
+        rows = np.ascontiguousarray(array, dtype)
+    check_finite(rows, what, array)
+    return rows
+
+
+def as_truth(y: ArrayLike, what: str = "y") -> Array:
+    """Labels of any kind, or targets, as an array of at least one axis.
+
+    Raises InputError for masked values, whose mask would be lost, for NaN among labels, by row, and for no array.
+    """
+    if type(y).__name__ == "MaskedArray":
+        as_numbers(y, what)
+    try:
+        array = np.asarray(y)
+    except ValueError as error:  # rows of different lengths
+        raise InputError(f"{what} is not an array ({error}); give one label, or targets of one width, a row") from None
+    if array.ndim == 0:
+        raise InputError(f"{what} is {y!r:.40}, expected a label, or targets, for each row of x")
+    if array.ndim == 1:
+        check_finite(array, what)
     return array
 
 
-def check_finite(array: Array, what: str) -> None:
-    """Raise InputError that names the first NaN or infinite value. Allocates nothing for an array that has none."""
+def check_finite(array: Array, what: str, source: Array | None = None) -> None:
+    """Raise InputError that names the first NaN or infinite value. Allocates nothing for an array that has none.
+
+    source: what `array` was converted from, whose finite numbers its dtype may not hold.
+    """
     with np.errstate(all="ignore"):
         if array.dtype.kind != "f" or np.isfinite(array.sum()):  # one pass; a finite sum has finite terms
             return
     if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # min and max pass NaN on, and cannot overflow
         place = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-        raise InputError(
-            f"{what} holds {array[place]} at {place}, expected finite numbers; remove or replace such rows"
-        )
+        found, problem = array[place] if source is None else source[place], "expected finite numbers"
+        if np.isfinite(found):
+            problem = f"which is beyond {array.dtype}'s range"
+        raise InputError(f"{what} holds {found} at {place}, {problem}; remove or replace such rows")
 
 
 def learn_standardization(x: Array, mode: str) -> Standardization | None:
@@ -124,10 +146,11 @@ def encode_targets(
     Whole numbers (rows,) are labels where the loss or the number of outputs makes them so; other values are targets,
     and (rows,) is taken as one column. label_smoothing e: the share e of each row is spread evenly over the classes
     (Szegedy 2016). class_weight: "balanced" (rows / (classes * count)), one number per class, or {class: number}.
-    Raises InputError for data that do not fit, ConfigurationError for settings that do not.
+    Labels of one class only are taken as they are. Raises InputError for data that do not fit, masked values among
+    them, ConfigurationError for settings that do not.
     """
-    array = np.asarray(y)
-    if array.ndim == 0 or len(array) != rows:
+    array = as_truth(y, what)
+    if len(array) != rows:
         raise InputError(f"{what} has shape {array.shape}, expected {rows} rows, one for each row of x")
     labels = _labels_in(array, n_out, loss, what)
     if labels is None:

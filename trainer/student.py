@@ -19,7 +19,7 @@ from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel
 from trainer.optimizers import Optimizer
 from trainer.options import TrainingOptions
-from trainer.preprocessing import ClassWeight
+from trainer.preprocessing import ClassWeight, as_truth
 from trainer.run_setup import pair_of
 from trainer.schedules import Schedule
 
@@ -92,7 +92,7 @@ class NeuralNetwork(NeuralNetworkModel):
         values |= settings
         validation = values.pop("validation_data")
         options = TrainingOptions.of(**values)
-        labels = self._learn_classes(np.asarray(y))
+        labels = self._learn_classes(as_truth(y))
         if validation is not None:
             validation = (pair_of(validation)[0], self._to_indices(pair_of(validation)[1]))
         if not self.warm_start:
@@ -123,7 +123,7 @@ class NeuralNetwork(NeuralNetworkModel):
 
     def score(self, x: ArrayLike, y: ArrayLike) -> float:
         """Accuracy for a classifier; else R^2, the mean over the outputs (1 is perfect, 0 as good as the mean)."""
-        predicted, truth = self.predict(x), np.asarray(y)
+        predicted, truth = self.predict(x), as_truth(y)
         if len(predicted) != len(truth):
             raise InputError(f"y has {len(truth)} rows, expected {len(predicted)}, one for each row of x")
         if self.is_classifier:
@@ -207,7 +207,7 @@ class NeuralNetwork(NeuralNetworkModel):
 
     def _to_indices(self, y: ArrayLike) -> Array:
         """Labels as indices into `classes_`; targets as they are."""
-        array = np.asarray(y)
+        array = as_truth(y)
         if array.ndim != 1 or not self._takes_labels or (array.dtype.kind == "f" and self.classes_.dtype.kind == "i"):
             return array
         is_number, wants_number = array.dtype.kind in "fiub", self.classes_.dtype.kind in "fiub"

@@ -204,7 +204,8 @@ class TrainingRun:
         raise TrainingDiverged(
             f"{what} became NaN or infinite in epoch {self.epoch + 1} at step {self.step + 1}, first in {place}; "
             f"the network keeps its weights from {kept}; lower the learning rate ({self.learning_rate:g}) "
-            "or standardize the inputs"
+            "or standardize the inputs",
+            self.stopping.best_epoch or 0,
         )
 
     # checkpoints

@@ -1,9 +1,26 @@
 """A learning rate that is too high, on the command line."""
 
+import re
+
 import numpy as np
 
+from edge_runtime import Engine, load
 from tests.command import run_command
 from trainer.checkpoint import read_checkpoint
+
+
+def test_the_best_weights_before_the_overflow_are_written(tmp_path):
+    """Those of an epoch that was finished: the artifact holds them, the one line says so, exit status 1."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(2000, 8)).astype(np.float32)
+    np.savez(tmp_path / "reg.npz", x=x, y=x[:, 0] * 3 + rng.normal(size=2000))
+    arguments = ["--optimizer", "sgd", "--learning-rate", 0.3, "--schedule", "constant", "--epochs", 40]
+    arguments += ["--patience", 40, "--data", tmp_path / "reg.npz", "--target", "regression"]
+    result = run_command("train", *arguments, "--out", tmp_path / "m.npz")
+    assert result.exit_code == 1
+    last = result.stderr.strip().splitlines()[-1]
+    assert re.search(r"error: .* keeps its weights from epoch [1-9].*; wrote .*m.npz with these weights", last)
+    assert np.isfinite(Engine(load(tmp_path / "m.npz")).run(x)).all()
 
 
 def test_a_training_that_overflows_says_where_and_saves_no_nan(tmp_path):

@@ -209,3 +209,12 @@ def test_letters_that_a_stream_lacks_are_escaped(folder, encoding):
     status, _, errors = shell(f"{setting} $S inspect \u6a22.npz", folder, encoding)
     assert status == 2
     assert len(errors.splitlines()) == 1
+
+
+@pytest.mark.parametrize("end", ["2>&-", "2>/dev/full", "2> >(true)"])
+def test_a_command_goes_on_when_nobody_hears_its_messages(folder, end):
+    """Training says how far it is; where that cannot be said, the artifact is written all the same."""
+    (folder / "t.npz").unlink(missing_ok=True)
+    status, _, _ = shell(f"$S train --epochs 8 --hidden 4 --out t.npz {end}", folder)
+    assert status == 0
+    assert load(folder / "t.npz").n_in == 64

@@ -203,7 +203,7 @@ def test_damaged_checkpoints_are_refused(tmp_path):
         with pytest.raises(CheckpointError, match="expected a checkpoint"):
             read_checkpoint(path)
     small_network().save_weights(path)
-    with pytest.raises(CheckpointError, match="expected 'smallnet-checkpoint 1"):
+    with pytest.raises(CheckpointError, match="no checkpoint, it holds format, "):
         read_checkpoint(path)
 
 

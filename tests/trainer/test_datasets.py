@@ -137,6 +137,15 @@ BAD_NPZ = {
     "object y": ({"x": X, "y": np.array([None] * 6)}, "pickles, which can run code"),
     "one class": ({"x": X, "y": Y * 0}, "every row has the same label, expected at least two classes"),
     "one text": ({"x": X, "y": np.array(["a"] * 6)}, "expected at least two classes"),
+    "a number a row": ({"x": np.ones((600, 1)), "y": np.arange(600)}, "600 classes in 600 rows, so they hardly repeat"),
+    "a name a row": (
+        {"x": np.ones((600, 1)), "y": np.array([f"id{i}" for i in range(600)])},
+        "expected the label in the last column .*, or ask for regression",
+    ),
+    "targets beyond memory": (
+        {"x": np.ones((300_000, 1)), "y": np.arange(300_000) % 1000},
+        "300,000 rows x 1,000 classes, expected 268,435,456 at most",
+    ),
     "nan label": ({"x": X, "y": np.where(Y == 2, np.nan, Y)}, r"row 2 .*label nan is not a whole number"),
     "inf target": ({"x": X, "y": np.where(Y == 2, np.inf, 0.5)}, r"row 2 .*NaN, inf or beyond"),
     "empty label": ({"x": X, "y": np.array(["a", "", "b", "a", "b", "a"])}, "row 1 .*label is missing"),
