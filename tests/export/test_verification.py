@@ -149,3 +149,17 @@ def test_an_overflow_in_float32_is_no_breach(tmp_path):
     model = Model((layer,))
     write_onnx(model, tmp_path / "m.onnx")
     assert verify(model, tmp_path / "m.onnx", np.float32([[2e38, 2e38, 1]])).ok
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_an_overflow_beside_a_file_of_other_weights_is_a_breach(tmp_path):
+    """An infinity is not within an infinite bound of a number, nor of the opposite infinity."""
+
+    def model(value):
+        weight = np.full((4, 3), value, np.float32)
+        return Model((Dense("a", weight, np.zeros(3, np.float32), Activation.of("linear")),))
+
+    rows = np.full((2, 4), 2, np.float32)
+    for value, is_same in ((1.0, False), (-1e38, False), (1e38, True)):
+        write_onnx(model(value), tmp_path / "m.onnx")
+        assert verify(model(1e38), tmp_path / "m.onnx", rows).ok == is_same
