@@ -159,15 +159,26 @@ def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:
 def _by_row(source: Imported, found: Any, count: int) -> NDArray[Any]:
     """One row of outputs for each row of inputs."""
     if source.output_kind == "probabilities":
-        names = source.model.class_names  # onnxruntime sorts its dictionaries, a file need not sort its classes
-        rows = [{str(name): value for name, value in row.items()} for row in found]
-        return np.array([[row[name] for name in names or row] for row in rows], np.float32)
+        return np.array([_in_order(row, source.model.class_names) for row in found], np.float32)
     values = np.asarray(found)
     if source.output_kind == "label":
         return values.reshape(count)
     if source.output_batch is not None:
         values = np.moveaxis(values, source.output_batch, 0)
     return values.reshape(count, -1)
+
+
+def _in_order(found: dict[Any, float], names: tuple[str, ...]) -> list[float]:
+    """A row's probabilities in the order of the classes: onnxruntime sorts its dictionaries, a file its classes not.
+
+    The keys are the classes' names, or their numbers beside labels that have others.
+    """
+    by_name = {str(name): value for name, value in found.items()}
+    numbers = [str(number) for number in range(len(by_name))]
+    for order in (names, numbers):
+        if by_name.keys() == set(order):
+            return [by_name[name] for name in order]
+    return list(by_name.values())
 
 
 def _compared(
@@ -179,7 +190,7 @@ def _compared(
         bound = bound * HALF_IN_FLOATS
     for grid in source.output_grids:
         ours = np.clip(ours, grid.low, grid.high)
-        bound = bound + grid.scale * (1 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step
+        bound = bound + grid.scale * (1.5 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step, and rounds
     if source.output_kind == "label":
         return _compared_labels(level, model, ours, theirs, bound)
     if theirs.shape != ours.shape:

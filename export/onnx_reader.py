@@ -229,6 +229,11 @@ class _Reader:
     def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
         if (node.domain, node.operator) == ("", "Constant"):
             return [constant_node(node, self.tensors)]
+        repeated = any(isinstance(value, Const) and value.repeats for value in inputs)
+        if repeated and (
+            node.operator not in reader_elementwise.HANDLERS or not any(isinstance(value, Flow) for value in inputs)
+        ):
+            raise Unsupported("it uses constants that are repeated for every row; only arithmetic with a flow may")
         if (node.domain, node.operator) == ("", "ConstantOfShape"):
             return [constant_of_shape(node, inputs, self.tensors, self.budget)]
         if is_folded(node, inputs):

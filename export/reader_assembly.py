@@ -275,8 +275,12 @@ def with_positive_scale(codes: Array, unit: Array, shift: Array | float = 0.0) -
     is_off = unit == 0
     if is_off.any() or (unit < 0).any():
         codes = codes * np.sign(unit).astype(np.int32)
-    fine = np.maximum(np.abs(np.broadcast_to(shift, unit.shape)), 2.0**-20) * 2.0**-20
-    return codes, np.where(is_off, fine, np.abs(unit)).astype(np.float32)
+    return codes, np.where(is_off, constant_scale(shift, unit.shape), np.abs(unit)).astype(np.float32)
+
+
+def constant_scale(shift: Array | float, shape: tuple[int, ...]) -> Array:
+    """A scale for values that are the constant `shift` whatever the input: in it, that is a whole number up to 2^20."""
+    return np.asarray(np.maximum(np.abs(np.broadcast_to(shift, shape)), 2.0**-20) * 2.0**-20)
 
 
 def int8_weights(codes: Array) -> NDArray[np.int8]:

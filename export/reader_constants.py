@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import TensorReader
-from export.reader_values import Const, Value
+from export.reader_values import ANY_ROWS, Const, Value
 
 Array = NDArray[Any]
 
@@ -119,8 +119,20 @@ def constant_of_shape(node: Node, inputs: list[Value], tensors: TensorReader, bu
     filled = tensors.array(value) if isinstance(value, onnx.TensorProto) else np.zeros(1, np.float32)
     if filled.size != 1 or any(not isinstance(size, int) or not 0 <= size < 1 << 31 for size in shape):
         raise Unsupported(f"its shape {shape[:16]} is not possible")
+    shape, repeats = once_for_all_rows(shape)
     budget.charge(math.prod(shape))
-    return Const(np.full(shape, filled.ravel()[0]))
+    return Const(np.full(shape, filled.ravel()[0]), repeats=repeats)
+
+
+def once_for_all_rows(shape: list[int]) -> tuple[list[int], bool]:
+    """A shape whose first axis is a batch of any size with one row in its place, and whether it was so.
+
+    Raises Unsupported where the number of rows is elsewhere in it.
+    """
+    if any(size >= ANY_ROWS for size in shape[1:]) or (shape and shape[0] > ANY_ROWS):
+        raise Unsupported("its shape has the number of rows in it, expected that as its first axis alone")
+    repeats = bool(shape) and shape[0] == ANY_ROWS
+    return ([1, *shape[1:]] if repeats else shape), repeats
 
 
 def range_(node: Node, inputs: list[Value], budget: Budget) -> Const:

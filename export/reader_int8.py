@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_runtime.activations import ARITHMETIC_ON_INT8, OVER_THE_ROW, Activation
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.quantization import QMAX, QuantParams, dequantize, quantize
-from export.reader_assembly import LINEAR, Assembly, grid_text, int8_weights, with_positive_scale
+from export.reader_assembly import LINEAR, Assembly, constant_scale, grid_text, int8_weights, with_positive_scale
 from export.reader_bias import Bias, Rounding, diagonal, on_accumulator_grid
 from export.reader_functions import pieces
 from export.reader_nodes import Unsupported
@@ -127,10 +127,15 @@ def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> Quant
     assembly.unit_matrix()  # refuses, by name, what would be too large
     tail = _tail(assembly)
     width = assembly.width
-    found = diagonal(tail.after, step, width, Rounding(grid, tail.activation, tail.output))
-    unit = np.float32(step) * np.broadcast_to(tail.after.scale, (width,)).astype(np.float32)
-    codes, unit = with_positive_scale(np.diag(found.weight), unit / found.weight.astype(np.float32))
-    sign = np.sign(np.diag(codes))
+    scale = np.broadcast_to(tail.after.scale, (width,)).astype(np.float64)
+    is_off = np.float32(step) * scale.astype(np.float32) == 0
+    # a value that the file multiplies by 0 keeps a scale, in which its constant is a whole number, and loses its weight
+    after = replace(tail.after, scale=np.where(is_off, constant_scale(tail.after.shift, (width,)) / step, scale))
+    found = diagonal(after, step, width, Rounding(grid, tail.activation, tail.output))
+    unit = np.float32(step) * after.scale.astype(np.float32)
+    sign = np.sign(unit).astype(np.int32)
+    weight = np.where(is_off, 0, found.weight)
+    codes, unit = with_positive_scale(np.diag(weight), unit / found.weight.astype(np.float32))
     return _emit(assembly, tail, codes, unit, Bias(found.bias * sign, found.slack), grid)
 
 

@@ -14,6 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from export.reader_constants import once_for_all_rows
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import element_type
 from export.reader_values import ANY_ROWS, Const, Flow, Label, Probabilities, Stacked, Value
@@ -240,9 +241,14 @@ def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [_to_shape(value, list(padded), budget)]
     if not isinstance(value, Const) or len(target) > 16 or any(not 0 <= size < 1 << 31 for size in target):
         raise Unsupported(f"its shape {target[:16]} is not possible")
+    target, repeats = once_for_all_rows(target)
+    if repeats and value.array.ndim == len(target) and value.array.shape[0] != 1:
+        raise Unsupported(
+            f"it repeats {value.array.shape[0]} rows of constants to the number of rows, expected one row"
+        )
     shape = np.broadcast_shapes(value.array.shape, tuple(target))
     budget.charge(math.prod(shape))
-    return [Const(np.broadcast_to(value.array, shape).copy(), of_batch=value.of_batch)]
+    return [Const(np.broadcast_to(value.array, shape).copy(), of_batch=value.of_batch, repeats=repeats)]
 
 
 HANDLERS: dict[str, Handler] = {

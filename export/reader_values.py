@@ -26,6 +26,7 @@ class Const:
 
     codes: int16, zero point taken off, of the array's shape. scale: float32, broadcasts to it with as many axes.
     of_batch: it was computed from the number of rows, so only shapes may use it. of_half: float16 numbers, widened.
+    repeats: it stands here once for a batch of any size, so only arithmetic with a flow may use it.
     """
 
     array: Array
@@ -33,6 +34,7 @@ class Const:
     scale: Array | None = None
     of_batch: bool = False
     of_half: bool = False
+    repeats: bool = False
 
 
 @dataclass(frozen=True, eq=False)
