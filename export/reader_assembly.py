@@ -288,7 +288,7 @@ def int8_weights(codes: Array) -> NDArray[np.int8]:
     if np.abs(codes).max(initial=0) > 127:
         raise Unsupported(
             f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected -127..127; "
-            "quantize the float model with smallnet export, or with symmetric weights"
+            "quantize the float model with smallnet export, or with weights that leave -128 out (quant_min=-127)"
         )
     return codes.astype(np.int8)
 

@@ -15,16 +15,29 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.quantization import dequantize, quantize
 from export.reader_constants import ELEMENTWISE, aligned, fold_elementwise
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler
-from export.reader_steps import Affine, Chain, DynamicScale, Function, common_ancestor
+from export.reader_steps import (
+    Affine,
+    Chain,
+    Dequantize,
+    DynamicScale,
+    Function,
+    Lookup,
+    Quantize,
+    Step,
+    common_ancestor,
+)
 from export.reader_values import Const, DynamicGrid, Flow, Value
 
 Array = NDArray[Any]
 
 _MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
 _CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
+# of activations that are spelled out: 1 / sqrt(2), sqrt(2), sqrt(2 / pi), 2 sqrt(2 / pi); of gelu_tanh; of quick gelu
+_KNOWN_CONSTANTS = (0.5**0.5, 2.0**0.5, (2 / math.pi) ** 0.5, 2 * (2 / math.pi) ** 0.5, 0.044715, 1.702)
 _LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
 
 
@@ -35,6 +48,7 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported("it has no inputs")
     if all(isinstance(value, Const) for value in given):
         return [fold_elementwise(node, given, budget)]
+    given = [_as_meant(value) if isinstance(value, Const) else value for value in given]
     if any(isinstance(value, DynamicGrid) for value in given):
         return [_with_dynamic_scale(node, given)]
     for value in given:
@@ -48,6 +62,16 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if len(flows) == 1 and node.operator in _LINEAR:
         return [_affine(node, given, flows[0], budget)]
     return [_joined(node, given, flows)]
+
+
+def _as_meant(constant: Const) -> Const:
+    """One of the activations' own constants for what float16 made of it, so that the activation is recognized."""
+    if constant.array.size == 1 and (constant.of_half or constant.array.dtype == np.float16):
+        for known in _KNOWN_CONSTANTS:
+            if abs(np.float16(known)) == abs(constant.array.ravel()[0]):
+                sign = np.sign(constant.array.astype(np.float64))
+                return replace(constant, array=sign * known)
+    return constant
 
 
 def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
@@ -125,10 +149,12 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
             raise Unsupported(
                 f"residual {node.operator}: it joins tensors of different layout; only chains are supported"
             )
+    base, branches = _branches(flows, base)
+    paths = iter(branches)
     parts: list[Callable[[Array], Any]] = []
     for value in given:
         if isinstance(value, Flow):
-            parts.append(_path(node, value, base))
+            parts.append(_path(node, next(paths)))
         elif isinstance(value, Const):
             parts.append(_constant(node, value, first))
     cost = 1 + sum(_cost(flow, base) for flow in flows)
@@ -136,9 +162,23 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
         raise Unsupported(
             f"residual {node.operator}: branches meet too often for an activation; only chains are supported"
         )
+    rounds = any(_rounds(step) for steps in branches for step in steps)
     call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
     kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
-    return replace(first, chain=base.then(Function(call, None, node, cost)), kind=kind)
+    return replace(first, chain=base.then(Function(call, None, node, cost, rounds)), kind=kind)
+
+
+def _branches(flows: list[Flow], base: Chain) -> tuple[Chain, list[list[Step]]]:
+    """The steps of each branch, and where they part: after the codes are read, where each of them reads them itself."""
+    branches = [flow.chain.steps_after(base) for flow in flows]
+    first = branches[0][0] if branches[0] else None
+    if not isinstance(first, Dequantize) or any(not steps or steps[0] != first for steps in branches):
+        return base, branches
+    return base.then(first), [steps[1:] for steps in branches]
+
+
+def _rounds(step: Step) -> bool:
+    return isinstance(step, Quantize | Lookup) or (isinstance(step, Function) and step.rounds)
 
 
 def _cost(flow: Flow, base: Chain) -> int:
@@ -150,20 +190,27 @@ def _apply(function: Callable[..., Any], parts: tuple[Callable[[Array], Any], ..
     return np.asarray(function(*(part(x) for part in parts)))
 
 
-def _path(node: Node, flow: Flow, base: Chain) -> Callable[[Array], Any]:
-    """How a flow is computed from the tensor where the branches part."""
-    steps = flow.chain.steps_after(base)
+def _path(node: Node, steps: list[Step]) -> Callable[[Array], Any]:
+    """How a branch is computed from the tensor where the branches part."""
     if len(steps) > 100:
         raise Unsupported(f"residual {node.operator}: a branch of {len(steps)} nodes; only chains are supported")
     for step in steps:
-        if not isinstance(step, Function) and not (isinstance(step, Affine) and step.is_uniform):
+        is_uniform = isinstance(step, Function | Quantize | Dequantize | Lookup)
+        if not is_uniform and not (isinstance(step, Affine) and step.is_uniform):
             raise Unsupported(f"residual {node.operator}: it joins two branches; only chains are supported")
     return partial(_follow, tuple(steps))
 
 
 def _follow(steps: tuple[Any, ...], x: Array) -> Array:
     for step in steps:
-        x = step(x) if isinstance(step, Affine) else step.call(x)
+        if isinstance(step, Quantize):
+            x = quantize(x, step.grid)
+        elif isinstance(step, Dequantize):
+            x = dequantize(x, step.grid)
+        elif isinstance(step, Lookup):
+            x = step.table[x]
+        else:
+            x = step(x) if isinstance(step, Affine) else step.call(x)
     return x
 
 

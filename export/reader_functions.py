@@ -76,6 +76,11 @@ def _next_piece(run: list[Step], start: int) -> tuple[Affine | Activation, int]:
         return step.activation, start + 1
     if isinstance(step, Affine) and not step.is_uniform:
         return step, start + 1
+    if isinstance(step, Function) and step.rounds:
+        raise Unsupported(
+            "it is part of a function whose values are rounded on the way; supported is that between quantizers, after "
+            "a product"
+        ).at(step.node)
     stretch = _stretch(run, start)
     functions = [index for index in range(start, stretch) if isinstance(run[index], Function)]
     for end in range(stretch, start, -1):
@@ -101,9 +106,15 @@ def _named(step: Step) -> bool:
 def _stretch(run: list[Step], start: int) -> int:
     """The end of the steps from `start` on that are the same for every feature."""
     end = start
-    while end < len(run) and (isinstance(run[end], Function) or (isinstance(run[end], Affine) and run[end].is_uniform)):  # type: ignore[union-attr]
+    while end < len(run) and _is_uniform(run[end]):
         end += 1
     return end
+
+
+def _is_uniform(step: Step) -> bool:
+    if isinstance(step, Function):
+        return not step.rounds
+    return isinstance(step, Affine) and step.is_uniform
 
 
 def _composed(steps: list[Step]) -> Callable[[Array], Array]:

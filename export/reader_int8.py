@@ -170,8 +170,13 @@ def _takes_table(assembly: Assembly, run: list[Step]) -> bool:
 
 def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, after: QuantParams) -> QuantParams:
     """All 256 codes through the function, in float32 as an engine would compute it."""
-    found = pieces(run)
     values = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
+    if any(isinstance(step, Function) and step.rounds for step in run):
+        for step in run:
+            assert isinstance(step, Affine | Function)
+            values = (step(values) if isinstance(step, Affine) else step.call(values)).astype(np.float32)
+        return _with_table(assembly, quantize(values, after), after, LINEAR)
+    found = pieces(run)
     for piece in found:
         values = piece(values).astype(np.float32)
     functions = [piece for piece in found if isinstance(piece, Activation)]

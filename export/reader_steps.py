@@ -65,13 +65,15 @@ class Linear:
 class Function:
     """One function of one number for all features. activation: which one, where the operator says so.
 
-    node: what computes it. cost: operators that one call of it takes.
+    node: what computes it. cost: operators that one call of it takes. rounds: it puts values on grids on the way, so
+    that it can only become a table of codes.
     """
 
     call: Callable[[Array], Array]
     activation: Activation | None
     node: Node
     cost: int = 1
+    rounds: bool = False
 
 
 @dataclass(frozen=True)

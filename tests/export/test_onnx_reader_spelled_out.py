@@ -1,0 +1,137 @@
+"""Activations in several nodes, as exporters spell them, in files that were quantized or halved afterwards."""
+
+from __future__ import annotations
+
+import numpy as np
+import onnx
+import pytest
+from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_static
+
+from edge_runtime.errors import ArtifactError
+from export import read_onnx
+from tests.export.foreign import checked, graph, imported, normal
+from tests.networks import random_rows
+
+pytestmark = pytest.mark.filterwarnings("ignore")  # onnxruntime's quantizer uses onnx functions that are going away
+
+SPELLED = {
+    "silu": "s = Sigmoid(h) a = Mul(h, s)",
+    "gelu": "d = Div(h, ROOT2) e = Erf(d) o = Add(e, ONE) p = Mul(h, o) a = Mul(p, HALF)",
+    "mish": "s = Softplus(h) t = Tanh(s) a = Mul(h, t)",
+    "hard_swish": "s = HardSigmoid<alpha = 0.1666667>(h) a = Mul(h, s)",
+}
+NUMBERS = {"ROOT2": np.float32(2**0.5), "ONE": np.float32(1), "HALF": np.float32(0.5), "ZERO": np.float32(0)}
+
+
+class Rows(CalibrationDataReader):
+    """Calibration rows for onnxruntime's quantizer."""
+
+    def __init__(self) -> None:
+        self.batches = iter([{"x": random_rows(8, 6, seed)} for seed in range(6)])
+
+    def get_next(self):
+        """The next batch, or None."""
+        return next(self.batches, None)
+
+
+def network(name, tail="y = Gemm(a, V2, B2)", dtype=np.float32):
+    """6 -> 5, a function in several nodes, and what follows it; constants of `dtype`."""
+    constants = {"V1": normal(6, 5), "C1": normal(5), "V2": normal(5, 3), **NUMBERS}
+    nodes = f"h = Gemm(x, V1, C1) {SPELLED[name]} {tail}"
+    return nodes, {key: np.asarray(value, dtype) for key, value in constants.items()}
+
+
+@pytest.mark.parametrize("type_", [QuantType.QInt8, QuantType.QUInt8], ids=["int8", "uint8"])
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+@pytest.mark.parametrize("name", SPELLED)
+def test_a_function_that_was_quantized_piece_by_piece_is_one_table(tmp_path, name, form, type_):
+    """Of the 256 codes that the layer before gives: with all the roundings on the way, not one output differs."""
+    nodes, constants = network(name)
+    onnx.save(graph(nodes, **constants), tmp_path / "f.onnx")
+    quantize_static(tmp_path / "f.onnx", tmp_path / "q.onnx", Rows(), quant_format=form, activation_type=type_)
+    found = checked(tmp_path / "q.onnx", ("default",))
+    assert found.model.precision == "int8"
+    assert any(layer.table is not None for layer in found.model.layers)
+
+
+def test_such_a_function_at_the_end_is_refused_with_the_reason(tmp_path):
+    """Real values that were rounded on the way are no activation and no table of codes."""
+    nodes = "q = QuantizeLinear(h, u, z) d = DequantizeLinear(q, u, z) s = Sigmoid(d) "
+    nodes += "t = QuantizeLinear(s, u, z) r = DequantizeLinear(t, u, z) a = Mul(d, r) y = Identity(a)"
+    proto = graph(f"h = Gemm(x, W, C) {nodes}", W=normal(6, 3), C=normal(3), u=np.float32(0.1), z=np.uint8(128))
+    onnx.save(proto, tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match=r"\(Mul, output 'a'\): it is part of a function whose values are rounded"):
+        read_onnx(tmp_path / "f.onnx")
+
+
+@pytest.mark.parametrize("name", SPELLED)
+def test_the_constants_of_an_activation_are_known_in_float16_too(tmp_path, name):
+    """sqrt(2) is 1.4141 there; the activation is still the one that was meant."""
+    nodes, constants = network(name, dtype=np.float16)
+    constants["B2"] = normal(3).astype(np.float16)
+    proto = graph(nodes, source="float16[N,6] x", target="float16[N,3] y", **constants)
+    found = imported(proto, tmp_path)
+    assert found.model.layers[0].activation.name == {"silu": "swish"}.get(name, name)
+
+
+def test_a_hesitant_softmax_is_not_held_against_a_file_that_rounds_it(tmp_path):
+    """onnxruntime's softmax on codes is off by a step and rounds by half of one: sure classes show it."""
+    nodes = "h = Gemm(x, V1, C1) r = Relu(h) l = Gemm(r, V2, B2) y = Softmax<axis = -1>(l)"
+    constants = {"V1": normal(6, 5, scale=2), "C1": normal(5), "V2": normal(5, 3, scale=8)}
+    onnx.save(graph(nodes, **constants), tmp_path / "f.onnx")
+    quantize_static(tmp_path / "f.onnx", tmp_path / "q.onnx", Rows())
+    found = checked(tmp_path / "q.onnx", ("default",))
+    assert len(found.output_grids) == 1
+
+
+FILLED = {
+    "zeros of the batch's shape": "s = Shape(h) o = ConstantOfShape(s) a = Max(h, o)",
+    "a number expanded to it": "s = Shape(h) o = Expand(ZERO, s) a = Max(h, o)",
+}
+
+
+@pytest.mark.parametrize("name", FILLED)
+def test_a_constant_that_is_repeated_for_every_row_stands_once(tmp_path, name):
+    """However many rows there are; max(h, zeros) is relu."""
+    constants = {"V1": normal(6, 5), "C1": normal(5), "V2": normal(5, 3), "ZERO": np.float32(0)}
+    found = imported(graph(f"h = Gemm(x, V1, C1) {FILLED[name]} y = Gemm(a, V2, B2)", **constants), tmp_path)
+    assert found.model.layers[0].activation.name == "relu"
+
+
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ("o = ConstantOfShape(s) t = Shape(o) f = Cast<to = 1>(t) y = Add(h, f)", "constants that are repeated"),
+        ("o = ConstantOfShape(s) p = Add(o, ONE) y = Add(h, p)", "constants that are repeated"),
+        ("t = Gather(s, I) o = ConstantOfShape(t) y = Add(h, o)", "the number of rows in it"),
+    ],
+)
+def test_what_else_is_made_of_it_is_refused(tmp_path, nodes, message):
+    """Its shape has one row here and all of them there, so only arithmetic with a flow may use it."""
+    constants = {"W": normal(6, 3), "C": normal(3), "ONE": np.float32(1), "I": np.array([1, 0])}
+    proto = graph(f"h = Gemm(x, W, C) s = Shape(h) {nodes}", **constants)
+    onnx.save(proto, tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match=message):
+        read_onnx(tmp_path / "f.onnx")
+
+
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+def test_a_channel_that_normalization_switches_off_keeps_its_constant(tmp_path, form):
+    """Its factor is 0, or so small that quantization makes it 0: the other channels' integers are as they were."""
+    factors = np.float32([1, 0, 0.5, 1e-9, 2])
+    constants = {"V1": normal(6, 5), "C1": normal(5), "V2": normal(5, 3), "G": factors, "S": normal(5)}
+    nodes = "h = Gemm(x, V1, C1) r = Relu(h) m = Mul(r, G) a = Add(m, S) y = Gemm(a, V2, B2)"
+    onnx.save(graph(nodes, **constants), tmp_path / "f.onnx")
+    quantize_static(tmp_path / "f.onnx", tmp_path / "q.onnx", Rows(), quant_format=form)
+    assert checked(tmp_path / "q.onnx", ("default",)).model.precision == "int8"
+
+
+def test_probabilities_by_number_beside_labels_of_other_names(tmp_path):
+    """skl2onnx without class labels in the ZipMap: its keys are positions, the labels are 7, 2 and 5."""
+    nodes = "h = Gemm(x, W, C) p = Softmax(h) z = ai.onnx.ml.ZipMap<classlabels_int64s = [0, 1, 2]>(p) "
+    nodes += "i = ArgMax<axis = 1, keepdims = 0>(p) l = ai.onnx.ml.ArrayFeatureExtractor(L, i) label = Cast<to = 7>(l)"
+    proto = graph(
+        nodes, target="int64[N] label, seq(map(int64, float)) z", W=normal(6, 3), C=normal(3), L=np.array([7, 2, 5])
+    )
+    found = imported(proto, tmp_path)
+    assert found.model.class_names == ("7", "2", "5")
