@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 from export.reader_nodes import Budget, Node, Unsupported
-from export.reader_places import class_names
+from export.reader_places import class_names, gather
 from export.reader_rowwise import sums_to_one
 from export.reader_shapes import Handler
+from export.reader_steps import Dequantize, Quantize
 from export.reader_values import Const, Flow, Label, Probabilities, Value
 
 
@@ -20,6 +23,9 @@ def arg_max(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     rank = len(flow.shape)
     if not -rank <= axis < rank or axis % rank == flow.batch or flow.expanded.shape[axis] != flow.order.size:
         raise Unsupported("it does not work on whole rows")
+    codes = flow.chain.step
+    if isinstance(codes, Quantize):  # the larger code is the larger value
+        flow = replace(flow, chain=flow.chain.then(Dequantize(codes.grid)), kind="float32")
     return [Label(flow)]
 
 
@@ -31,10 +37,13 @@ def binarizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 
 def array_feature_extractor(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """ai.onnx.ml ArrayFeatureExtractor: the name of the class."""
+    """ai.onnx.ml ArrayFeatureExtractor: the name of the class, or some of the columns."""
     names, label = inputs[0], inputs[1]
+    if isinstance(names, Flow) and isinstance(label, Const) and len(names.shape) == 2:
+        columns = replace(label, array=label.array.reshape(-1))
+        return gather(replace(node, attributes={"axis": 1}), [names, columns], budget)
     if not isinstance(names, Const) or not isinstance(label, Label):
-        raise Unsupported("it does not name classes")
+        raise Unsupported("it neither names classes nor selects columns of the model's input")
     return [label.named(class_names(names.array))]
 
 

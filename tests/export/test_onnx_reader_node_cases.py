@@ -95,9 +95,6 @@ REFUSED_BY_DESIGN = {
     "it computes with uint8 numbers, expected a Cast to float first": """
         add_uint8 div_uint8 max_uint8 min_uint8 mul_uint8 sub_uint8
     """,
-    "it does not name classes": """
-        ai_onnx_ml_array_feature_extractor
-    """,
     "it does not work on whole rows": """
         argmax_default_axis_example argmax_default_axis_random argmax_keepdims_random
         argmax_negative_axis_keepdims_random argmax_no_keepdims_random logsoftmax_axis_0 logsoftmax_axis_1

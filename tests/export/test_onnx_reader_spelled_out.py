@@ -135,3 +135,22 @@ def test_probabilities_by_number_beside_labels_of_other_names(tmp_path):
     )
     found = imported(proto, tmp_path)
     assert found.model.class_names == ("7", "2", "5")
+
+
+@pytest.mark.parametrize("form", [QuantFormat.QDQ, QuantFormat.QOperator], ids=["qdq", "qoperator"])
+def test_the_largest_code_is_the_largest_value(tmp_path, form):
+    """ArgMax straight after a quantized product: the class is onnxruntime's."""
+    nodes = "h = Gemm(x, V1, C1) r = Relu(h) l = Gemm(r, V2, B2) y = ArgMax<axis = 1, keepdims = 0>(l)"
+    constants = {"V1": normal(6, 5), "C1": normal(5), "V2": normal(5, 3)}
+    onnx.save(graph(nodes, target="int64[N] y", **constants), tmp_path / "f.onnx")
+    quantize_static(tmp_path / "f.onnx", tmp_path / "q.onnx", Rows(), quant_format=form)
+    found = checked(tmp_path / "q.onnx", ("default",))
+    assert found.output_kind == "label"
+    assert found.model.precision == "int8"
+
+
+def test_columns_that_scikit_learn_selects(tmp_path):
+    """ArrayFeatureExtractor on the rows themselves: some of them, in another order, one twice."""
+    nodes = "c = ai.onnx.ml.ArrayFeatureExtractor(x, I) y = Gemm(c, W, C)"
+    found = imported(graph(nodes, I=np.array([[4, 0, 4]]), W=normal(3, 3), C=normal(3)), tmp_path)
+    assert (found.model.n_in, found.model.n_out) == (6, 3)
