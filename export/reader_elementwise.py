@@ -198,7 +198,23 @@ def _path(node: Node, steps: list[Step]) -> Callable[[Array], Any]:
         is_uniform = isinstance(step, Function | Quantize | Dequantize | Lookup)
         if not is_uniform and not (isinstance(step, Affine) and step.is_uniform):
             raise Unsupported(f"residual {node.operator}: it joins two branches; only chains are supported")
+    _require_real(steps)
     return partial(_follow, tuple(steps))
+
+
+def _require_real(steps: list[Step]) -> None:
+    """Raise Unsupported where codes are taken for numbers, or read on another grid than they were put on."""
+    codes: Quantize | Lookup | None = None
+    for step in steps:
+        takes_codes = isinstance(step, Dequantize | Lookup)
+        if takes_codes != (codes is not None):
+            raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
+        is_moved = isinstance(step, Dequantize) and isinstance(codes, Quantize)
+        if is_moved and step.grid.zero_point != codes.grid.zero_point:  # type: ignore[union-attr]
+            raise Unsupported("it reads codes on another zero point than they were put on; expected one grid")
+        codes = step if isinstance(step, Quantize | Lookup) else None
+    if codes is not None:
+        raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
 
 
 def _follow(steps: tuple[Any, ...], x: Array) -> Array:

@@ -154,3 +154,27 @@ def test_columns_that_scikit_learn_selects(tmp_path):
     nodes = "c = ai.onnx.ml.ArrayFeatureExtractor(x, I) y = Gemm(c, W, C)"
     found = imported(graph(nodes, I=np.array([[4, 0, 4]]), W=normal(3, 3), C=normal(3)), tmp_path)
     assert (found.model.n_in, found.model.n_out) == (6, 3)
+
+
+CODES = "h = Gemm(x, W, C) q = QuantizeLinear(h, u, z) d = DequantizeLinear(q, u, z) "
+
+
+@pytest.mark.parametrize("zero", [np.uint8(120), np.int8(-8)], ids=["uint8", "int8"])
+@pytest.mark.parametrize(
+    ("nodes", "message"),
+    [
+        ("s = Sigmoid(d) t = QuantizeLinear(s, u, z) f = Cast<to = 1>(t) y = Mul(d, f)", "codes of a quantized"),
+        ("t = QuantizeLinear(d, u, z) f = Cast<to = 1>(t) y = Mul(d, f)", "codes of a quantized"),
+        ("f = Cast<to = 1>(q) y = Mul(d, f)", "codes of a quantized|expected real values"),
+        (
+            "s = Sigmoid(d) t = QuantizeLinear(s, u, z) r = DequantizeLinear(t, u, o) y = Mul(d, r)",
+            "another zero point",
+        ),
+    ],
+)
+def test_codes_are_never_taken_for_numbers(tmp_path, nodes, message, zero):
+    """In a branch as little as in a chain: what a code is worth depends on how the file stores it."""
+    constants = {"W": normal(6, 3), "C": normal(3), "u": np.float32(0.1), "z": zero, "o": zero + zero.dtype.type(1)}
+    onnx.save(graph(CODES + nodes + " ", **constants), tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match=message):
+        read_onnx(tmp_path / "f.onnx")
