@@ -19,7 +19,7 @@ from edge_runtime.quantization import WEIGHT_MAX, QuantParams
 
 _LONGEST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 128)  # takes the most digits in an artifact's header
 MMAP, NO_VECTORS = "mmap", "no test vectors"
-_EXPORT = {name: f"--precision {name}" for name in ("float16", "int8")} | {NO_VECTORS: "--test-vectors 0"}
+EXPORTED_ROWS = 8  # test vectors that `smallnet export` stores where it is not told how many
 _LONGEST_NOTE = {"calibration": "percentile, 1000000000 rows"}  # what an exporter says of int8, at most
 
 
@@ -28,47 +28,42 @@ def require_flash(model: Model, flash_bytes: int) -> None:
     need = artifact_bytes(model)
     if need <= flash_bytes:
         return
-    bare = model.with_test_vectors(None)
-    options = [Alternative(NO_VECTORS, artifact_bytes(bare))] if model.test_vectors is not None else []
+    options = [Alternative(NO_VECTORS, _bare_bytes(model))] if model.test_vectors is not None else []
     for precision, small in _smaller_precisions(model):
         options.append(Alternative(precision, artifact_bytes(small)))
         if model.test_vectors is not None:
-            bare_bytes = artifact_bytes(small.with_test_vectors(None))
-            options.append(Alternative(f"{precision}, {NO_VECTORS}", bare_bytes))
+            options.append(Alternative(f"{precision}, {NO_VECTORS}", _bare_bytes(small)))
     largest = max(model.layers, key=_stored_bytes)
-    raise _exceeded("the artifact has", "the flash", need, flash_bytes, largest, options)
+    problem = f"the artifact has {need:,} B, the flash is {flash_bytes:,} B, missing {need - flash_bytes:,} B"
+    weights = f"{_stored_bytes(largest):,} B of {largest.precision} weights"
+    raise _exceeded(model, need, flash_bytes, largest.name, f"{problem}; the largest layer is", weights, options)
 
 
 def ram_refusal(model: Model, limits: Limits) -> BudgetExceeded:
     """The error for a model whose smallest plan needs more than `limits.ram_bytes`."""
-    smallest = smallest_plan(model, limits)
-    largest = max(
-        range(len(model.layers)), key=lambda i: smallest.steps[i].stored_bytes + smallest.steps[i].buffer_bytes
-    )
-    return _exceeded(
-        "the smallest plan needs",
-        "the budget",
-        smallest.total_bytes,
-        limits.ram_bytes or 0,
-        model.layers[largest],
-        list(_ram_alternatives(model, limits, smallest)),
-    )
+    plan, have = smallest_plan(model, limits), limits.ram_bytes or 0
+    index = max(range(len(plan.steps)), key=lambda i: plan.steps[i].stored_bytes + plan.steps[i].buffer_bytes)
+    step, need = plan.steps[index], plan.total_bytes
+    problem = f"the smallest plan needs {need:,} B, the budget is {have:,} B, missing {need - have:,} B"
+    weights = f"{step.stored_bytes:,} B of {step.kind} weights"
+    options = list(_ram_alternatives(model, limits, plan))
+    return _exceeded(model, need, have, step.name, f"{problem}; the largest layer is", weights, options)
 
 
 def _exceeded(
-    what: str, budget_name: str, need: int, have: int, largest: Layer, options: list[Alternative]
+    model: Model, need: int, have: int, layer: str, problem: str, share: str, options: list[Alternative]
 ) -> BudgetExceeded:
-    """The error with those options that fit; where none does, with the one that comes closest."""
-    options = [option for option in options if option.need_bytes < need]
-    fitting = tuple(option for option in options if option.need_bytes <= have)
+    """The error with the options that need less than now, split into those that fit and those that do not."""
+    smaller = [option for option in options if option.need_bytes < need]
     return BudgetExceeded(
-        f"{what} {need:,} B, {budget_name} is {have:,} B, missing {need - have:,} B; the largest layer is "
-        f"'{largest.name}' with {_stored_bytes(largest):,} B of {largest.precision} weights",
+        f"{problem} '{layer}' with {share}",
         need_bytes=need,
         have_bytes=have,
-        layer=largest.name,
-        alternatives=fitting,
-        closest=None if fitting else min(options, key=lambda option: option.need_bytes, default=None),
+        layer=layer,
+        alternatives=tuple(option for option in smaller if option.need_bytes <= have),
+        beyond=tuple(option for option in smaller if option.need_bytes > have),
+        precision=model.precision,
+        test_rows=0 if model.test_vectors is None else len(model.test_vectors.inputs),
     )
 
 
@@ -83,8 +78,7 @@ def _ram_alternatives(model: Model, limits: Limits, smallest: MemoryPlan) -> Ite
         for change, need in _smaller_batches(model, limits, held):
             yield Alternative(f"{MMAP}, {change}", need)
     if held and model.test_vectors is not None:
-        bare = artifact_bytes(model.with_test_vectors(None))
-        yield Alternative(NO_VECTORS, smallest.total_bytes - held + bare)
+        yield Alternative(NO_VECTORS, smallest.total_bytes - held + _bare_bytes(model))
     for precision, small in _smaller_precisions(model):
         plan = smallest_plan(small, limits)
         beside = plan.total_bytes - held_bytes(small).allocated
@@ -129,15 +123,39 @@ def _subnormal_note(model: Model) -> dict[str, str]:
     return {"subnormal_weights_set_to_0": str(count)} if count else {}
 
 
+def _bare_bytes(model: Model) -> int:
+    """The artifact's bytes without test vectors, when an exporter has written it anew."""
+    return artifact_bytes(replace(model, test_vectors=None, metadata={**model.metadata, **_subnormal_note(model)}))
+
+
 def in_options(error: BudgetExceeded, *, is_bundle: bool = False) -> str:
-    """The message, each change by the options that make it. A bundle cannot map its weights: that is left out."""
-    return error.said(lambda change: None if is_bundle and MMAP in change else _options(change.split(", ")))
+    """The message, each change by the options that make it: such as they can be typed, but for the name DATA.
+
+    A bundle cannot map its weights: that is left out. What must be exported must be bundled again there.
+    """
+    return error.said(lambda change: _options(error, change.split(", "), is_bundle=is_bundle))
 
 
-def _options(parts: list[str]) -> str:
-    export = " ".join(_EXPORT[part] for part in parts if part in _EXPORT)
-    run = " ".join(f"--{part.replace('max_batch=', 'max-batch ')}" for part in parts if part not in _EXPORT)
-    return ", then ".join(filter(None, [export and f"export {export}", run]))
+def _options(error: BudgetExceeded, parts: list[str], *, is_bundle: bool) -> str | None:
+    if is_bundle and MMAP in parts:
+        return None
+    running = [part for part in parts if part == MMAP or part.startswith("max_batch=")]
+    export = _export_options(error, parts) if len(running) < len(parts) else ""
+    run = " ".join(f"--{part.replace('max_batch=', 'max-batch ')}" for part in running)
+    return ", then ".join(filter(None, [export, "bundle" if is_bundle and export else "", run]))
+
+
+def _export_options(error: BudgetExceeded, parts: list[str]) -> str:
+    """Precision and number of test vectors are said: where they are not, an exporter makes int8 with some vectors."""
+    precision = parts[0] if parts[0] != NO_VECTORS else error.precision
+    if precision == "mixed":  # no exporter makes that
+        return NO_VECTORS
+    rows = 0 if NO_VECTORS in parts else error.test_rows
+    words = [f"export --precision {precision}"]
+    words += ["--calibrate DATA"] if precision == "int8" else []
+    words += [f"--test-vectors {rows}"] if rows != EXPORTED_ROWS else []
+    words += ["of the float32 model"] if error.precision.startswith("int8") else []  # no exporter takes int8 layers
+    return " ".join(words)
 
 
 def _as_float16(layer: Layer, _is_last: bool) -> Layer:

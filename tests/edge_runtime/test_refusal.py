@@ -11,7 +11,7 @@ from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.errors import Alternative
 from edge_runtime.held import held_bytes
 from edge_runtime.plan_choice import make_plan
-from edge_runtime.refusal import in_options
+from edge_runtime.refusal import EXPORTED_ROWS, in_options
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
@@ -178,18 +178,59 @@ SAID = {
     "mmap": "--mmap",
     "max_batch=4": "--max-batch 4",
     "mmap, max_batch=4": "--mmap --max-batch 4",
-    "no test vectors": "export --test-vectors 0",
+    "no test vectors": "export --precision float32 --test-vectors 0",
     "float16": "export --precision float16",
-    "int8, no test vectors": "export --precision int8 --test-vectors 0",
-    "int8, mmap": "export --precision int8, then --mmap",
+    "int8, no test vectors": "export --precision int8 --calibrate DATA --test-vectors 0",
+    "int8, mmap": "export --precision int8 --calibrate DATA, then --mmap",
 }
+IN_A_BUNDLE = {
+    "max_batch=4": "--max-batch 4",
+    "no test vectors": "export --precision float32 --test-vectors 0, then bundle",
+    "float16": "export --precision float16, then bundle",
+    "int8, no test vectors": "export --precision int8 --calibrate DATA --test-vectors 0, then bundle",
+}
+
+
+def error_of(*changes, precision="float32", test_rows=EXPORTED_ROWS):
+    alternatives = tuple(Alternative(change, 10) for change in changes)
+    return BudgetExceeded(
+        "too large", have_bytes=10, layer="a", alternatives=alternatives, precision=precision, test_rows=test_rows
+    )
 
 
 @pytest.mark.parametrize("change", SAID)
 def test_on_the_command_line_each_change_is_said_by_its_options(change):
-    """As they can be typed; a bundle, which cannot map its weights, does not speak of that."""
-    error = BudgetExceeded("too large", layer="a", alternatives=(Alternative(change, 10),))
+    """As they can be typed; a bundle, which cannot map its weights, speaks of bundling what is exported anew."""
+    error = error_of(change)
     assert str(error) == f"too large; what would fit: {change} (10 B)"
     assert in_options(error) == f"too large; what would fit: {SAID[change]} (10 B)"
-    if "mmap" in change:
-        assert in_options(error, is_bundle=True) == "too large; use smaller layers or a larger budget"
+    bundled = f"what would fit: {IN_A_BUNDLE[change]} (10 B)" if change in IN_A_BUNDLE else "use smaller layers or"
+    assert in_options(error, is_bundle=True).startswith(f"too large; {bundled}")
+
+
+OF_OTHER_MODELS = {
+    ("float32", 0, "float16"): "export --precision float16 --test-vectors 0",
+    ("float16", 3, "int8"): "export --precision int8 --calibrate DATA --test-vectors 3",
+    ("float16", 8, "no test vectors"): "export --precision float16 --test-vectors 0",
+    ("int8-dynamic", 8, "int8"): "export --precision int8 --calibrate DATA of the float32 model",
+    ("int8-dynamic", 8, "no test vectors"): "export --precision int8-dynamic --test-vectors 0 of the float32 model",
+    ("mixed", 8, "no test vectors"): "no test vectors",
+}
+
+
+@pytest.mark.parametrize(("precision", "test_rows", "change"), OF_OTHER_MODELS)
+def test_the_options_make_what_was_planned_of_any_model(precision, test_rows, change):
+    """As many test vectors as the model has, its own precision where that stays; int8 is made of float layers."""
+    said = OF_OTHER_MODELS[precision, test_rows, change]
+    assert f"fit: {said} (10 B)" in in_options(error_of(change, precision=precision, test_rows=test_rows))
+
+
+def test_a_bundle_is_told_what_comes_closest_without_mapping(tmp_path):
+    """Mapping would fit and comes closest; a bundle cannot, so the smallest of the other changes is named."""
+    save(network("small", "float32")[0], tmp_path / "m.npz")
+    for budget, start in ((1024, "what would fit: --mmap ("), (1, "nothing smaller fits, --mmap would need ")):
+        error = refusal(load(tmp_path / "m.npz"), Limits(ram_bytes=budget))
+        assert start in in_options(error)
+        need = dict(error.beyond)["int8"]
+        said = f"nothing smaller fits, export --precision int8 --calibrate DATA, then bundle would need {need:,} B"
+        assert said in in_options(error, is_bundle=True)
