@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import numpy as np
 
+from edge_runtime.activations import Activation
 from edge_runtime.artifact import artifact_bytes
 from edge_runtime.errors import Alternative, BudgetExceeded, ModelError
 from edge_runtime.held import held_bytes
@@ -14,7 +15,7 @@ from edge_runtime.layers import ARITHMETIC_ON_INT8, Dense, Layer, QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.plan_choice import DYNAMIC_BATCH, smallest_plan
-from edge_runtime.planner import MemoryPlan, is_dynamic
+from edge_runtime.planner import MemoryPlan, compute_dtype, is_dynamic, lay_plan
 from edge_runtime.quantization import WEIGHT_MAX, QuantParams
 
 _LONGEST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 128)  # takes the most digits in an artifact's header
@@ -24,7 +25,10 @@ _LONGEST_NOTE = {"calibration": "percentile, 1000000000 rows"}  # what an export
 
 
 def require_flash(model: Model, flash_bytes: int) -> None:
-    """Raise BudgetExceeded where the model's artifact is larger than `flash_bytes`."""
+    """Raise BudgetExceeded where the model's artifact is larger than `flash_bytes`.
+
+    The layer that is responsible is the one whose arrays take the most bytes of the file.
+    """
     need = artifact_bytes(model)
     if need <= flash_bytes:
         return
@@ -40,14 +44,27 @@ def require_flash(model: Model, flash_bytes: int) -> None:
 
 
 def ram_refusal(model: Model, limits: Limits) -> BudgetExceeded:
-    """The error for a model whose smallest plan needs more than `limits.ram_bytes`."""
+    """The error for a model whose smallest plan needs more than `limits.ram_bytes`.
+
+    The layer that is responsible is the one for which that plan has the most bytes: its arrays where they are held
+    (mapped ones are not), what is kept widened for it, and the arena and temporary bytes that it would need alone.
+    """
     plan, have = smallest_plan(model, limits), limits.ram_bytes or 0
-    index = max(range(len(plan.steps)), key=lambda i: plan.steps[i].stored_bytes + plan.steps[i].buffer_bytes)
+    held = [step.stored_bytes if plan.weight_bytes else 0 for step in plan.steps]
+    beside = [step.widened_bytes + _running_bytes(model, plan, index) for index, step in enumerate(plan.steps)]
+    index = max(range(len(plan.steps)), key=lambda index: held[index] + beside[index])
     step, need = plan.steps[index], plan.total_bytes
     problem = f"the smallest plan needs {need:,} B, the budget is {have:,} B, missing {need - have:,} B"
-    weights = f"{step.stored_bytes:,} B of {step.kind} weights"
-    options = list(_ram_alternatives(model, limits, plan))
-    return _exceeded(model, need, have, step.name, f"{problem}; the largest layer is", weights, options)
+    weights = f"{held[index]:,} B of {step.kind} weights and " if held[index] else ""
+    return _exceeded(
+        model,
+        need,
+        have,
+        step.name,
+        f"{problem}; the largest layer is",
+        f"{weights}{beside[index]:,} B to run",
+        list(_ram_alternatives(model, limits, plan)),
+    )
 
 
 def _exceeded(
@@ -64,6 +81,29 @@ def _exceeded(
         beyond=tuple(option for option in smaller if option.need_bytes > have),
         precision=model.precision,
         test_rows=0 if model.test_vectors is None else len(model.test_vectors.inputs),
+    )
+
+
+def _running_bytes(model: Model, plan: MemoryPlan, index: int) -> int:
+    """Arena and temporary bytes of a plan for one layer of it alone, in the same blocks and tiles."""
+    layer, step = model.layers[index], plan.steps[index]
+    layers = (layer, _narrow(layer)) if isinstance(layer, QuantizedDense) and layer.output is not None else (layer,)
+    tile_bytes = step.tile_rows * layer.n_out * np.dtype(compute_dtype(layer)).itemsize
+    copied = step.stacked or not (step.lean or isinstance(layer, Dense))
+    alone = lay_plan(Model(layers), plan.block, frozenset(() if copied else (0, 1)), tile_bytes)
+    return alone.arena_bytes + alone.temporary_bytes
+
+
+def _narrow(layer: QuantizedDense) -> QuantizedDense:
+    """A layer of one unit to stand after one whose values are on a grid: a network must end in floats."""
+    return QuantizedDense(
+        name=f"{layer.name}+",
+        weight=np.zeros((layer.n_out, 1), np.int8),
+        bias=np.zeros(1, np.int32),
+        multiplier=np.ones(1, np.float32),
+        input=layer.final_grid or _LONGEST_GRID,
+        output=None,
+        activation=Activation.of("linear"),
     )
 
 

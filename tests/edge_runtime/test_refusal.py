@@ -42,6 +42,14 @@ def refusal(model, limits):
     return caught.value
 
 
+def share(error):
+    """The bytes that are said of the layer that is named."""
+    found = re.search(
+        rf"largest layer is '{error.layer}' with (?:([\d,]+) B of \S+ weights and )?([\d,]+) B to run;", str(error)
+    )
+    return sum(int(number.replace(",", "")) for number in found.groups("0"))
+
+
 def changed(path, full, precision, change, limits, model=None):
     """The model and the limits after what an alternative names has been done in earnest. model: as it is held now."""
     parts = change.split(", ")
@@ -74,7 +82,7 @@ def test_whatever_is_said_to_fit_does_fit(name, precision, stored, tmp_path):
         assert (error.need_bytes, error.have_bytes, error.missing_bytes) == (need, budget, need - budget)
         assert f"needs {need:,} B, the budget is {budget:,} B, missing {need - budget:,} B" in str(error)
         assert error.layer == model.layers[0].name  # the widest of these networks
-        assert f"largest layer is '{error.layer}'" in str(error)
+        assert 0 < share(error) <= need
         for change, bytes_then in error.alternatives:
             assert f"{change} ({bytes_then:,} B)" in str(error)
             other, its_limits = changed(tmp_path / "other.npz", full, precision, change, limits, model)
@@ -234,3 +242,32 @@ def test_a_bundle_is_told_what_comes_closest_without_mapping(tmp_path):
         need = dict(error.beyond)["int8"]
         said = f"nothing smaller fits, export --precision int8 --calibrate DATA, then bundle would need {need:,} B"
         assert said in in_options(error, is_bundle=True)
+
+
+@pytest.mark.parametrize("stored", ["read", "mmap"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8-dynamic"])
+def test_the_layer_that_is_named_is_the_one_that_needs_the_most_alone(precision, stored, tmp_path):
+    """Read, the one with the most weights; mapped, where no weights count, the one with the widest rows."""
+    full = random_model([60, 100, 4, 100], ["relu", "relu", "gelu"])
+    model = quantize(full, random_rows(20, 60), precision)
+    names, limits = [layer.name for layer in model.layers], Limits(ram_bytes=1, max_batch=2)
+    needs = {}
+    for name, layers in [("all", model.layers), *((layer.name, (layer,)) for layer in model.layers)]:
+        save(replace(model, layers=layers), tmp_path / f"{name}.npz")
+        error = refusal(load(tmp_path / f"{name}.npz", mmap=stored == "mmap"), limits)
+        needs[name] = error.need_bytes
+        if name == "all":
+            named, text = error.layer, str(error)
+    assert named == max(names, key=lambda name: needs[name]) == ("dense2" if stored == "mmap" else "dense0")
+    assert f"'{named}' with " in text
+    assert (f" of {precision} weights and " in text) == (stored == "read")
+
+
+def test_of_int8_layers_too_the_widest_is_named_where_no_weights_count(tmp_path):
+    """What is summed in float64 and looked up in tables counts as the plan does."""
+    full = random_model([200, 200, 4, 300, 2], ["relu", "relu", "tanh", "linear"])
+    save(quantize(full, random_rows(50, 200), "int8", "minmax"), tmp_path / "m.npz")
+    assert refusal(load(tmp_path / "m.npz"), Limits(ram_bytes=1)).layer == "dense0"
+    error = refusal(load(tmp_path / "m.npz", mmap=True), Limits(ram_bytes=1))
+    assert error.layer == "dense2"  # 300 values, their places in a table, and the table
+    assert error.need_bytes / 2 < share(error) <= error.need_bytes
