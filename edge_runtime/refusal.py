@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
+from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -18,7 +19,11 @@ from edge_runtime.plan_choice import DYNAMIC_BATCH, smallest_plan
 from edge_runtime.planner import MemoryPlan, compute_dtype, is_dynamic, lay_plan
 from edge_runtime.quantization import WEIGHT_MAX, QuantParams
 
-_LONGEST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 128)  # takes the most digits in an artifact's header
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+# Of all grids the one that takes the most digits in an artifact's header, and whose sums reach the furthest.
+_WORST_GRID = QuantParams(float(np.float32(1.2345678e-05)), 255)
 MMAP, NO_VECTORS = "mmap", "no test vectors"
 EXPORTED_ROWS = 8  # test vectors that `smallnet export` stores where it is not told how many
 _LONGEST_NOTE = {"calibration": "percentile, 1000000000 rows"}  # what an exporter says of int8, at most
@@ -101,7 +106,7 @@ def _narrow(layer: QuantizedDense) -> QuantizedDense:
         weight=np.zeros((layer.n_out, 1), np.int8),
         bias=np.zeros(1, np.int32),
         multiplier=np.ones(1, np.float32),
-        input=layer.final_grid or _LONGEST_GRID,
+        input=layer.final_grid or _WORST_GRID,
         output=None,
         activation=Activation.of("linear"),
     )
@@ -144,14 +149,16 @@ def _smaller_batches(model: Model, limits: Limits, spared: int = 0) -> Iterator[
 def _smaller_precisions(model: Model) -> Iterator[tuple[str, Model]]:
     """Stand-ins of the same shapes whose weights take fewer bytes, with what an exporter says of itself.
 
-    The plans and artifacts of real ones are as large for float16, and for int8 smaller by some letters of the header
-    at most: how long the numbers of its grids are is known only once they are.
+    The plans and artifacts of real ones are as large for float16. Those of int8 depend on grids that only calibration
+    finds: they may be smaller, by some letters of the header, and by what sums in float64 take where real ones need
+    none. They are larger in one case: biases are any integers on such grids, and are taken for 0 here; where one is so
+    far beyond its layer's weights that sums need float64, the real plan needs more.
     """
     makers = {"float16": _as_float16, "int8": _as_int8}
     names = {"float32": ("float16", "int8"), "float16": ("int8",), "int8-dynamic": ("int8",)}.get(model.precision, ())
     for name in names:
         try:
-            layers = tuple(makers[name](layer, layer is model.layers[-1]) for layer in model.layers)
+            layers = tuple(makers[name](model, layer) for layer in model.layers)
             notes = {**model.metadata, **_subnormal_note(model), **(_LONGEST_NOTE if name == "int8" else {})}
             yield name, replace(model, layers=layers, metadata=notes)
         except ModelError:  # an activation that int8 layers cannot have
@@ -198,24 +205,35 @@ def _export_options(error: BudgetExceeded, parts: list[str]) -> str:
     return " ".join(words)
 
 
-def _as_float16(layer: Layer, _is_last: bool) -> Layer:
+def _as_float16(_model: Model, layer: Layer) -> Layer:
     return Dense(layer.name, np.zeros((layer.n_in, layer.n_out), np.float16), layer.bias, layer.activation)
 
 
-def _as_int8(layer: Layer, is_last: bool) -> Layer:
-    """Full-scale weights: where real ones could need float64 sums, so do these."""
+def _as_int8(model: Model, layer: Layer) -> Layer:
+    """Where weights of real ones could need float64 sums, so do these."""
+    is_last = layer is model.layers[-1]
     has_table = not is_last and layer.activation.name not in ARITHMETIC_ON_INT8
     return QuantizedDense(
         name=layer.name,
-        weight=np.full((layer.n_in, layer.n_out), WEIGHT_MAX, np.int8),
+        weight=_largest_int8(layer, is_first=layer is model.layers[0]),
         bias=np.zeros(layer.n_out, np.int32),
         multiplier=np.ones(layer.n_out, np.float32),
-        input=_LONGEST_GRID,
-        output=None if is_last else _LONGEST_GRID,
+        input=_WORST_GRID,
+        output=None if is_last else _WORST_GRID,
         activation=layer.activation,
         table=np.zeros(256, np.uint8) if has_table else None,
-        table_output=_LONGEST_GRID if has_table else None,
+        table_output=_WORST_GRID if has_table else None,
     )
+
+
+def _largest_int8(layer: Layer, *, is_first: bool) -> NDArray[np.int8]:
+    """Magnitudes that no int8 weights of the layer exceed, in whatever way they are made."""
+    if not is_first or not isinstance(layer, Dense):  # an exporter may scale hidden units one by one
+        return np.full((layer.n_in, layer.n_out), WEIGHT_MAX, np.int8)
+    weight = np.abs(layer.weight.astype(np.float32))
+    largest = weight.max(axis=0)
+    weight /= np.where(largest == 0, np.float32(1), largest)
+    return np.minimum(np.ceil(weight * WEIGHT_MAX), WEIGHT_MAX).astype(np.int8)
 
 
 def _stored_bytes(layer: Layer) -> int:

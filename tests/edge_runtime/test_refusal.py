@@ -169,6 +169,21 @@ def test_what_another_precision_needs_is_known_before_it_is_made(name, precision
         assert precision in dict(refusal(model, Limits(flash_bytes=size)).alternatives)
 
 
+@pytest.mark.parametrize("weights", ["normal", "all alike"])
+@pytest.mark.parametrize("inputs", ["of both signs", "pixels"])
+def test_int8_is_never_said_to_need_less_than_it_does_where_many_inputs_are_summed(weights, inputs, tmp_path):
+    """Weights all alike, on a grid that begins at 0, need float64 sums; ordinary ones are known to the byte."""
+    full = random_model([784, 64, 10], ["relu", "softmax"])
+    first, rows = full.layers[0], random_rows(100, 784)
+    if weights == "all alike":
+        full = replace(full, layers=(replace(first, weight=np.full_like(first.weight, 0.03)), full.layers[1]))
+    save(full, tmp_path / "m.npz")
+    save(quantize(full, np.abs(rows) if inputs == "pixels" else rows, "int8", "minmax"), tmp_path / "small.npz")
+    error, need = (refusal(load(tmp_path / name), Limits(ram_bytes=1)) for name in ("m.npz", "small.npz"))
+    named, real = dict(error.beyond)["int8"], need.need_bytes
+    assert named == real or (weights == "all alike" and inputs == "of both signs" and named > real)
+
+
 def test_a_dynamic_model_that_even_mapped_needs_a_smaller_batch_is_told_so(tmp_path):
     """Mapping and the largest batch that fits then, together."""
     model, _ = network("small", "int8-dynamic")
