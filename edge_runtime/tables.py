@@ -144,7 +144,9 @@ def profile_table(profile: Sequence[LayerProfile]) -> str:
         "widened_bytes": "widened bytes",
     }
     rows = [vars(layer) for layer in profile]
-    sums = {key: sum(row[key] for row in rows) for key in ("seconds", "share", *list(columns)[3:])}
+    sums = {
+        key: sum(row[key] for row in rows) for key in ("seconds", "share", "calls", "weight_bytes", "widened_bytes")
+    }
     rows = [
         {**row, "us": f"{row['seconds'] * 1e6:.1f}", "share": f"{row['share']:.0%}"}
         for row in (*rows, {"name": "all layers", **sums})
