@@ -35,9 +35,9 @@ class Alternative(NamedTuple):
 class BudgetExceeded(SmallnetError, MemoryError):
     """A memory or size limit cannot be kept. The message states need, budget and the missing bytes.
 
-    Where a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes, the name of the layer
-    whose weights and buffers are the largest part of the need, and the alternatives that would fit; where there are
-    none, the closest one.
+    Where a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes; the name of the layer
+    that is responsible for the most of the need (see `refusal`); the alternatives that would fit; beyond: the changes
+    that help but are not enough by themselves; and the model's own precision and number of test vectors.
     """
 
     def __init__(
@@ -48,22 +48,28 @@ class BudgetExceeded(SmallnetError, MemoryError):
         have_bytes: int = 0,
         layer: str = "",
         alternatives: tuple[Alternative, ...] = (),
-        closest: Alternative | None = None,
+        beyond: tuple[Alternative, ...] = (),
+        precision: str = "",
+        test_rows: int = 0,
     ) -> None:
         self.problem, self.need_bytes, self.have_bytes, self.layer = problem, need_bytes, have_bytes, layer
-        self.alternatives, self.closest = alternatives, closest
+        self.alternatives, self.beyond = alternatives, beyond
+        self.precision, self.test_rows = precision, test_rows
         super().__init__(self.said(lambda change: change))
 
     def said(self, name: Callable[[str], str | None]) -> str:
         """The message, with each change called `name(change)`, and left out where that is None."""
         if not self.layer:
             return self.problem
-        fitting = [(name(change), need) for change, need in self.alternatives]
-        closest = name(self.closest.change) if self.closest is not None else None
-        if any(change for change, _ in fitting):
-            advice = "what would fit: " + "; ".join(f"{change} ({need:,} B)" for change, need in fitting if change)
-        elif self.closest is not None and closest:
-            advice = f"nothing smaller fits, {closest} would need {self.closest.need_bytes:,} B: use smaller layers"
+        fitting, others = (
+            [(text, need) for change, need in options if (text := name(change))]
+            for options in (self.alternatives, self.beyond)
+        )
+        if fitting:
+            advice = "what would fit: " + "; ".join(f"{text} ({need:,} B)" for text, need in fitting)
+        elif others:
+            closest, need = min(others, key=lambda option: option[1])
+            advice = f"nothing smaller fits, {closest} would need {need:,} B: use smaller layers"
         else:
             advice = "use smaller layers or a larger budget"
         return f"{self.problem}; {advice}"

@@ -102,8 +102,9 @@ class Model(Remade):
         """What it is, in one line; its arrays are not printed."""
         sizes = "-".join(str(n) for n in (self.n_in, *(layer.n_out for layer in self.layers)))
         activations = " ".join(layer.activation.name for layer in self.layers)
+        parameters = sum(layer.weight.size + layer.bias.size for layer in self.layers)
         rows = 0 if self.test_vectors is None else len(self.test_vectors.inputs)
-        return f"Model({sizes}, {self.precision}, {activations}, {rows} test vectors)"
+        return f"Model({sizes}, {self.precision}, {activations}, {parameters:,} parameters, {rows:,} test vectors)"
 
     def _check_chain(self) -> None:
         if not self.layers:

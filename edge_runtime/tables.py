@@ -134,7 +134,7 @@ def plan_text(plan: MemoryPlan) -> str:
 
 
 def profile_table(profile: Sequence[LayerProfile]) -> str:
-    """What `engine.profile(x)` prints as: a row for each layer."""
+    """What `engine.profile(x)` prints as: a row for each layer, and their sums."""
     columns = {
         "name": "layer",
         "us": "us",
@@ -143,7 +143,14 @@ def profile_table(profile: Sequence[LayerProfile]) -> str:
         "weight_bytes": "stored bytes",
         "widened_bytes": "widened bytes",
     }
-    rows = [{**vars(layer), "us": f"{layer.seconds * 1e6:.1f}", "share": f"{layer.share:.0%}"} for layer in profile]
+    rows = [vars(layer) for layer in profile]
+    sums = {
+        key: sum(row[key] for row in rows) for key in ("seconds", "share", "calls", "weight_bytes", "widened_bytes")
+    }
+    rows = [
+        {**row, "us": f"{row['seconds'] * 1e6:.1f}", "share": f"{row['share']:.0%}"}
+        for row in (*rows, {"name": "all layers", **sums})
+    ]
     return format_table(rows, columns)
 
 

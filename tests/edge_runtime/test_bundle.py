@@ -95,6 +95,17 @@ def test_bad_use_is_one_line_and_the_command_s_exit_status(case, app):
     assert len(result.stderr.splitlines()) == 1
 
 
+def test_it_is_called_by_the_name_of_its_file(app):
+    """Usage and errors name the file as it is named where it runs, without its folder."""
+    path, _model = app
+    renamed = path.rename(path.with_name("digits on a device.zip"))
+    assert run(renamed, "--help").stdout.startswith("usage: digits on a device.zip [-h]")
+    for arguments in ([], ["--selftest", "--input", "x.csv"], ["--mmap"]):
+        result = run(renamed, *arguments)
+        assert result.returncode == 2
+        assert result.stderr.endswith("(see 'digits on a device.zip --help')\n")
+
+
 def test_sizes_take_letters(app):
     """64K is 65,536 bytes; a size that is none is refused with the forms that are."""
     path, _model = app

@@ -1,5 +1,9 @@
 """What people see who print what they have: words and numbers, no arrays."""
 
+import subprocess
+import sys
+from pathlib import Path
+
 from edge_runtime import Activation, Engine, Limits
 from edge_runtime.profiler import LayerProfile, Profile
 from export.quantizer import quantize
@@ -14,12 +18,12 @@ def int8_model():
 
 
 def test_a_model_is_one_line():
-    """Its widths, precision, activations and test vectors; its layers likewise."""
+    """Its widths, precision, activations, parameters and test vectors; its layers likewise."""
     model = int8_model()
-    assert repr(model) == "Model(64-32-10, int8, relu softmax, 8 test vectors)"
+    assert repr(model) == "Model(64-32-10, int8, relu softmax, 2,410 parameters, 8 test vectors)"
     assert repr(model.layers[0]) == "QuantizedDense('dense0', 64 -> 32, relu)"
     plain = random_model([3, 1], ["sigmoid"])
-    assert str(plain) == "Model(3-1, float32, sigmoid, 0 test vectors)"
+    assert str(plain) == "Model(3-1, float32, sigmoid, 4 parameters, 0 test vectors)"
     assert str(plain.layers) == "(Dense('dense0', 3 -> 1, sigmoid),)"
     assert "Activation" in repr(Activation.of("relu"))  # what holds no arrays stays as it is
 
@@ -39,7 +43,7 @@ dense1  int8                400             40              32 rows
 
 
 def test_a_profile_is_a_table():
-    """Microseconds, share and bytes; still a list of its layers."""
+    """Microseconds, share, bytes and their sums; still a list of its layers."""
     layers = [LayerProfile("dense0", 12.34e-6, 0.75, 3, 2400, 8448), LayerProfile("dense1", 4e-6, 0.25, 2, 400, 0)]
     profile = Profile(layers)
     assert list(profile) == layers
@@ -49,8 +53,21 @@ def test_a_profile_is_a_table():
 
 
 PROFILE = """
-layer     us  share  calls  stored bytes  widened bytes
-------  ----  -----  -----  ------------  -------------
-dense0  12.3    75%      3         2,400          8,448
-dense1   4.0    25%      2           400              0
+layer         us  share  calls  stored bytes  widened bytes
+----------  ----  -----  -----  ------------  -------------
+dense0      12.3    75%      3         2,400          8,448
+dense1       4.0    25%      2           400              0
+all layers  16.3   100%      5         2,800          8,448
 """
+
+
+def test_what_prints_is_imported_when_something_is_printed():
+    """Loading and running a model, which a cold start waits for, does not wait for the tables."""
+    code = (
+        "import sys, numpy; from edge_runtime import Engine; from tests.networks import random_model; "
+        "engine = Engine(random_model([3, 2], ['relu'])); engine.run(numpy.zeros(3)); engine.profile(numpy.zeros(3)); "
+        "names = {'edge_runtime.tables', 'edge_runtime.text_table', 'edge_runtime.refusal'}; "
+        "print(len(names & set(sys.modules))); str(engine.plan); print('edge_runtime.text_table' in sys.modules)"
+    )
+    answer = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=Path(__file__).parents[2])
+    assert answer.split() == ["0", "True"]

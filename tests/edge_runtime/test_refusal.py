@@ -11,7 +11,7 @@ from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.errors import Alternative
 from edge_runtime.held import held_bytes
 from edge_runtime.plan_choice import make_plan
-from edge_runtime.refusal import in_options
+from edge_runtime.refusal import EXPORTED_ROWS, in_options
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
@@ -40,6 +40,14 @@ def refusal(model, limits):
     with pytest.raises(BudgetExceeded) as caught:
         Engine(model, limits)
     return caught.value
+
+
+def share(error):
+    """The bytes that are said of the layer that is named."""
+    found = re.search(
+        rf"largest layer is '{error.layer}' with (?:([\d,]+) B of \S+ weights and )?([\d,]+) B to run;", str(error)
+    )
+    return sum(int(number.replace(",", "")) for number in found.groups("0"))
 
 
 def changed(path, full, precision, change, limits, model=None):
@@ -74,7 +82,7 @@ def test_whatever_is_said_to_fit_does_fit(name, precision, stored, tmp_path):
         assert (error.need_bytes, error.have_bytes, error.missing_bytes) == (need, budget, need - budget)
         assert f"needs {need:,} B, the budget is {budget:,} B, missing {need - budget:,} B" in str(error)
         assert error.layer == model.layers[0].name  # the widest of these networks
-        assert f"largest layer is '{error.layer}'" in str(error)
+        assert 0 < share(error) <= need
         for change, bytes_then in error.alternatives:
             assert f"{change} ({bytes_then:,} B)" in str(error)
             other, its_limits = changed(tmp_path / "other.npz", full, precision, change, limits, model)
@@ -161,6 +169,21 @@ def test_what_another_precision_needs_is_known_before_it_is_made(name, precision
         assert precision in dict(refusal(model, Limits(flash_bytes=size)).alternatives)
 
 
+@pytest.mark.parametrize("weights", ["normal", "all alike"])
+@pytest.mark.parametrize("inputs", ["of both signs", "pixels"])
+def test_int8_is_never_said_to_need_less_than_it_does_where_many_inputs_are_summed(weights, inputs, tmp_path):
+    """Weights all alike, on a grid that begins at 0, need float64 sums; ordinary ones are known to the byte."""
+    full = random_model([784, 64, 10], ["relu", "softmax"])
+    first, rows = full.layers[0], random_rows(100, 784)
+    if weights == "all alike":
+        full = replace(full, layers=(replace(first, weight=np.full_like(first.weight, 0.03)), full.layers[1]))
+    save(full, tmp_path / "m.npz")
+    save(quantize(full, np.abs(rows) if inputs == "pixels" else rows, "int8", "minmax"), tmp_path / "small.npz")
+    error, need = (refusal(load(tmp_path / name), Limits(ram_bytes=1)) for name in ("m.npz", "small.npz"))
+    named, real = dict(error.beyond)["int8"], need.need_bytes
+    assert named == real or (weights == "all alike" and inputs == "of both signs" and named > real)
+
+
 def test_a_dynamic_model_that_even_mapped_needs_a_smaller_batch_is_told_so(tmp_path):
     """Mapping and the largest batch that fits then, together."""
     model, _ = network("small", "int8-dynamic")
@@ -178,18 +201,88 @@ SAID = {
     "mmap": "--mmap",
     "max_batch=4": "--max-batch 4",
     "mmap, max_batch=4": "--mmap --max-batch 4",
-    "no test vectors": "export --test-vectors 0",
+    "no test vectors": "export --precision float32 --test-vectors 0",
     "float16": "export --precision float16",
-    "int8, no test vectors": "export --precision int8 --test-vectors 0",
-    "int8, mmap": "export --precision int8, then --mmap",
+    "int8, no test vectors": "export --precision int8 --calibrate DATA --test-vectors 0",
+    "int8, mmap": "export --precision int8 --calibrate DATA, then --mmap",
 }
+IN_A_BUNDLE = {
+    "max_batch=4": "--max-batch 4",
+    "no test vectors": "export --precision float32 --test-vectors 0, then bundle",
+    "float16": "export --precision float16, then bundle",
+    "int8, no test vectors": "export --precision int8 --calibrate DATA --test-vectors 0, then bundle",
+}
+
+
+def error_of(*changes, precision="float32", test_rows=EXPORTED_ROWS):
+    alternatives = tuple(Alternative(change, 10) for change in changes)
+    return BudgetExceeded(
+        "too large", have_bytes=10, layer="a", alternatives=alternatives, precision=precision, test_rows=test_rows
+    )
 
 
 @pytest.mark.parametrize("change", SAID)
 def test_on_the_command_line_each_change_is_said_by_its_options(change):
-    """As they can be typed; a bundle, which cannot map its weights, does not speak of that."""
-    error = BudgetExceeded("too large", layer="a", alternatives=(Alternative(change, 10),))
+    """As they can be typed; a bundle, which cannot map its weights, speaks of bundling what is exported anew."""
+    error = error_of(change)
     assert str(error) == f"too large; what would fit: {change} (10 B)"
     assert in_options(error) == f"too large; what would fit: {SAID[change]} (10 B)"
-    if "mmap" in change:
-        assert in_options(error, is_bundle=True) == "too large; use smaller layers or a larger budget"
+    bundled = f"what would fit: {IN_A_BUNDLE[change]} (10 B)" if change in IN_A_BUNDLE else "use smaller layers or"
+    assert in_options(error, is_bundle=True).startswith(f"too large; {bundled}")
+
+
+OF_OTHER_MODELS = {
+    ("float32", 0, "float16"): "export --precision float16 --test-vectors 0",
+    ("float16", 3, "int8"): "export --precision int8 --calibrate DATA --test-vectors 3",
+    ("float16", 8, "no test vectors"): "export --precision float16 --test-vectors 0",
+    ("int8-dynamic", 8, "int8"): "export --precision int8 --calibrate DATA of the float32 model",
+    ("int8-dynamic", 8, "no test vectors"): "export --precision int8-dynamic --test-vectors 0 of the float32 model",
+    ("mixed", 8, "no test vectors"): "no test vectors",
+}
+
+
+@pytest.mark.parametrize(("precision", "test_rows", "change"), OF_OTHER_MODELS)
+def test_the_options_make_what_was_planned_of_any_model(precision, test_rows, change):
+    """As many test vectors as the model has, its own precision where that stays; int8 is made of float layers."""
+    said = OF_OTHER_MODELS[precision, test_rows, change]
+    assert f"fit: {said} (10 B)" in in_options(error_of(change, precision=precision, test_rows=test_rows))
+
+
+def test_a_bundle_is_told_what_comes_closest_without_mapping(tmp_path):
+    """Mapping would fit and comes closest; a bundle cannot, so the smallest of the other changes is named."""
+    save(network("small", "float32")[0], tmp_path / "m.npz")
+    for budget, start in ((1024, "what would fit: --mmap ("), (1, "nothing smaller fits, --mmap would need ")):
+        error = refusal(load(tmp_path / "m.npz"), Limits(ram_bytes=budget))
+        assert start in in_options(error)
+        need = dict(error.beyond)["int8"]
+        said = f"nothing smaller fits, export --precision int8 --calibrate DATA, then bundle would need {need:,} B"
+        assert said in in_options(error, is_bundle=True)
+
+
+@pytest.mark.parametrize("stored", ["read", "mmap"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8-dynamic"])
+def test_the_layer_that_is_named_is_the_one_that_needs_the_most_alone(precision, stored, tmp_path):
+    """Read, the one with the most weights; mapped, where no weights count, the one with the widest rows."""
+    full = random_model([60, 100, 4, 100], ["relu", "relu", "gelu"])
+    model = quantize(full, random_rows(20, 60), precision)
+    names, limits = [layer.name for layer in model.layers], Limits(ram_bytes=1, max_batch=2)
+    needs = {}
+    for name, layers in [("all", model.layers), *((layer.name, (layer,)) for layer in model.layers)]:
+        save(replace(model, layers=layers), tmp_path / f"{name}.npz")
+        error = refusal(load(tmp_path / f"{name}.npz", mmap=stored == "mmap"), limits)
+        needs[name] = error.need_bytes
+        if name == "all":
+            named, text = error.layer, str(error)
+    assert named == max(names, key=lambda name: needs[name]) == ("dense2" if stored == "mmap" else "dense0")
+    assert f"'{named}' with " in text
+    assert (f" of {precision} weights and " in text) == (stored == "read")
+
+
+def test_of_int8_layers_too_the_widest_is_named_where_no_weights_count(tmp_path):
+    """What is summed in float64 and looked up in tables counts as the plan does."""
+    full = random_model([200, 200, 4, 300, 2], ["relu", "relu", "tanh", "linear"])
+    save(quantize(full, random_rows(50, 200), "int8", "minmax"), tmp_path / "m.npz")
+    assert refusal(load(tmp_path / "m.npz"), Limits(ram_bytes=1)).layer == "dense0"
+    error = refusal(load(tmp_path / "m.npz", mmap=True), Limits(ram_bytes=1))
+    assert error.layer == "dense2"  # 300 values, their places in a table, and the table
+    assert error.need_bytes / 2 < share(error) <= error.need_bytes

@@ -1,14 +1,16 @@
 """The answers are the same under every limit: beside onnxruntime, tensor by tensor, and in the commands."""
 
 import json
+import re
 
 import numpy as np
 import pytest
 
 from edge_runtime import BudgetExceeded, Engine, InputError, Limits, devices, load, save, selftest
+from edge_runtime.refusal import EXPORTED_ROWS
 from export.onnx_writer import write_onnx
 from export.quantizer import quantize
-from export.test_vectors import with_test_vectors
+from export.test_vectors import DEFAULT_ROWS, with_test_vectors
 from export.verification import verify
 from tests.command import run_command
 from tests.networks import random_model, random_rows
@@ -189,3 +191,25 @@ def test_a_batch_beyond_the_limit_is_split_or_refused_as_asked(files, tmp_path):
     assert "5 rows, the limit max_batch is 4" in err
     assert "expected one of refuse, split" in run(*command, "--over-batch", "drop")[2]
     assert "expected one of esp32" in run(*command, "--device", "pdp11")[2]
+
+
+@pytest.mark.parametrize("vectors", [0, 3, DEFAULT_ROWS])
+def test_what_a_refusal_offers_can_be_typed_and_fits(vectors, tmp_path):
+    """Each export that is named, typed with data for DATA, writes no more than the bytes that are named."""
+    assert DEFAULT_ROWS == EXPORTED_ROWS
+    rows = random_rows(60, 64)
+    np.savez(tmp_path / "data.npz", x=rows)
+    save(with_test_vectors(random_model([64, 32, 10], ["relu", "softmax"]), rows, vectors), tmp_path / "m.npz")
+    too_little = (tmp_path / "m.npz").stat().st_size - 1
+    run = ("run", tmp_path / "m.npz", "--input", tmp_path / "data.npz", "--output", tmp_path / "y.npy")
+    refused = run_command(*run, "--flash-bytes", too_little)
+    assert refused.exit_code == 1
+    offered = re.findall(r"(export [^;(]+) \(([\d,]+) B\)", refused.stderr)
+    assert len(offered) == (5 if vectors else 2)
+    for index, (line, need) in enumerate(offered):
+        precision = line.split()[2]
+        words = line.replace("--calibrate DATA", "").split()
+        words[1:1] = [tmp_path / "m.npz", "--calibrate", tmp_path / "data.npz", "--out", tmp_path / str(index)]
+        assert run_command(*words).exit_code == 0, line
+        size = (tmp_path / str(index) / f"m.{precision}.npz").stat().st_size
+        assert int(need.replace(",", "")) - (256 if precision == "int8" else 0) <= size <= int(need.replace(",", ""))
