@@ -37,10 +37,11 @@ from export.reader_constants import constant_node, constant_of_shape
 from export.reader_folding import FOLDED, is_folded
 from export.reader_inputs import Input, find_input
 from export.reader_nodes import SUPPORTED, Budget, Node, Unsupported, with_expectation
+from export.reader_origin import check_origins, with_origins
 from export.reader_outputs import chain_of, class_names, main_output
 from export.reader_steps import Select
 from export.reader_tensors import TensorReader
-from export.reader_values import Const, Flow, Label, Probabilities, RowNumber, Stacked, Value
+from export.reader_values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
 from export.reader_walk import needed_nodes
 from export.reader_wire import check_counts
 
@@ -204,7 +205,9 @@ class _Reader:
         try:
             if (node.domain, node.operator) == ("", "If"):
                 return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
-            return self._apply(node, [self._value(name, values) for name in node.inputs])
+            inputs = [self._value(name, values) for name in node.inputs]
+            check_origins(node, inputs)
+            return with_origins(node, inputs, self._apply(node, inputs))
         except Unsupported as error:
             raise with_expectation(error).at(node) from error
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
@@ -229,11 +232,6 @@ class _Reader:
     def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
         if (node.domain, node.operator) == ("", "Constant"):
             return [constant_node(node, self.tensors)]
-        repeated = any(isinstance(value, Const) and value.repeats for value in inputs)
-        if repeated and (
-            node.operator not in reader_elementwise.HANDLERS or not any(isinstance(value, Flow) for value in inputs)
-        ):
-            raise Unsupported("it uses constants that are repeated for every row; only arithmetic with a flow may")
         if (node.domain, node.operator) == ("", "ConstantOfShape"):
             return [constant_of_shape(node, inputs, self.tensors, self.budget)]
         if is_folded(node, inputs):
@@ -280,7 +278,7 @@ class _Reader:
 
 def _taken(node: Node, condition: Value) -> tuple[str, ...]:
     """The tensors of the branch that a constant condition takes. Raises Unsupported."""
-    if not isinstance(condition, Const) or condition.of_batch or condition.array.size != 1:
+    if not isinstance(condition, Const) or condition.origin is not Origin.FILE or condition.array.size != 1:
         raise Unsupported("its condition is not constant; expected one that is the same for every input")
     count = len(node.outputs)
     return node.inputs[1 : 1 + count] if condition.array.ravel()[0] else node.inputs[1 + count :]

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import TensorReader
-from export.reader_values import ANY_ROWS, Const, Value
+from export.reader_values import ANY_ROWS, Const, Origin, Value
 
 Array = NDArray[Any]
 
@@ -89,7 +89,7 @@ def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
         result = ELEMENTWISE[node.operator](*arrays)
     if result.dtype.kind != "b":
         result = result.astype(arrays[-1].dtype if node.operator == "Where" else arrays[0].dtype)
-    return Const(np.asarray(result), of_batch=any(constant.of_batch for constant in constants))
+    return Const(np.asarray(result))
 
 
 def aligned(node: Node, arrays: list[Array]) -> list[Array]:
@@ -119,20 +119,22 @@ def constant_of_shape(node: Node, inputs: list[Value], tensors: TensorReader, bu
     filled = tensors.array(value) if isinstance(value, onnx.TensorProto) else np.zeros(1, np.float32)
     if filled.size != 1 or any(not isinstance(size, int) or not 0 <= size < 1 << 31 for size in shape):
         raise Unsupported(f"its shape {shape[:16]} is not possible")
-    shape, repeats = once_for_all_rows(shape)
+    shape, origin = once_for_all_rows(inputs[0], shape)
     budget.charge(math.prod(shape))
-    return Const(np.full(shape, filled.ravel()[0]), repeats=repeats)
+    return Const(np.full(shape, filled.ravel()[0]), origin=origin)
 
 
-def once_for_all_rows(shape: list[int]) -> tuple[list[int], bool]:
-    """A shape whose first axis is a batch of any size with one row in its place, and whether it was so.
+def once_for_all_rows(given: Value, shape: list[int]) -> tuple[list[int], Origin]:
+    """A shape whose first axis is a batch of any size with one row in its place, and the origin of what has that shape.
 
-    Raises Unsupported where the number of rows is elsewhere in it.
+    given: the constant that the shape is. Raises Unsupported where the number of rows is elsewhere in it.
     """
-    if any(size >= ANY_ROWS for size in shape[1:]) or (shape and shape[0] > ANY_ROWS):
+    origin = given.origin if isinstance(given, Const) else Origin.FILE
+    if origin is not Origin.SIZES:
+        return shape, origin
+    if any(size >= ANY_ROWS for size in shape[1:]) or shape[0] > ANY_ROWS:
         raise Unsupported("its shape has the number of rows in it, expected that as its first axis alone")
-    repeats = bool(shape) and shape[0] == ANY_ROWS
-    return ([1, *shape[1:]] if repeats else shape), repeats
+    return [1, *shape[1:]], Origin.PER_ROW
 
 
 def range_(node: Node, inputs: list[Value], budget: Budget) -> Const:

@@ -68,7 +68,7 @@ def _laid(flow: Flow, out: Any, shape: tuple[int, ...], batch: int | None) -> Fl
 def _matrix(constant: Const, *, as_column: bool) -> Const:
     """Weights as a matrix: a vector is a column on the right of a product and a row on its left."""
     array = constant.array
-    if array.dtype.kind not in "fiu" or array.ndim == 0 or constant.of_batch:
+    if array.dtype.kind not in "fiu" or array.ndim == 0:
         raise Unsupported(f"its weights have dtype {array.dtype} and {array.ndim} axes, expected a matrix of numbers")
     if array.ndim > 2 and array.size != array.shape[-1] * array.shape[-2]:
         raise Unsupported(f"its weights have shape {array.shape}, expected one matrix")
@@ -121,8 +121,6 @@ def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if bias is not None and not isinstance(bias, Const):
         raise Unsupported("residual Gemm: its C is made of the input; only chains are supported")
     if isinstance(bias, Const) and beta != 0.0:
-        if bias.of_batch:
-            raise Unsupported("it computes with the number of rows")
         flow = shifted(flow, bias.array.astype(np.float64) * beta, budget)
     return [_activated(node, flow)]
 

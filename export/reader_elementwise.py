@@ -54,8 +54,8 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     for value in given:
         if not isinstance(value, Flow | Const):
             raise Unsupported("it computes with class labels, or with one number for each row")
-        if isinstance(value, Const) and (value.of_batch or value.array.dtype == object):
-            raise Unsupported("it computes with the number of rows or with texts")
+        if isinstance(value, Const) and value.array.dtype == object:
+            raise Unsupported("it computes with texts")
     flows = [value.require_real() for value in given if isinstance(value, Flow)]
     if node.operator in _CUTTING and any(not flow.kind.startswith("float") for flow in flows):
         raise Unsupported(f"it computes with {flows[0].kind} numbers, which cuts; expected a Cast to float first")

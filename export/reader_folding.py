@@ -57,7 +57,7 @@ _ACTIVATIONS = {
 
 
 def first_constant(inputs: list[Value]) -> Const:
-    """The constant that an operator works on. Raises Unsupported for texts and for what depends on the batch's size."""
+    """The constant that an operator works on. Raises Unsupported for texts."""
     value = inputs[0]
     if not isinstance(value, Const) or value.array.dtype == object:
         raise Unsupported("its input holds texts, expected numbers")
@@ -76,7 +76,7 @@ def reduction(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     keep = bool(node.attribute("keepdims", int, 1))
     wide = value.array.astype(np.float64) if value.array.dtype.kind == "f" else value.array
     result = _REDUCTIONS[node.operator](wide, along, keep)
-    return [Const(np.asarray(result).astype(value.array.dtype), of_batch=value.of_batch)]
+    return [Const(np.asarray(result).astype(value.array.dtype))]
 
 
 def unary(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -84,7 +84,7 @@ def unary(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     value = first_constant(inputs)
     budget.charge(value.array.size * (32 if node.operator == "Erf" else 1))  # math.erf takes that much longer
     result = _UNARY[node.operator](value.array.astype(np.float64))
-    return [Const(np.asarray(result).astype(value.array.dtype), of_batch=value.of_batch)]
+    return [Const(np.asarray(result).astype(value.array.dtype))]
 
 
 def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -94,7 +94,7 @@ def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     name = _ACTIVATIONS[node.operator]
     params = {key: float(node.attribute(key, float, default)) for key, default in DEFAULTS.get(name, {}).items()}
     result = FORWARD[name](value.array.astype(np.float64), **params)
-    return [Const(np.asarray(result).astype(value.array.dtype), of_batch=value.of_batch)]
+    return [Const(np.asarray(result).astype(value.array.dtype))]
 
 
 def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -107,7 +107,7 @@ def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         number = given.array if isinstance(given, Const) else node.attribute(name, float, None)
         if number is not None:
             array = limit(array, np.asarray(number).astype(array.dtype))
-    return [Const(array, of_batch=value.of_batch)]
+    return [Const(array)]
 
 
 def tile(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -116,7 +116,7 @@ def tile(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if len(repeats) != value.array.ndim or any(not 0 <= count < 1 << 31 for count in repeats):
         raise Unsupported(f"its repeats {repeats[:16]} do not fit a tensor of {value.array.ndim} axes")
     budget.charge(value.array.size * math.prod(repeats), value.array.dtype.itemsize)
-    return [Const(np.tile(value.array, repeats), of_batch=value.of_batch)]
+    return [Const(np.tile(value.array, repeats))]
 
 
 def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -131,7 +131,7 @@ def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported(f"its parts {sizes[:16]} do not fit {size} places and {count} outputs")
     budget.charge(value.array.size, value.array.dtype.itemsize)
     parts = np.split(value.array, np.cumsum(sizes)[:-1], axis=axis)
-    return [Const(part, of_batch=value.of_batch) for part in parts]
+    return [Const(part) for part in parts]
 
 
 def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -200,12 +200,12 @@ def modulo(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if (second.array == 0).any():
         raise Unsupported("it divides by zero")
     rest = (np.fmod if node.attribute("fmod", int, 0) else np.mod)(first.array, second.array)
-    return [Const(np.asarray(rest), of_batch=first.of_batch or second.of_batch)]
+    return [Const(np.asarray(rest))]
 
 
 def size(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The number of elements."""
-    return [Const(np.array(first_constant(inputs).array.size, np.int64), of_batch=first_constant(inputs).of_batch)]
+    return [Const(np.array(first_constant(inputs).array.size, np.int64))]
 
 
 def _single(function: Callable[[Node, list[Value], Budget], Const]) -> Fold:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_shapes import Handler, listed, mapped, relaid, resolved_axis
 from export.reader_steps import Affine, Chain, Select, common_ancestor
-from export.reader_values import Const, Flow, Label, Value
+from export.reader_values import ANY_ROWS, Const, Flow, Label, Origin, Value
 
 Array = NDArray[Any]
 
@@ -46,12 +46,17 @@ def slice_(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     steps = listed(node, inputs, 4, "steps") or [1] * len(starts)
     if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
         raise Unsupported("its starts, ends, axes and steps do not fit together")
+    is_of_rows = any(isinstance(bound, Const) and bound.origin is Origin.SIZES for bound in inputs[1:3])
     for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
-        value = _sliced(value, start, end, axis, step, budget)
+        at_rows = is_of_rows and max(start, end) >= ANY_ROWS
+        value = _sliced(value, start, end, axis, step, budget, at_rows=at_rows)
     return [value]
 
 
-def _sliced(value: Value, start: int, end: int, axis: int, step: int, budget: Budget) -> Value:
+def _sliced(
+    value: Value, start: int, end: int, axis: int, step: int, budget: Budget, *, at_rows: bool = False
+) -> Value:
+    """at_rows: it starts or ends at the number of rows, which may be that of the batch's axis, whole, alone."""
     rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
     at = resolved_axis(axis, rank)
     stop = None if step < 0 and end < -(1 << 31) else end
@@ -59,6 +64,8 @@ def _sliced(value: Value, start: int, end: int, axis: int, step: int, budget: Bu
     if isinstance(value, Flow):
         if at == value.batch and (start, step) == (0, 1) and end >= (1 << 31) - 1:
             return value
+        if at_rows:
+            raise Unsupported("it takes as many features as there are rows, or counts from there")
         return _taken(value, at, lambda array: array[cut], 1)
     return mapped(value, lambda array: array[cut], budget)
 
@@ -80,8 +87,7 @@ def concat(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if all(isinstance(value, Const) for value in inputs):
         constants = [value for value in inputs if isinstance(value, Const)]
         budget.charge(sum(constant.array.size for constant in constants))
-        joined = np.concatenate([constant.array for constant in constants], axis=axis)
-        return [Const(joined, of_batch=any(constant.of_batch for constant in constants))]
+        return [Const(np.concatenate([constant.array for constant in constants], axis=axis))]
     flows = [value for value in inputs if isinstance(value, Flow)]
     if len(flows) < len(inputs):
         raise Unsupported("it joins branches; only chains are supported")

@@ -17,7 +17,7 @@ from onnx import TensorProto
 from export.reader_constants import once_for_all_rows
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_tensors import element_type
-from export.reader_values import ANY_ROWS, Const, Flow, Label, Probabilities, Stacked, Value
+from export.reader_values import ANY_ROWS, Const, Flow, Label, Origin, Probabilities, Stacked, Value
 
 Array = NDArray[Any]
 Handler = Callable[[Node, list[Value], Budget], list[Value]]
@@ -52,9 +52,9 @@ def mapped(value: Value, change: Callable[[Array], Array], budget: Budget) -> Co
     budget.charge(value.array.size, value.array.dtype.itemsize)
     array = change(value.array)
     if value.codes is None or value.scale is None:
-        return Const(array, of_batch=value.of_batch, of_half=value.of_half)
+        return Const(array, of_half=value.of_half)
     scale = np.broadcast_to(value.scale, value.codes.shape)
-    return Const(array, change(value.codes), change(scale), value.of_batch)
+    return Const(array, change(value.codes), change(scale))
 
 
 def identity(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -85,7 +85,7 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             return [value]
         budget.charge(value.array.size, dtype.itemsize)
         of_half = dtype.kind == "f" and (value.of_half or value.array.dtype == np.float16)
-        return [Const(value.array.astype(dtype), value.codes, value.scale, value.of_batch, of_half)]
+        return [Const(value.array.astype(dtype), value.codes, value.scale, of_half=of_half)]
     if not isinstance(value, Flow):
         raise Unsupported("its input is neither a constant nor made of the model's input")
     before = np.dtype(value.kind)
@@ -221,13 +221,13 @@ def shape_of(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The shape, the number of rows standing for itself."""
     value = inputs[0]
     if isinstance(value, Const):
-        shape, free = value.array.shape, False
+        shape, origin = value.array.shape, Origin.FILE
     elif isinstance(value, Flow):
-        shape, free = value.shape, value.batch is not None
+        shape, origin = value.shape, Origin.SIZES
     else:
         raise Unsupported("its input has no shape")
     first, last = node.attribute("start", int, 0), node.attributes.get("end")
-    return [Const(np.array(shape[first:last], np.int64), of_batch=free)]
+    return [Const(np.array(shape[first:last], np.int64), origin=origin)]
 
 
 def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -241,14 +241,13 @@ def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [_to_shape(value, list(padded), budget)]
     if not isinstance(value, Const) or len(target) > 16 or any(not 0 <= size < 1 << 31 for size in target):
         raise Unsupported(f"its shape {target[:16]} is not possible")
-    target, repeats = once_for_all_rows(target)
-    if repeats and value.array.ndim == len(target) and value.array.shape[0] != 1:
-        raise Unsupported(
-            f"it repeats {value.array.shape[0]} rows of constants to the number of rows, expected one row"
-        )
+    target, origin = once_for_all_rows(inputs[1], target)
+    axes = value.array.ndim - len(target)
+    if origin is Origin.PER_ROW and (axes > 0 or (axes == 0 and value.array.shape[0] != 1)):
+        raise Unsupported(f"it repeats constants of shape {value.array.shape} to the number of rows, expected one row")
     shape = np.broadcast_shapes(value.array.shape, tuple(target))
     budget.charge(math.prod(shape))
-    return [Const(np.broadcast_to(value.array, shape).copy(), of_batch=value.of_batch, repeats=repeats)]
+    return [Const(np.broadcast_to(value.array, shape).copy(), origin=origin)]
 
 
 HANDLERS: dict[str, Handler] = {

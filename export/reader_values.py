@@ -7,6 +7,7 @@ place of the tensor. Transposing or reshaping changes the layout alone; arithmet
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from enum import IntEnum
 from typing import Any
 
 import numpy as np
@@ -20,21 +21,32 @@ Array = NDArray[Any]
 ANY_ROWS = (1 << 31) - 1  # stands for a batch of any size in the arithmetic of shapes: a prime no real size divides by
 
 
+class Origin(IntEnum):
+    """Where a constant comes from, the worst last. FILE: the file's own numbers, and what is computed of them alone.
+
+    SIZES: sizes of tensors; those from ANY_ROWS on depend on the number of rows, no other does. PER_ROW: it stands here
+    once for a batch of any size, along its first axis. OF_ROWS: it was computed from the number of rows.
+    """
+
+    FILE = 0
+    SIZES = 1
+    PER_ROW = 2
+    OF_ROWS = 3
+
+
 @dataclass(frozen=True, eq=False)
 class Const:
     """An array known from the file. codes, scale: where it came out of DequantizeLinear, array = codes * scale.
 
     codes: int16, zero point taken off, of the array's shape. scale: float32, broadcasts to it with as many axes.
-    of_batch: it was computed from the number of rows, so only shapes may use it. of_half: float16 numbers, widened.
-    repeats: it stands here once for a batch of any size, so only arithmetic with a flow may use it.
+    origin: as `reader_origin` works it out for every node, which hands it on. of_half: float16 numbers, widened.
     """
 
     array: Array
     codes: Array | None = None
     scale: Array | None = None
-    of_batch: bool = False
+    origin: Origin = Origin.FILE
     of_half: bool = False
-    repeats: bool = False
 
 
 @dataclass(frozen=True, eq=False)
