@@ -36,7 +36,9 @@ from export.unused_nodes import refuse_loops, remove_unused
 IMPORT = "import"
 RANDOM_ROWS = 256
 HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
-_MOST_ROWS_AT_ONCE = 256
+_CHECK_BYTES = 1 << 28  # that the rows of a check take at once; a single row may take more
+_MOST_CHECK_BYTES = 1 << 31  # if the file itself says how many rows it takes
+_BYTES_PER_VALUE = 64  # of the input and of every layer's output: drawn, run twice, traced and bounded in float64
 
 
 def verify_import(
@@ -49,7 +51,7 @@ def verify_import(
 ) -> Report:
     """Compare `model` with the ONNX file that it was imported from.
 
-    x: rows (n, n_in) as the file takes them, flattened; by default 256 random ones. levels: keys of
+    x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. levels: keys of
     `export.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. Raises ArtifactError where the
     file cannot be read or run, InputError for rows that do not fit, OSError.
     """
@@ -59,6 +61,7 @@ def verify_import(
             f"{onnx_path}: takes {source.model.n_in} values and gives {source.model.n_out}, the model takes "
             f"{model.n_in} and gives {model.n_out}; it was not imported from this file"
         )
+    _require_few_rows(source, onnx_path)
     rows = random_rows(source) if x is None else rows_to_compare(model, x)
     checks, changed, largest = [], 0, 0.0
     for level in levels:
@@ -92,10 +95,13 @@ def _is_same(first: Any, second: Any) -> bool:
 
 
 def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
-    """Rows as wide as the file's input, spread as its standardization expects, in the range of its dtype."""
+    """Rows as wide as the file's input, spread as its standardization expects, in the range of its dtype.
+
+    256 of them, fewer if they would take the check more than 256 MiB: 4 of a million features.
+    """
     rng = np.random.default_rng(seed)
     model, kind = source.model, source.input.kind
-    x = rng.normal(size=(RANDOM_ROWS, model.n_in)) * 2
+    x = rng.normal(size=(_rows_within(model), model.n_in)) * 2
     if model.preprocessing is not None:
         x = x / model.preprocessing.inv_std + model.preprocessing.mean
     if not kind.startswith("float"):
@@ -121,7 +127,27 @@ def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.fl
 
 
 def _rows_at_once(source: Imported) -> int:
-    return _MOST_ROWS_AT_ONCE if source.input.rows == ANY_ROWS else source.input.rows
+    return _rows_within(source.model) if source.input.rows == ANY_ROWS else source.input.rows
+
+
+def _bytes_per_row(model: Model) -> int:
+    return _BYTES_PER_VALUE * (model.n_in + sum(layer.n_out for layer in model.layers))
+
+
+def _rows_within(model: Model) -> int:
+    """Rows that a check may take at once."""
+    return max(1, min(RANDOM_ROWS, _CHECK_BYTES // _bytes_per_row(model)))
+
+
+def _require_few_rows(source: Imported, path: str | os.PathLike[str]) -> None:
+    """Raise ArtifactError for a file that takes so many rows at once that they would fill the memory."""
+    rows = source.input.rows
+    need = rows * _bytes_per_row(source.model)
+    if rows != ANY_ROWS and need > _MOST_CHECK_BYTES:
+        raise ArtifactError(
+            f"{path}: takes {rows:,} rows at once, which takes {need:,} bytes to check, expected {_MOST_CHECK_BYTES:,} "
+            "at most; export it with a free number of rows"
+        )
 
 
 def _session(path: str | os.PathLike[str], level: str) -> Any:

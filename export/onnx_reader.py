@@ -35,7 +35,7 @@ from export import (
 from export.reader_assembly import Assembly
 from export.reader_constants import constant_node, constant_of_shape
 from export.reader_folding import FOLDED, is_folded
-from export.reader_inputs import Input, find_input
+from export.reader_inputs import LEAST_WIDTH, Input, find_input
 from export.reader_nodes import SUPPORTED, Budget, Node, Unsupported, with_expectation
 from export.reader_origin import check_origins, with_origins
 from export.reader_outputs import chain_of, class_names, main_output
@@ -134,7 +134,7 @@ class _Reader:
         self.proto = proto
         self.size = len(content)
         self.budget = Budget(2 * max_bytes)
-        self.tensors = TensorReader(folder, self.budget)
+        self.tensors = TensorReader(folder, self.budget, max_bytes)
         self.constants = self._initializers()
         self.in_half = False
         self.producers: dict[str, Node] = {}
@@ -147,7 +147,7 @@ class _Reader:
         nodes = needed_nodes(self.proto, outputs, self.constants)
         self.producers = {name: node for node in nodes for name in node.outputs}
         first: Unsupported | None = None
-        for candidate in find_input(self.proto.graph, self.constants, nodes, self._widest()):
+        for candidate in find_input(self.proto.graph, self.constants, nodes, self._widest(nodes)):
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
@@ -171,9 +171,13 @@ class _Reader:
         found.update({tensor.values.name: tensor for tensor in graph.sparse_initializer})
         return found
 
-    def _widest(self) -> int:
+    def _widest(self, nodes: list[Node]) -> int:
         """No input can be wider than there are weights, and each weight takes a byte of a file at least."""
-        return self.size + self.tensors.external_bytes(self.proto.graph.initializer)
+        used = {name for node in nodes for name in node.inputs}
+        tensors = [
+            value for name, value in self.constants.items() if name in used and isinstance(value, onnx.TensorProto)
+        ]
+        return max(LEAST_WIDTH, self.size + self.tensors.external_bytes(tensors))
 
     def _constant(self, name: str) -> Const | None:
         """An initializer, decoded when it is first used: those of dead nodes never are."""
@@ -185,6 +189,7 @@ class _Reader:
         return self.constants[name]
 
     def _follow(self, source: Input, nodes: list[Node], outputs: list[str]) -> Imported:
+        self.budget.charge(source.width)
         values: dict[str, Value] = {source.name: source.flow()}
         self.failed.clear()
         for node in nodes:
@@ -207,13 +212,22 @@ class _Reader:
                 return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
             inputs = [self._value(name, values) for name in node.inputs]
             check_origins(node, inputs)
-            return with_origins(node, inputs, self._apply(node, inputs))
+            results = with_origins(node, inputs, self._apply(node, inputs))
+            self._charge_layouts(inputs, results)
+            return results
         except Unsupported as error:
             raise with_expectation(error).at(node) from error
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
             words = f"its inputs or attributes do not fit ({detail}); export the model again"
             raise Unsupported(words).at(node) from error
+
+    def _charge_layouts(self, inputs: list[Value], results: list[Value]) -> None:
+        """Take the memory of new layouts off the budget: those that are no view of an input's."""
+        old = [value.order for value in inputs if isinstance(value, Flow)]
+        for result in results:
+            if isinstance(result, Flow) and not any(np.may_share_memory(result.order, order) for order in old):
+                self.budget.charge(result.order.size)
 
     def _value(self, name: str, values: dict[str, Value]) -> Value:
         if not name:

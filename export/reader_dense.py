@@ -39,9 +39,9 @@ def product(flow: Flow, constant: Const, budget: Budget) -> Flow:
     if rank == 0 or flow.batch == rank - 1:
         raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
     out = _linear(flow, weight, flow.expanded.shape[-1], budget)
-    rank_out = max(rank, constant.array.ndim)
-    shape = (1,) * (rank_out - rank) + flow.expanded.shape[:-1] + (() if constant.array.ndim == 1 else (out.width,))
-    return _laid(flow, out, shape, None if flow.batch is None else flow.batch + rank_out - rank)
+    more = _leading_axes(constant, rank)
+    shape = (1,) * more + flow.expanded.shape[:-1] + (() if constant.array.ndim == 1 else (out.width,))
+    return _laid(flow, out, shape, None if flow.batch is None else flow.batch + more)
 
 
 def product_from_left(constant: Const, flow: Flow, budget: Budget) -> Flow:
@@ -55,8 +55,13 @@ def product_from_left(constant: Const, flow: Flow, budget: Budget) -> Flow:
     shape = list(flow.expanded.shape)
     shape[axis : axis + 1] = [] if constant.array.ndim == 1 else [out.width]
     batch = flow.batch if flow.batch is None or constant.array.ndim > 1 or flow.batch < axis else flow.batch - 1
-    more = max(0, constant.array.ndim - rank)
+    more = _leading_axes(constant, rank)
     return _laid(flow, out, (1,) * more + tuple(shape), None if batch is None else batch + more)
+
+
+def _leading_axes(constant: Const, rank: int) -> int:
+    """Axes that weights of more than two put before those of a flow; a flow of one axis is multiplied as a matrix."""
+    return max(0, constant.array.ndim - max(rank, 2))
 
 
 def _laid(flow: Flow, out: Any, shape: tuple[int, ...], batch: int | None) -> Flow:

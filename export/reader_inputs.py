@@ -16,6 +16,7 @@ from export.reader_steps import Chain
 from export.reader_tensors import element_type
 from export.reader_values import ANY_ROWS, Flow
 
+LEAST_WIDTH = 1 << 16  # features that any file may have: a small one may pick a few out of many
 _REAL = ("float32", "float64", "float16", "uint8", "int8", "int32", "int64")
 
 
@@ -41,7 +42,10 @@ class Input:
 
 
 def find_input(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list[Node], widest: int) -> Iterator[Input]:
-    """The ways in which the input may be meant, likeliest first. Raises Unsupported."""
+    """The ways in which the input may be meant, likeliest first. Inputs that no node uses are passed over.
+
+    widest: the most features that it may have. Raises Unsupported.
+    """
     used = {name for node in nodes for name in node.inputs}
     values = [value for value in graph.input if value.name not in constants]
     values = [value for value in values if value.name in used] or values
@@ -89,13 +93,15 @@ def _candidates(
     shapes = [(batch, rows, whole)]
     if batch is not None and not free:
         shapes.append((None, 1, whole))  # a column, or any other fixed shape, may be one row
-    found = []
+    found: list[Input] = []
     for at, count, shape in shapes:
         row = tuple(size for axis, size in enumerate(shape) if axis != at)
+        if found and math.prod(row) > widest:
+            continue  # many rows are no row
         if not 1 <= math.prod(row) <= widest:
             raise Unsupported(
-                f"input '{name}' has {math.prod(row):,} features, more than the file has weights for, expected "
-                f"{widest:,} at most"
+                f"input '{name}' has {math.prod(row):,} features, more than the file has weights for, expected 1 to "
+                f"{widest:,}"
             )
         found.append(Input(name, kind, row, at, count))
     return iter(found)
@@ -109,11 +115,12 @@ def _width_in_use(name: str, nodes: list[Node], constants: Mapping[str, Any]) ->
             continue
         if node.operator == "Scaler" and isinstance(node.attributes.get("offset"), list):
             return len(node.attributes["offset"])
-        for other in node.inputs:
+        for position, other in enumerate(node.inputs):
             dims = [int(size) for size in getattr(constants.get(other), "dims", [])]
             if node.operator in ("Gemm", "MatMul", "MatMulInteger") and len(dims) == 2:
-                turned = bool(node.attributes.get("transB", 0))
-                return dims[1 if turned else 0]
+                is_left = position == 0
+                is_turned = bool(node.attributes.get("transA" if is_left else "transB", 0))
+                return dims[1 if is_turned != is_left else 0]
             if dims and dims[-1] > 1:
                 return dims[-1]
         names |= set(node.outputs)

@@ -62,11 +62,12 @@ def checked_shape(dims: Any, name: str) -> tuple[int, ...]:
 
 
 class TensorReader:
-    """Reads the tensors of one model. folder: the only place from which external data is taken."""
+    """Reads the tensors of one model. folder: the only place from which external data is taken, max_bytes at most."""
 
-    def __init__(self, folder: Path, budget: Budget) -> None:
+    def __init__(self, folder: Path, budget: Budget, max_bytes: int) -> None:
         self.folder = folder
         self.budget = budget
+        self.max_bytes = self.left = max_bytes
 
     def array(self, tensor: onnx.TensorProto) -> Array:
         """The values of a tensor, native byte order; object strings for STRING. Raises Unsupported."""
@@ -109,11 +110,11 @@ class TensorReader:
         return dense
 
     def external_bytes(self, tensors: Iterable[onnx.TensorProto]) -> int:
-        """The size of the files that hold external data. Raises Unsupported where one may not be read."""
+        """Bytes of external data that tensors ask for and files have. Raises Unsupported if one may not be read."""
         external = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
-        return sum(
-            path.stat().st_size for path in {self._inside(_location(tensor), tensor.name) for tensor in external}
-        )
+        asked = sum(math.prod(checked_shape(tensor.dims, tensor.name)) * _item(tensor) for tensor in external)
+        paths = {self._inside(_location(tensor), tensor.name) for tensor in external}
+        return min(asked, sum(path.stat().st_size for path in paths))
 
     def _decode(self, tensor: onnx.TensorProto, raw: bytes, count: int) -> Array:
         dtype = np.dtype(_RAW[tensor.data_type])
@@ -136,11 +137,17 @@ class TensorReader:
     def _external(self, tensor: onnx.TensorProto, count: int) -> bytes:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = self._inside(_location(tensor), tensor.name)
-        expected = count * np.dtype(_RAW[tensor.data_type]).itemsize
+        expected = count * _item(tensor)
         offset, length = _size(entries.get("offset", "0")), _size(entries.get("length", str(expected)))
         if offset is None or length != expected:
             found = f"offset {entries.get('offset')}, length {entries.get('length')}"
             raise Unsupported(f"external tensor '{tensor.name}' has {found}, expected {expected:,} bytes")
+        self.left -= expected
+        if self.left < 0:
+            raise Unsupported(
+                f"external tensor '{tensor.name}' makes it {self.max_bytes - self.left:,} bytes of external data, "
+                f"expected {self.max_bytes:,} at most; raise max_bytes"
+            )
         with open(path, "rb") as file:
             file.seek(offset)
             return file.read(expected)
@@ -156,6 +163,10 @@ class TensorReader:
         if not path.is_file():
             raise Unsupported(f"external tensor '{name}': {location!r} is no file in the model's folder; copy it there")
         return path
+
+
+def _item(tensor: onnx.TensorProto) -> int:
+    return np.dtype(_RAW[tensor.data_type]).itemsize if tensor.data_type in _RAW else 0
 
 
 def _location(tensor: onnx.TensorProto) -> str:

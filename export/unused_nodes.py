@@ -31,8 +31,12 @@ def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
 
 
 def remove_unused(proto: onnx.ModelProto) -> bool:
-    """Take out of the graph and its functions the nodes that no output needs. Returns whether there were any."""
+    """Take out the nodes of the graph and its functions that no output needs, and the graph's inputs that no node uses.
+
+    Returns whether there were any.
+    """
     found = _keep_needed(proto.graph.node, [value.name for value in proto.graph.output])
+    found |= _keep_used_inputs(proto.graph)
     for function in proto.functions:
         found |= _keep_needed(function.node, function.output)
     return found
@@ -47,6 +51,16 @@ def _inputs(node: Any) -> Iterator[str]:
         for attribute in inner.attribute:
             waiting += attribute.g.node
             yield from (value.name for value in attribute.g.output)
+
+
+def _keep_used_inputs(graph: onnx.GraphProto) -> bool:
+    """Initializers stay, which old files list as inputs too."""
+    used = {name for node in graph.node for name in _inputs(node)} | {value.name for value in graph.output}
+    used |= {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
+    unused = [value for value in graph.input if value.name not in used]
+    for value in unused:
+        graph.input.remove(value)
+    return bool(unused)
 
 
 def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:

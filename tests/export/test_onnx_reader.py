@@ -164,6 +164,70 @@ def test_inputs_of_every_shape_and_type(tmp_path, source, target, nodes):
     assert imported(proto, tmp_path).model.n_in == 6
 
 
+VECTORS = {
+    "weights on its left": (
+        "float[6] x",
+        "h = MatMul(L1, x) b = Add(h, B1) r = Relu(b) g = MatMul(L2, r) y = Add(B2, g)",
+    ),
+    "of unknown width": ("float[K] x", "h = MatMul(L1, x) b = Add(B1, h) r = Relu(b) y = MatMul(L2, r)"),
+    "left, then right": ("float[6] x", "h = MatMul(L1, x) b = Add(h, B1) r = Relu(b) y = MatMul(r, W2)"),
+    "right, then left": ("float[6] x", "h = MatMul(x, W1) b = Add(h, B1) r = Relu(b) y = MatMul(L2, r)"),
+    "made a row": ("float[6] x", "h = MatMul(x, W1) r = Relu(h) u = Unsqueeze(r, zero) y = Gemm(u, W2, B2)"),
+    "one axis to softmax": ("float[6] x", "h = MatMul(x, W1) r = Relu(h) g = MatMul(L2, r) y = Softmax<axis=0>(g)"),
+    "stacked weights": ("float[6] x", "h = MatMul(L111, x) r = Relu(h) q = Reshape(r, five) y = MatMul(L2, q)"),
+    "weights transposed by Gemm": ("float[6,K] x", "h = Gemm<transA=1>(W1, x) r = Relu(h) y = MatMul(L2, r)"),
+}
+
+
+@pytest.mark.parametrize(("source", "nodes"), VECTORS.values(), ids=VECTORS.keys())
+def test_a_row_without_an_axis_of_rows(tmp_path, source, nodes):
+    """A product with a vector has one axis less than one with a matrix, on either side: biases and axes fit."""
+    material = {"L1": W1.T.copy(), "L2": W2.T.copy(), "L111": W1.T[None].copy(), "zero": np.array([0])}
+    material |= {"five": np.array([5])}
+    used = {name: value for name, value in material.items() if f"{name}," in nodes or f"{name})" in nodes}
+    proto = graph(nodes, source=source, **used)
+    proto.graph.output[0].type.tensor_type.ClearField("shape")
+    model = imported(proto, tmp_path).model
+    assert (model.n_in, model.n_out) == (6, 3)
+
+
+UNUSED = {
+    "after the first": ("float[N,6] x, float[N,2] z", ""),
+    "before it": ("int64[1] z, float[N,6] x", ""),
+    "of texts": ("string[N] z, float[N,6] x", ""),
+    "used by a node that nobody needs": ("float[N,6] x, float[N,2] z", "d = Relu(z)"),
+}
+
+
+@pytest.mark.parametrize(("source", "dead"), UNUSED.values(), ids=UNUSED.keys())
+def test_an_input_that_no_output_needs_is_passed_over(tmp_path, source, dead):
+    """The file is read and run without it."""
+    found = imported(graph(f"h = Gemm(x, W1, B1) {TAIL} {dead}", source=source), tmp_path)
+    assert found.input.name == "x"
+
+
+@pytest.mark.parametrize(
+    "pick",
+    [
+        "f = Slice(x, s, e, one)",
+        "f = Gather<axis=1>(x, places)",
+        "t = Transpose(x) p = Gather<axis=0>(t, places) f = Transpose(p)",
+    ],
+)
+def test_a_small_file_may_pick_a_few_features_out_of_many(tmp_path, pick):
+    """12 columns of 20,000: many more features than the file has bytes."""
+    material = {"s": np.array([300]), "e": np.array([312]), "one": np.array([1]), "places": np.arange(12) * 1500}
+    used = {name: value for name, value in material.items() if f"{name}," in pick or f"{name})" in pick}
+    proto = graph(f"{pick} h = Gemm(f, V, B1) {TAIL}", source="float[N,20000] x", V=normal(12, 5), **used)
+    assert imported(proto, tmp_path).model.n_in == 20_000
+
+
+def test_a_fixed_batch_may_hold_more_numbers_than_the_file_has_bytes(tmp_path):
+    """300 rows of 300 features are rows, whatever one row of 90,000 would be."""
+    proto = graph("y = Gemm(x, V, B2)", source="float[300,300] x", target="float[300,3] y", V=normal(300, 3))
+    assert imported(proto, tmp_path).input.rows == 300
+
+
 @pytest.mark.parametrize(
     "nodes",
     [

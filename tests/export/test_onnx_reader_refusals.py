@@ -19,6 +19,8 @@ from edge_runtime.errors import ArtifactError
 from edge_runtime.model import Model
 from export import read_onnx
 from export.onnx_reader import import_onnx
+from export.reader_nodes import Budget, Unsupported
+from export.reader_tensors import TensorReader
 from tests.export.foreign import W1, graph, normal
 
 TAIL = "r = Relu(h) y = Gemm(r, W2, B2)"
@@ -126,6 +128,71 @@ def test_an_external_tensor_cannot_make_the_input_wide(tmp_path):
     tensor.external_data.add(key="location", value="w.bin")
     (tmp_path / "w.bin").write_bytes(W1.tobytes())
     assert "features, more than" in refusal(proto, tmp_path)
+
+
+def external(name: str, shape: tuple[int, ...], location: str) -> TensorProto:
+    """A float32 tensor whose bytes lie in another file."""
+    tensor = TensorProto(name=name, dims=shape, data_type=TensorProto.FLOAT, data_location=TensorProto.EXTERNAL)
+    tensor.external_data.add(key="location", value=location)
+    return tensor
+
+
+def test_external_data_that_no_node_uses_cannot_make_the_input_wide(tmp_path):
+    """A few hundred bytes beside a file of a gigabyte of nothing: the features' numbers are never written down."""
+    with open(tmp_path / "w.bin", "wb") as file:
+        file.truncate(1 << 30)
+    proto = graph("y = Softmax(x)", source=f"float[N,{1 << 28}] x", target="float y")
+    proto.graph.initializer.append(external("unused", (1 << 28,), "w.bin"))
+    tracemalloc.start()
+    assert "268,435,456 features, more than the file has weights for, expected 1 to 65,536" in refusal(proto, tmp_path)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+def test_a_width_is_charged_before_it_is_written_down(tmp_path):
+    """Weights that are there, in a sparse file: a row of as many features would take more than the limit allows."""
+    with open(tmp_path / "w.bin", "wb") as file:
+        file.truncate(1 << 28)
+    proto = graph("y = MatMul(x, V)", source=f"float[N,{1 << 26}] x", target="float[N,1] y", V=W1)
+    proto.graph.initializer[0].CopyFrom(external("V", (1 << 26, 1), "w.bin"))
+    tracemalloc.start()
+    assert "needs 67,108,864 elements, more than the limit" in refusal(proto, tmp_path, max_bytes=1 << 24)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 22
+    tracemalloc.stop()
+
+
+def test_layouts_are_charged(tmp_path):
+    """Each of many nodes lays 60,000 features out anew: all of them together stay within the limit."""
+    nodes = "a0 = Reshape(x, s) " + " ".join(f"t{i} = Transpose(a{i}) a{i + 1} = Reshape(t{i}, s)" for i in range(200))
+    shapes = {"s": np.array([200, 300]), "flat": np.array([1, -1])}
+    last = "f = Reshape(a200, flat) y = MatMul(f, V)"
+    proto = graph(f"{nodes} {last}", source="float[1,60000] x", V=normal(1, 1), **shapes)
+    tracemalloc.start()
+    assert "more than the limit on memory" in refusal(proto, tmp_path, max_bytes=1 << 22)
+    assert tracemalloc.get_traced_memory()[1] < 1 << 25
+    tracemalloc.stop()
+
+
+@pytest.mark.parametrize(("limit", "is_read"), [(240, True), (239, False)])
+def test_external_data_is_bounded_with_the_file(tmp_path, limit, is_read):
+    """All of it together: two tensors of 120 bytes, beside a file that is smaller."""
+    (tmp_path / "w.bin").write_bytes(W1.tobytes())
+    proto = graph("v = Add(V, W) y = MatMul(x, v)", target="float[N,5] y", V=W1, W=W1)
+    for tensor in proto.graph.initializer:
+        tensor.CopyFrom(external(tensor.name, (6, 5), "w.bin"))
+    path = tmp_path / "m.onnx"
+    path.write_bytes(proto.SerializeToString())
+    reader = TensorReader(tmp_path, Budget(1 << 20), limit)
+    first, second = proto.graph.initializer
+    np.testing.assert_array_equal(reader.array(first), W1)
+    if is_read:
+        np.testing.assert_array_equal(reader.array(second), W1)
+        assert read_onnx(path, max_bytes=1 << 10).n_in == 6
+    else:
+        with pytest.raises(
+            Unsupported, match="makes it 240 bytes of external data, expected 239 at most; raise max_by"
+        ):
+            reader.array(second)
 
 
 def hostile_tensors():

@@ -79,6 +79,21 @@ def test_nodes_are_kept_exactly_where_an_output_needs_them():
         refuse_loops(proto, "m.onnx")
 
 
+def test_inputs_are_kept_exactly_where_a_node_or_an_output_uses_them():
+    """An initializer that is listed as an input stays; so does an input that is an output, or is read in a branch."""
+    proto = graph("y = Relu(x)", source="float[N,6] x, float[N,2] z, float[6,5] W1, float[2] k, float[2] b")
+    proto.graph.initializer.append(onnx.numpy_helper.from_array(np.ones((6, 5), np.float32), "W1"))
+    proto.graph.output.append(helper.make_tensor_value_info("k", TensorProto.FLOAT, [2]))
+    branch = helper.make_graph(
+        [helper.make_node("Tanh", ["b"], ["t"])], "b", [], [helper.make_empty_tensor_value_info("t")]
+    )
+    proto.graph.node.append(helper.make_node("If", ["x"], ["c"], then_branch=branch, else_branch=branch))
+    proto.graph.output.append(helper.make_tensor_value_info("c", TensorProto.FLOAT, [2]))
+    assert remove_unused(proto)
+    assert [value.name for value in proto.graph.input] == ["x", "W1", "k", "b"]
+    assert not remove_unused(proto)
+
+
 def test_what_a_branch_reads_is_kept():
     """A branch sees the values around it, so they are needed, though the node does not name them; a loop is found."""
     proto = graph("h = Gemm(x, W1, B1) t = Neg(h) u = Abs(h) y = Relu(h)")
