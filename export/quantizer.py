@@ -18,9 +18,11 @@ from edge_runtime.quantization import QMAX, QMIN, WEIGHT_MAX, QuantParams, dequa
 from edge_runtime.quantization import quantize as quantize_values
 from edge_runtime.subnormals import flushed
 from export.calibration import Calibration, Rows, calibrate, widened
-from export.fidelity import sqnr_db
+from export.fidelity import sqnr_db, squared_error
+from export.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.ranges import METHODS, Range
 
+FEWEST_ROWS = 16  # with fewer, the ranges that a grid needs are a guess
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
 # A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
 _BIAS_ROOM = float(1 << 30)
@@ -45,7 +47,8 @@ def quantize(
     """The same network with smaller weights.
 
     model: float32 layers. calibration: an array (n, n_in) or batches of rows as a user would feed them, needed for
-    int8. precision: "float32", "float16" (weights stored as halves, arithmetic in float32), "int8" (static), or
+    int8. precision: "float32", "float16" (weights stored as halves, arithmetic in float32; layers that a half cannot
+    hold are moved by powers of two, see `export.float16`), "int8" (static), or
     "int8-dynamic" (no calibration: each layer's input is quantized by the batch it is in, so that a row's answer
     depends on the rows around it). method: how int8 ranges are chosen, a key of `export.ranges.METHODS`, or "auto":
     each is tried, and the one whose outputs are closest to the float network's on held-out calibration rows is taken.
@@ -56,14 +59,16 @@ def quantize(
     `edge_runtime.subnormals`). Test vectors of `model` are dropped, for they hold its outputs and not the new model's.
     The method is noted in the metadata. Raises QuantizationError where the result could not be exact: a bias or an
     accumulator that leaves int32, a scale or multiplier below float32's normal range, a weight beyond float16's range,
-    or bad calibration rows.
+    or bad calibration rows. A QuantizationWarning says what works and needs a look: fewer than 16 calibration rows, a
+    tensor that is 0 on all of them, weights that become 0 in float16 where that harms the layer.
     """
     _check_arguments(calibration, precision, method)
     layers = tuple(_without_subnormals(widened(layer)) for layer in model.layers)
     if count := sum(layer.subnormals for layer in map(widened, model.layers)):
         model = replace(model, metadata={**model.metadata, "subnormal_weights_set_to_0": str(count)})
     if precision == "float16":
-        return replace(model, layers=tuple(_to_float16(layer) for layer in layers), test_vectors=None)
+        scaled = scale_for_float16(replace(model, layers=layers, test_vectors=None))
+        return replace(scaled, layers=tuple(_to_float16(widened(layer)) for layer in scaled.layers))
     if precision == "int8-dynamic":
         dynamic = tuple(_to_dynamic(layer, per_channel) for layer in layers)
         return replace(model, layers=dynamic, test_vectors=None)
@@ -73,9 +78,21 @@ def quantize(
     if method == "auto":
         method = choose_method(model, seen, per_channel=per_channel, on_choice=on_choice)
         seen.include_held_out(model)
+    if seen.rows < FEWEST_ROWS:
+        _warn_of_few(seen.rows)
     metadata = {**model.metadata, "calibration": f"{method}, {seen.rows} rows"}
     small = _to_int8(layers, _ranges(seen, method), per_channel)
     return replace(model, layers=small, metadata=metadata, test_vectors=None)
+
+
+def _warn_of_few(count: int) -> None:
+    rows = "row" if count == 1 else "rows"
+    warnings.warn(
+        f"calibrated on {count} {rows}, expected at least {FEWEST_ROWS}, better some hundreds: other inputs may be "
+        "clipped",
+        QuantizationWarning,
+        stacklevel=3,
+    )
 
 
 def _without_subnormals(layer: Dense) -> Dense:
@@ -98,15 +115,16 @@ def choose_method(
         return "minmax"
     layers = tuple(widened(layer) for layer in model.layers)
     reference = Engine(replace(model, layers=layers)).logits(seen.held_out)
-    decibels = {}
+    found = {}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", QuantizationWarning)  # the final choice says it once
         for method in METHODS:
             small = replace(model, layers=_to_int8(layers, _ranges(seen, method), per_channel), test_vectors=None)
-            decibels[method] = sqnr_db(reference, Engine(small).logits(seen.held_out))
+            found[method] = Engine(small).logits(seen.held_out)
     if on_choice is not None:
-        on_choice(decibels)
-    return max(decibels, key=lambda method: decibels[method])
+        on_choice({method: sqnr_db(reference, logits) for method, logits in found.items()})
+    # by the error: where no output varies over these rows, decibels tell nothing apart
+    return min(found, key=lambda method: squared_error(reference, found[method]))
 
 
 def grid_for(found: Range, name: str) -> QuantParams:
@@ -149,9 +167,17 @@ def _ranges(seen: Calibration, method: str) -> dict[str, Range]:
 
 def _to_float16(layer: Dense) -> Dense:
     largest = float(np.abs(layer.weight).max())
-    if largest >= 65520.0:  # from here on a half rounds to inf
+    if largest >= BEYOND:
         raise QuantizationError(
-            f"'{layer.name}.weight' holds {largest:g}, beyond float16's largest number 65504; use int8 or float32"
+            f"'{layer.name}.weight' holds {largest:g}, beyond float16's largest number {LARGEST:.0f}, and no power of "
+            "two can be moved into its neighbours; use int8 or float32"
+        )
+    if count := lost_weights(layer):
+        warnings.warn(
+            f"layer '{layer.name}': {count:,} of {layer.weight.size:,} weights become 0 in float16, and no power of "
+            "two saves them; use float32, or rescale the inputs",
+            QuantizationWarning,
+            stacklevel=3,
         )
     return replace(layer, weight=layer.weight.astype(np.float16))
 

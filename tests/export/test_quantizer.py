@@ -1,3 +1,4 @@
+import warnings
 from dataclasses import replace
 
 import numpy as np
@@ -7,6 +8,7 @@ from edge_runtime import Activation, Dense, Engine, Model, QuantizationError, St
 from edge_runtime.quantization import dequantize
 from export.fidelity import sqnr_db
 from export.quantizer import QuantizationWarning, quantize
+from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
 
 
@@ -91,9 +93,10 @@ def test_what_cannot_be_exact_is_refused_with_numbers():
         quantize(tiny, random_rows(10, 3) * 1e-3)
     with pytest.raises(QuantizationError, match="not a normal float32 number"):
         quantize(model, random_rows(10, 3) * 1e-38)
-    large = replace(model, layers=(replace(model.layers[0], weight=np.full((3, 2), 7e4, np.float32)),))
-    with pytest.raises(QuantizationError, match="holds 70000, beyond float16"):
-        quantize(large, precision="float16")
+    between = random_model([3, 2, 2, 2], ["tanh", "tanh", "linear"])
+    large = replace(between.layers[1], weight=np.full((2, 2), 7e4, np.float32))
+    with pytest.raises(QuantizationError, match="holds 70000, beyond float16's largest number 65504, and no power"):
+        quantize(replace(between, layers=(between.layers[0], large, between.layers[2])), precision="float16")
     with pytest.raises(QuantizationError, match="int8 already"):
         quantize(quantize(model, random_rows(10, 3)), random_rows(10, 3))
 
@@ -177,3 +180,43 @@ def test_units_that_faded_away_stay_exact_and_cheap():
     assert static.layers[0].certificate < 1 << 24
     for small in (static, quantize(Model((layer,)), precision="int8-dynamic")):
         np.testing.assert_allclose(Engine(small).run(rows)[:, 1:], 0.3, rtol=1e-6)
+
+
+@pytest.mark.parametrize(("count", "is_few"), [(1, True), (15, True), (16, False)])
+def test_fewer_than_sixteen_calibration_rows_are_warned_of(count, is_few):
+    """With the number of rows, once, and only where grids are set by them."""
+    model, rows = random_model([3, 4, 2], ["relu", "linear"]), random_rows(count, 3)
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always")
+        quantize(model, rows)
+        quantize(model, rows, "float16")
+        quantize(model, precision="int8-dynamic")
+    texts = [str(warning.message) for warning in caught if warning.category is QuantizationWarning]
+    assert [text.startswith(f"calibrated on {count} row") for text in texts] == [True] * is_few
+
+
+def test_weights_that_float16_loses_are_warned_of_by_layer():
+    """Between two tanh no power of two can be moved: 30 weights of 1e-9 become 0, and the warning says so."""
+    model = random_model([5, 6, 5, 2], ["tanh", "tanh", "linear"])
+    faded = replace(model.layers[1], weight=model.layers[1].weight * np.float32(1e-9))
+    model = replace(model, layers=(model.layers[0], faded, model.layers[2]))
+    with pytest.warns(QuantizationWarning, match=r"layer 'dense1': 30 of 30 weights become 0 in float16"):
+        quantize(model, precision="float16")
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
+def test_test_vectors_of_the_model_before_are_dropped(precision):
+    """They hold its outputs: the new model's selftest would fail on them."""
+    model, rows = random_model([3, 4, 2], ["relu", "linear"]), random_rows(20, 3)
+    assert quantize(with_test_vectors(model, rows), rows, precision).test_vectors is None
+
+
+def test_auto_chooses_by_the_error_where_no_output_varies():
+    """Held-out rows that are all alike have no signal: decibels are -inf for each method, errors still differ."""
+    model, rows = random_model([20, 15, 3], ["relu", "linear"]), random_rows(1000, 20)
+    rows[7, 3] = 500.0  # an outlier, so that min-max is a bad choice
+    rows[4::5] = rows[4]
+    told = {}
+    small = quantize(model, rows, on_choice=told.update)
+    assert set(told.values()) == {-np.inf}
+    assert not small.metadata["calibration"].startswith("minmax")

@@ -1,0 +1,71 @@
+import math
+
+import numpy as np
+import pytest
+
+from export.fidelity import sqnr_db, squared_error
+
+SIGNAL = np.random.default_rng(0).normal(size=(500, 3))
+NOISE = np.random.default_rng(1).normal(size=(500, 3))
+
+
+@pytest.mark.parametrize("share", [1.0, 0.1, 0.01])
+def test_decibels_are_twenty_times_the_logarithm_of_the_ratio(share):
+    """Of two normal signals: 0 dB where they are as large as each other, 20 dB for each factor of ten."""
+    assert sqnr_db(SIGNAL, SIGNAL + share * NOISE) == pytest.approx(-20 * math.log10(share), abs=0.3)
+
+
+def test_the_definition_is_the_stated_one():
+    """Sums over all outputs, of the signal without the mean of each output."""
+    found = SIGNAL + 0.1 * NOISE
+    centered = SIGNAL - SIGNAL.mean(axis=0)
+    assert sqnr_db(SIGNAL, found) == pytest.approx(
+        10 * math.log10(np.sum(centered**2) / np.sum((found - SIGNAL) ** 2)), abs=1e-9
+    )
+
+
+@pytest.mark.parametrize("offset", [1e6, -1e6, np.array([0.0, 1e3, -1e6])])
+def test_an_offset_of_the_outputs_hides_no_noise(offset):
+    """What an output always is carries no signal, whether all outputs have it or one of them."""
+    found = SIGNAL + 0.1 * NOISE
+    assert sqnr_db(SIGNAL + offset, found + offset) == pytest.approx(sqnr_db(SIGNAL, found), abs=1e-6)
+
+
+def test_an_offset_of_what_was_found_is_noise():
+    """A bias that was rounded badly is an error like any other."""
+    assert sqnr_db(SIGNAL, SIGNAL + 1.0) == pytest.approx(0.0, abs=0.5)
+
+
+def test_float32_values_are_summed_in_float64():
+    """Differences far below float32's resolution of the sums are found."""
+    reference = np.float32([[1000], [1001], [1002]])
+    assert sqnr_db(reference, np.nextafter(reference, np.float32(0))) == pytest.approx(
+        10 * math.log10(2 / (3 * 2.0**-28)), abs=0.01
+    )
+
+
+@pytest.mark.parametrize(
+    ("reference", "found", "expected"),
+    [
+        (SIGNAL, SIGNAL, math.inf),
+        (SIGNAL * 0 + 0.1, SIGNAL * 0 + 0.1, math.inf),
+        (SIGNAL * 0 + 0.1, SIGNAL * 0 + 0.2, -math.inf),
+        (SIGNAL[:1], SIGNAL[:1] + 1e-9, -math.inf),
+        (SIGNAL, np.where(SIGNAL > 2, np.nan, SIGNAL), -math.inf),
+        (SIGNAL, np.where(SIGNAL > 2, np.inf, SIGNAL), -math.inf),
+        (np.where(SIGNAL > 2, np.inf, SIGNAL), np.where(SIGNAL > 2, -np.inf, SIGNAL), -math.inf),
+        (np.where(SIGNAL > 2, np.nan, SIGNAL), np.where(SIGNAL > 2, np.nan, SIGNAL), math.inf),
+        (np.where(SIGNAL > 2, np.inf, SIGNAL), np.where(SIGNAL > 2, np.inf, SIGNAL), math.inf),
+    ],
+)
+def test_ends_are_infinite(reference, found, expected):
+    """inf where nothing differs; -inf where nothing varies and something differs, and for NaN or inf on one side."""
+    assert sqnr_db(reference, found) == expected
+
+
+def test_values_that_are_infinite_on_both_sides_leave_the_others_to_be_judged():
+    """A row that overflows in both networks is no error, and no signal."""
+    reference, found = SIGNAL.copy(), SIGNAL + 0.1 * NOISE
+    reference[3, 1] = found[3, 1] = np.inf
+    assert sqnr_db(reference, found) == pytest.approx(20.0, abs=0.3)
+    assert squared_error(reference, found) == pytest.approx(0.01 * 1500, rel=0.1)
