@@ -86,3 +86,7 @@ class OutputRefused(SmallnetError, ValueError):
 
 class QuantizationError(SmallnetError, ValueError):
     """A model cannot be quantized exactly with the given calibration rows. The message carries the numbers."""
+
+
+class CalibrationError(QuantizationError, InputError):
+    """Calibration rows have a wrong shape, dtype or value: bad input, for which there is no quantization."""

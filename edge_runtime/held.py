@@ -5,9 +5,8 @@ from __future__ import annotations
 import mmap
 from typing import TYPE_CHECKING, Any, NamedTuple
 
-import numpy as np
-
 from edge_runtime.model import Model
+from edge_runtime.ownership import owner_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -25,7 +24,7 @@ def held_bytes(model: Model) -> Held:
     allocated: dict[int, int] = {}
     mapped: dict[int, int] = {}
     for array in _arrays(model):
-        owner, nbytes = _owner(array)
+        owner, nbytes = owner_of(array)
         (mapped if isinstance(owner, mmap.mmap) else allocated)[id(owner)] = nbytes
     return Held(sum(allocated.values()), sum(mapped.values()))
 
@@ -37,16 +36,3 @@ def _arrays(model: Model) -> list[NDArray[Any]]:
     if model.test_vectors is not None:
         arrays += [model.test_vectors.inputs, model.test_vectors.outputs]
     return arrays
-
-
-def _owner(array: NDArray[Any]) -> tuple[Any, int]:
-    """The object that owns an array's memory, and its size in bytes; of another library's, what the array sees."""
-    owner: Any = array
-    outermost = array
-    while isinstance(owner, np.ndarray) and owner.base is not None:
-        outermost, owner = owner, owner.base
-    if isinstance(owner, memoryview):
-        owner = owner.obj
-    if isinstance(owner, np.ndarray):
-        return owner, owner.nbytes
-    return owner, len(owner) if isinstance(owner, (bytes, bytearray, mmap.mmap)) else outermost.nbytes

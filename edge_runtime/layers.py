@@ -9,7 +9,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import InputError, ModelError
+from edge_runtime.numbers import as_array
+from edge_runtime.ownership import frozen
 from edge_runtime.quantization import CHUNK, INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
 from edge_runtime.subnormals import count_subnormals
 
@@ -20,8 +22,14 @@ Array: TypeAlias = "NDArray[Any]"
 
 
 def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[int, ...] | None = None) -> Array:
-    """`array` as a read-only, C-ordered array, once its dtype, shape and finiteness have been checked."""
-    array = np.asarray(array)
+    """`array` as a C-ordered array that nobody can write to, once its dtype, shape and finiteness have been checked.
+
+    It is copied unless it is a view of `bytes` or of a read-only map of a file, as the arrays of an artifact are.
+    """
+    try:
+        array = as_array(array, what)
+    except InputError as error:
+        raise ModelError(str(error)) from None
     if array.dtype not in [np.dtype(t) for t in dtypes]:
         expected = " or ".join(np.dtype(t).name for t in dtypes)
         raise ModelError(f"{what} has dtype {array.dtype}, expected {expected}")
@@ -29,10 +37,7 @@ def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[
         raise ModelError(f"{what} has shape {array.shape}, expected {shape}")
     if array.dtype.kind == "f" and (bad := count_nonfinite(array)):
         raise ModelError(f"{what} holds {bad} values that are NaN or inf")
-    if array.flags.writeable or not array.flags.c_contiguous or not array.dtype.isnative:
-        array = np.array(array, dtype=array.dtype.newbyteorder("="), order="C")
-        array.setflags(write=False)
-    return array
+    return frozen(array)
 
 
 def count_nonfinite(array: Array) -> int:
@@ -98,7 +103,7 @@ class Dense(_Widths):
     @property
     def precision(self) -> str:
         """ "float32" or "float16": the dtype of the stored weights."""
-        return str(self.weight.dtype)
+        return "float32" if self.weight.dtype == np.float32 else "float16"
 
     @functools.cached_property
     def subnormals(self) -> int:

@@ -13,6 +13,7 @@ import numpy as np
 from edge_runtime.bounded_io import DEFAULT_MAX_BYTES, describe, printable, read_file
 from edge_runtime.errors import InputError
 from edge_runtime.npy import NPY_MAGIC, ZIP_MAGIC, read_npy_bytes, read_npz_bytes
+from edge_runtime.numbers import as_array
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -59,7 +60,7 @@ def write_rows(path: str | os.PathLike[str], array: ArrayLike, class_names: Sequ
     seen to be a header); for class indices (n,) each line is a name.
     Raises InputError for another shape, dtype or name, and for an unknown kind of file; OSError.
     """
-    values = np.asarray(array)
+    values = as_array(array, "results")
     if values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
         raise InputError(f"cannot write {values.dtype} of shape {values.shape}, expected numbers (n,) or (n, k)")
     suffix = Path(path).suffix.lower()

@@ -7,9 +7,9 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import NDArray
 
-from edge_runtime.errors import InputError, QuantizationError
+from edge_runtime.errors import CalibrationError, InputError, QuantizationError
 from edge_runtime.layers import Dense
 from edge_runtime.model import Model
 from edge_runtime.numbers import as_numbers
@@ -97,9 +97,7 @@ def blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
     """The rows again, checked, in blocks of BLOCK; the last may be shorter."""
     waiting: list[NDArray[np.float32]] = []
     size = seen = 0
-    if isinstance(rows, list) and rows and np.ndim(rows[0]) == 1:  # rows, not batches
-        rows = _numbers(rows)
-    for batch in [rows] if isinstance(rows, np.ndarray) else rows:
+    for batch in [rows] if _is_one_batch(rows) else rows:
         checked = _checked(model, _numbers(batch), seen)
         seen += len(checked)
         for start in range(0, len(checked), BLOCK):
@@ -114,23 +112,37 @@ def blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
         yield np.concatenate(waiting)
 
 
-def _numbers(rows: ArrayLike) -> NDArray[Any]:
+def _is_one_batch(rows: Any) -> bool:
+    """Whether these are rows, an array of any library or a list of lists, and not batches of rows."""
+    if isinstance(rows, (list, tuple)):
+        return bool(rows) and _axes(rows[0]) == 1
+    return hasattr(rows, "__array__") or hasattr(rows, "toarray")
+
+
+def _axes(x: Any) -> int:
+    """How deep it is nested, without making an array of it."""
+    if isinstance(x, (list, tuple)):
+        return 1 + (_axes(x[0]) if x else 0)
+    return int(getattr(x, "ndim", 0))
+
+
+def _numbers(rows: Any) -> NDArray[Any]:
     try:
         return as_numbers(rows, "calibration set")
     except InputError as error:
-        raise QuantizationError(str(error)) from error
+        raise CalibrationError(str(error)) from error
 
 
 def _checked(model: Model, x: NDArray[Any], first: int) -> NDArray[np.float32]:
     """A batch as float32 (n, n_in). Raises QuantizationError, naming the first bad row (`first` is the batch's own)."""
     if x.ndim != 2 or x.shape[1] != model.n_in:
-        raise QuantizationError(f"calibration rows have shape {x.shape}, expected (n, {model.n_in})")
+        raise CalibrationError(f"calibration rows have shape {x.shape}, expected (n, {model.n_in})")
     with np.errstate(over="ignore"):
         rows = x.astype(np.float32, copy=False)
     bad = ~np.isfinite(rows)
     if bad.any():
         row, column = (int(index) for index in np.argwhere(bad)[0])
-        raise QuantizationError(
+        raise CalibrationError(
             f"calibration row {first + row}, feature {column} is {x[row, column]}; {int(bad.sum())} values in all "
             "are NaN, inf or beyond float32's range: remove these rows or fill the values in"
         )

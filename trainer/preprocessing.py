@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import InputError, Standardization
-from edge_runtime.numbers import as_numbers
+from edge_runtime.numbers import as_array, as_numbers
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
 from trainer.losses import Loss
@@ -45,12 +45,7 @@ def as_truth(y: ArrayLike, what: str = "y") -> Array:
 
     Raises InputError for masked values, whose mask would be lost, for NaN among labels, by row, and for no array.
     """
-    if type(y).__name__ == "MaskedArray":
-        as_numbers(y, what)
-    try:
-        array = np.asarray(y)
-    except ValueError as error:  # rows of different lengths
-        raise InputError(f"{what} is not an array ({error}); give one label, or targets of one width, a row") from None
+    array = as_array(y, what)
     if array.ndim == 0:
         raise InputError(f"{what} is {y!r:.40}, expected a label, or targets, for each row of x")
     if array.ndim == 1:

@@ -27,7 +27,7 @@ def read_only(values):
     ("weight", "nbytes"),
     [
         (read_only(WEIGHT), 24),
-        (read_only(np.arange(100, dtype=np.float32))[:6].reshape(3, 2), 400),
+        (np.frombuffer(np.arange(100, dtype=np.float32).tobytes(), np.float32)[:6].reshape(3, 2), 400),
         (np.frombuffer(WEIGHT.tobytes() + bytes(8), np.float32, 6).reshape(3, 2), 32),
         (np.frombuffer(memoryview(array.array("f", range(6))).toreadonly(), np.float32).reshape(3, 2), 24),
         (read_only(np.asarray(OtherLibrarys(WEIGHT))), 24),
