@@ -9,7 +9,7 @@ import numpy as np
 from edge_runtime.layers import Layer
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.planner import MemoryPlan, PlanStep, copy_bytes, is_dynamic, lay_plan
+from edge_runtime.planner import Drafts, MemoryPlan, PlanStep, compute_dtype, copy_bytes, is_dynamic
 
 BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # rows that go through the network together
 DYNAMIC_BATCH = 256  # rows of an int8-dynamic model, whose batch cannot be cut without changing the answers
@@ -37,36 +37,37 @@ def make_plan(model: Model, limits: Limits) -> MemoryPlan:
         require_flash(model, limits.flash_bytes)
     if limits.ram_bytes is None:
         return _without_budget(model, limits)
-    fitting = list(_fitting(model, limits, limits.ram_bytes))
-    if fitting:
-        rows = _blocks(model, limits)[0]
-        return min(fitting, key=lambda plan: _cost(model, plan, 1) * _cost(model, plan, rows))
     smallest = smallest_plan(model, limits)
-    if smallest.total_bytes <= limits.ram_bytes:
-        return smallest
-    from edge_runtime.refusal import ram_refusal
+    if smallest.total_bytes > limits.ram_bytes:  # so nothing fits: the other plans need not be laid
+        from edge_runtime.refusal import ram_refusal
 
-    raise ram_refusal(model, limits)
+        raise ram_refusal(model, limits, smallest)
+    fitting = list(_fitting(model, limits, limits.ram_bytes))
+    if not fitting:
+        return smallest
+    rows = _blocks(model, limits)[0]
+    return min(fitting, key=lambda plan: _cost(model, plan, 1) * _cost(model, plan, rows))
 
 
 def smallest_plan(model: Model, limits: Limits) -> MemoryPlan:
     """The plan of the fewest bytes, whatever `limits.ram_bytes` is."""
     block, lean = _blocks(model, limits)[-1], frozenset(_copied(model))
-    plans = [lay_plan(model, block, without, tile) for tile in TILES for without in (lean, frozenset[int]())]
+    drafts = Drafts(model)
+    plans = [drafts.lay(block, without, tile) for tile in _tiles(model) for without in (lean, frozenset[int]())]
     return min(plans, key=lambda plan: plan.total_bytes)
 
 
 def _without_budget(model: Model, limits: Limits) -> MemoryPlan:
     lean = frozenset(_copied(model)) if limits.lean else frozenset[int]()
-    return lay_plan(model, _blocks(model, limits)[0], lean, TILES[0])
+    return Drafts(model).lay(_blocks(model, limits)[0], lean, TILES[0])
 
 
 def _fitting(model: Model, limits: Limits, ram_bytes: int) -> Iterator[MemoryPlan]:
     """For each block and tile the plan with the fewest layers lean that fits."""
-    copied = _copied(model)
+    drafts, copied = Drafts(model), _copied(model)
     for block in _blocks(model, limits):
-        for tile in TILES:
-            plan = _fewest_lean(model, block, tile, copied, ram_bytes, is_all=limits.lean)
+        for tile in _tiles(model):
+            plan = _fewest_lean(drafts, block, tile, copied, ram_bytes, is_all=limits.lean)
             if plan is not None:
                 yield plan
             if plan is not None and not any(step.lean for step in plan.steps):
@@ -74,12 +75,12 @@ def _fitting(model: Model, limits: Limits, ram_bytes: int) -> Iterator[MemoryPla
 
 
 def _fewest_lean(
-    model: Model, block: int, tile: int, copied: list[int], ram_bytes: int, *, is_all: bool
+    drafts: Drafts, block: int, tile: int, copied: list[int], ram_bytes: int, *, is_all: bool
 ) -> MemoryPlan | None:
     """The plan with the fewest of `copied` given up that fits, by bisection; None where not even all are enough."""
 
     def plan_without(count: int) -> MemoryPlan:
-        return lay_plan(model, block, frozenset(copied[:count]), tile)
+        return drafts.lay(block, frozenset(copied[:count]), tile)
 
     most = len(copied)
     found = plan_without(most)
@@ -105,6 +106,14 @@ def _blocks(model: Model, limits: Limits) -> tuple[int, ...]:
         return (limits.max_batch or DYNAMIC_BATCH,)
     most = limits.max_batch or BLOCKS[0]
     return tuple(block for block in BLOCKS if block <= most) or (1,)
+
+
+def _tiles(model: Model) -> tuple[int, ...]:
+    """The tiles that differ: one that holds the largest widened matrix is like every larger one."""
+    lean = [layer for layer in model.layers if layer.weight.dtype != np.float32]
+    largest = max((layer.weight.size * np.dtype(compute_dtype(layer)).itemsize for layer in lean), default=0)
+    holding = [tile for tile in TILES if tile >= largest]
+    return (*holding[-1:], *(tile for tile in TILES if tile < largest))
 
 
 def _copied(model: Model) -> list[int]:

@@ -26,7 +26,8 @@ class PlanStep(NamedTuple):
     """One layer's bytes: weights as stored, and their widened copy.
 
     lean: the weights are widened at each run, `tile_rows` rows of the matrix at a time, instead of being kept widened.
-    stacked: the copy has the bias as a row over the weights, so that the product adds it.
+    stacked: the copy has the bias as a row over the weights, so that the product adds it. tile_bytes, partial_bytes: of
+    the arena, for a tile, and for each row of a product that is one of several to be added up.
     """
 
     name: str
@@ -36,7 +37,8 @@ class PlanStep(NamedTuple):
     lean: bool
     stacked: bool
     tile_rows: int
-    buffer_bytes: int
+    tile_bytes: int
+    partial_bytes: int
 
 
 class MemoryPlan(NamedTuple):
@@ -83,38 +85,67 @@ def compute_dtype(layer: Layer) -> type:
 
 
 def lay_plan(model: Model, block: int, without_copy: frozenset[int], tile_bytes: int) -> MemoryPlan:
-    """The plan for `block` rows at a time, without the copies of the layers that are named by their position.
-
-    tile_bytes: how much of a matrix is widened at a time; at least one row of it.
-    """
-    if model.preprocessing is None and isinstance(model.layers[0], Dense):
-        without_copy |= _float32_layers(model) & {0}  # it reads the user's own rows, which no one stands before
-    steps = tuple(
-        _step(layer, block, index not in without_copy, tile_bytes) for index, layer in enumerate(model.layers)
-    )
-    regions = lay_out(_region_sizes(model, block, steps))
-    weights = sum(step.stored_bytes for step in steps)
-    held = held_bytes(model)
-    mapped = held.mapped > 0
-    return MemoryPlan(
-        block=block,
-        weight_bytes=0 if mapped else weights,
-        other_bytes=held.allocated - (0 if mapped else weights),
-        widened_bytes=sum(step.widened_bytes for step in steps),
-        arena_bytes=max(-(-region.end // 64) * 64 for region in regions.values()),
-        temporary_bytes=max(block * _temporary_bytes_a_row(layer) for layer in model.layers),
-        regions=regions,
-        steps=steps,
-    )
+    """One plan of a model; see `Drafts.lay`."""
+    return Drafts(model).lay(block, without_copy, tile_bytes)
 
 
-def _float32_layers(model: Model) -> frozenset[int]:
-    return frozenset(i for i, layer in enumerate(model.layers) if layer.weight.dtype == np.float32)
+class Drafts:
+    """The plans of one model. What they share is found out once, so that hundreds of them take little time."""
+
+    def __init__(self, model: Model) -> None:
+        self._layers = model.layers
+        self._held = held_bytes(model)
+        self._row_bytes = _row_bytes(model)
+        self._temporary = max(_temporary_bytes_a_row(layer) for layer in model.layers)
+        reads_users_rows = model.preprocessing is None and isinstance(model.layers[0], Dense)
+        # a first layer that reads the user's own rows, which no one stands before, is never stacked
+        self._never = frozenset({0} if reads_users_rows and model.layers[0].weight.dtype == np.float32 else ())
+        self._steps: dict[tuple[int, bool, int], PlanStep] = {}
+
+    def lay(self, block: int, without_copy: frozenset[int], tile_bytes: int) -> MemoryPlan:
+        """The plan for `block` rows at a time, without the copies of the layers that are named by their position.
+
+        tile_bytes: how much of a matrix is widened at a time; at least one row of it.
+        """
+        without_copy |= self._never
+        steps = tuple(self._step(index, index not in without_copy, tile_bytes) for index in range(len(self._layers)))
+        regions = lay_out(self._region_sizes(block, steps))
+        weights = 0 if self._held.mapped else sum(step.stored_bytes for step in steps)
+        return MemoryPlan(
+            block=block,
+            weight_bytes=weights,
+            other_bytes=self._held.allocated - weights,
+            widened_bytes=sum(step.widened_bytes for step in steps),
+            arena_bytes=max(-(-region.end // 64) * 64 for region in regions.values()),
+            temporary_bytes=block * self._temporary,
+            regions=regions,
+            steps=steps,
+        )
+
+    def _step(self, index: int, copied: bool, tile_bytes: int) -> PlanStep:
+        key = (index, copied, tile_bytes)
+        if key not in self._steps:
+            self._steps[key] = _step(self._layers[index], copied, tile_bytes)
+        return self._steps[key]
+
+    def _region_sizes(self, block: int, steps: tuple[PlanStep, ...]) -> dict[str, int]:
+        """Bytes of each region for `block` rows."""
+        sizes = {name: block * nbytes for name, nbytes in self._row_bytes.items()}
+        ones = -(-block * _F32 // ALIGNMENT) * ALIGNMENT if any(step.stacked for step in steps) else 0
+        return {
+            "ping_ones": ones,
+            "ping": sizes.pop("ping"),
+            "pong_ones": ones,
+            **sizes,
+            "partial": block * max(step.partial_bytes for step in steps),
+            "tile": max(step.tile_bytes for step in steps),
+        }
 
 
-def _step(layer: Layer, block: int, copied: bool, tile_bytes: int) -> PlanStep:
+def _step(layer: Layer, copied: bool, tile_bytes: int) -> PlanStep:
     lean = layer.weight.dtype != np.float32 and not copied
     row_bytes = layer.n_out * np.dtype(compute_dtype(layer)).itemsize
+    tile_rows = min(layer.n_in, max(1, tile_bytes // row_bytes)) if lean else 0
     return PlanStep(
         name=layer.name,
         kind=layer.precision,
@@ -122,40 +153,34 @@ def _step(layer: Layer, block: int, copied: bool, tile_bytes: int) -> PlanStep:
         widened_bytes=_constant_bytes(layer, copied) + (copy_bytes(layer) if copied else 0),
         lean=lean,
         stacked=copied and _can_be_stacked(layer),
-        tile_rows=min(layer.n_in, max(1, tile_bytes // row_bytes)) if lean else 0,
-        buffer_bytes=block * _F32 * (layer.n_in + layer.n_out),
+        tile_rows=tile_rows,
+        tile_bytes=tile_rows * row_bytes,
+        partial_bytes=row_bytes if 0 < tile_rows < layer.n_in else 0,
     )
 
 
-def _region_sizes(model: Model, block: int, steps: tuple[PlanStep, ...]) -> dict[str, int]:
-    """Bytes of each region for `block` rows. A layer's source is dead once its product is made, and is the scratch."""
+def _row_bytes(model: Model) -> dict[str, int]:
+    """Bytes for one row of the regions that every plan has.
+
+    A layer's source is dead once its product is made, and is the scratch.
+    """
     buffers = [model.n_in, 0]
-    tile = partial_sum = wide_source = wide_target = index = 0
-    for position, (layer, step) in enumerate(zip(model.layers, steps, strict=True)):
+    wide_source = wide_target = index = 0
+    for position, layer in enumerate(model.layers):
         source, target = position % 2, (position + 1) % 2
         buffers[target] = max(buffers[target], layer.n_out)
         buffers[source] = max(buffers[source], layer.n_out if needs_scratch(layer) else 0)
-        item = np.dtype(compute_dtype(layer)).itemsize
-        if item == _F64:
+        if compute_dtype(layer) is np.float64:
             wide_source, wide_target = max(wide_source, layer.n_in), max(wide_target, layer.n_out)
-        if step.lean:
-            tile = max(tile, step.tile_rows * layer.n_out * item)
-            if step.tile_rows < layer.n_in:
-                partial_sum = max(partial_sum, layer.n_out * item)
         if isinstance(layer, QuantizedDense) and layer.table is not None:
             index = max(index, layer.n_out)
-    ones = -(-block * _F32 // ALIGNMENT) * ALIGNMENT if any(step.stacked for step in steps) else 0
     return {
-        "ping_ones": ones,
-        "ping": block * buffers[0] * _F32,
-        "pong_ones": ones,
-        "pong": block * buffers[1] * _F32,
-        "row": block * _F32,
-        "wide_source": block * wide_source * _F64,
-        "wide_target": block * wide_target * _F64,
-        "index": block * index * _INDEX,
-        "partial": block * partial_sum,
-        "tile": tile,
+        "ping": buffers[0] * _F32,
+        "pong": buffers[1] * _F32,
+        "row": _F32,
+        "wide_source": wide_source * _F64,
+        "wide_target": wide_target * _F64,
+        "index": index * _INDEX,
     }
 
 

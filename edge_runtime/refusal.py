@@ -48,13 +48,13 @@ def require_flash(model: Model, flash_bytes: int) -> None:
     raise _exceeded(model, need, flash_bytes, largest.name, f"{problem}; the largest layer is", weights, options)
 
 
-def ram_refusal(model: Model, limits: Limits) -> BudgetExceeded:
+def ram_refusal(model: Model, limits: Limits, plan: MemoryPlan) -> BudgetExceeded:
     """The error for a model whose smallest plan needs more than `limits.ram_bytes`.
 
     The layer that is responsible is the one for which that plan has the most bytes: its arrays where they are held
     (mapped ones are not), what is kept widened for it, and the arena and temporary bytes that it would need alone.
     """
-    plan, have = smallest_plan(model, limits), limits.ram_bytes or 0
+    have = limits.ram_bytes or 0
     held = [step.stored_bytes if plan.weight_bytes else 0 for step in plan.steps]
     beside = [step.widened_bytes + _running_bytes(model, plan, index) for index, step in enumerate(plan.steps)]
     index = max(range(len(plan.steps)), key=lambda index: held[index] + beside[index])

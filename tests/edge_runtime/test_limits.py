@@ -1,3 +1,5 @@
+import sys
+
 import numpy as np
 import pytest
 
@@ -114,25 +116,65 @@ class FakeClock:
         self.slept += seconds
 
 
+def work_for(seconds, engine, clock):
+    """Let each pass through the network take so long."""
+    for activate in (True, False):
+        program = engine._program(None, activate=activate)
+
+        def enter(x, enter=program.enter):
+            clock.now += seconds
+            enter(x)
+
+        engine._programs[None, activate] = program._replace(enter=enter)
+    engine._ready[(64,)] = engine._programs[None, True]
+
+
+CALLS = {
+    "run": lambda engine: engine.run(np.zeros(64, np.float32)),
+    "run doubles": lambda engine: engine.run(np.zeros(64)),
+    "run checked": lambda engine: engine.run(np.zeros(64, np.float32), check_finite=True),
+    "logits": lambda engine: engine.logits(np.zeros(64, np.float32)),
+    "predict": lambda engine: engine.predict(np.zeros(64, np.float32)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
 @pytest.mark.parametrize("factor", [1.5, 3.0, 100.0])
 @pytest.mark.parametrize("seconds", [0.0001, 0.001, 0.5])
-def test_a_run_takes_its_time_multiplied(monkeypatch, factor, seconds):
+def test_a_run_takes_its_time_multiplied(monkeypatch, factor, seconds, call):
     """By a clock of our own: work of `seconds` ends after factor x seconds, the most of it slept and not spun."""
     clock = FakeClock()
     monkeypatch.setattr(engine_module, "time", clock)
     engine = Engine(network(), Limits(speed_factor=factor))
-    plain = engine._run_now
-
-    def work(x, activate):
-        clock.now += seconds
-        return plain(x, activate)
-
-    monkeypatch.setattr(engine, "_run_now", work)
+    work_for(seconds, engine, clock)
     started = clock.now
-    engine.run(np.zeros(64, np.float32))
+    call(engine)
     assert clock.now - started == pytest.approx(factor * seconds, rel=0.001, abs=5e-6 * factor)
     wait = (factor - 1) * seconds
     assert clock.slept >= wait - 0.0021 if wait > 0.003 else clock.slept <= wait
+
+
+def test_a_slowed_run_takes_the_path_of_one_that_is_not(monkeypatch):
+    """The same calls in the same order: a factor multiplies the time of the fast path, not that of a longer one."""
+    monkeypatch.setattr(engine_module.time, "sleep", lambda seconds: None)
+    for x in (np.zeros(64, np.float32), np.zeros((4, 64), np.float32)):
+        called = []
+        for factor in (1.0, 1.000001):
+            engine = Engine(network(), Limits(speed_factor=factor))
+            engine.run(x)
+            called.append(python_calls(lambda engine=engine, x=x: engine.run(x)))
+        assert called[1] == [*called[0], "_stretch"]
+
+
+def python_calls(action):
+    """The names of the Python functions that an action calls, in order."""
+    names = []
+    sys.setprofile(lambda frame, event, _argument: names.append(frame.f_code.co_name) if event == "call" else None)
+    try:
+        action()
+    finally:
+        sys.setprofile(None)
+    return [name for name in names if name != "<lambda>"]
 
 
 def test_no_factor_looks_at_no_clock(monkeypatch):

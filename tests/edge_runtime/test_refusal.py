@@ -1,16 +1,18 @@
 """Every clause of a refusal is tried: what is said to fit is made, loaded and run within the budget."""
 
+import contextlib
 import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edge_runtime import BudgetExceeded, Engine, Limits, load, save
+from edge_runtime import BudgetExceeded, Engine, Limits, load, planner, save
 from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.errors import Alternative
 from edge_runtime.held import held_bytes
-from edge_runtime.plan_choice import make_plan
+from edge_runtime.plan_choice import TILES, _tiles, make_plan
+from edge_runtime.planner import Drafts
 from edge_runtime.refusal import EXPORTED_ROWS, in_options
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
@@ -286,3 +288,55 @@ def test_of_int8_layers_too_the_widest_is_named_where_no_weights_count(tmp_path)
     error = refusal(load(tmp_path / "m.npz", mmap=True), Limits(ram_bytes=1))
     assert error.layer == "dense2"  # 300 values, their places in a table, and the table
     assert error.need_bytes / 2 < share(error) <= error.need_bytes
+
+
+def work_of_a_plan(monkeypatch, model, ram_bytes):
+    """(plans laid, layers planned) when an engine is made or refused within so many bytes."""
+    counts = {"plans": 0, "layers": 0}
+    lay, step = planner.Drafts.lay, planner._step
+
+    def counted_lay(*arguments):
+        counts["plans"] += 1
+        return lay(*arguments)
+
+    def counted_step(*arguments):
+        counts["layers"] += 1
+        return step(*arguments)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(planner.Drafts, "lay", counted_lay)
+        patch.setattr(planner, "_step", counted_step)
+        with contextlib.suppress(BudgetExceeded):
+            Engine(model, Limits(ram_bytes=ram_bytes))
+    return counts["plans"], counts["layers"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_work_of_a_refusal_grows_as_the_layers_do(monkeypatch, precision):
+    """One plan for each layer alone and some of the whole; each layer is looked at some times, of however many."""
+    for count in (20, 200):
+        model = converted(random_model([2] * (count + 1), ["tanh"] * (count - 1) + ["linear"]), precision, 0)
+        plans, layers = work_of_a_plan(monkeypatch, model, 100)
+        assert plans <= count + 80
+        assert layers <= 100 * count
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_the_work_of_a_plan_within_a_budget_grows_as_the_layers_do(monkeypatch, precision):
+    """However many plans are compared, a layer's share in them is found out once with and once without its copy."""
+    for count in (20, 200):
+        model = converted(random_model([2] * (count + 1), ["tanh"] * (count - 1) + ["linear"]), precision, 0)
+        free, least = Engine(model).plan.total_bytes, make_plan(model, Limits(ram_bytes=10**9)).weight_bytes
+        plans, layers = work_of_a_plan(monkeypatch, model, (free + least) // 2)
+        assert plans <= 9 * 3 * (2 + count.bit_length())
+        assert layers <= 20 * count
+
+
+def test_tiles_that_are_alike_are_planned_once():
+    """A tile that holds the largest matrix makes the same plan as every larger one."""
+    tiny, large = (quantize(random_model([n, n], ["linear"]), random_rows(20, n), "int8", "minmax") for n in (2, 512))
+    assert _tiles(tiny) == (512, 1)
+    assert _tiles(large) == TILES
+    for model in (tiny, large):
+        chosen = [Drafts(model).lay(8, frozenset([0]), tile) for tile in _tiles(model)]
+        assert all(Drafts(model).lay(8, frozenset([0]), tile) in chosen for tile in TILES)
