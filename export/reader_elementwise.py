@@ -149,6 +149,14 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
             raise Unsupported(
                 f"residual {node.operator}: it joins tensors of different layout; only chains are supported"
             )
+    if node.operator in ("Mul", "Div") and len(flows) == len(given) == 2:
+        bare, factors = zip(*(_without_factors(flow, base) for flow in flows), strict=True)
+        is_defined = node.operator == "Mul" or (factors[1] != 0).all()
+        if is_defined and any(
+            (factor != 1).any() for factor in factors
+        ):  # x * (sigmoid(x) * v) is x * sigmoid(x), times v
+            joined = _joined(node, list(bare), list(bare))
+            return joined.with_step(Affine(ELEMENTWISE[node.operator](*factors), np.array(0.0)))
     base, branches = _branches(flows, base)
     paths = iter(branches)
     parts: list[Callable[[Array], Any]] = []
@@ -166,6 +174,17 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
     call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
     kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
     return replace(first, chain=base.then(Function(call, None, node, cost, rounds)), kind=kind)
+
+
+def _without_factors(flow: Flow, base: Chain) -> tuple[Flow, Array]:
+    """A branch without the factors of its own for each feature that it ends with, and what they make together."""
+    chain, factor = flow.chain, np.array(1.0)
+    while chain is not base and chain.parent is not None:
+        step = chain.step
+        if not isinstance(step, Affine) or step.is_uniform or (step.shift != 0).any():
+            break
+        chain, factor = chain.parent, factor * step.scale
+    return replace(flow, chain=chain), factor
 
 
 def _branches(flows: list[Flow], base: Chain) -> tuple[Chain, list[list[Step]]]:

@@ -24,6 +24,7 @@ Pieces = list[Affine | Activation]
 _TOLERANCE = 5e-7
 _ALWAYS_FINITE = 80.0  # further out, a spelling such as log(1 + exp(x)) may overflow where the activation does not
 _MOST_STEPS = 64
+_FAR = 2.0**20  # there, what grows as its input does is a straight line
 
 
 def _probes() -> Array:
@@ -45,11 +46,12 @@ def pieces(run: list[Step]) -> Pieces:
     found: Pieces = []
     start = 0
     while start < len(run):
-        piece, start = _next_piece(run, start)
-        if isinstance(piece, Affine) and found and isinstance(found[-1], Affine):
-            found[-1] = found[-1].then(piece)
-        else:
-            found.append(piece)
+        made, start = _next_pieces(run, start)
+        for piece in made:
+            if isinstance(piece, Affine) and found and isinstance(found[-1], Affine):
+                found[-1] = found[-1].then(piece)
+            else:
+                found.append(piece)
     return [piece for piece in found if not (isinstance(piece, Affine) and piece.is_identity)]
 
 
@@ -69,13 +71,13 @@ def _merged_steps(run: list[Step]) -> list[Step]:
     return merged
 
 
-def _next_piece(run: list[Step], start: int) -> tuple[Affine | Activation, int]:
-    """The longest stretch from `start` that is one activation, else one step."""
+def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
+    """The longest stretch from `start` that is one activation, else one step, perhaps an activation times a number."""
     step = run[start]
     if isinstance(step, RowFunction):
-        return step.activation, start + 1
+        return [step.activation], start + 1
     if isinstance(step, Affine) and not step.is_uniform:
-        return step, start + 1
+        return [step], start + 1
     if isinstance(step, Function) and step.rounds:
         raise Unsupported(
             "it is part of a function whose values are rounded on the way; supported is that between quantizers, after "
@@ -87,16 +89,27 @@ def _next_piece(run: list[Step], start: int) -> tuple[Affine | Activation, int]:
         if functions and end > functions[0] and (end > start + 1 or not _named(step)):
             found = recognized(_composed(run[start:end]))
             if found is not None:
-                return found, end
+                return [found], end
     if isinstance(step, Affine):
-        return step, start + 1
+        return [step], start + 1
     assert isinstance(step, Function)
-    if step.activation is None:
+    if step.activation is not None:
+        return [step.activation], start + 1
+    scaled = _scaled(step.call)
+    if scaled is None:
         raise Unsupported(
             "it is part of a function that is no activation of this runtime; supported are "
             f"{', '.join(name for name in FORWARD if name != 'linear')}"
         ).at(step.node)
-    return step.activation, start + 1
+    return scaled, start + 1
+
+
+def _scaled(function: Callable[[Array], Array]) -> Pieces | None:
+    """An activation that grows as its input does, times a number: x * relu6(x + 3) is 6 hard_swish(x)."""
+    with np.errstate(all="ignore"):
+        slope = float(np.asarray(function(np.array([_FAR]))).ravel()[0]) / _FAR
+    found = recognized(lambda x: function(x) / slope) if np.isfinite(slope) and slope != 0 else None
+    return None if found is None else [found, Affine(np.array(slope), np.array(0.0))]
 
 
 def _named(step: Step) -> bool:

@@ -9,7 +9,7 @@ from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantTy
 
 from edge_runtime.errors import ArtifactError
 from export import read_onnx
-from tests.export.foreign import checked, graph, imported, normal
+from tests.export.foreign import activations, checked, graph, imported, normal
 from tests.networks import random_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # onnxruntime's quantizer uses onnx functions that are going away
@@ -177,4 +177,62 @@ def test_codes_are_never_taken_for_numbers(tmp_path, nodes, message, zero):
     constants = {"W": normal(6, 3), "C": normal(3), "u": np.float32(0.1), "z": zero, "o": zero + zero.dtype.type(1)}
     onnx.save(graph(CODES + nodes + " ", **constants), tmp_path / "f.onnx")
     with pytest.raises(ArtifactError, match=message):
+        read_onnx(tmp_path / "f.onnx")
+
+
+GATES = {
+    "swish": "g = Sigmoid(b)",
+    "mish": "p = Softplus(b) g = Tanh(p)",
+    "hard_swish": "p = Add(b, THREE) g = Clip(p, ZERO, SIX)",
+}
+FACTORS = {
+    "in the gate": "f = Mul(g, S) m = Mul(b, f) a = Add(m, T)",
+    "first in the gate": "f = Mul(S, g) m = Mul(f, b) a = Add(m, T)",
+    "beside the input": "f = Mul(b, S) m = Mul(f, g) a = Add(m, T)",
+    "on both sides": "f = Mul(b, S) e = Div(g, T) a = Mul(f, e)",
+    "twice": "f = Mul(g, S) e = Mul(f, T) m = Mul(b, e) a = Add(m, T)",
+    "the same for all": "f = Mul(g, SIX) m = Mul(b, f) a = Add(m, THREE)",
+    "after it": "f = Mul(b, g) m = Mul(f, S) a = Add(m, T)",
+    "one that is switched off": "f = Mul(g, Z) m = Mul(b, f) a = Add(m, T)",
+}
+
+
+@pytest.mark.parametrize("factor", FACTORS)
+@pytest.mark.parametrize("name", GATES)
+def test_a_normalization_that_an_optimizer_moved_into_an_activation_is_taken_out(tmp_path, name, factor):
+    """As tf2onnx writes Keras' Dense with a BatchNormalization behind it: x * (sigmoid(x) * v) is swish, times v."""
+    constants = {
+        "S": normal(5) + 1, "T": normal(5) - 2, "Z": np.float32([0, 1, -2, 3, 4]), "THREE": np.float32(3),
+        "SIX": np.float32(6), "ZERO": np.float32(0),
+    }  # fmt: skip
+    nodes = f"h = MatMul(x, W1) n = Mul(h, S) b = Add(n, B1) {GATES[name]} {FACTORS[factor]} y = Gemm(a, W2, B2)"
+    used = {key: value for key, value in constants.items() if f"{key}," in nodes or f"{key})" in nodes}
+    assert activations(imported(graph(nodes, **used), tmp_path)) == [name, "linear"]
+
+
+@pytest.mark.parametrize("nodes", ["f = Mul(b, S) a = Div(f, d)", "f = Mul(d, S) a = Div(b, f)"])
+def test_factors_are_taken_out_of_fractions(tmp_path, nodes):
+    """b / (1 + exp(-b)), its numerator or its denominator times a number for each feature."""
+    nodes = f"h = MatMul(x, W1) b = Add(h, B1) n = Neg(b) e = Exp(n) d = Add(e, ONE) {nodes} y = Gemm(a, W2, B2)"
+    found = imported(graph(nodes, S=np.abs(normal(5)) + 1, ONE=np.float32(1)), tmp_path)
+    assert activations(found) == ["swish", "linear"]
+
+
+@pytest.mark.parametrize(
+    "nodes",
+    [
+        "f = Add(g, S) a = Mul(b, f)",
+        "f = Mul(g, Z) a = Div(b, f)",
+        "e = Mul(b, S) c = Sigmoid(e) a = Mul(b, c)",
+        "f = Mul(b, S) a = Mul(f, f)",
+        "f = Mul(g, S) a = Add(b, f)",
+    ],
+)
+def test_factors_that_are_not_the_last_step_of_a_branch_stay_refused(tmp_path, nodes):
+    """They have a value of their own for each feature, and no activation has."""
+    constants = {"S": normal(5) + 1, "Z": np.float32([0, 1, 2, 3, 4])}
+    nodes = f"h = MatMul(x, W1) b = Add(h, B1) g = Sigmoid(b) {nodes} y = Gemm(a, W2, B2)"
+    used = {key: value for key, value in constants.items() if f"{key}," in nodes or f"{key})" in nodes}
+    onnx.save(graph(nodes, **used), tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match=r"residual|no activation of this runtime"):
         read_onnx(tmp_path / "f.onnx")
