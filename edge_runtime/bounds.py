@@ -76,12 +76,19 @@ def agree(ours: Array, theirs: Array, bound: Array) -> Array:
     """Where |ours - theirs| <= bound, value by value; NaN beside NaN, and an infinity beside the same one.
 
     An infinite bound, where a sum can leave float32 and the order of summation decides whether it becomes an infinity
-    or NaN, allows NaN beside an infinity too, but no number beside either, and no infinity beside its opposite.
+    or NaN, allows any two numbers, and NaN beside an infinity, but no number beside either, and no infinity beside its
+    opposite. A bound that is NaN allows what is the same.
     """
+    are_numbers = np.isfinite(ours) & np.isfinite(theirs)
     with np.errstate(invalid="ignore"):
-        near = np.abs(ours.astype(np.float64) - theirs) <= np.where(np.isposinf(bound), 0.0, bound)
+        near = are_numbers & (np.abs(ours.astype(np.float64) - theirs) <= bound)
     are_nan, are_inf = np.isnan(ours) | np.isnan(theirs), np.isinf(ours) | np.isinf(theirs)
     return near | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | (are_nan & are_inf & np.isposinf(bound))
+
+
+def count_lone_nans(ours: Array, theirs: Array) -> int:
+    """How many values are NaN on one side alone."""
+    return int(np.count_nonzero(np.isnan(ours) != np.isnan(theirs)))
 
 
 def steepness(activation: Activation) -> float:

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from edge_runtime.bounds import agree, output_bound
+from edge_runtime.bounds import agree, count_lone_nans, output_bound
 from edge_runtime.engine import Engine
 from edge_runtime.errors import InputError
 from edge_runtime.limits import Limits
@@ -19,8 +19,9 @@ class SelfTest:
     """What came of a replay of the stored test vectors.
 
     values: logits compared. differing: how many break the rule. exact: whether the rule is equality of bits (int8) or
-    the bound of `edge_runtime.bounds`. max_abs_error and bound: the largest difference seen, and the bound at that
-    place. decisions_changed: rows whose largest output is another one.
+    the bound of `edge_runtime.bounds`. max_abs_error and bound: the largest difference seen between numbers, and the
+    bound at that place. decisions_changed: rows whose largest output is another one. nans: values that came out as NaN,
+    which no stored output is.
     """
 
     rows: int
@@ -30,6 +31,7 @@ class SelfTest:
     max_abs_error: float
     bound: float
     decisions_changed: int
+    nans: int = 0
 
     @property
     def ok(self) -> bool:
@@ -70,13 +72,14 @@ def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
     bound = np.zeros(error.shape) if exact else output_bound(model, vectors.inputs, activated=False)
     same_bits = found.view(np.uint32) == vectors.outputs.view(np.uint32)
     keeps = same_bits if exact else agree(found, vectors.outputs, bound)
-    worst = int(error.argmax())
+    worst = int(np.nan_to_num(error, nan=-1.0).argmax())
     return SelfTest(
         rows=len(found),
         values=found.size,
         differing=int((~keeps).sum()),
         exact=exact,
-        max_abs_error=float(error.flat[worst]),
+        max_abs_error=0.0 if np.isnan(error.flat[worst]) else float(error.flat[worst]),
         bound=float(bound.flat[worst]),
         decisions_changed=int((found.argmax(axis=1) != vectors.outputs.argmax(axis=1)).sum()),
+        nans=count_lone_nans(found, vectors.outputs),
     )

@@ -81,9 +81,10 @@ def devices_table(profiles: Iterable[DeviceProfile]) -> str:
 def selftest_text(result: SelfTest) -> str:
     """The verdict in one line."""
     rule = "bit for bit" if result.exact else f"within {result.bound:.2g}"
+    nans = f" ({result.nans} came out as NaN)" if result.nans else ""
     return (
         f"{'ok' if result.ok else 'FAILED'}: {result.rows} rows, {result.values} values compared {rule}, "
-        f"{result.differing} differ, largest difference {result.max_abs_error:.3g}, "
+        f"{result.differing} differ{nans}, largest difference {result.max_abs_error:.3g}, "
         f"{result.decisions_changed} decisions changed"
     )
 

@@ -8,7 +8,14 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_runtime.bounds import SUM_ERROR, activation_bound, agree, implementation_error, product_bound
+from edge_runtime.bounds import (
+    SUM_ERROR,
+    activation_bound,
+    agree,
+    count_lone_nans,
+    implementation_error,
+    product_bound,
+)
 from edge_runtime.errors import InputError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
@@ -25,7 +32,8 @@ class TensorCheck:
     """One tensor at one level. rule: one of the constants above. compared and differing: values, and those breaking it.
 
     max_abs_error: the largest difference, in steps for integer tensors. largest_bound: the largest difference allowed.
-    step: the size of one step of an integer tensor in real units; None where the tensor holds real values.
+    step: the size of one step of an integer tensor in real units; None where the tensor holds real values. lone_nans:
+    values that are NaN on one side alone, which no difference shows.
     """
 
     level: str
@@ -36,6 +44,7 @@ class TensorCheck:
     max_abs_error: float
     largest_bound: float
     step: float | None = None
+    lone_nans: int = 0
 
     @property
     def max_real_error(self) -> float | None:
@@ -52,6 +61,7 @@ class TensorCheck:
             differing=self.differing + other.differing,
             max_abs_error=max(self.max_abs_error, other.max_abs_error),
             largest_bound=max(self.largest_bound, other.largest_bound),
+            lone_nans=self.lone_nans + other.lone_nans,
         )
 
 
@@ -60,7 +70,9 @@ def same_bits(level: str, tensor: str, ours: Tensors, theirs: Tensors, step: flo
     a, b = ours[tensor], theirs[tensor]
     bits = f"u{a.dtype.itemsize}"
     differing = np.ascontiguousarray(a).view(bits) != np.ascontiguousarray(b).view(bits)
-    return TensorCheck(level, tensor, SAME_BITS, a.size, int(differing.sum()), _largest(a, b), 0.0, step)
+    return TensorCheck(
+        level, tensor, SAME_BITS, a.size, int(differing.sum()), _largest(a, b), 0.0, step, count_lone_nans(a, b)
+    )
 
 
 def within(
@@ -75,12 +87,24 @@ def within(
     """The check that `bounds.agree` makes."""
     keeps = agree(ours, theirs, bound)
     largest = float(np.broadcast_to(bound, ours.shape).max(initial=0.0))
-    return TensorCheck(level, tensor, rule, ours.size, int((~keeps).sum()), _largest(ours, theirs), largest, step)
+    return TensorCheck(
+        level,
+        tensor,
+        rule,
+        ours.size,
+        int((~keeps).sum()),
+        _largest(ours, theirs),
+        largest,
+        step,
+        count_lone_nans(ours, theirs),
+    )
 
 
 def reported(level: str, tensor: str, ours: NDArray[Any], theirs: NDArray[Any]) -> TensorCheck:
     """How far two tensors are apart, where no rule says how far they may be."""
-    return TensorCheck(level, tensor, REPORTED, ours.size, 0, _largest(ours, theirs), np.inf, None)
+    return TensorCheck(
+        level, tensor, REPORTED, ours.size, 0, _largest(ours, theirs), np.inf, None, count_lone_nans(ours, theirs)
+    )
 
 
 def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors, theirs: Tensors) -> list[TensorCheck]:

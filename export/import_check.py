@@ -63,6 +63,7 @@ def verify_import(
         )
     _require_few_rows(source, onnx_path)
     rows = random_rows(source) if x is None else rows_to_compare(model, x)
+    _require_fit(source.input, rows)
     checks, changed, largest = [], 0, 0.0
     for level in levels:
         theirs = _outputs(source, onnx_path, rows, level)
@@ -175,6 +176,24 @@ def _in_opset_7(proto: onnx.ModelProto) -> bytes | None:
     """A file of opset 6, for which onnxruntime has no kernels, in the next one; None for any other file."""
     opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=7)
     return None if opset >= 7 else bytes(in_opset_7(proto).SerializeToString())
+
+
+def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:
+    """Raise InputError where the file's input cannot hold a value: a fraction or 300 in uint8, 1e6 in float16."""
+    with np.errstate(all="ignore"):
+        held = rows.astype(source.kind)
+        if source.kind.startswith("float"):
+            bad = np.isinf(held) & np.isfinite(rows)
+        else:  # a cast beyond the range gives any number, and 2^63 looks like itself again
+            largest = float(np.iinfo(source.kind).max) + 1
+            bad = (held.astype(np.float32) != rows) | ~(np.abs(rows) < largest)
+    if bad.any():
+        row, column = (int(index) for index in np.argwhere(bad)[0])
+        what = "smaller numbers" if source.kind.startswith("float") else "whole numbers in its range"
+        raise InputError(
+            f"row {row}, column {column} (counted from 0) is {rows[row, column]:g}, the file's input "
+            f"'{printable(source.name)}' is {source.kind}, expected {what}; give rows as the file takes them"
+        )
 
 
 def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:

@@ -99,8 +99,10 @@ def report_table(report: Report) -> str:
     columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
     table = format_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
     verdict = "ok" if report.ok else f"FAILED, first at {printable(report.first_diverging_layer)}"
+    lone = sum(check.lone_nans for check in report.checks)
+    nans = f", {lone:,} are NaN on one side alone" if lone else ""
     return (
-        f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule, "
+        f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule{nans}, "
         f"{report.decisions_changed} decisions changed"
     )
 
@@ -154,7 +156,9 @@ def _score(value: float | None) -> str:
 
 
 def _difference(check: TensorCheck) -> str:
-    """The largest difference; for a tensor of integers in steps and in real units."""
+    """The largest difference; for a tensor of integers in steps and in real units. NaN where one side alone has it."""
+    if check.lone_nans:
+        return "NaN"
     if check.step is None or not check.max_abs_error:
         return f"{check.max_abs_error:.2g}"
     return f"{check.max_abs_error:.0f} steps = {check.max_real_error:.2g}"

@@ -51,7 +51,13 @@ AGREE = [
     (np.inf, -np.inf, np.inf, False),
     (1, np.inf, np.inf, False),
     (np.nan, 1, np.inf, False),
-    (1, 2, np.inf, False),
+    (1, 2, np.inf, True),
+    (-3e38, 3e38, np.inf, True),
+    (1, 2, np.nan, False),
+    (2, 2, np.nan, True),
+    (np.inf, np.inf, np.nan, True),
+    (np.nan, np.inf, np.nan, False),
+    (5, 6, 1, True),
     (5, 5.5, 1, True),
     (5, 5.5, 0.25, False),
     (5, 5.5, np.nan, False),
@@ -59,8 +65,8 @@ AGREE = [
 
 
 @pytest.mark.parametrize(("ours", "theirs", "bound", "expected"), AGREE)
-def test_what_cannot_be_bounded_agrees_only_where_it_is_the_same(ours, theirs, bound, expected):
-    """Infinite bounds allow NaN beside inf, but no number beside either, and no infinities of two signs."""
+def test_what_cannot_be_bounded_agrees_only_where_it_is_of_the_same_kind(ours, theirs, bound, expected):
+    """Infinite bounds allow any two numbers and NaN beside inf, but no number beside either, and no two signs."""
     pair = np.array([ours], np.float32), np.array([theirs], np.float32)
     assert agree(*pair, np.array([bound])).tolist() == agree(*pair[::-1], np.array([bound])).tolist() == [expected]
 

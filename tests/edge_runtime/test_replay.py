@@ -3,7 +3,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import InputError, Limits, TestVectors, selftest
+from edge_runtime import Dense, InputError, Limits, Model, TestVectors, selftest
+from edge_runtime.tables import selftest_text
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
@@ -48,3 +49,15 @@ def test_a_model_without_vectors_says_so():
     """No vectors is an error, not a pass."""
     with pytest.raises(InputError, match="no test vectors"):
         selftest(model("int8").with_test_vectors(None))
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered", "ignore:invalid value encountered")
+def test_nan_is_named_as_nan():
+    """Two values of four are NaN: counted and said, beside the largest difference between numbers."""
+    first = Dense("a", np.float32([[3e38, 3e38], [1, 1]]), np.zeros(2, np.float32), "linear")
+    last = Dense("b", np.float32([[1, 1], [-1, 0]]), np.zeros(2, np.float32), "linear")
+    vectors = TestVectors(np.float32([[0, 1], [2, 0]]), np.float32([[0.5, 1], [7, 4.5]]))
+    result = selftest(Model((first, last), test_vectors=vectors))
+    assert (result.nans, result.differing, result.max_abs_error) == (2, 3, 0.5)
+    assert "3 differ (2 came out as NaN), largest difference 0.5" in selftest_text(result)
+    assert "NaN" not in selftest_text(selftest(model("int8")))
