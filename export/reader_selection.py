@@ -51,6 +51,8 @@ def _select(done: list[Placed], select: Placed, width: int, budget: Budget) -> N
     index = select.step.index
     if np.array_equal(index, np.arange(width)):
         return
+    if index.size == 0:
+        raise Unsupported("it leaves no features over, expected one at least")
     for position in range(len(done) - 1, -1, -1):
         step, node = done[position]
         if isinstance(step, Linear):
