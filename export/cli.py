@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime import cli as runtime_cli
-from edge_runtime.messages import RowsDone, echo, echo_json, warn_of_range
+from edge_runtime.messages import RowsDone, echo, echo_json
 from edge_runtime.one_line_errors import OneLineErrors
 from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option, one_of
 from export.cli_bench import bench_command
@@ -76,6 +76,7 @@ def import_command(
     require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.artifact import save
     from edge_runtime.outputs import check_output
+    from export.doubts import comparison_doubts
     from export.export_rows import load_rows
     from export.import_check import random_rows, verify_import
     from export.onnx_reader import import_onnx
@@ -95,13 +96,19 @@ def import_command(
     is_ok = all(report.ok for report in reports.values())
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
-    facts = import_facts(model, reports, out if is_ok else None)
+    facts = {**import_facts(model, reports, out if is_ok else None), "warnings": comparison_doubts(model, rows)}
+    _say_warnings(facts["warnings"])
     if as_json:
         echo_json(facts)
     else:
         echo(import_table(facts))
     if not is_ok:
         raise click.exceptions.Exit(1)
+
+
+def _say_warnings(texts: list[str]) -> None:
+    for text in texts:
+        echo(f"warning: {text}", err=True)
 
 
 def load_any(path: str, max_bytes: int | None = None) -> Model:
@@ -179,6 +186,7 @@ def export(
             stem,
             evaluation=evaluation,
             verify_rows=rows.compared,
+            held_out=rows.held_out,
             test_vectors=options["test_vectors"] if spec is not None else 0,
             options=chosen,
             on_choice=lambda seen: echo(choice_text(seen), err=True),
@@ -187,7 +195,8 @@ def export(
         )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
     before["score"] = None if evaluation is None else evaluation.score(model)
-    facts = export_facts(before, None if evaluation is None else evaluation.score_name, results)
+    facts = export_facts(before, None if evaluation is None else evaluation.score_name, results, rows.note)
+    _say_warnings(facts["warnings"])
     if as_json:
         echo_json(facts)
     else:
@@ -228,6 +237,8 @@ def verify(
     """
     require_extra("export", "onnx", "onnxruntime")
     from edge_runtime.replay import require_stored_batch
+    from export.comparison import rows_to_compare
+    from export.doubts import comparison_doubts
     from export.dumps import verify_dumps
     from export.export_rows import load_rows
     from export.tables import report_table
@@ -240,14 +251,15 @@ def verify(
     else:
         rows = load_rows(model, spec, **cap(max_bytes)).x
         wanted.require_batch(len(rows))
-        warn_of_range(model, rows)
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:
         with RowsDone("comparing") as on_rows:
             report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=on_rows)
+    doubts = comparison_doubts(model, rows_to_compare(model, rows))
+    _say_warnings(doubts)
     if as_json:
-        echo_json(report.as_dict())
+        echo_json({**report.as_dict(), "warnings": doubts})
     else:
         echo(report_table(report))
     if not report.ok:
@@ -272,7 +284,7 @@ def demo(out: str, seed: int, force: bool, as_json: bool) -> None:
 
     rows = run_demo(out, seed, lambda text: echo(text, err=True), force=force)
     if as_json:
-        echo_json({"rows": rows})
+        echo_json({"rows": rows, "warnings": [text for row in rows for text in row["warnings"]]})
     else:
         echo(f"{demo_table(rows)}\n\n{demo_files(rows, out)}")
     if not all(row["verified"] for row in rows):

@@ -8,6 +8,7 @@ from typing import Any
 
 from edge_runtime.artifact import save
 from edge_runtime.outputs import check_output
+from export.fidelity import finite
 from export.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
 from export.timing import side_by_side
 
@@ -49,6 +50,8 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
         evaluation=Evaluation(parts.test.x, parts.test.y),
         verify_rows=dataset.x,
     )
+    for text in (text for result in results for text in result.warnings):
+        say(f"warning: {text}")
     say("timing both engines, one row at a time, one thread")
     return [_row(result, side_by_side(result.model, result.onnx, parts.test.x[0])) for result in results]
 
@@ -62,11 +65,13 @@ def _row(result: Exported, seconds: dict[str, float]) -> dict[str, Any]:
         "artifact_bytes": result.artifact_bytes,
         "onnx_bytes": result.onnx_bytes,
         "test_accuracy": result.score,
+        "sqnr_db": finite(result.fidelity.sqnr_db),
         "decisions_changed": result.decisions_changed,
         "max_abs_error": result.report.max_abs_error,
         "int8_values_compared": result.report.exact_compared if is_int8 else 0,
         "int8_values_differing": result.report.exact_differing if is_int8 else 0,
         "verified": result.report.ok,
+        "warnings": list(result.warnings),
         "numpy_us": seconds["numpy"] * 1e6,
         "onnxruntime_us": seconds["onnxruntime"] * 1e6,
     }

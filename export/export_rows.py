@@ -13,15 +13,19 @@ from edge_runtime.model import Model
 from edge_runtime.rows import read_rows
 from trainer.datasets import Dataset, load_dataset, split
 
+FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a warning
+
 
 class ExportRows(NamedTuple):
-    """Rows to calibrate on, rows to compare on, and held-out rows with their labels where these fit the model.
+    """Rows to calibrate on, rows to compare on, and held-out rows, with their labels where these fit the model.
 
+    held_out: rows that nothing was calibrated on, where there are enough. test: they and their labels, or None.
     note: what a user should know about them, or "".
     """
 
     calibration: Any
     compared: Any
+    held_out: Any
     test: tuple[Any, Any] | None
     note: str = ""
 
@@ -36,14 +40,24 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DEFAULT_
         random = np.random.default_rng(0).normal(size=(256, model.n_in)).astype(np.float32)
         if model.preprocessing is not None:
             random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
-        return ExportRows(random, random, None, "no data given: 256 random rows, no accuracy, no test vectors")
+        return ExportRows(random, random, random, None, "no data given: 256 random rows, no accuracy, no test vectors")
     dataset = load_rows(model, spec, max_bytes=max_bytes)
     if dataset.n_out == 0:
-        return ExportRows(dataset.x, dataset.x, None, "the data has no labels: no accuracy")
+        return _without_labels(dataset.x)
     parts = split(dataset, seed=_seed(model))
     if not _labels_fit(model, dataset):
-        return ExportRows(parts.train.x, dataset.x, None, "the data's labels are not the model's classes: no accuracy")
-    return ExportRows(parts.train.x, dataset.x, (parts.test.x, parts.test.y))
+        note = "the data's labels are not the model's classes: no accuracy"
+        return ExportRows(parts.train.x, dataset.x, parts.test.x, None, note)
+    return ExportRows(parts.train.x, dataset.x, parts.test.x, (parts.test.x, parts.test.y))
+
+
+def _without_labels(x: Any) -> ExportRows:
+    """Each fifth row is held out where there are enough to calibrate on the others."""
+    if len(x) < FEWEST_TO_SPLIT:
+        note = f"the data has no labels: no accuracy; {len(x)} rows are too few to hold some out"
+        return ExportRows(x, x, x, None, note)
+    apart = np.arange(len(x)) % 5 == 2
+    return ExportRows(x[~apart], x, x[apart], None, "the data has no labels: no accuracy")
 
 
 def load_rows(model: Model, spec: str, *, max_bytes: int = DEFAULT_MAX_BYTES) -> Dataset:

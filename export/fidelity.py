@@ -23,6 +23,11 @@ def sqnr_db(reference: NDArray[Any], found: NDArray[Any]) -> float:
     return 10.0 * math.log10(signal / noise) if signal > 0 and math.isfinite(noise) else -math.inf
 
 
+def finite(value: float) -> float | None:
+    """A number as JSON has it: None for inf (nothing differs) and for -inf, which a warning explains."""
+    return value if math.isfinite(value) else None
+
+
 def squared_error(reference: NDArray[Any], found: NDArray[Any]) -> float:
     """sum (found - reference)^2, in float64; inf where a value is not finite on one side alone."""
     difference = _difference(reference.astype(np.float64), found.astype(np.float64))

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -17,10 +19,11 @@ from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.outputs import check_folder, check_output
+from export.doubts import Fidelity, calibration_doubts, fidelity_doubts, measure, row_doubts
 from export.equalization import equalize
 from export.onnx_writer import OPSET, to_onnx
 from export.opset_check import check_opset
-from export.quantizer import quantize
+from export.quantizer import QuantizationWarning, quantize
 from export.report import Report
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
 from export.verification import verify
@@ -60,9 +63,9 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """One precision: its files, their bytes, and what was measured. score and decisions_changed need an Evaluation.
+    """One precision: its files, their bytes, and what was measured. score needs an Evaluation.
 
-    decisions_changed: rows of the evaluation whose class differs from the float32 model's.
+    fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
     """
 
     precision: str
@@ -72,8 +75,14 @@ class Exported:
     onnx_bytes: int
     report: Report
     score: float | None
-    decisions_changed: int | None
+    fidelity: Fidelity
     model: Model
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def decisions_changed(self) -> int | None:
+        """Of `fidelity`."""
+        return self.fidelity.decisions_changed
 
 
 def check_export(
@@ -105,6 +114,7 @@ def export_model(
     *,
     evaluation: Evaluation | None = None,
     verify_rows: NDArray[np.float32] | None = None,
+    held_out: NDArray[np.float32] | None = None,
     test_vectors: int = DEFAULT_ROWS,
     options: ExportOptions | None = None,
     on_file: Callable[[str], None] | None = None,
@@ -114,16 +124,21 @@ def export_model(
     """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
 
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
-    are compared on (default: `rows`). on_file: told the name of each file written. on_choice: told what method "auto"
+    are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
+    evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
     saw. on_rows: told how many rows of how many have been compared. Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
     check_opset(chosen.form, chosen.opset)
     compared = rows if verify_rows is None else verify_rows
+    judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
     results = []
     for precision in precisions:
         source = equalize(model, rows) if chosen.equalize and precision == "int8" else model
-        small = quantize(source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice)
+        with _heard() as warned:
+            small = quantize(
+                source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice
+            )
         small = with_test_vectors(small, rows, test_vectors)
         artifact, onnx = _paths(out, stem, precision)
         proto = to_onnx(small, chosen.form, opset=chosen.opset)  # may refuse: nothing is written before
@@ -133,6 +148,10 @@ def export_model(
         for path in (artifact, onnx):
             if on_file is not None:
                 on_file(str(path))
+        fidelity = measure(model, small, judged)
+        doubts = [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
+        if precision == "int8":
+            doubts += calibration_doubts(rows, judged, small, source)
         results.append(
             Exported(
                 precision=precision,
@@ -142,16 +161,23 @@ def export_model(
                 onnx_bytes=onnx.stat().st_size,
                 report=verify(small, onnx, compared, on_rows=on_rows),
                 score=None if evaluation is None else evaluation.score(small),
-                decisions_changed=_decisions_changed(model, small, evaluation),
+                fidelity=fidelity,
                 model=small,
+                warnings=tuple(f"{precision}: {text}" for text in (*warned, *doubts)),
             )
         )
     return results
 
 
-def _decisions_changed(before: Model, after: Model, evaluation: Evaluation | None) -> int | None:
-    if evaluation is None or evaluation.y.dtype.kind not in "iu":
-        return None
-    limits = Limits(max_batch=max(1, len(evaluation.x)))
-    found = [Engine(model, limits).predict(evaluation.x) for model in (before, after)]
-    return int(np.sum(found[0] != found[1]))
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collects the texts of quantization warnings; others are passed on."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", QuantizationWarning)
+        yield texts
+    for warning in caught:
+        if issubclass(warning.category, QuantizationWarning):
+            texts.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

@@ -9,20 +9,32 @@ from edge_runtime.bounded_io import printable
 from edge_runtime.model import Model
 from edge_runtime.text_table import format_table
 from export.comparison import TensorCheck
+from export.fidelity import finite
 from export.pipeline import Exported
 from export.report import Report
 
 
-def export_facts(before: dict[str, Any], score_name: str | None, results: list[Exported]) -> dict[str, Any]:
-    """The result of an export as plain data. before: file, precision, bytes and score of the model it started from."""
-    return {"before": before, "score": score_name, "exported": [_exported(result) for result in results]}
+def export_facts(
+    before: dict[str, Any], score_name: str | None, results: list[Exported], note: str = ""
+) -> dict[str, Any]:
+    """The result of an export as plain data.
+
+    before: file, precision, bytes and score of the model it started from. note: about the rows.
+    """
+    warnings = [text for result in results for text in result.warnings]
+    exported = [_exported(result) for result in results]
+    return {"before": before, "score": score_name, "exported": exported, "note": note, "warnings": warnings}
 
 
 def export_table(facts: dict[str, Any]) -> str:
-    """Sizes, scores and verification of each precision, under the model before."""
+    """Sizes, scores and verification of each precision, under the model before; columns are called as in the JSON.
+
+    "sqnr dB" and "decisions changed" are beside float32 on held-out rows, "max abs error" is of the file in onnxruntime
+    beside the artifact.
+    """
     before = facts["before"]
     first = {"precision": f"{before['precision']} (before)", "npz": f"{before['bytes']:,}", "onnx": "-"}
-    first |= {"score": _score(before["score"]), "changed": "-", "error": "-", "verified": "-"}
+    first |= {"score": _score(before["score"]), "changed": "-", "sqnr": "-", "error": "-", "verified": "-"}
     rows = [
         {
             "precision": row["precision"],
@@ -30,13 +42,16 @@ def export_table(facts: dict[str, Any]) -> str:
             "onnx": f"{row['onnx_bytes']:,}",
             "score": _score(row["score"]),
             "changed": "-" if row["decisions_changed"] is None else row["decisions_changed"],
+            "sqnr": _decibels(row),
             "error": f"{row['max_abs_error']:.1e}",
             "verified": "yes" if row["verified"] else "NO",
         }
         for row in facts["exported"]
     ]
     columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
-    columns |= {"changed": "decisions changed", "error": "largest difference", "verified": "verified"}
+    columns |= {"sqnr": "sqnr dB", "changed": "decisions changed", "error": "max abs error", "verified": "verified"}
+    if facts["score"] is None:
+        del columns["score"]
     return format_table([first, *rows], columns)
 
 
@@ -143,12 +158,21 @@ def _exported(result: Exported) -> dict[str, Any]:
         "artifact_bytes": result.artifact_bytes,
         "onnx_bytes": result.onnx_bytes,
         "score": result.score,
+        "held_out_rows": result.fidelity.rows,
+        "sqnr_db": finite(result.fidelity.sqnr_db),
         "decisions_changed": result.decisions_changed,
         "verified": result.report.ok,
         "values_compared": sum(check.compared for check in result.report.checks),
         "values_differing": result.report.differing,
         "max_abs_error": result.report.max_abs_error,
+        "warnings": list(result.warnings),
     }
+
+
+def _decibels(row: dict[str, Any]) -> str:
+    if row["sqnr_db"] is not None:
+        return f"{row['sqnr_db']:.1f}"
+    return "-" if row["warnings"] else "same"
 
 
 def _score(value: float | None) -> str:
