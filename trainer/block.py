@@ -20,7 +20,8 @@ class Block:
     """dense -> between -> activation -> dropout, trained in place on arrays that are made once.
 
     After `forward`: z (rows, n_out) is what the activation took, raw what it gave, mask the dropout factors (0 or
-    1 / (1 - rate)) or None, and `a` what the next block gets. `grad` is where the gradient by `a` is written.
+    1 / (1 - rate)) or None, and `a` what the next block gets. `grad` is where the gradient by `a` is written. A copy
+    has the same layers and settings; its arrays are made when it first runs.
     """
 
     def __init__(
@@ -34,6 +35,7 @@ class Block:
     ) -> None:
         self.dense, self.between, self.activation = dense, between, activation
         self.dropout_rate, self.precision_mode, self.clip_value = dropout_rate, precision_mode, clip_value
+        self._made_of = (dense, activation, between, dropout_rate, precision_mode, clip_value)
         self._activate, self._params = FORWARD[activation.name], dict(activation.params)
         self._derivative = DERIVATIVES[activation.name]
         self._lowered = np.empty_like(dense.weights) if precision_mode != "float32" else None
@@ -44,6 +46,9 @@ class Block:
             (0, dense.n_out), dense.weights.dtype
         )
         self.mask: Array | None = None
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
     def shapes(self, rows: int) -> dict[str, tuple[tuple[int, int], np.dtype[Any]]]:
         """Shape and dtype of each array that a batch of `rows` needs, by name."""

@@ -21,6 +21,9 @@ class Chain:
         self.blocks = tuple(blocks)
         self.rows = 0
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.blocks,)
+
     def resize(self, rows: int) -> None:
         """Prepare for batches of `rows`; arrays are only made when there were never that many before."""
         if rows != self.rows:

@@ -156,6 +156,10 @@ class DenseLayer(Layer):
         self.input_cache: Array | None = None
         self.z_cache: Array | None = None
 
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy keeps: the parameters, and nothing of the last batch."""
+        return {**vars(self), "_all_ones": self._all_ones[:1].copy(), "input_cache": None, "z_cache": None}
+
     def reset(self, rng: np.random.Generator) -> None:
         """Draw the weights anew and set the bias to 0."""
         self.weights = INITIALIZERS[self.init](self.n_in, self.n_out, rng, self.weights.dtype)

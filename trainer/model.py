@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import dataclasses
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
@@ -103,6 +104,14 @@ class NeuralNetworkModel:
         self.preprocessing: Standardization | None = None
         self._input: Array | None = None
         self._learned_labels = False
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What copies and pickles keep: everything but the tensors of the last training pass."""
+        return {**vars(self), "_input": None}
+
+    def __copy__(self) -> NeuralNetworkModel:
+        """A network owns its weights, so that training a copy leaves the original alone."""
+        return copy.deepcopy(self)
 
     # what it holds
 

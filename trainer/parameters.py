@@ -17,16 +17,21 @@ Array = NDArray[Any]
 class FlatParameters:
     """Three buffers: the parameters, their gradients, and state that is stored but not trained.
 
-    The layers' arrays become views of them. `decayed` is how many entries, at the start, the L2 penalty falls on.
+    The layers' arrays become views of them, in a copy too: it is made as the original was, of the copied layers.
+    `decayed` is how many entries, at the start, the L2 penalty falls on.
     """
 
     def __init__(self, layers: Sequence[Layer], dtype: np.dtype[Any]) -> None:
+        self._made_of = (layers, dtype)
         trained = [(layer, name) for layer in layers for name in layer.PARAMETERS]
         trained.sort(key=lambda item: item[1] not in item[0].DECAYED)  # stable: decayed first, else in layer order
         self.decayed = sum(getattr(layer, name).size for layer, name in trained if name in layer.DECAYED)
         self.values = _bind_all([(layer, name) for layer, name in trained], dtype)
         self.gradients = _bind_all([(layer, f"grad_{name}") for layer, name in trained], dtype)
         self.state = _bind_all([(layer, name) for layer in layers for name in layer.STATE], dtype)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), self._made_of
 
     def snapshot(self) -> tuple[Array, Array]:
         """Copies of parameters and state."""
