@@ -3,8 +3,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime import ModelError, QuantParams
-from edge_runtime.quantization import accumulate, certificate, dequantize, quantize, saturate, scale_accumulator
+from edge_runtime import InputError, ModelError, QuantParams
+from edge_runtime.quantization import (
+    CHUNK,
+    accumulate,
+    certificate,
+    dequantize,
+    dynamic_grid,
+    quantize,
+    quantize_on,
+    saturate,
+    scale_accumulator,
+)
 
 TIES = np.array([-2.5, -1.5, -0.5, 0.5, 1.5, 2.5, 126.5, 127.5, 1e9, -1e9, np.inf, -np.inf, np.nan], np.float32)
 
@@ -111,3 +121,137 @@ def test_the_certificate_is_exact_however_many_rows_are_added_up(shape, largest)
         bias = rng.integers(-(10**9), 10**9, shape[1]).astype(np.int32)
         expected = (np.abs(weight.astype(object)).sum(axis=0) * 250 + np.abs(bias.astype(object))).max()
         assert certificate(weight, bias, 5) == expected
+
+
+@pytest.mark.parametrize("scale", [float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max), 1.0])
+@pytest.mark.parametrize("zero_point", [0, 255])
+def test_the_ends_of_what_a_grid_may_be_are_grids(scale, zero_point):
+    """The smallest normal and the largest float32 number, and zero points at both ends."""
+    grid = QuantParams(scale, zero_point)
+    assert (grid.scale, grid.zero_point) == (scale, zero_point)
+
+
+def test_a_grid_reaches_from_its_lowest_to_its_highest_point():
+    """low and high are the real values of 0 and of 255."""
+    grid = QuantParams(0.5, 55)
+    assert (grid.low, grid.high) == (-27.5, 100.0)
+    assert dequantize(np.array([0, 55, 255], np.uint8), grid).tolist() == [-27.5, 0, 100]
+
+
+def test_every_result_has_its_dtype():
+    """uint8 codes, float32 reals and int32 sums, whatever goes in: another program reads them by their width."""
+    grid, q = QuantParams(1.0, 3), np.array([[0, 255]], np.uint8)
+    assert quantize(np.array([1.0]), grid).dtype == np.uint8
+    assert saturate(np.float32([1.0]), 3).dtype == np.uint8
+    assert dequantize(q, grid).dtype == np.float32
+    assert scale_accumulator(np.array([3], np.int32), np.float32([0.5])).dtype == np.float32
+    assert scale_accumulator(np.array([3.0]), np.float32([0.5])).dtype == np.float32
+    found = accumulate(q, 3, np.ones((2, 1), np.int8), np.zeros(1, np.int32))
+    assert found.dtype == np.int32
+    assert found.tolist() == [[249]]
+
+
+def test_doubles_are_rounded_to_float32_before_they_are_divided():
+    """A double just below a tie is a tie as float32, and rounds to the even neighbour."""
+    x = np.array([2.5 + 1e-12, 0.5 + 1e-12])
+    assert quantize(x, QuantParams(1.0, 0)).tolist() == [2, 0]
+
+
+def test_the_ends_of_a_grid_are_cut_after_the_zero_point_was_counted():
+    """With zero point 200 the grid holds -200 to 55; what lies half a step beyond is at its end."""
+    assert saturate(np.float32([-200.4, -201, 55.4, 56, -0.5, -1.5]), 200).tolist() == [0, 0, 255, 255, 200, 198]
+
+
+def test_a_multiplier_meets_the_rounded_sum():
+    """2^24 + 1 becomes 2^24 as float32, before it is multiplied: doubles would give another value."""
+    assert scale_accumulator(np.array([2**24 + 1], np.int64), np.float32([3])).tolist() == [3 * 2**24]
+    assert scale_accumulator(np.array([2.0**24 + 1]), np.float32([3])).tolist() == [3 * 2**24]
+
+
+@pytest.mark.parametrize("zero_point", [0, 1, 128, 254, 255])
+def test_sums_beyond_two_to_the_24_are_exact(zero_point):
+    """700 inputs and weights near their limits: sums that float32 would round, odd ones among them."""
+    rng = np.random.default_rng(zero_point)
+    q = rng.integers(200, 256, (20, 700)).astype(np.uint8) if zero_point < 128 else np.zeros((20, 700), np.uint8)
+    q[:, 0] = rng.integers(0, 256, 20)
+    weight = rng.integers(125, 128, (700, 6)).astype(np.int8)
+    bias = rng.integers(-9, 9, 6).astype(np.int32)
+    expected = (q.astype(np.int64) - zero_point) @ weight.astype(np.int64) + bias
+    found = accumulate(q, zero_point, weight, bias)
+    if zero_point != 128:
+        assert np.abs(expected).max() > 2**24
+    assert (found == expected).all()
+    assert (expected.astype(np.float32) != expected).any() or zero_point == 128
+
+
+@pytest.mark.parametrize(
+    ("zero_point", "reach"), [(0, 255), (1, 254), (127, 128), (128, 128), (129, 129), (200, 200), (255, 255)]
+)
+def test_the_certificate_counts_the_further_end_of_the_grid(zero_point, reach):
+    """Of 0 and 255 the one that is further from the zero point, above the middle and below it."""
+    weight, bias = np.array([[3, 0], [-7, 1]], np.int8), np.array([-5, 0], np.int32)
+    assert certificate(weight, bias, zero_point) == 10 * reach + 5
+    worst = np.array([[255, 0], [0, 255]] if zero_point < 128 else [[0, 255], [255, 0]], np.uint8)
+    assert np.abs(accumulate(worst, zero_point, weight, bias)).max() <= 10 * reach + 5
+
+
+def test_the_certificate_counts_the_lowest_bias():
+    """The magnitude of -2^31 is no int32: it must not become 0 or negative."""
+    assert certificate(np.zeros((3, 1), np.int8), np.array([-(2**31)], np.int32), 0) == 2**31
+    assert certificate(np.ones((2, 2), np.int8), np.array([-(2**31), 2**31 - 1], np.int32), 255) == 2**31 + 510
+
+
+@pytest.mark.parametrize("columns", [CHUNK - 1, CHUNK, CHUNK + 1, 3 * CHUNK])
+def test_the_certificate_is_exact_for_layers_wider_than_it_looks_at_at_once(columns):
+    """The largest sum may be in any column."""
+    weight = np.ones((3, columns), np.int8)
+    weight[2, -1] = -100
+    assert certificate(weight, np.zeros(columns, np.int32), 0) == 102 * 255
+
+
+def test_the_certificate_is_a_python_number_that_cannot_wrap():
+    """A hundred thousand full weights pass 2^31."""
+    found = certificate(np.full((100_000, 1), -127, np.int8), np.zeros(1, np.int32), 0)
+    assert type(found) is int
+    assert found == 100_000 * 127 * 255
+
+
+DYNAMIC = {
+    "both signs": ([-1.0, 3.0], np.float32(4.0) / np.float32(255), 64),
+    "all positive": ([2.0, 5.1, 3.0], np.float32(5.1) / np.float32(255), 0),
+    "all negative": ([-2.0, -5.1], np.float32(5.1) / np.float32(255), 255),
+    "zeros": ([0.0, 0.0], 1.0, 0),
+    "negative zero": ([-0.0], 1.0, 0),
+    "one step": ([255.0, 0.0], 1.0, 0),
+    "a scale that underflows": ([1e-44, 0.0], 1.0, 0),
+    "the smallest scale there is": ([float(np.float32(1e-45) * 255), 0.0], np.float32(1e-45), 0),
+    "the zero point on a tie": ([-0.5, 254.5], 1.0, 0),
+    "the zero point on an odd tie": ([-1.5, 253.5], 1.0, 2),
+    "the largest": ([3e38, 0.0], np.float32(3e38) / np.float32(255), 0),
+}
+
+
+@pytest.mark.parametrize(("x", "scale", "zero_point"), DYNAMIC.values(), ids=list(DYNAMIC))
+def test_a_dynamic_grid_spans_the_batch_and_zero(x, scale, zero_point):
+    """By hand, in float32: the range is widened to hold 0, and a range of no width has scale 1."""
+    found = dynamic_grid(np.float32([x]))
+    assert found == (np.float32(scale), zero_point)
+    assert type(found[0]) is np.float32
+    assert type(found[1]) is int
+
+
+@pytest.mark.parametrize("x", [[np.nan, 1], [np.inf, 1], [-np.inf, 1], [3e38, -3e38]])
+def test_what_has_no_range_has_no_dynamic_grid(x):
+    """NaN, infinities, and a width beyond float32."""
+    with pytest.raises(InputError, match=r"int8-dynamic layer met NaN, inf or an overflow; it takes finite values"):
+        dynamic_grid(np.float32(x))
+
+
+@pytest.mark.parametrize("x", [[-3.0, 1.0, 2.0, 0.3], [0.0, 5.0, 2.2], [-1.0, -9.0], [1e-44, 0.0]])
+def test_quantizing_on_a_dynamic_grid_is_quantizing_on_a_stored_one(x):
+    """The same division, rounding and saturation, and 0 is a point of the grid."""
+    values = np.float32(x)
+    scale, zero_point = dynamic_grid(values)
+    found = quantize_on(values, scale, zero_point)
+    assert (found == quantize(values, QuantParams(float(scale), zero_point))).all()
+    assert quantize_on(np.float32([0]), scale, zero_point).tolist() == [zero_point]
