@@ -198,6 +198,7 @@ def test_the_certificate_counts_the_further_end_of_the_grid(zero_point, reach):
 def test_the_certificate_counts_the_lowest_bias():
     """The magnitude of -2^31 is no int32: it must not become 0 or negative."""
     assert certificate(np.zeros((3, 1), np.int8), np.array([-(2**31)], np.int32), 0) == 2**31
+    assert certificate(np.zeros((3, 1), np.int8), np.zeros(1, np.int32), 0) == 0
     assert certificate(np.ones((2, 2), np.int8), np.array([-(2**31), 2**31 - 1], np.int32), 255) == 2**31 + 510
 
 
