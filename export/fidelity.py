@@ -43,8 +43,8 @@ def _difference(reference: NDArray[np.float64], found: NDArray[np.float64]) -> N
 
 def _variation(reference: NDArray[np.float64]) -> float:
     """How far the outputs are from their means; values that are not finite are left out."""
-    finite = np.where(np.isfinite(reference), reference, np.nan)
-    lowest = np.where(np.isnan(finite).all(axis=0), 0.0, np.fmin.reduce(finite, axis=0))
-    shifted = finite - lowest  # the mean of equal values may be off by rounding: their variation is 0
+    numbers = np.where(np.isfinite(reference), reference, np.nan)
+    lowest = np.fmin.reduce(numbers, axis=0)
+    shifted = numbers - lowest  # the mean of equal values may be off by rounding: their variation is 0
     counts = np.maximum(np.sum(~np.isnan(shifted), axis=0), 1)
     return float(np.nansum(np.square(shifted - np.nansum(shifted, axis=0) / counts)))

@@ -111,8 +111,7 @@ def _free_move(weight: NDArray[np.float32]) -> int:
     if not is_harmed(weight):
         return 0
     moves = sorted((top - _exponent(weight) for top in _TOPS), key=abs)
-    with np.errstate(over="ignore"):
-        return min(moves, key=lambda move: _harm(np.ldexp(weight, move)))
+    return min(moves, key=lambda move: _harm(np.ldexp(weight, move)))
 
 
 def _balanced_moves(stretch: list[Dense]) -> list[int]:

@@ -177,7 +177,7 @@ def _to_float16(layer: Dense) -> Dense:
             f"layer '{layer.name}': {count:,} of {layer.weight.size:,} weights become 0 in float16, and no power of "
             "two saves them; use float32, or rescale the inputs",
             QuantizationWarning,
-            stacklevel=3,
+            stacklevel=4,  # through the loop over the layers
         )
     return replace(layer, weight=layer.weight.astype(np.float16))
 

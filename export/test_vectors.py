@@ -34,9 +34,8 @@ def choose_rows(model: Model, rows: NDArray[np.float32], count: int) -> NDArray[
         np.abs(rows).sum(1).argmax(),
         np.abs(rows).sum(1).argmin(),
     ]
-    spread = np.linspace(0, len(rows) - 1, len(rows)).astype(np.int64)
-    every_nth = spread[:: max(1, len(rows) // max(count, 1))]
-    candidates = np.concatenate([by_margin[: count - count // 2], extremes, every_nth, by_margin])
+    spread = np.linspace(0, len(rows) - 1, max(1, count // 2)).astype(np.int64)
+    candidates = np.concatenate([by_margin[: count - count // 2], extremes, spread, by_margin])
     _, first_places = np.unique(candidates, return_index=True)
     return np.sort(candidates[np.sort(first_places)][:count])
 

@@ -4,7 +4,8 @@ import numpy as np
 import pytest
 
 from edge_runtime import QuantizationError
-from export.calibration import BLOCK, calibrate
+from export.calibration import BLOCK, blocks, calibrate
+from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 
 MODEL = random_model([6, 5, 2], ["relu", "linear"], standardize=True)
@@ -82,3 +83,57 @@ def test_an_overflow_inside_the_network_is_named():
     model = random_model([2, 2, 2], ["linear", "linear"], weight_scale=1e38)
     with pytest.raises(QuantizationError, match=r"'dense\d\.preactivation' becomes NaN or inf"):
         calibrate(model, np.full((1, 2), 1e10))
+
+
+def test_blocks_are_always_of_the_same_size():
+    """Whatever the batches: float sums depend on the batch. float32, in order."""
+    rows = random_rows(2 * BLOCK + 95, 6).astype(np.float64)
+    for batches in (rows, list(rows), iter(np.array_split(rows, 607)), np.array_split(rows, 3), [rows[:BLOCK], rows]):
+        expected = np.concatenate([rows[:BLOCK], rows]) if isinstance(batches, list) and len(batches) == 2 else rows
+        found = list(blocks(MODEL, batches))
+        assert [len(block) for block in found[:-1]] == [BLOCK] * (len(found) - 1)
+        assert 0 < len(found[-1]) <= BLOCK
+        assert {block.dtype for block in found} == {np.dtype(np.float32)}
+        np.testing.assert_array_equal(np.concatenate(found), expected.astype(np.float32))
+
+
+def test_a_list_may_hold_one_row_or_many():
+    """A list of rows is what people type; it calibrates as the array does."""
+    rows = random_rows(3, 6)
+    for count in (1, 3):
+        assert same(
+            calibrate(MODEL, [row.tolist() for row in rows[:count]]).histograms,
+            calibrate(MODEL, rows[:count]).histograms,
+        )
+
+
+def test_at_most_a_thousand_rows_are_held_out():
+    """1,024 of them, once twenty blocks have given theirs."""
+    seen = calibrate(random_model([2, 1], ["linear"]), random_rows(8000, 2), hold_out=True)
+    assert len(seen.held_out) == 1024
+    assert seen.rows == 8000
+
+
+def test_the_place_of_a_bad_row_counts_all_batches():
+    """Of the third batch: the rows of both before it are counted."""
+    batches = [np.zeros((5, 6)), np.zeros((7, 6)), np.full((1, 6), np.nan)]
+    with pytest.raises(QuantizationError, match=r"^calibration row 12, feature 0 is nan; 6 values"):
+        calibrate(MODEL, batches)
+    with pytest.raises(QuantizationError, match=r"^calibration set"):
+        calibrate(MODEL, np.array([["a"] * 6]))
+
+
+def test_the_rows_of_an_overflow_are_named():
+    """By the block that they are in, first to last."""
+    model = random_model([2, 2], ["linear"], weight_scale=1e38)
+    rows = np.zeros((BLOCK + 10, 2))
+    rows[-1] = 1e10
+    with pytest.raises(QuantizationError, match=r"on calibration rows 256\.\.265; the network overflows"):
+        calibrate(model, rows)
+
+
+def test_a_layer_that_is_int8_already_is_named():
+    """With what to start from."""
+    small = quantize(MODEL, random_rows(50, 6))
+    with pytest.raises(QuantizationError, match=r"^layer 'dense0' is int8 already; start from the float32 model"):
+        calibrate(small, random_rows(5, 6))

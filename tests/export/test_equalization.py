@@ -7,6 +7,7 @@ from edge_runtime import Engine, QuantizationError
 from export.equalization import equalize
 from export.fidelity import sqnr_db
 from export.quantizer import quantize
+from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
 
 
@@ -55,3 +56,58 @@ def test_bad_rows_are_refused():
     """The same errors as calibration."""
     with pytest.raises(QuantizationError, match="row 0, feature 0 is nan"):
         equalize(random_model([2, 2, 2], ["relu", "linear"]), np.full((1, 2), np.nan))
+
+
+def expected_factors(model, rows):
+    """sqrt(range / largest range) to the nearest power of two, for the outputs of each hidden layer."""
+    tensors = Engine(model).trace(rows)
+    for layer in model.layers[:-1]:
+        ranges = np.abs(tensors[f"{layer.name}.output"]).max(axis=0).astype(np.float64)
+        yield np.exp2(np.rint(np.log2(np.sqrt(ranges / ranges.max()))))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_every_hidden_layer_takes_the_stated_factors(scale):
+    """The first, the middle and the last hidden one, whether their ranges are above 1 or below."""
+    model, rows = uneven(["linear", "leaky_relu", "linear"]), random_rows(200, 20) * np.float32(scale)
+    model = replace(model, layers=tuple(replace(layer, bias=layer.bias * np.float32(scale)) for layer in model.layers))
+    equalized = equalize(model, rows)
+    before = np.ones(20)
+    for layer, found, factor in zip(model.layers, equalized.layers, expected_factors(model, rows), strict=False):
+        assert (factor < 1).any()
+        np.testing.assert_array_equal(found.weight, np.float32(layer.weight * before[:, None] / factor))
+        np.testing.assert_array_equal(found.bias, np.float32(layer.bias / factor))
+        before = factor
+
+
+def test_layers_behind_a_smooth_activation_are_equalized():
+    """A tanh stops its own layer's factors, not those of the layers behind it."""
+    model, rows = uneven(["tanh", "relu", "linear"]), random_rows(200, 20)
+    equalized = equalize(model, rows)
+    np.testing.assert_array_equal(equalized.layers[0].weight, model.layers[0].weight)
+    assert (equalized.layers[1].weight != model.layers[1].weight).any()
+    assert (equalized.layers[2].weight != model.layers[2].weight).any()
+    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "elu", "selu", "softplus", "hard_swish"])
+def test_no_factor_passes_another_activation(activation):
+    """Only ReLU, leaky ReLU and linear layers let a positive factor through."""
+    model, rows = uneven([activation, activation, "linear"]), random_rows(50, 20)
+    for before, after in zip(model.layers, equalize(model, rows).layers, strict=True):
+        np.testing.assert_array_equal(after.weight, before.weight)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_layer_that_is_always_0_stays_as_it_is():
+    """It has no largest range to divide by."""
+    model, rows = random_model([5, 4, 2], ["relu", "linear"]), random_rows(50, 5)
+    dead = replace(model.layers[0], weight=model.layers[0].weight * 0, bias=np.full(4, -1, np.float32))
+    model = replace(model, layers=(dead, model.layers[1]))
+    np.testing.assert_array_equal(equalize(model, rows).layers[1].weight, model.layers[1].weight)
+
+
+def test_test_vectors_are_dropped():
+    """They belong to the model before."""
+    model, rows = random_model([5, 4, 2], ["relu", "linear"]), random_rows(50, 5)
+    assert equalize(with_test_vectors(model, rows), rows).test_vectors is None

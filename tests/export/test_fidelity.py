@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from export.fidelity import sqnr_db, squared_error
+from export.fidelity import finite, sqnr_db, squared_error
 
 SIGNAL = np.random.default_rng(0).normal(size=(500, 3))
 NOISE = np.random.default_rng(1).normal(size=(500, 3))
@@ -69,3 +69,35 @@ def test_values_that_are_infinite_on_both_sides_leave_the_others_to_be_judged():
     reference[3, 1] = found[3, 1] = np.inf
     assert sqnr_db(reference, found) == pytest.approx(20.0, abs=0.3)
     assert squared_error(reference, found) == pytest.approx(0.01 * 1500, rel=0.1)
+
+
+@pytest.mark.parametrize("unit", [1e-6, 1e6])
+def test_decibels_have_no_unit(unit):
+    """A signal below 1 is a signal."""
+    found = SIGNAL + 0.1 * NOISE
+    assert sqnr_db(SIGNAL * unit, found * unit) == pytest.approx(sqnr_db(SIGNAL, found), abs=1e-6)
+
+
+def test_outputs_that_are_each_constant_carry_no_signal():
+    """Whatever the rounding of their means."""
+    reference = np.tile([0.1, 0.7, 1e6 / 3], (1000, 1))
+    assert sqnr_db(reference, reference + 1e-3) == -math.inf
+
+
+def test_an_output_that_is_never_finite_leaves_the_others_to_be_judged():
+    """It has no mean; the decibels are those of the other outputs."""
+    reference, found = SIGNAL.copy(), SIGNAL + 0.1 * NOISE
+    reference[:, 1] = found[:, 1] = np.nan
+    assert sqnr_db(reference, found) == pytest.approx(sqnr_db(reference[:, [0, 2]], found[:, [0, 2]]), abs=1e-9)
+
+
+def test_an_error_beside_nan_is_infinite():
+    """Not NaN, which no comparison of methods could order."""
+    assert squared_error(SIGNAL[:2], np.full((2, 3), np.nan)) == math.inf
+    assert squared_error(np.full((2, 3), np.inf), SIGNAL[:2]) == math.inf
+
+
+@pytest.mark.parametrize(("value", "expected"), [(1.5, 1.5), (math.inf, None), (-math.inf, None), (0.0, 0.0)])
+def test_json_has_no_infinity(value, expected):
+    """Its readers would refuse it."""
+    assert finite(value) == expected

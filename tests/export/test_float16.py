@@ -12,6 +12,7 @@ from edge_runtime import Engine, Model, Standardization
 from export.fidelity import sqnr_db
 from export.float16 import is_harmed, lost_weights, scale_for_float16
 from export.quantizer import QuantizationWarning, quantize
+from export.test_vectors import with_test_vectors
 from tests.networks import random_model, random_rows
 
 SIZES = [8, 7, 6, 3]
@@ -120,6 +121,8 @@ def test_faded_weights_are_no_reason_to_move():
         ([[65519.0, 1.0]], False),
         ([[65520.0, 1.0]], True),
         ([[6.2e-5, 6.2e-5]], False),
+        ([[2.0**-14 + 2.0**-25] * 2], False),
+        ([[2.0**-15 + 2.0**-25] * 2], True),
         ([[1.1e-6, 1.1e-6]], True),
         ([[1e-8, 1.0]], True),
         ([[0.0, 0.0]], False),
@@ -153,20 +156,61 @@ def test_neighbours_never_take_more_than_they_hold():
     np.testing.assert_array_equal(Engine(moved).run(rows), Engine(model).run(rows))
 
 
-def test_a_move_that_would_not_be_exact_is_left_undone():
-    """A bias or inv_std that would leave float32's normal numbers: the network stays as it is."""
-    model = spread(random_model([4, 5, 2], ["relu", "linear"]), 1e-15, 1e-20)
-    tiny = Standardization(np.zeros(1, np.float32), np.float32([1e-37]))
-    assert scale_for_float16(replace(model, preprocessing=tiny)).preprocessing is tiny
-    first = replace(model.layers[0], bias=np.full(5, 1e-37, np.float32))
-    stuck = replace(model, layers=(first, model.layers[1]))
+@pytest.mark.parametrize(("part", "stays"), [("bias", True), ("inv_std", True), ("weight", True), ("nothing", False)])
+def test_a_move_that_would_not_be_exact_is_left_undone(part, stays):
+    """A bias, an inv_std or another weight that would leave float32's normal numbers: the network stays as it is."""
+    model = spread(random_model([4, 5, 2], ["relu", "linear"], standardize=True), 1, 1e-20)  # scaled by 2^-66 before it
+    first = model.layers[0]
+    if part == "bias":
+        first = replace(first, bias=np.full(5, 1e-30, np.float32))
+    if part == "weight":
+        model = spread(model, 1e6, 1)
+        first = replace(model.layers[0], weight=np.where(np.eye(4, 5) > 0, model.layers[0].weight, np.float32(2e-38)))
+    model = replace(model, layers=(first, model.layers[1]))
+    if part == "inv_std":
+        model = replace(model, preprocessing=Standardization(np.zeros(1, np.float32), np.float32([1e-30])))
+    assert (scale_for_float16(model) is model) == stays
+
+
+@pytest.mark.parametrize(("power", "moved"), [(-91, True), (-92, False)])
+def test_activations_are_scaled_by_90_powers_at_most(power, moved):
+    """Further away from 1 they would come near the ends of float32."""
+    model = random_model([3, 2], ["linear"])
+    model = replace(model, layers=(replace(model.layers[0], weight=np.full((3, 2), 2.0**power, np.float32)),))
+    assert (scale_for_float16(model) is not model) == moved
+
+
+def test_what_cannot_be_saved_is_not_moved():
+    """Behind a tanh, two layers of 1e6 would both stay too large; four of 1e-9 need 2^116."""
+    stuck = spread(random_model([4, 5, 5, 2], ["tanh", "relu", "linear"]), 1, 1e6, 1e6)
     assert scale_for_float16(stuck) is stuck
     far = spread(random_model([4, 5, 5, 5, 2], ["relu"] * 4), 1e-9, 1e-9, 1e-9, 1e-9)
-    assert scale_for_float16(far) is far  # by 2^120
+    assert scale_for_float16(far) is far
 
 
-def test_test_vectors_stay_true():
-    """Moved networks carry none: the caller stores its own."""
+def test_layers_that_float16_holds_keep_their_weights():
+    """Only the harmed one is moved, and by as little as serves it: a large one to just below 2^15."""
+    model = spread(random_model(SIZES, ["relu", "relu", "linear"]), 1, 1e6, 1)
+    moved = scale_for_float16(model)
+    np.testing.assert_array_equal(moved.layers[0].weight, model.layers[0].weight)
+    np.testing.assert_array_equal(moved.layers[2].weight, model.layers[2].weight)
+    assert 2**14 <= np.abs(moved.layers[1].weight).max() < 2**15
+    model = spread(random_model(SIZES, ["relu", "relu", "linear"]), 1, 1e-8, 1)
+    assert 0.5 <= np.abs(scale_for_float16(model).layers[1].weight).max() < 1
+
+
+def test_zeros_are_not_lost():
+    """A weight that is 0 already is none of those that become 0."""
+    layer = random_model([4, 3], ["tanh"]).layers[0]
+    weight = np.full((4, 3), 1e-9, np.float32)
+    weight[1, 1] = 0
+    assert lost_weights(replace(layer, weight=weight)) == 11
+
+
+def test_test_vectors_are_dropped_and_the_rest_is_kept():
+    """A moved network carries none: the caller stores its own."""
     model = spread(random_model([4, 5, 2], ["relu", "linear"]), 1e-8, 1)
-    assert scale_for_float16(model).test_vectors is None
-    assert scale_for_float16(model).class_names == model.class_names
+    model = replace(with_test_vectors(model, random_rows(20, 4)), class_names=("a", "b"))
+    moved = scale_for_float16(model)
+    assert moved is not model
+    assert (moved.test_vectors, moved.class_names) == (None, ("a", "b"))

@@ -1,7 +1,8 @@
 import numpy as np
 import pytest
 
-from edge_runtime import Engine
+from edge_runtime import Engine, Limits, selftest
+from export.quantizer import quantize
 from export.test_vectors import choose_rows, with_test_vectors
 from tests.networks import random_model, random_rows
 
@@ -39,3 +40,51 @@ def test_one_output_has_a_margin_too():
     rows = random_rows(200, 6)
     hardest = int(np.abs(Engine(model).logits(rows)[:, 0]).argmin())
     assert hardest in choose_rows(model, rows, 8)
+
+
+@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("n_out", [2, 3, 10])
+def test_every_extreme_is_among_eight(seed, n_out):
+    """Largest and smallest output and input, and the four smallest margins, whatever the number of classes."""
+    model, rows = random_model([6, n_out], ["softmax"], seed), random_rows(300, 6, seed)
+    chosen = set(choose_rows(model, rows, 8).tolist())
+    logits = Engine(model).logits(rows)
+    ordered = np.sort(logits, axis=1)
+    margins = ordered[:, -1] - ordered[:, -2]
+    assert set(np.argsort(margins, kind="stable")[:4].tolist()) <= chosen
+    sizes = np.abs(rows).sum(axis=1)
+    extremes = [logits.max(axis=1).argmax(), logits.min(axis=1).argmin(), sizes.argmax(), sizes.argmin()]
+    assert {int(row) for row in extremes} <= chosen
+
+
+def test_rows_are_spread_over_the_whole_set():
+    """Beside margins and extremes, the last rows are as likely as the first."""
+    chosen = choose_rows(MODEL, random_rows(1000, 6), 100)
+    hundreds = np.bincount(chosen // 100, minlength=10)
+    assert hundreds.min() >= 4
+
+
+def test_the_first_of_equal_margins_are_chosen():
+    """So that the same rows are stored on every machine."""
+    rows = np.repeat(random_rows(1, 6), 200, axis=0)
+    assert set(choose_rows(MODEL, rows, 8).tolist()) >= {0, 1, 2, 3}
+
+
+@pytest.mark.parametrize("count", [0, 1, 2])
+def test_a_count_of_zero_stores_none(count):
+    """And drops those that are there."""
+    rows = random_rows(50, 6)
+    vectors = with_test_vectors(with_test_vectors(MODEL, rows), rows, count).test_vectors
+    assert (0 if vectors is None else len(vectors.inputs)) == count
+    assert (vectors is None) == (count == 0)
+
+
+def test_a_dynamic_model_is_asked_for_all_rows_at_once():
+    """Its answers depend on the batch: the stored ones are those of the stored rows together."""
+    model = quantize(MODEL, precision="int8-dynamic")
+    rows = random_rows(600, 6)
+    rows[500] *= 100.0
+    stored = with_test_vectors(model, rows).test_vectors
+    assert selftest(model.with_test_vectors(stored)).ok
+    whole = np.sort(Engine(model, Limits(max_batch=600)).logits(rows), axis=1)
+    assert int((whole[:, -1] - whole[:, -2]).argmin()) in choose_rows(model, rows, 8)
