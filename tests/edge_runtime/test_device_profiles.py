@@ -124,7 +124,7 @@ MCU, LINUX = RUNTIME_BYTES["mcu"], RUNTIME_BYTES["linux"]
 
 def test_a_profile_is_read_field_by_field():
     """Each field from the entry of its name, and None or nothing for those that may be missing."""
-    assert vars(BOARD) == {
+    assert vars(_profile(ENTRY)) == {
         "name": "board",
         "kind": "mcu",
         "core": "M99",

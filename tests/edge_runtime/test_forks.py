@@ -79,3 +79,25 @@ def test_a_thread_that_runs_without_a_pause_lets_a_fork_in(monkeypatch):
     stop.set()
     for thread in threads:
         thread.join()
+
+
+CALLS = {
+    "run, at once": lambda engine: engine.run(random_rows(1, 4)[0]),
+    "run, block by block": lambda engine: engine.run(random_rows(3, 4).astype("f8")),
+    "logits": lambda engine: engine.logits(random_rows(2, 4)),
+    "predict": lambda engine: engine.predict(random_rows(2, 4)),
+}
+
+
+@pytest.mark.parametrize("call", CALLS.values(), ids=list(CALLS))
+def test_every_way_to_run_lets_a_fork_pass_that_is_near(monkeypatch, call):
+    """Before it takes the engine's lock, and only while one is near: on the quickest path too."""
+    engine = Engine(random_model([4, 3], ["linear"]))
+    passed = []
+    monkeypatch.setattr(forks, "let_pass", lambda: passed.append(engine.lock.locked()))
+    call(engine)
+    assert passed == []
+    monkeypatch.setattr(forks, "is_near", True)
+    call(engine)
+    assert passed
+    assert not any(passed)

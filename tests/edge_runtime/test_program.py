@@ -1,0 +1,92 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, Limits, Model
+from edge_runtime.bounds import output_bound
+from edge_runtime.plan_choice import BLOCKS
+from edge_runtime.products import FEW_ROWS
+from edge_runtime.program import WIDE_INPUT, is_by_rows
+from edge_runtime.trace import trace
+from export.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+
+@pytest.mark.parametrize(
+    ("n_in", "rows", "last", "position", "expected"),
+    [
+        (WIDE_INPUT, FEW_ROWS + 1, "softmax", 0, True),
+        (WIDE_INPUT - 1, FEW_ROWS + 1, "softmax", 0, False),
+        (WIDE_INPUT, FEW_ROWS, "softmax", 0, False),
+        (WIDE_INPUT, 1, "linear", 0, False),
+        (4, 2, "linear", 1, True),
+        (4, 2, "softmax", 1, False),
+        (WIDE_INPUT, FEW_ROWS + 1, "softmax", 1, False),
+        (4, 2, "log_softmax", 1, True),
+    ],
+)
+def test_layers_run_by_rows_where_that_is_quicker(n_in, rows, last, position, expected):
+    """Wide inputs of many rows throughout; a last layer unless it is a softmax, which reduces faster by features."""
+    assert is_by_rows(random_model([n_in, 5, 3], ["relu", last]), position, rows) is expected
+
+
+SIZES = {"narrow": [9, 7, 5, 4], "wide": [WIDE_INPUT + 3, 7, 5, 4], "widening": [3, 40, 60, 50]}
+
+
+@pytest.mark.parametrize("last", ["softmax", "linear", "log_softmax", "leaky_relu"])
+@pytest.mark.parametrize("hidden", ["leaky_relu", "tanh"])
+@pytest.mark.parametrize("sizes", SIZES.values(), ids=list(SIZES))
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("standardize", [False, True])
+def test_a_program_for_any_number_of_rows_computes_the_network(precision, sizes, hidden, last, standardize):
+    """One row as a vector, each block and what is left of one, outputs and logits; lean and not."""
+    model = quantize(
+        random_model(sizes, [hidden, hidden, last], standardize=standardize),
+        random_rows(60, sizes[0]),
+        precision,
+        "minmax",
+    )
+    rows = random_rows(BLOCKS[0] + 77, sizes[0])
+    for limits in (Limits(), Limits(lean=True)):
+        engine = Engine(model, limits)
+        for count in (1, 2, FEW_ROWS, FEW_ROWS + 1, len(rows)):
+            part = rows[:count]
+            expected = trace(model, part)[f"{model.layers[-1].name}.output"]
+            found = engine.run(part)
+            bound = output_bound(model, part, activated=True) + 1e-6
+            assert (np.abs(found - expected.astype(np.float64)) <= bound).all()
+            np.testing.assert_array_equal(found.argmax(axis=1)[:1], expected.argmax(axis=1)[:1])
+            assert engine.logits(part).shape == expected.shape
+
+
+def test_a_mixed_network_changes_between_floats_and_grids():
+    """float, int8, float, int8: each int8 layer behind floats quantizes anew."""
+    full = random_model([6, 5, 4, 3, 2], ["relu"] * 3 + ["linear"])
+    int8 = [
+        quantize(Model((layer,)), np.abs(random_rows(60, layer.n_in)), "int8", "minmax").layers[0]
+        for layer in full.layers
+    ]
+    layers = (full.layers[0], int8[1], full.layers[2], int8[3])
+    model = Model(tuple(replace(layer, name=f"l{index}") for index, layer in enumerate(layers)))
+    rows = random_rows(90, 6)
+    expected = trace(model, rows)["l3.output"]
+    np.testing.assert_allclose(Engine(model).run(rows), expected, rtol=0, atol=np.abs(expected).max() * 0.02)
+    np.testing.assert_allclose(
+        np.stack([Engine(model).run(row) for row in rows[:5]]), Engine(model).run(rows)[:5], atol=1e-5
+    )
+
+
+def test_the_users_rows_are_read_and_never_written_to():
+    """On each way in: straight into the product, over a grid, over a standardization, and copied."""
+    rows = random_rows(70, 9)
+    rows.setflags(write=False)
+    for precision in ("float32", "float16", "int8"):
+        for standardize in (False, True):
+            model = quantize(
+                random_model([9, 9], ["relu"], standardize=standardize), random_rows(60, 9), precision, "minmax"
+            )
+            engine = Engine(model)
+            engine.run(rows)
+            engine.run(rows[0])
+            engine.predict(rows)
