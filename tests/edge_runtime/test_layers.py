@@ -215,3 +215,15 @@ def test_subnormal_weights_are_counted_once_and_float16_has_none():
     weight = np.float32([[1e-40, 1], [0, -1e-39], [TINY, 5]])
     assert dense(weight).subnormals == 2
     assert dense(np.float16([[6e-8, 1], [0, 1], [1, 5]]), dtype=np.float16).subnormals == 0
+
+
+def test_a_layer_does_not_follow_later_writes_to_what_it_was_made_of():
+    """Read-only views of writable arrays are copied, and arrays of a layer are nobody's to change."""
+    weight, bias = np.ones((2, 2), np.float32), np.ones(2, np.float32)
+    views = [array[:] for array in (weight, bias)]
+    for view in views:
+        view.setflags(write=False)
+    layer = Dense("a", *views, "linear")
+    weight[...] = bias[...] = 7
+    assert layer.weight.max() == layer.bias.max() == 1
+    assert not layer.weight.flags.writeable

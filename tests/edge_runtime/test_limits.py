@@ -188,3 +188,28 @@ def test_a_device_is_a_name():
     for wrong in ("toaster", "", 5, ["esp32"]):
         with pytest.raises(InputError, match=r"is not known; expected one of .*esp32"):
             Limits(device=wrong)
+
+
+@pytest.mark.parametrize("factor", [1, 1.0, 1e6])
+def test_the_ends_of_what_a_factor_may_be_are_factors(factor):
+    """Not slowed at all, and a million times."""
+    assert Limits(speed_factor=factor).speed_factor == factor
+
+
+@pytest.mark.parametrize("factor", [0.999, 1e6 + 1, float("inf"), "2", None])
+def test_factors_beyond_them_are_refused(factor):
+    """A factor below 1 would be a quicker processor; one beyond a million never ends."""
+    with pytest.raises(InputError, match=r"speed_factor is .*, expected a number from 1.0 to 1,000,000"):
+        Limits(speed_factor=factor)
+
+
+def test_a_batch_is_held_against_the_stated_limit_before_any_other():
+    """max_batch, or what the caller says is the most; as many are taken, and none more."""
+    Limits(max_batch=4).require_batch(4, most=2)
+    Limits(max_batch=4, over="split").require_batch(400)
+    Limits().require_batch(10**9)
+    Limits().require_batch(2, most=2)
+    with pytest.raises(InputError, match="input has 5 rows, the limit max_batch is 4; send fewer or raise it"):
+        Limits(max_batch=4).require_batch(5, most=9)
+    with pytest.raises(InputError, match="3 rows, the limit max_batch is 2"):
+        Limits().require_batch(3, most=2)

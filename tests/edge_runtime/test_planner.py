@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Dense, Engine, Limits, Model, QuantizedDense, QuantParams, Standardization
+from edge_runtime import Dense, Engine, Limits, Model, QuantizedDense, QuantParams, Standardization, load, save
 from edge_runtime.layers import DynamicQuantizedDense
 from edge_runtime.planner import (
     STACKED_BYTES,
@@ -266,3 +266,15 @@ def test_the_name_and_kind_of_a_step_are_those_of_its_layer():
     layer = Dense("a", np.ones((2, 2), np.float16), np.zeros(2, np.float32), "linear")
     step = lay_plan(Model((layer,)), 1, NOTHING, 1).steps[0]
     assert (step.name, step.kind, step.stored_bytes) == ("a", "float16", 8 + 8)
+
+
+def test_mapped_weights_are_in_no_part_of_a_plan(tmp_path):
+    """Read, they are the model's bytes, and what else its file holds stands beside them; mapped, neither counts."""
+    model = quantize(random_model([40, 30], ["linear"]), random_rows(90, 40), "int8", "minmax")
+    save(model, tmp_path / "model.npz")
+    read, mapped = (lay_plan(load(tmp_path / "model.npz", mmap=kind), 4, NOTHING, 100) for kind in (False, True))
+    stored = 40 * 30 + 8 * 30
+    assert (read.weight_bytes, mapped.weight_bytes) == (stored, 0)
+    assert read.weight_bytes + read.other_bytes == (tmp_path / "model.npz").stat().st_size
+    assert mapped.other_bytes == 0
+    assert read.arena_bytes + read.widened_bytes == mapped.total_bytes
