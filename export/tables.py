@@ -138,7 +138,7 @@ def demo_table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "accuracy": "test accuracy"}
-    columns |= {"error": "largest difference", "differing": "int8 layers differing"}
+    columns |= {"error": "max abs error", "differing": "int8 layers differing"}
     return format_table(shown, {**columns, "numpy": "NumPy us", "onnxruntime": "onnxruntime us"})
 
 

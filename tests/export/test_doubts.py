@@ -8,9 +8,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, Model, Standardization, save
+from edge_runtime import Engine, Limits, Model, QuantParams, Standardization, save
 from export.doubts import (
     MOST_ROWS,
+    _where,
     by_layer,
     calibration_doubts,
     comparison_doubts,
@@ -46,8 +47,6 @@ def test_what_is_measured_is_what_the_engines_answer(precision):
     """Decibels of the logits and the changed decisions, on all rows in one batch."""
     small = quantize(MODEL, ROWS, precision)
     found = measure(MODEL, small, HELD_OUT)
-    from edge_runtime import Limits
-
     engines = [Engine(model, Limits(max_batch=300)) for model in (MODEL, small)]
     assert found.rows == 300
     assert found.sqnr_db == sqnr_db(*(engine.logits(HELD_OUT) for engine in engines))
@@ -177,7 +176,6 @@ def test_clipped_inputs_and_layers_are_named_with_their_share():
     assert texts[1] == f"{share:.1%} of the outputs of layer 'dense0' on held-out rows lie outside its calibrated range"
 
 
-@pytest.mark.filterwarnings("ignore:overflow encountered")
 def test_rows_that_prove_nothing_are_named():
     """Outputs that are NaN or inf compare equal; outputs that are all the same say little."""
     model = random_model([10, 4], ["linear"], weight_scale=1e38)
@@ -282,3 +280,71 @@ def test_import_and_verify_say_what_their_rows_prove(tmp_path):
     (text,) = json.loads(result.stdout)["warnings"]
     assert "of the input values are clipped" in text
     assert result.stderr.count(text) == 1
+
+
+def overflowing():
+    """A network whose second layer overflows float32 on large rows."""
+    model = random_model([10, 6, 4], ["relu", "linear"])
+    return replace(
+        model, layers=tuple(replace(layer, weight=layer.weight * np.float32(1e20)) for layer in model.layers)
+    )
+
+
+def test_an_overflow_is_a_doubt_and_no_warning_of_numpy():
+    """inf on one side, or NaN, is -inf dB; where both sides overflow the other rows are judged."""
+    model = overflowing()
+    half = replace(model, layers=(replace(model.layers[0], weight=model.layers[0].weight / 2), model.layers[1]))
+    found = measure(model, half, ROWS)
+    assert found.sqnr_db == -np.inf
+    (text,) = fidelity_doubts(model, half, ROWS, found)
+    assert "-inf dB at the outputs" in text
+    with np.errstate(over="ignore", invalid="ignore"):
+        bad = ~np.isfinite(Engine(model).run(ROWS)).all(axis=1)
+    assert bad.sum() > 100
+    assert row_doubts(model, ROWS)[0].startswith(f"{bad.sum()} of 400 rows give NaN or inf")
+    assert row_doubts(model, ROWS[bad][:1])[0].startswith("1 of 1 rows give NaN or inf")
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+def test_layers_are_judged_beside_a_network_of_the_same_units(precision):
+    """float16 moves hidden units by powers of two, int8 does not: either way each layer is near."""
+    model = random_model([10, 12, 8, 4], ["relu", "relu", "linear"], bias_scale=0.0)
+    layers = (model.layers[0], replace(model.layers[1], weight=model.layers[1].weight * np.float32(1e-8)))
+    model = replace(model, layers=(*layers, model.layers[2]))
+    small = quantize(model, ROWS, precision)
+    assert min(by_layer(model, small, HELD_OUT).values()) > (50 if precision == "float16" else 25)
+
+
+def test_two_rows_with_one_output_are_named():
+    """Two are enough to wonder."""
+    dead = replace(MODEL, layers=(*MODEL.layers[:2], replace(MODEL.layers[2], weight=MODEL.layers[2].weight * 0)))
+    assert row_doubts(dead, ROWS[:2]) == ["all 2 rows give the same output: a comparison on them says little"]
+
+
+def test_the_least_layer_is_named_where_only_decisions_change():
+    """None is below the limit then: the one with the least decibels is where to look."""
+    small = quantize(MODEL, ROWS)
+    found = replace(measure(MODEL, small, HELD_OUT), decisions_changed=200)
+    decibels = by_layer(MODEL, small, HELD_OUT)
+    worst = min(decibels, key=decibels.get)
+    (text,) = fidelity_doubts(MODEL, small, HELD_OUT, found)
+    assert text == (
+        "200 of 300 decisions (66.7%) are not those of float32, on 300 rows; "
+        f"layer '{worst}' has {decibels[worst]:.1f} dB"
+    )
+    assert _where({"a": 30.0, "b": 25.0, "c": 40.0}, 20.0) == ("b", 25.0)
+    assert _where({"a": 30.0, "b": 15.0, "c": 10.0}, 20.0) == ("b", 15.0)
+
+
+def test_the_layer_that_is_clipped_most_is_named():
+    """Of several hidden ones; a network of a single layer has none."""
+    model = random_model([10, 12, 8, 4], ["linear", "relu", "linear"])
+    small = quantize(model, ROWS, method="minmax")
+    grid = QuantParams(small.layers[1].output.scale / np.float32(8), 0)
+    squeezed = replace(small.layers[1], output=grid)
+    last = replace(small.layers[2], input=grid)
+    texts = calibration_doubts(ROWS, HELD_OUT, replace(small, layers=(small.layers[0], squeezed, last)), model)
+    assert len(texts) == 1
+    assert "of the outputs of layer 'dense1' on held-out rows lie outside" in texts[0]
+    single = random_model([10, 4], ["linear"])
+    assert calibration_doubts(ROWS, HELD_OUT, quantize(single, ROWS), single) == []
