@@ -84,7 +84,9 @@ def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
     if node.operator == "Div" and arrays[0].dtype.kind in "iu":
         if (arrays[1] == 0).any():
             raise Unsupported("it divides by zero")
-        result = np.trunc(arrays[0] / arrays[1]) if abs(arrays[0]).max(initial=0) < 2**52 else arrays[0] // arrays[1]
+        first, second = arrays
+        result = first // second  # rounds down; ONNX rounds to zero
+        result = result + ((result * second != first) & ((first < 0) != (second < 0)))
     else:
         result = ELEMENTWISE[node.operator](*arrays)
     if result.dtype.kind != "b":

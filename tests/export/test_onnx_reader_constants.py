@@ -7,6 +7,7 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
+from edge_runtime.errors import ArtifactError
 from export import read_onnx
 from tests.export.foreign import W1, graph, imported, normal
 
@@ -84,3 +85,25 @@ def test_external_data_beside_the_model(tmp_path):
     proto = graph(f"h = Gemm(x, W1, B1) {TAIL}")
     onnx.save(proto, tmp_path / "m.onnx", save_as_external_data=True, location="weights.bin", size_threshold=0)
     np.testing.assert_array_equal(read_onnx(tmp_path / "m.onnx").layers[0].weight, W1)
+
+
+@pytest.mark.parametrize("attributes", [{}, {"value_int": 1, "value_float": 2.0}])
+def test_a_constant_of_no_value_or_of_two_is_refused(tmp_path, attributes):
+    """Its node is named."""
+    proto = graph(f"h = Mul(x, c) {TAIL}")
+    proto.graph.node.insert(0, helper.make_node("Constant", [], ["c"], name="odd", **attributes))
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match=r"node 'odd' \(Constant, output 'c'\): it has the attributes .* one value"):
+        read_onnx(tmp_path / "m.onnx")
+
+
+@pytest.mark.parametrize(("shape", "value"), [([-2, 3], np.zeros(1)), ([2, 3], np.zeros(2)), ([1 << 31], np.zeros(1))])
+def test_a_constant_of_an_impossible_shape_is_refused(tmp_path, shape, value):
+    """Negative sizes, several values to repeat, an axis beyond all memory."""
+    proto = graph("y = Add(x, c)", s=np.array(shape))
+    proto.graph.node.insert(
+        0, helper.make_node("ConstantOfShape", ["s"], ["c"], value=numpy_helper.from_array(value.astype(np.float32)))
+    )
+    onnx.save(proto, tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match=r"\(ConstantOfShape, output 'c'\): its shape \[.*\] is not possible"):
+        read_onnx(tmp_path / "m.onnx")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from dataclasses import replace
 
 import numpy as np
 import onnxruntime
@@ -12,7 +13,8 @@ from edge_runtime.errors import ArtifactError
 from export import read_onnx
 from export.reader_folding import FOLDED, is_folded
 from export.reader_nodes import Budget, Unsupported
-from export.reader_values import Const
+from export.reader_steps import Chain
+from export.reader_values import Const, Flow
 from export.reader_walk import needed_nodes
 from tests.export.foreign import W1, graph, imported, normal
 
@@ -22,7 +24,9 @@ MATERIAL = {
     "s": np.array([1, 5]), "C": normal(3, 4), "E": normal(3), "t": np.float32([0.05, 0.1, 0.2, 0.3]),
     "z": np.uint8([3, 4, 5, 250]), "u": np.float32(0.01), "v": np.int8(-5), "lo": np.float32(-0.2),
     "T": normal(5, 3), "Q": (np.arange(24) - 11.5).astype(np.float32).reshape(4, 6), "one": np.float32(1),
-    "k": np.array([5]),
+    "k": np.array([5]), "L": np.array([(1 << 53) + 1, 7, -7, -(1 << 63), -(1 << 60) - 1]),
+    "c": np.array([[True], [False], [True], [False]]),
+    "N": np.float32([np.nan, 1, -1]),
 }  # fmt: skip
 REDUCED = ["Sum", "Mean", "Max", "Min", "L1", "L2", "SumSquare", "LogSumExp"]
 CASES = [
@@ -31,6 +35,7 @@ CASES = [
     *("ReduceLogSum(P, a)", "ReduceSum(I, a)", "ReduceMax(I)"),
     *(f"{name}(V)" for name in ("Sin", "Cos", "Tan", "Tanh", "Asin", "Acos", "Atan", "Erf", "Sigmoid", "Softplus")),
     *("Relu(V)", "Elu<alpha=0.3>(V)", "LeakyRelu<alpha=0.3>(V)", "HardSigmoid(V)", "Softsign(V)", "Round(Q)"),
+    *("Div(I, k)", "Div(L, k)", "Where(c, I, k)", "Not(c)", "Split<axis=0>(I)"),
     *("Mod(I, k)", "Mod<fmod=1>(V, P)"),
     *("Exp(D)", "Sqrt(P)", "Reciprocal(P)", "Div(I, a)", "Div(V, P)", "Pow(P, V)", "Neg(V)"),
     *("Clip(V, lo)", "Clip(V, lo, u)", "Clip(V, , u)", "Tile(V, n)", "Split<axis=1>(V, s)", "Split<axis=0>(V)"),
@@ -137,3 +142,111 @@ def test_a_reduction_of_no_axes_may_do_nothing():
     node = needed_nodes(proto, ["y"])[0]
     found = FOLDED[node.operator](node, [Const(MATERIAL["V"])], Budget(1 << 20))[0]
     np.testing.assert_array_equal(found.array, MATERIAL["V"])
+
+
+def folded(call: str, opset: int = 13, budget: int = 1 << 20, **constants) -> np.ndarray:
+    """What a node of constants gives. Raises Unsupported."""
+    node = needed_nodes(graph(call, opset=opset, target="float y", **constants), ["y"])[0]
+    inputs = [Const(constants[name]) if name else None for name in node.inputs]
+    return FOLDED[node.operator](node, inputs, Budget(budget))[0].array
+
+
+def test_sums_are_taken_in_float64_and_rounded_once():
+    """In float32 the small number would be lost between the large ones."""
+    values = np.float32([1e8, 1, -1e8])
+    assert folded("y = ReduceSum(V)", V=values) == 1
+    assert folded("y = ReduceMean(V)", V=values) == np.float32(1 / 3)
+
+
+def test_axes_that_are_named_are_reduced_whatever_no_axes_would_mean():
+    """noop_with_empty_axes speaks of none."""
+    found = folded("y = ReduceSum<noop_with_empty_axes=1>(V, a)", V=MATERIAL["V"], a=np.array([0]))
+    assert found.shape == (1, 6)
+
+
+@pytest.mark.parametrize("opset", [12, 13])
+@pytest.mark.parametrize("axis", [None, 0])
+def test_softmax_of_constants_follows_its_opset(opset, axis):
+    """Before opset 13 over all axes from its own on, which was the second one by default; then over one, the last."""
+    values = normal(2, 3, 4)
+    found = folded("y = Softmax(V)" if axis is None else f"y = Softmax<axis={axis}>(V)", opset, V=values)
+    over = (1, 2) if axis is None else (0, 1, 2)
+    if opset == 13:
+        over = (2,) if axis is None else (0,)
+    np.testing.assert_allclose(found.sum(axis=over), 1, rtol=1e-6)
+
+
+def test_codes_of_no_zero_point_have_the_dtype_that_is_named():
+    """int8 by output_dtype, uint8 without it; NaN becomes the code 0."""
+    call = "y = QuantizeLinear{}(N, one)"
+    material = {"N": MATERIAL["N"], "one": np.float32(1)}
+    np.testing.assert_array_equal(folded(call.format("<output_dtype=3>"), 21, **material), np.int8([0, 1, -1]))
+    found = folded(call.format(""), 21, **material)
+    assert found.dtype == np.uint8
+    np.testing.assert_array_equal(found, [0, 1, 0])
+
+
+FOLDING_REFUSED = {
+    "whole numbers by 0": ("y = Div(I, z)", "divides by zero"),
+    "a rest by 0": ("y = Mod(I, z)", "divides by zero"),
+    "a rest of reals by 0": ("y = Mod<fmod=1>(V, f)", "divides by zero"),
+    "texts": ("y = Add(t, t)", "texts"),
+    "too few repeats": ("y = Tile(V, three)", "do not fit a tensor of 2 axes"),
+    "negative repeats": ("y = Tile(V, minus)", "do not fit a tensor"),
+    "parts that are too many": ("y, w = Split(V, two_of_three)", "do not fit 4 places and 2 outputs"),
+    "parts that are too large": ("y, w = Split(V, large)", "do not fit"),
+    "a negative part": ("y, w = Split(V, minus)", "do not fit"),
+    "blocks": ("y = QuantizeLinear<block_size=2>(V, f)", "not one constant for the tensor"),
+    "codes that are no integers": ("y = QuantizeLinear(V, f, f)", "quantizes to float32, expected integers"),
+    "a step of 0": ("y = Range(n, n, n)", "step is zero"),
+    "an axis that is not there": ("y = ReduceSum(V, three)", "axis 3 does not exist"),
+}
+
+
+@pytest.mark.parametrize("name", FOLDING_REFUSED)
+def test_what_cannot_be_computed_is_refused_with_the_reason(name):
+    """Before NumPy divides, tiles or splits."""
+    call, message = FOLDING_REFUSED[name]
+    material = {
+        "I": MATERIAL["I"], "V": MATERIAL["V"], "z": np.array([0]), "f": np.float32([0]), "three": np.array([3]),
+        "t": np.array(["a"], object), "minus": np.array([-1, 5]), "two_of_three": np.array([1, 1, 2]),
+        "large": np.array([2, 3]), "n": np.array(0),
+    }  # fmt: skip
+    node = needed_nodes(graph(call, target="float y"), ["y"])[0]
+    with pytest.raises(Unsupported, match=message):
+        FOLDED[node.operator](node, [Const(material[name]) for name in node.inputs], Budget(1 << 20))
+
+
+@pytest.mark.parametrize(
+    ("call", "room"),
+    [
+        ("y = Tile(V, n)", 24 * 6 * 4),
+        ("y = Add(V, V)", 24 * 8),
+        ("y = MatMul(T, C)", 5 * 4 * 8),
+        ("y = Erf(V)", 24 * 32 * 8),
+        ("y = ReduceSum(V)", 24 * 8),
+        ("y = Range(a, k, a)", 4 * 8),
+        ("y = Softmax(V)", 24 * 8),
+        ("y = Mod<fmod=1>(V, P)", 24 * 8),
+        ("y = QuantizeLinear(V, u, v)", 48 * 8),
+    ],
+)
+def test_results_are_charged_before_they_are_made(call, room):
+    """So many bytes are enough, one fewer is not."""
+    used = {key: value for key, value in MATERIAL.items() if f"{key}," in call or f"{key})" in call}
+    assert folded(call, budget=room, **used).size
+    with pytest.raises(Unsupported, match="raise max_bytes"):
+        folded(call, budget=room - 1, **used)
+
+
+def test_only_onnx_operators_on_constants_alone_are_computed():
+    """A node of another domain, without inputs or with something else among them is none."""
+    node = needed_nodes(graph("y = Add(a, b)", a=np.ones(1), b=np.ones(1)), ["y"])[0]
+    one = Const(np.ones(1))
+    assert is_folded(node, [one, one])
+    assert is_folded(node, [one, None])
+    assert not is_folded(replace(node, domain="com.microsoft"), [one, one])
+    assert not is_folded(replace(node, operator="Conv"), [one, one])
+    assert not is_folded(node, [])
+    assert not is_folded(node, [None, None])
+    assert not is_folded(node, [one, Flow(Chain(None, None, 1), np.zeros(1, int), None, 1)])
