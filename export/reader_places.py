@@ -59,8 +59,7 @@ def _sliced(
     """at_rows: it starts or ends at the number of rows, which may be that of the batch's axis, whole, alone."""
     rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
     at = resolved_axis(axis, rank)
-    stop = None if step < 0 and end < -(1 << 31) else end
-    cut = (slice(None),) * at + (slice(start, stop, step),)
+    cut = (slice(None),) * at + (slice(start, end, step),)
     if isinstance(value, Flow):
         if at == value.batch and (start, step) == (0, 1) and end >= (1 << 31) - 1:
             return value

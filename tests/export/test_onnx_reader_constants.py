@@ -9,6 +9,9 @@ from onnx import TensorProto, helper, numpy_helper
 
 from edge_runtime.errors import ArtifactError
 from export import read_onnx
+from export.reader_constants import once_for_all_rows
+from export.reader_nodes import Unsupported
+from export.reader_values import ANY_ROWS, Const, Origin
 from tests.export.foreign import W1, graph, imported, normal
 
 TAIL = "r = Relu(h) y = Gemm(r, W2, B2)"
@@ -107,3 +110,13 @@ def test_a_constant_of_an_impossible_shape_is_refused(tmp_path, shape, value):
     onnx.save(proto, tmp_path / "m.onnx")
     with pytest.raises(ArtifactError, match=r"\(ConstantOfShape, output 'c'\): its shape \[.*\] is not possible"):
         read_onnx(tmp_path / "m.onnx")
+
+
+def test_the_number_of_rows_is_the_first_size_alone():
+    """What has that shape stands there once; any other place, or a product of it, is refused."""
+    sizes = Const(np.array([ANY_ROWS, 3]), origin=Origin.SIZES)
+    assert once_for_all_rows(sizes, [ANY_ROWS, 3]) == ([1, 3], Origin.PER_ROW)
+    assert once_for_all_rows(Const(np.array([4, 3])), [4, 3]) == ([4, 3], Origin.FILE)
+    for shape in ([3, ANY_ROWS], [ANY_ROWS * 3, 1], [ANY_ROWS, ANY_ROWS]):
+        with pytest.raises(Unsupported, match="expected that as its first axis alone"):
+            once_for_all_rows(sizes, shape)

@@ -19,12 +19,13 @@ from export.reader_walk import needed_nodes
 from tests.export.foreign import W1, graph, imported, normal
 
 MATERIAL = {
-    "V": normal(4, 6), "P": np.abs(normal(4, 6)) + 0.1, "D": normal(4, 6).astype(np.float64), "H": normal(2, 3, 4),
+    "V": np.clip(normal(4, 6), -0.9, 0.9), "P": np.abs(normal(4, 6)) + 0.1,
+    "D": normal(4, 6).astype(np.float64), "H": normal(2, 3, 4),
     "I": np.arange(-12, 12).reshape(4, 6), "a": np.array([1]), "b": np.array([0, -1]), "n": np.array([2, 3]),
     "s": np.array([1, 5]), "C": normal(3, 4), "E": normal(3), "t": np.float32([0.05, 0.1, 0.2, 0.3]),
     "z": np.uint8([3, 4, 5, 250]), "u": np.float32(0.01), "v": np.int8(-5), "lo": np.float32(-0.2),
     "T": normal(5, 3), "Q": (np.arange(24) - 11.5).astype(np.float32).reshape(4, 6), "one": np.float32(1),
-    "k": np.array([5]), "L": np.array([(1 << 53) + 1, 7, -7, -(1 << 63), -(1 << 60) - 1]),
+    "k": np.array([5]), "m": np.array([-5]), "L": np.array([(1 << 53) + 1, 7, -7, -(1 << 63), -(1 << 60) - 1]),
     "c": np.array([[True], [False], [True], [False]]),
     "N": np.float32([np.nan, 1, -1]),
 }  # fmt: skip
@@ -35,7 +36,7 @@ CASES = [
     *("ReduceLogSum(P, a)", "ReduceSum(I, a)", "ReduceMax(I)"),
     *(f"{name}(V)" for name in ("Sin", "Cos", "Tan", "Tanh", "Asin", "Acos", "Atan", "Erf", "Sigmoid", "Softplus")),
     *("Relu(V)", "Elu<alpha=0.3>(V)", "LeakyRelu<alpha=0.3>(V)", "HardSigmoid(V)", "Softsign(V)", "Round(Q)"),
-    *("Div(I, k)", "Div(L, k)", "Where(c, I, k)", "Not(c)", "Split<axis=0>(I)"),
+    *("Div(I, k)", "Div(I, m)", "Div(L, k)", "Where(c, I, k)", "Not(c)", "Split<axis=0>(I)"),
     *("Mod(I, k)", "Mod<fmod=1>(V, P)"),
     *("Exp(D)", "Sqrt(P)", "Reciprocal(P)", "Div(I, a)", "Div(V, P)", "Pow(P, V)", "Neg(V)"),
     *("Clip(V, lo)", "Clip(V, lo, u)", "Clip(V, , u)", "Tile(V, n)", "Split<axis=1>(V, s)", "Split<axis=0>(V)"),
@@ -250,3 +251,12 @@ def test_only_onnx_operators_on_constants_alone_are_computed():
     assert not is_folded(node, [])
     assert not is_folded(node, [None, None])
     assert not is_folded(node, [one, Flow(Chain(None, None, 1), np.zeros(1, int), None, 1)])
+
+
+def test_products_are_charged_for_their_time():
+    """Each multiplication: 5 x 3 by 3 x 4 are 60 of them."""
+    node = needed_nodes(graph("y = MatMul(T, C)", target="float y"), ["y"])[0]
+    inputs = [Const(MATERIAL["T"]), Const(MATERIAL["C"])]
+    assert FOLDED["MatMul"](node, inputs, Budget(1 << 20, 60))
+    with pytest.raises(Unsupported, match="take minutes"):
+        FOLDED["MatMul"](node, inputs, Budget(1 << 20, 59))
