@@ -3,10 +3,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, Dense, DynamicQuantizedDense, Engine, Model, QuantizedDense, QuantParams
+from edge_runtime import (
+    Activation,
+    Dense,
+    DynamicQuantizedDense,
+    Engine,
+    Model,
+    QuantizedDense,
+    QuantParams,
+    Standardization,
+)
 from edge_runtime.activations import DEFAULTS, FORWARD
 from edge_runtime.trace import logits, trace
-from tests.networks import random_model, random_rows
+from tests.networks import random_rows
 from tests.plain_int8 import logits_and_hidden
 
 NAN, INF = np.float32(np.nan), np.float32(np.inf)
@@ -150,9 +159,7 @@ def test_the_standardization_comes_first_and_is_one_subtraction_and_one_multipli
     rng = np.random.default_rng(0)
     mean, inv_std = (rng.uniform(0.5, 3, n_features).astype(np.float32) for _ in range(2))
     model = two_int8_layers(GRIDS[2], GRIDS[3], "relu")
-    scaled = replace(
-        model, preprocessing=type(random_model([2, 1], ["relu"], standardize=True).preprocessing)(mean, inv_std)
-    )
+    scaled = replace(model, preprocessing=Standardization(mean, inv_std))
     rows = random_rows(40, 7) * 10
     expected = Engine(model).run((rows - mean) * inv_std)
     np.testing.assert_array_equal(Engine(scaled).run(rows), expected)
@@ -165,6 +172,8 @@ DYNAMIC_ROWS = {
     "all negative": -np.abs(random_rows(6, 4)) - 1,
     "zeros": np.zeros((6, 4), np.float32),
     "a scale that underflows": np.float32([[1e-44, 0, 0, 0]] * 2),
+    "an upper end on a tie": np.float32([[-1.5, 253.5, 0, 1], [3, 4, 253.5, -1.5]]),
+    "a lower end on a tie": np.float32([[-0.5, 254.5, 0, 1]]),
     "one row": random_rows(1, 4),
 }
 
@@ -202,3 +211,34 @@ def test_every_activation_in_an_engine_is_the_function_of_its_name(name, count):
     rows = random_rows(count, 3) * 3
     np.testing.assert_allclose(Engine(one_to_one(activation)).run(rows), activation(rows.copy()), rtol=2e-6, atol=1e-7)
     np.testing.assert_array_equal(Engine(one_to_one(activation)).logits(rows), rows)
+
+
+@pytest.mark.parametrize("rows", [1, 2, 16, 100])
+@pytest.mark.parametrize("bad", [0, -1])
+def test_nan_is_found_in_every_row_of_a_network_of_one_layer(rows, bad):
+    """Its outputs lie by rows, those of a hidden layer by features: the first and the last row are both looked at."""
+    layer = int8("a", np.arange(-10, 11).reshape(7, 3), GRIDS[2], None, "linear")
+    engine, x = Engine(Model((layer,))), random_rows(rows, 7) * 10
+    lowest = x.copy()
+    x[bad, 3], lowest[bad, 3] = NAN, -1e30
+    np.testing.assert_array_equal(engine.run(x), engine.run(lowest))
+    assert np.isfinite(engine.run(x)).all()
+
+
+@pytest.mark.parametrize("scale", [0.1, 0.3, 1 / 255, 0.007])
+@pytest.mark.parametrize("preprocessed", [False, True])
+@pytest.mark.parametrize("behind_floats", [False, True])
+def test_rows_beside_ties_of_a_decimal_grid_are_divided_and_not_multiplied(scale, preprocessed, behind_floats):
+    """x / s and x * (1 / s) differ by a step beside some ties: at the network's input and behind a float layer."""
+    step = np.float32(scale)
+    ties = (np.arange(0, 255, dtype=np.float32) + np.float32(0.5)) * step
+    x = np.concatenate([ties, np.nextafter(ties, np.float32(1e9)), np.nextafter(ties, np.float32(0))])[:, None]
+    assert (np.rint(x / step) != np.rint(x * (np.float32(1) / step))).any()
+    grid = QuantParams(float(step), 0)
+    one = int8("a", [[1]], grid, None, "linear", multiplier=1.0)
+    layers = (Dense("same", np.ones((1, 1), np.float32), np.zeros(1, np.float32), "linear"), one)
+    scaling = Standardization(np.zeros(1, np.float32), np.ones(1, np.float32)) if preprocessed else None
+    model = Model(layers if behind_floats else layers[1:], scaling)
+    expected, _hidden = logits_and_hidden(Model((one,)), x)
+    np.testing.assert_array_equal(Engine(model).run(x), expected)
+    np.testing.assert_array_equal(np.stack([Engine(model).run(row) for row in x[:9]]), expected[:9])

@@ -1,3 +1,5 @@
+import copy
+import pickle
 from dataclasses import replace
 
 import numpy as np
@@ -5,6 +7,7 @@ import pytest
 
 from edge_runtime import Activation, Dense, DynamicQuantizedDense, ModelError, QuantizedDense, QuantParams
 from edge_runtime.layers import checked_array, count_nonfinite
+from edge_runtime.ownership import is_frozen
 from edge_runtime.quantization import CHUNK
 from tests.memory import traced
 
@@ -227,3 +230,39 @@ def test_a_layer_does_not_follow_later_writes_to_what_it_was_made_of():
     weight[...] = bias[...] = 7
     assert layer.weight.max() == layer.bias.max() == 1
     assert not layer.weight.flags.writeable
+
+
+WHOLE = {
+    "float32": dense,
+    "float16": lambda: dense(dtype=np.float16),
+    "int8": lambda: int8(
+        output=GRID,
+        table=np.arange(256).astype(np.uint8),
+        table_output=OTHER,
+        activation="tanh",
+        bias=np.int32([4, -5]),
+    ),
+    "int8-dynamic": dynamic,
+}
+COPIES = {
+    "copy": copy.copy,
+    "deepcopy": copy.deepcopy,
+    "pickle": lambda layer: pickle.loads(pickle.dumps(layer)),
+    "replace": lambda layer: replace(layer, name=layer.name),
+}
+
+
+@pytest.mark.parametrize("make", WHOLE.values(), ids=list(WHOLE))
+@pytest.mark.parametrize("duplicate", COPIES.values(), ids=list(COPIES))
+def test_every_array_of_a_layer_and_of_its_copies_is_frozen(make, duplicate):
+    """Weights, biases, multipliers, scales and tables: as given, and nobody can write to them."""
+    layer = make()
+    other = duplicate(layer)
+    assert type(other) is type(layer)
+    for name, array in layer.arrays().items():
+        assert is_frozen(array)
+        assert is_frozen(other.arrays()[name])
+        assert array.dtype == other.arrays()[name].dtype
+        np.testing.assert_array_equal(array, other.arrays()[name])
+    rest = [field for field in vars(layer) if field not in layer.arrays()]
+    assert [vars(layer)[field] for field in rest] == [getattr(other, field) for field in rest]

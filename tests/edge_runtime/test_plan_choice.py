@@ -1,8 +1,11 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
-from edge_runtime import Limits
-from edge_runtime.plan_choice import TILES, _cost, make_plan, smallest_plan
+from edge_runtime import BudgetExceeded, Limits, Model
+from edge_runtime.artifact import save_bytes
+from edge_runtime.plan_choice import TILES, _copied, _cost, make_plan, smallest_plan
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 
@@ -68,3 +71,65 @@ def test_a_batch_limit_bounds_the_block(most, block):
     """By the power of two below it: a larger block would never be filled."""
     assert make_plan(network("small", "int8"), Limits(max_batch=most)).block == block
     assert make_plan(network("small", "int8"), Limits(max_batch=most, ram_bytes=10**6)).block == block
+
+
+def test_lean_under_a_budget_keeps_no_copy_though_there_is_room():
+    """Every layer that can be widened at each run is, whatever the budget leaves; the largest block that fits."""
+    model = quantize(random_model([64, 32, 10], ["relu", "linear"]), random_rows(50, 64), "int8", "minmax")
+    free = make_plan(model, Limits(lean=True))
+    for budget in (free.total_bytes, free.total_bytes * 10):
+        plan = make_plan(model, Limits(lean=True, ram_bytes=budget))
+        assert plan == free
+        assert [step.lean for step in plan.steps] == [True, True]
+    tight = make_plan(model, Limits(lean=True, ram_bytes=free.total_bytes - 1))
+    assert [step.lean for step in tight.steps] == [True, True]
+    assert tight.total_bytes < free.total_bytes
+
+
+@pytest.mark.parametrize(("most", "block"), [(None, 256), (7, 7), (300, 300), (1, 1)])
+def test_a_dynamic_batch_goes_through_whole(most, block):
+    """Cut, it would have other answers: the block is the limit itself, and 256 where there is none."""
+    model = quantize(random_model([4, 3, 2], ["relu", "linear"]), precision="int8-dynamic")
+    assert make_plan(model, Limits(max_batch=most)).block == block
+    assert make_plan(model, Limits(max_batch=most, ram_bytes=10**7)).block == block
+    assert smallest_plan(model, Limits(max_batch=most)).block == block
+
+
+def test_copies_of_float32_layers_are_given_up_first_then_the_smaller():
+    """They save a call each; without the others a layer is widened at each run. The order decides who goes lean."""
+    first = quantize(random_model([20, 30], ["linear"]), random_rows(50, 20), "float16").layers[0]
+    middle = random_model([30, 40], ["relu"]).layers[0]
+    last = quantize(random_model([40, 10], ["linear"]), None, "float16").layers[0]
+    model = Model(tuple(replace(layer, name=name) for layer, name in zip((first, middle, last), "abc", strict=True)))
+    assert _copied(model) == [1, 2, 0]
+    model = Model(
+        (
+            replace(last, name="a", weight=np.ones((40, 9), "f2"), bias=np.zeros(9, "f4")),
+            random_model([9, 2], ["relu"]).layers[0],
+        )
+    )
+    assert _copied(model) == [1, 0]
+
+
+def test_a_budget_is_kept_to_the_byte():
+    """The smallest plan's bytes are enough and one less is not; each plan within a budget fits it."""
+    model = network("small", "int8")
+    least = smallest_plan(model, Limits()).total_bytes
+    assert make_plan(model, Limits(ram_bytes=least)).total_bytes == least
+    with pytest.raises(BudgetExceeded, match=f"needs {least:,} B, the budget is {least - 1:,} B, missing 1 B"):
+        make_plan(model, Limits(ram_bytes=least - 1))
+    free = make_plan(model, Limits()).total_bytes
+    for budget in range(least, free, 997):
+        assert make_plan(model, Limits(ram_bytes=budget)).total_bytes <= budget
+
+
+def test_flash_is_kept_to_the_byte_whatever_the_ram():
+    """The artifact's own size is enough, and one byte less is refused."""
+    model = network("small", "int8")
+    size = len(save_bytes(model))
+    make_plan(model, Limits(flash_bytes=size))
+    for ram in (None, 10**7):
+        with pytest.raises(
+            BudgetExceeded, match=f"the artifact has {size:,} B, the flash is {size - 1:,} B, missing 1 B"
+        ):
+            make_plan(model, Limits(flash_bytes=size - 1, ram_bytes=ram))
