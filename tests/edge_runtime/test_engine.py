@@ -231,3 +231,81 @@ def test_a_batch_beyond_any_memory_is_a_memory_error():
     model = quantize(random_model([4, 3, 2], ["relu", "linear"]), precision="int8-dynamic")
     with pytest.raises(MemoryError, match=r"an arena of .* bytes"):
         Engine(model, Limits(max_batch=10**20))
+
+
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("runs", [0, -1, 1.5, True, None, "3"])
+def test_a_profile_of_no_runs_is_refused(precision, runs):
+    """A whole number of at least one, as NumPy's integers are too."""
+    engine = Engine(network("small", precision))
+    with pytest.raises(InputError, match=r"runs is .*, expected a whole number of at least 1"):
+        engine.profile(np.zeros((2, 64)), runs=runs)
+    assert len(engine.profile(np.zeros((2, 64)), runs=np.int64(1))) == 2
+
+
+@pytest.mark.parametrize("rows", [0, BLOCKS[0] + 1])
+def test_a_profile_is_of_one_block(rows):
+    """From one row to as many as go through the network together."""
+    engine = Engine(network("small", "int8"))
+    with pytest.raises(InputError, match=f"{rows} rows to profile, expected 1 to {BLOCKS[0]}"):
+        engine.profile(np.zeros((rows, 64)))
+    assert len(engine.profile(np.zeros((BLOCKS[0], 64)), runs=1)) == 2
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, BLOCKS[0], BLOCKS[0] + 1, 2 * BLOCKS[0], 2 * BLOCKS[0] + 7])
+@pytest.mark.parametrize("n_out", [1, 5])
+def test_classes_are_those_of_the_logits_for_any_number_of_rows(count, n_out):
+    """Block by block as all together: the first of the largest, and for one output whether it is positive."""
+    engine = Engine(random_model([6, n_out], ["sigmoid"], bias_scale=0))
+    rows = random_rows(count, 6)
+    rows[0] = 0  # all logits are equal there
+    logits = engine.logits(rows)
+    expected = (logits[:, 0] > 0).astype(int) if n_out == 1 else logits.argmax(axis=1)
+    assert engine.predict(rows).tolist() == expected.tolist()
+    assert engine.predict(rows.tolist()).tolist() == expected.tolist()
+    assert engine.predict(rows[-1]) == expected[-1]
+    assert expected[0] == 0
+
+
+@pytest.mark.parametrize("kind", ["list", "doubles", "columns first", "reversed", "not aligned"])
+@pytest.mark.parametrize("precision", ["float32", "int8"])
+def test_rows_in_any_layout_give_the_same_bits(precision, kind):
+    """What BLAS would copy is copied into the arena first: one row and many."""
+    engine, x = Engine(network("small", precision)), random_rows(9, 64)
+    rows = {
+        "list": x.tolist(),
+        "doubles": x.astype(np.float64),
+        "columns first": np.asfortranarray(x),
+        "reversed": x[:, ::-1].copy()[:, ::-1],
+        "not aligned": np.frombuffer(b"." + x.tobytes(), np.float32, x.size, 1).reshape(x.shape),
+    }[kind]
+    np.testing.assert_array_equal(engine.run(rows), engine.run(x))
+    np.testing.assert_array_equal(engine.run(rows[3]), engine.run(x[3]))
+    np.testing.assert_array_equal(engine.run(rows, check_finite=True), engine.run(x))
+    np.testing.assert_array_equal(engine.logits(rows), engine.logits(x))
+
+
+@pytest.mark.parametrize("bad", [np.nan, np.inf, 1e39])
+def test_checked_rows_are_looked_at_before_anything_runs(bad):
+    """By row and column, whatever the layout and however many rows there are; a vector's row is 0."""
+    engine, rows = Engine(network("small", "int8")), np.zeros((700, 64))
+    rows[650, 63] = bad
+    with pytest.raises(InputError, match=r"input row 650, column 63 \(counted from 0\)"):
+        engine.run(rows, check_finite=True)
+    with pytest.raises(InputError, match="input row 0, column 63"):
+        engine.run(rows[650], check_finite=True)
+    assert engine.run(rows[:650], check_finite=True).shape == (650, 10)
+    assert engine.run(rows[0], check_finite=True).shape == (10,)
+
+
+def test_a_dynamic_engine_keeps_one_program_and_takes_any_batch():
+    """Batches of many sizes in turn; the whole batch goes through, up to the limit of 256 rows."""
+    engine = Engine(quantize(random_model([6, 5, 3], ["relu", "linear"]), precision="int8-dynamic"))
+    rows = random_rows(300, 6)
+    for count in (1, 3, 200, 256, 3, 1):
+        part = rows[:count]
+        np.testing.assert_array_equal(engine.logits(part), logits(engine.model, trace(engine.model, part)))
+        np.testing.assert_array_equal(engine.run(part), engine.logits(part))
+        assert len(engine._programs) == 1
+    with pytest.raises(InputError, match="257 rows, the limit max_batch is 256"):
+        engine.run(rows[:257])

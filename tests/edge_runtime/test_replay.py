@@ -3,7 +3,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Dense, InputError, Limits, Model, TestVectors, selftest
+from edge_runtime import (
+    Dense,
+    Engine,
+    InputError,
+    Limits,
+    Model,
+    QuantizedDense,
+    QuantParams,
+    TestVectors,
+    selftest,
+)
+from edge_runtime.replay import require_stored_batch
 from edge_runtime.tables import selftest_text
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
@@ -61,3 +72,72 @@ def test_nan_is_named_as_nan():
     assert (result.nans, result.differing, result.max_abs_error) == (2, 3, 0.5)
     assert "3 differ (2 came out as NaN), largest difference 0.5" in selftest_text(result)
     assert "NaN" not in selftest_text(selftest(model("int8")))
+
+
+def line(weight=2.0, outputs=((2.0, -2.0),), inputs=((1.0,),), activation="softmax"):
+    """One input, two logits: weight and -weight; with these stored vectors."""
+    layer = Dense("a", np.float32([[weight, -weight]]), np.zeros(2, np.float32), activation)
+    return Model((layer,), test_vectors=TestVectors(np.float32(inputs), np.float32(outputs)))
+
+
+def test_logits_are_compared_and_not_what_the_last_activation_makes_of_them():
+    """The stored outputs stand before it, and so do the largest difference and its bound."""
+    assert selftest(line()).ok
+    found = selftest(line(outputs=((2.5, -2.0),)))
+    assert (found.ok, found.differing, found.max_abs_error, found.decisions_changed) == (False, 1, 0.5, 0)
+    assert 0 < found.bound < 1e-4
+    assert (found.rows, found.values, found.exact) == (1, 2, False)
+
+
+def test_changed_decisions_are_counted_by_rows():
+    """Those whose largest output is another one; the rest are not."""
+    inputs, outputs = ((1.0,), (1.0,), (-1.0,)), ((-2.0, 2.0), (2.0, -2.0), (2.0, -2.0))
+    found = selftest(line(inputs=inputs, outputs=outputs))
+    assert (found.decisions_changed, found.differing, found.max_abs_error) == (2, 4, 4.0)
+
+
+def test_the_sign_of_zero_is_a_bit_of_int8_and_none_of_floats():
+    """int8 is held to the bits; a float zero is as large as its negative."""
+    grid = QuantParams(1.0, 0)
+    arrays = (np.zeros((1, 2), np.int8), np.zeros(2, np.int32), np.ones(2, np.float32))
+    vectors = TestVectors(np.zeros((1, 1), np.float32), np.float32([[0.0, -0.0]]))
+    int8 = Model((QuantizedDense("a", *arrays, grid, None, "linear"),), test_vectors=vectors)
+    assert selftest(int8).differing == 1
+    assert selftest(line(0.0, ((-0.0, 0.0),))).ok
+
+
+def test_one_float_layer_makes_the_bound_the_rule():
+    """int8 in part is not exact: its floats are summed in any order."""
+    first = random_model([12, 12], ["linear"]).layers[0]
+    mixed = Model((replace(first, name="first"), *model("int8").layers))
+    rows = random_rows(8, 12)
+    outputs = Engine(mixed).logits(rows)
+    found = selftest(mixed.with_test_vectors(TestVectors(rows, outputs)))
+    assert found.ok
+    assert not found.exact
+
+
+def test_an_empty_set_of_vectors_is_no_proof():
+    """Nothing compared is an error as no vectors are."""
+    empty = TestVectors(np.zeros((0, 12), np.float32), np.zeros((0, 4), np.float32))
+    with pytest.raises(InputError, match="no test vectors"):
+        selftest(model("int8").with_test_vectors(empty))
+
+
+def test_the_vectors_of_a_dynamic_model_are_one_batch():
+    """All at once, or not at all; exactly as many as the limit are taken."""
+    rows = random_rows(100, 12)
+    dynamic = with_test_vectors(quantize(random_model([12, 9, 4], ["relu", "softmax"]), rows, "int8-dynamic"), rows)
+    assert selftest(dynamic).ok
+    assert selftest(dynamic, Limits(max_batch=8)).ok
+    with pytest.raises(InputError, match="the 8 test vectors of an int8-dynamic model are one batch, the limit"):
+        selftest(dynamic, Limits(max_batch=7, over="split"))
+
+
+def test_commands_refuse_more_vectors_than_are_allowed_at_once():
+    """Where the limit refuses; where it splits, and for a model without any, they do not."""
+    with pytest.raises(InputError, match="8 rows, the limit max_batch is 7"):
+        require_stored_batch(model("int8"), Limits(max_batch=7))
+    require_stored_batch(model("int8"), Limits(max_batch=7, over="split"))
+    require_stored_batch(model("int8"), Limits(max_batch=8))
+    require_stored_batch(model("int8").with_test_vectors(None), Limits(max_batch=1))
