@@ -11,6 +11,7 @@ from edge_runtime.bounded_io import DEFAULT_MAX_BYTES
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model
 from edge_runtime.rows import read_rows
+from export.row_count import rows_within
 from trainer.datasets import Dataset, load_dataset, split
 
 FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a warning
@@ -37,10 +38,12 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DEFAULT_
     Raises InputError where the data's rows are not what the model takes.
     """
     if spec is None:
-        random = np.random.default_rng(0).normal(size=(256, model.n_in)).astype(np.float32)
+        random = np.random.default_rng(0).normal(size=(rows_within(model), model.n_in)).astype(np.float32)
         if model.preprocessing is not None:
             random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
-        return ExportRows(random, random, random, None, "no data given: 256 random rows, no accuracy, no test vectors")
+        return ExportRows(
+            random, random, random, None, f"no data given: {len(random)} random rows, no accuracy, no test vectors"
+        )
     dataset = load_rows(model, spec, max_bytes=max_bytes)
     if dataset.n_out == 0:
         return _without_labels(dataset.x)

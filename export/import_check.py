@@ -31,14 +31,12 @@ from export.reader_inputs import Input
 from export.reader_nodes import Unsupported
 from export.reader_values import ANY_ROWS
 from export.report import Report
+from export.row_count import bytes_per_row, rows_within
 from export.unused_nodes import refuse_loops, remove_unused
 
 IMPORT = "import"
-RANDOM_ROWS = 256
 HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
-_CHECK_BYTES = 1 << 28  # that the rows of a check take at once; a single row may take more
 _MOST_CHECK_BYTES = 1 << 31  # if the file itself says how many rows it takes
-_BYTES_PER_VALUE = 64  # of the input and of every layer's output: drawn, run twice, traced and bounded in float64
 
 
 def verify_import(
@@ -102,7 +100,7 @@ def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
     """
     rng = np.random.default_rng(seed)
     model, kind = source.model, source.input.kind
-    x = rng.normal(size=(_rows_within(model), model.n_in)) * 2
+    x = rng.normal(size=(rows_within(model), model.n_in)) * 2
     if model.preprocessing is not None:
         x = x / model.preprocessing.inv_std + model.preprocessing.mean
     if not kind.startswith("float"):
@@ -128,22 +126,13 @@ def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.fl
 
 
 def _rows_at_once(source: Imported) -> int:
-    return _rows_within(source.model) if source.input.rows == ANY_ROWS else source.input.rows
-
-
-def _bytes_per_row(model: Model) -> int:
-    return _BYTES_PER_VALUE * (model.n_in + sum(layer.n_out for layer in model.layers))
-
-
-def _rows_within(model: Model) -> int:
-    """Rows that a check may take at once."""
-    return max(1, min(RANDOM_ROWS, _CHECK_BYTES // _bytes_per_row(model)))
+    return rows_within(source.model) if source.input.rows == ANY_ROWS else source.input.rows
 
 
 def _require_few_rows(source: Imported, path: str | os.PathLike[str]) -> None:
     """Raise ArtifactError for a file that takes so many rows at once that they would fill the memory."""
     rows = source.input.rows
-    need = rows * _bytes_per_row(source.model)
+    need = rows * bytes_per_row(source.model)
     if rows != ANY_ROWS and need > _MOST_CHECK_BYTES:
         raise ArtifactError(
             f"{path}: takes {rows:,} rows at once, which takes {need:,} bytes to check, expected {_MOST_CHECK_BYTES:,} "

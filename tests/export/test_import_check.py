@@ -9,8 +9,10 @@ import onnx
 import pytest
 
 from edge_runtime.errors import ArtifactError
-from export.import_check import RANDOM_ROWS, random_rows, verify_import
+from export.export_rows import rows_for_export
+from export.import_check import random_rows, verify_import
 from export.onnx_reader import import_onnx
+from export.row_count import RANDOM_ROWS
 from tests.export.foreign import graph
 
 
@@ -28,8 +30,10 @@ def wide(path, n_in: int, rows: str = "N"):
 
 @pytest.mark.parametrize(("n_in", "rows"), [(6, RANDOM_ROWS), (16_000, RANDOM_ROWS), (100_000, 41), (1_000_000, 4)])
 def test_random_rows_are_fewer_the_wider_they_are(tmp_path, n_in, rows):
-    """So many that all of the check stays within 256 MiB, the weights aside; never more than 256."""
-    assert random_rows(wide(tmp_path / "m.onnx", n_in)).shape == (rows, n_in)
+    """All of the check stays within 256 MiB, the weights aside; at most 256. An export without data draws as many."""
+    source = wide(tmp_path / "m.onnx", n_in)
+    assert random_rows(source).shape == (rows, n_in)
+    assert rows_for_export(source.model, None).compared.shape == (rows, n_in)
 
 
 def test_a_check_takes_as_much_memory_as_is_stated(tmp_path):

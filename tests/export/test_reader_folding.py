@@ -260,3 +260,10 @@ def test_products_are_charged_for_their_time():
     assert FOLDED["MatMul"](node, inputs, Budget(1 << 20, 60))
     with pytest.raises(Unsupported, match="take minutes"):
         FOLDED["MatMul"](node, inputs, Budget(1 << 20, 59))
+
+
+def test_parts_that_are_not_equal_end_with_the_smallest():
+    """7 in three parts are 3, 3 and 1."""
+    node = needed_nodes(graph("y, w, u = Split(V)", opset=18, target="float y"), ["y"])[0]
+    parts = FOLDED["Split"](node, [Const(np.arange(7.0))], Budget(1 << 20))
+    assert [part.array.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]

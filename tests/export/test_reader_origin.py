@@ -19,7 +19,7 @@ from tests.export.foreign import graph, normal
 FLOATS = {
     "W": normal(6, 3), "B": normal(3), "one": np.float32([1.5]), "pair": np.float32([0.3, -2]), "square": normal(2, 2),
     "scale": np.float32(0.25), "row": normal(1, 6), "low": np.float32(-1), "high": np.float32(2),
-    "few_f": np.float32(4), "column": normal(9), "one3": np.ones(3, np.float32),
+    "few_f": np.float32(4), "column": normal(9), "one3": np.ones(3, np.float32), "w1": normal(6, 1),
 }  # fmt: skip
 WHOLE = {
     "i0": np.array(0), "i1": np.array([1]), "m": np.array([-1]), "three": np.array([3]), "zero": np.uint8(3),
@@ -185,3 +185,22 @@ def test_every_operator_that_is_folded_is_tried():
     """A new one has to be added to the steps."""
     named = set(re.findall(r"= (\w+)", " ".join(STEPS.values())))
     assert set(FOLDED) <= named
+
+
+ASKEW = {
+    "a vector as long as there are rows": "k = Slice(s, i00, i1) c = Expand(one, k) h = MatMul(x, W) y = Add(h, c)",
+    "a column beside a turned row": (
+        "k = Slice(s, i00, i1) k1 = Concat<axis=0>(k, i1) c = Expand(one, k1) h = MatMul(x, w1) t = Transpose(h) "
+        "g = Add(t, c) y = Transpose(g)"
+    ),
+    "rows in front of rows": "k = Slice(s, i00, three) c = ConstantOfShape(k) h = Unsqueeze(x, i1) y = Add(h, c)",
+}
+
+
+@pytest.mark.parametrize("name", ASKEW)
+def test_constants_for_every_row_stand_beside_the_rows(tmp_path, name):
+    """Along another axis they would make a square of rows, or fit one number of rows alone."""
+    proto = sub_graph(f"s = Shape(x) {ASKEW[name]}")
+    onnx.save(proto, tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match="repeated along another axis than that of the rows"):
+        read_onnx(tmp_path / "f.onnx")
