@@ -137,3 +137,29 @@ def test_a_layer_that_is_int8_already_is_named():
     small = quantize(MODEL, random_rows(50, 6))
     with pytest.raises(QuantizationError, match=r"^layer 'dense0' is int8 already; start from the float32 model"):
         calibrate(small, random_rows(5, 6))
+
+
+def test_rows_and_batches_are_told_apart_by_their_axes():
+    """Nested lists of rows, of batches, and of batches of one row; tuples of arrays."""
+    rows = random_rows(7, 6)
+    expected = calibrate(MODEL, rows).histograms
+    nested = rows.tolist()
+    for given in (nested, [nested], [nested[:1], nested[1:]], [[row] for row in nested], [rows[:3], rows[3:]]):
+        assert same(calibrate(MODEL, given).histograms, expected)
+    assert same(calibrate(MODEL, (rows[:3], rows[3:])).histograms, expected)
+    with pytest.raises(QuantizationError, match=r"empty|expected \(n, 6\)"):
+        calibrate(MODEL, [[]])
+
+
+def test_a_sparse_matrix_is_one_batch():
+    """It is refused by its type, not taken for a stream of rows."""
+
+    class Sparse:
+        dtype, shape, ndim = np.dtype(float), (7, 6), 2
+
+        def toarray(self):
+            """The dense array."""
+            return random_rows(7, 6)
+
+    with pytest.raises(QuantizationError, match="calibration set has dtype object, expected real numbers"):
+        calibrate(MODEL, Sparse())
