@@ -10,6 +10,7 @@ from edge_runtime.products import FEW_ROWS
 from edge_runtime.program import WIDE_INPUT, is_by_rows
 from edge_runtime.trace import trace
 from export.quantizer import quantize
+from tests.memory import traced
 from tests.networks import random_model, random_rows
 
 
@@ -90,3 +91,29 @@ def test_the_users_rows_are_read_and_never_written_to():
             engine.run(rows)
             engine.run(rows[0])
             engine.predict(rows)
+
+
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+@pytest.mark.parametrize("count", [1, 20])
+def test_nan_that_a_float_layer_makes_is_a_lowest_point_of_the_int8_layer_behind_it(count):
+    """Infinite sums of both signs meet there: the engine's bits are those of the trace."""
+    wide = replace(random_model([2, 6], ["linear"]).layers[0], name="wide", weight=np.full((2, 6), 3e38, np.float32))
+    behind = quantize(random_model([6, 5, 3], ["relu", "linear"]), random_rows(60, 6), "int8", "minmax")
+    model = Model((wide, *behind.layers))
+    rows = np.zeros((count, 2), np.float32)
+    rows[-1] = np.inf, -np.inf
+    expected = trace(model, rows)["dense1.scaled"]
+    np.testing.assert_array_equal(Engine(model).logits(rows), expected)
+    assert np.isfinite(expected).all()
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("count", [1, 8])
+def test_lean_weights_are_widened_in_the_arena_and_nowhere_else(precision, count):
+    """A first layer that reads the user's own rows too: NumPy would widen 400 KB of its own at each run."""
+    model = quantize(random_model([1000, 100], ["linear"]), random_rows(60, 1000), precision, "minmax")
+    engine, rows = Engine(model, Limits(lean=True, max_batch=8)), random_rows(count, 1000)
+    engine.run(rows)
+    with traced() as peak:
+        result = engine.run(rows)
+        assert peak() < result.nbytes + (64 << 10)

@@ -14,6 +14,7 @@ from edge_runtime import (
     TestVectors,
     selftest,
 )
+from edge_runtime.bounds import output_bound
 from edge_runtime.replay import require_stored_batch
 from edge_runtime.tables import selftest_text
 from export.quantizer import quantize
@@ -85,7 +86,8 @@ def test_logits_are_compared_and_not_what_the_last_activation_makes_of_them():
     assert selftest(line()).ok
     found = selftest(line(outputs=((2.5, -2.0),)))
     assert (found.ok, found.differing, found.max_abs_error, found.decisions_changed) == (False, 1, 0.5, 0)
-    assert 0 < found.bound < 1e-4
+    assert found.bound == output_bound(line(), np.float32([[1]]), activated=False)[0, 0]
+    assert found.bound != output_bound(line(), np.float32([[1]]), activated=True)[0, 0]
     assert (found.rows, found.values, found.exact) == (1, 2, False)
 
 

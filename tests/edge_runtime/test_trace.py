@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge_runtime import Dense, Model, QuantizedDense, QuantParams, Standardization
+from edge_runtime import Dense, DynamicQuantizedDense, Model, QuantizedDense, QuantParams, Standardization
 from edge_runtime.trace import logits, trace, trace_layer
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -114,3 +114,32 @@ def test_logits_are_what_the_last_activation_is_given(precision, name):
     model = network(precision)
     tensors = trace(model, random_rows(4, 6))
     assert logits(model, tensors) is tensors[f"dense2.{name}"]
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "linear"])
+@pytest.mark.parametrize("zero_point", [0, 40, 255])
+def test_arithmetic_between_grids_is_done_before_rounding(activation, zero_point):
+    """On a grid with negative values relu cuts and leaky_relu bends them: against int64 sums."""
+    grid, hidden = QuantParams(1.0, 128), QuantParams(1.0, zero_point)
+    ones, zeros = np.ones((1, 1), np.int8), np.zeros(1, np.int32)
+    first = QuantizedDense("a", ones, zeros, np.float32([0.25]), grid, hidden, activation)
+    last = QuantizedDense("b", ones, zeros, np.float32([1]), hidden, None, "linear")
+    model, rows = Model((first, last)), np.arange(-128, 128, dtype=np.float32)[:, None]
+    expected, tensors = logits_and_hidden(model, rows)
+    found = trace(model, rows)
+    np.testing.assert_array_equal(found["a.output"], tensors[1])
+    np.testing.assert_array_equal(logits(model, found), expected)
+
+
+def test_a_dynamic_layer_is_traced_step_by_step():
+    """By hand: rows from -1 to 3 on a grid of 4 / 255, zero point 64; the bias is added last."""
+    weight, scale, bias = np.array([[2], [-3]], np.int8), np.float32([0.5]), np.float32([10])
+    layer = DynamicQuantizedDense("d", weight, bias, scale, "relu")
+    step = np.float32(4) / np.float32(255)
+    found = trace_layer(layer, np.float32([[-1, 3], [0, 0]]))
+    assert found["d.quantized_input"].tolist() == [[0, 255], [64, 64]]
+    assert found["d.accumulator"].tolist() == [[-64 * 2 - 191 * 3], [0]]
+    assert found["d.scaled"].tolist() == [[-350.5], [0]]
+    np.testing.assert_array_equal(found["d.preactivation"], np.float32([[-350.5], [0]]) * step + bias)
+    np.testing.assert_array_equal(found["d.output"], np.maximum(found["d.preactivation"], 0))
+    assert found["d.output"].max() == 10
