@@ -123,6 +123,7 @@ def test_faded_weights_are_no_reason_to_move():
         ([[6.2e-5, 6.2e-5]], False),
         ([[2.0**-14 + 2.0**-25] * 2], False),
         ([[2.0**-15 + 2.0**-25] * 2], True),
+        ([[830.5 * 2.0**-24]], True),  # by a third of a bit
         ([[1.1e-6, 1.1e-6]], True),
         ([[1e-8, 1.0]], True),
         ([[0.0, 0.0]], False),
@@ -181,8 +182,8 @@ def test_activations_are_scaled_by_90_powers_at_most(power, moved):
 
 
 def test_what_cannot_be_saved_is_not_moved():
-    """Behind a tanh, two layers of 1e6 would both stay too large; four of 1e-9 need 2^116."""
-    stuck = spread(random_model([4, 5, 5, 2], ["tanh", "relu", "linear"]), 1, 1e6, 1e6)
+    """Behind a tanh, layers of 1e6 and 1e8 would both stay too large; four of 1e-9 need 2^116."""
+    stuck = spread(random_model([4, 5, 5, 2], ["tanh", "relu", "linear"]), 1, 1e6, 1e8)
     assert scale_for_float16(stuck) is stuck
     far = spread(random_model([4, 5, 5, 5, 2], ["relu"] * 4), 1e-9, 1e-9, 1e-9, 1e-9)
     assert scale_for_float16(far) is far
@@ -214,3 +215,11 @@ def test_test_vectors_are_dropped_and_the_rest_is_kept():
     moved = scale_for_float16(model)
     assert moved is not model
     assert (moved.test_vectors, moved.class_names) == (None, ("a", "b"))
+
+
+def test_a_bias_that_would_overflow_keeps_the_network():
+    """Before weights of 1e6 it would have to grow; NumPy's own warning of the overflow is not shown."""
+    model = spread(random_model([4, 5, 2], ["relu", "linear"]), 1, 1e8)
+    first = replace(model.layers[0], bias=np.full(5, 3e38, np.float32))
+    model = replace(model, layers=(first, model.layers[1]))
+    assert scale_for_float16(model) is model
