@@ -2,7 +2,15 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, Limits, products
-from edge_runtime.products import LEAST_ROWS_AT_ONCE, UNPACKED_MULTIPLICATIONS, product_of_rows, row_slices
+from edge_runtime.layer_arrays import Buffers, Constants
+from edge_runtime.products import (
+    FEW_ROWS,
+    LEAST_ROWS_AT_ONCE,
+    UNPACKED_MULTIPLICATIONS,
+    product_of_rows,
+    product_steps,
+    row_slices,
+)
 from edge_runtime.trace import logits, trace
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -78,3 +86,49 @@ def test_nan_counts_as_the_lowest_input_in_every_batch(sizes, lean):
             rows[row, column], lowest[row, column] = np.nan, -1e30
         np.testing.assert_array_equal(engine.run(rows), engine.run(lowest))
         np.testing.assert_array_equal(engine.logits(rows), logits(model, trace(model, rows)))
+
+
+def test_as_many_rows_as_are_few_are_cut_and_one_more_is_not(monkeypatch):
+    """64 rows of a large product go in slices, 65 go whole."""
+    monkeypatch.setattr(products, "has_avx512", lambda: True)
+    assert len(list(row_slices(FEW_ROWS, 200, 100))) > 1
+    assert len(list(row_slices(FEW_ROWS + 1, 200, 100))) == 1
+    assert len(list(row_slices(1, 5000, 5000))) == 1
+
+
+@pytest.mark.parametrize("avx512", [False, True])
+@pytest.mark.parametrize("tile_rows", [0, 1, 2, 3, 7, 20])
+@pytest.mark.parametrize("rows", [None, 1, 5, 64])
+@pytest.mark.parametrize("by_rows", [False, True])
+@pytest.mark.parametrize("has_bias", [False, True])
+@pytest.mark.parametrize("wide", [False, True])
+def test_tiles_add_up_to_the_product(monkeypatch, avx512, tile_rows, rows, by_rows, has_bias, wide):
+    """Kept widened, widened at once, and a few rows at a time with a rest; with and without float64 and a bias."""
+    monkeypatch.setattr(products, "has_avx512", lambda: avx512)
+    monkeypatch.setattr(products, "UNPACKED_MULTIPLICATIONS", 1000)
+    rng, dtype = np.random.default_rng(0), np.float64 if wide else np.float32
+    weight, x = rng.integers(-9, 10, (20, 6)).astype(np.int8), rng.integers(-9, 10, (rows or 1, 20))
+    bias = rng.integers(-9, 10, 6).astype(dtype) if has_bias else None
+    shape = (6,) if rows is None else (rows, 6) if by_rows else (6, rows)
+    source = np.array(x[0] if rows is None else x.T, np.float32, order="F" if by_rows else "C")
+    target = np.full(shape, np.nan, np.float32)
+    constants = Constants(weight if tile_rows else weight.astype(dtype), bias, None, None, tile_rows)
+    buffers = Buffers(
+        source=source,
+        source_and_one=None,
+        target=target,
+        by_rows=by_rows and rows is not None,
+        scratch=None,
+        row=np.empty(rows or 1, np.float32),
+        wide_source=np.array(source, np.float64, order="F" if by_rows else "C") if wide else None,
+        wide_target=np.full(shape, np.nan) if wide else None,
+        indices=None,
+        partial=np.full(shape, np.nan, dtype) if 0 < tile_rows < 20 else None,
+        tile=np.full(tile_rows * 6, np.nan, dtype) if tile_rows else None,
+    )
+    expected = x @ weight.astype(np.int64) + (0 if bias is None else bias.astype(np.int64))
+    for _ in range(2):
+        for step in product_steps(constants, buffers):
+            step()
+        found = target[None] if rows is None else target if by_rows else target.T
+        np.testing.assert_array_equal(found, expected)

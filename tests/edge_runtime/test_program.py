@@ -8,7 +8,7 @@ from edge_runtime.bounds import output_bound
 from edge_runtime.plan_choice import BLOCKS
 from edge_runtime.products import FEW_ROWS
 from edge_runtime.program import WIDE_INPUT, is_by_rows
-from edge_runtime.trace import trace
+from edge_runtime.trace import logits, trace
 from export.quantizer import quantize
 from tests.memory import traced
 from tests.networks import random_model, random_rows
@@ -58,7 +58,9 @@ def test_a_program_for_any_number_of_rows_computes_the_network(precision, sizes,
             bound = output_bound(model, part, activated=True) + 1e-6
             assert (np.abs(found - expected.astype(np.float64)) <= bound).all()
             np.testing.assert_array_equal(found.argmax(axis=1)[:1], expected.argmax(axis=1)[:1])
-            assert engine.logits(part).shape == expected.shape
+            before = logits(model, trace(model, part))
+            bound = output_bound(model, part, activated=False) + 1e-6
+            assert (np.abs(engine.logits(part) - before.astype(np.float64)) <= bound).all()
 
 
 def test_a_mixed_network_changes_between_floats_and_grids():
@@ -117,3 +119,16 @@ def test_lean_weights_are_widened_in_the_arena_and_nowhere_else(precision, count
     with traced() as peak:
         result = engine.run(rows)
         assert peak() < result.nbytes + (64 << 10)
+
+
+def test_an_int8_layer_that_gives_floats_is_quantized_anew_by_the_next():
+    """Without an output grid nothing is on the next layer's grid: the bits of the trace, one row and many."""
+    full = random_model([6, 5, 4], ["relu", "linear"])
+    layers = [
+        quantize(Model((layer,)), np.abs(random_rows(60, layer.n_in)), "int8", "minmax").layers[0]
+        for layer in full.layers
+    ]
+    model, rows = Model(tuple(layers)), random_rows(70, 6)
+    expected = logits(model, trace(model, rows))
+    np.testing.assert_array_equal(Engine(model).logits(rows), expected)
+    np.testing.assert_array_equal(Engine(model).logits(rows[0]), expected[0])
