@@ -20,6 +20,7 @@ from edge_runtime import (
 from edge_runtime.plan_choice import BLOCKS
 from edge_runtime.trace import logits, trace
 from export.quantizer import quantize
+from tests.memory import traced
 from tests.networks import random_model, random_rows
 
 NETWORKS = {
@@ -309,3 +310,21 @@ def test_a_dynamic_engine_keeps_one_program_and_takes_any_batch():
         assert len(engine._programs) == 1
     with pytest.raises(InputError, match="257 rows, the limit max_batch is 256"):
         engine.run(rows[:257])
+
+
+@pytest.mark.parametrize("kind", ["columns first", "reversed", "not aligned"])
+@pytest.mark.parametrize("count", [1, 256])
+def test_rows_that_blas_would_copy_are_copied_into_the_arena(kind, count):
+    """A network that multiplies the user's own rows: no second array of 786 KB beside the plan, nor of one row."""
+    engine, x = Engine(random_model([768, 8], ["linear"])), random_rows(count, 768)
+    rows = {
+        "columns first": np.repeat(x, 2, axis=1)[:, ::2],
+        "reversed": x[:, ::-1],
+        "not aligned": np.frombuffer(b"." + x.tobytes(), np.float32, x.size, 1).reshape(x.shape),
+    }[kind]
+    rows = rows[0] if count == 1 else rows
+    expected = engine.run(np.array(rows, np.float32))
+    with traced() as peak:
+        found = engine.run(rows)
+        assert peak() < found.nbytes + 2500
+    np.testing.assert_array_equal(found, expected)
