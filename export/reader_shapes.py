@@ -143,6 +143,8 @@ def _to_shape(value: Value, target: list[int], budget: Budget, *, allow_zero: bo
     if not isinstance(value, Flow):
         raise Unsupported("its input is neither a constant nor made of the model's input")
     shape = _resolved(value.shape, target, allow_zero)
+    if shape == value.shape:
+        return value
     if value.batch == 0 and value.rows == ANY_ROWS and shape[0] > ANY_ROWS and set(shape[1:]) <= {1}:
         return Stacked(value)  # skl2onnx ends regressors of several outputs so
     if value.batch is None or value.rows == 1:

@@ -76,6 +76,13 @@ def test_a_shape_that_mixes_rows_is_refused(target, message):
         run("Reshape", flow(), target)
 
 
+def test_rows_that_stand_behind_features_stay_there():
+    """(2, rows, 3) has as many numbers as (rows, 6), in another order."""
+    assert run("Reshape", flow((2, 3), 1), [2, -1, 3]).order.shape == (2, 3)
+    with pytest.raises(Unsupported, match="mixes rows and features"):
+        run("Reshape", flow((2, 3), 1), [-1, 6])
+
+
 def test_all_rows_in_one_axis_are_the_end():
     """Of several outputs; of one, they are rows still, which a later node may use."""
     assert isinstance(run("Reshape", flow(), [-1]), Stacked)
