@@ -127,6 +127,7 @@ def test_a_standardization_has_a_mean_and_a_scale():
         assert standardization(wrong) is None
     minus, times = affine(1, [1, 2, 3]), affine([2, 3, 4], 0)
     assert assembled(minus, times, W).same_standardization
+    assert not assembled(minus, act("relu"), times, W).same_standardization
     for steps in ((times, minus, W), (minus, times, times, W), (minus, minus, W), (times, times, W), (minus, W)):
         assert not assembled(*steps).same_standardization
 
