@@ -108,6 +108,15 @@ def test_the_first_weight_that_rounds_alike_is_kept():
     assert found.weight[0] == 127
 
 
+def test_the_finest_weight_is_kept_if_none_rounds_alike():
+    """Half of the 127th part of a step is none of its parts, and a grid of thousandths shows it."""
+    fine = QuantParams(float(np.float32(TENTH / 1000)), 0)
+    after = Affine(np.array([1.0]), np.array([TENTH * 0.00385]))
+    found = diagonal(after, TENTH, 1, Rounding(QuantParams(TENTH, 0), Activation.of("linear"), fine))
+    assert found.weight[0] == 127
+    assert found.slack[0] > 0
+
+
 def test_whole_steps_need_no_weights():
     """A bias of whole steps is added to the codes as they are."""
     found = diagonal(

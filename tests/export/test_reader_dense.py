@@ -117,6 +117,8 @@ def test_batch_normalization_is_two_affine_maps():
     np.testing.assert_allclose(steps[1].shift, [1, 0] - np.array([0.5, -1]) * factor, rtol=1e-12)
     image = run("BatchNormalization", flow((2, 3)), *NORMAL).chain.steps_after(None)[0].scale
     np.testing.assert_allclose(image, np.repeat(np.array([2, 3]) / np.sqrt([0.25001, 4.00001]), 3), rtol=1e-12)
+    newer = run("BatchNormalization", flow((2, 3)), *NORMAL, opset=9, spatial=0).chain.steps_after(None)[0].scale
+    np.testing.assert_array_equal(newer, image)  # an attribute that opset 9 does not have
     every = [np.tile(values, 3).reshape(2, 3) for values in NORMAL]
     spread = run("BatchNormalization", flow((2, 3)), *every, opset=8, spatial=0).chain.steps_after(None)[0].scale
     np.testing.assert_allclose(spread, every[0].ravel() / np.sqrt(every[3].ravel() + 1e-5), rtol=1e-6)

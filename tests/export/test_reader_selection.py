@@ -60,6 +60,10 @@ def test_selections_follow_one_another():
     np.testing.assert_array_equal(product.weight, [[0]])
     (product,) = moved(Linear(np.arange(3, dtype=np.float32)[None]), Select(PICK), Select(np.array([0, 1])), width=1)
     np.testing.assert_array_equal(product.weight, [[2, 0]])
+    softmax = RowFunction(Activation.of("softmax"))
+    product, row = moved(Linear(np.eye(3, dtype=np.float32)), Select(PICK), softmax, Select(np.array([1, 0])))
+    np.testing.assert_array_equal(product.weight, np.eye(3)[:, [0, 2]])
+    assert row == softmax
 
 
 @pytest.mark.parametrize("index", [[1, 2, 0], [2, 1, 0]])
