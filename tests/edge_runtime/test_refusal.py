@@ -340,3 +340,30 @@ def test_tiles_that_are_alike_are_planned_once():
     for model in (tiny, large):
         chosen = [Drafts(model).lay(8, frozenset([0]), tile) for tile in _tiles(model)]
         assert all(Drafts(model).lay(8, frozenset([0]), tile) in chosen for tile in TILES)
+
+
+@pytest.mark.parametrize("sizes", [[1, 1], [2, 3, 1], [40, 30, 5]])
+@pytest.mark.parametrize("limit", ["ram_bytes", "flash_bytes"])
+def test_nothing_is_advised_that_needs_as_much_as_now(sizes, limit):
+    """The smallest networks take more bytes in int8, with its longer header: such a change is no advice."""
+    model = random_model(sizes, ["relu"] * (len(sizes) - 2) + ["linear"])
+    error = refusal(model, Limits(**{limit: 1}))
+    options = (*error.alternatives, *error.beyond)
+    assert all(option.need_bytes < error.need_bytes for option in options)
+    if sizes == [1, 1] and limit == "flash_bytes":
+        assert "int8" not in {option.change for option in options}
+        assert artifact_bytes(converted(model, "int8", 0)) > error.need_bytes
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_fits_and_what_does_not_are_two_lists(precision):
+    """To the byte, over budgets between nothing and the need: an alternative at the budget itself fits."""
+    model, _full = network("small", precision)
+    need = refusal(model, Limits(ram_bytes=1)).need_bytes
+    needs = {option.need_bytes for option in refusal(model, Limits(ram_bytes=1)).beyond}
+    for have in sorted({*needs, *(value - 1 for value in needs), 1}):
+        if have >= need:
+            continue
+        error = refusal(model, Limits(ram_bytes=have))
+        assert all(option.need_bytes <= have for option in error.alternatives)
+        assert all(option.need_bytes > have for option in error.beyond)
