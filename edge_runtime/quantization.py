@@ -61,7 +61,7 @@ def quantize(x: NDArray[Any], grid: QuantParams) -> NDArray[np.uint8]:
     return saturate(value, grid.zero_point)
 
 
-def saturate(value: NDArray[np.float32], zero_point: int) -> NDArray[np.uint8]:
+def saturate(value: NDArray[np.floating], zero_point: int) -> NDArray[np.uint8]:
     """Round scaled values half to even and add the zero point, clipping to 0..255 first. NaN becomes 0."""
     low, high = np.float32(QMIN - zero_point), np.float32(QMAX - zero_point)
     clipped = np.fmin(np.fmax(value, low), high)  # fmax drops NaN in favour of `low`; np.maximum would keep it

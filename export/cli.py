@@ -36,6 +36,9 @@ _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float net
 _FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
 onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
 
+_PORTABLE_HELP = """With --form qdq: weights that could saturate on x86 without VNNI as uint8 with zero point 128, for
+engines that take it."""
+
 
 @click.group(cls=OneLineErrors, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="smallnet")
@@ -140,6 +143,7 @@ def load_any(path: str, max_bytes: int | None = None) -> Model:
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
 @click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
 @click.option("--form", metavar=one_of(FORMS), default="integer", show_default=True, help=_FORM_HELP)
+@click.option("--portable", is_flag=True, help=_PORTABLE_HELP)
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
@@ -170,6 +174,7 @@ def export(
         equalize=options["equalize"],
         form=options["form"],
         opset=options["opset"],
+        portable=options["portable"],
     )
     check_export(options["out"], stem, wanted, chosen, force=options["force"])
     model = load_any(model_path, max_bytes)

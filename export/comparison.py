@@ -20,8 +20,9 @@ from edge_runtime.errors import InputError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numbers import as_numbers
-from edge_runtime.quantization import dequantize
+from edge_runtime.quantization import saturate
 from edge_runtime.trace import trace_layer
+from export.activation_tables import entry_range
 
 SAME_BITS, WITHIN_BOUND, ONE_STEP, REPORTED = "same bits", "within bound", "within one step", "reported only"
 Tensors = dict[str, NDArray[Any]]
@@ -132,25 +133,51 @@ def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors,
 
 
 def check_loose_int8(level: str, layer: QuantizedDense, entering: NDArray[Any], theirs: Tensors) -> list[TensorCheck]:
-    """A layer of the qdq form: each integer within one step of the exact one for the same input.
+    """A layer of the qdq form: each integer what real arithmetic may round the exact sum for the same input to.
 
-    Real arithmetic rounds the same product differently, which shows only beside a tie; a table can widen the step.
+    Real arithmetic rounds the same product differently, which shows only beside a tie: elsewhere nothing is allowed.
     """
     expected = trace_layer(layer, entering)
-    name, output = f"{layer.name}.output", expected[f"{layer.name}.output"]
+    name = f"{layer.name}.output"
+    quantized = entering if entering.dtype == np.uint8 else expected[f"{layer.name}.quantized_input"]
     checks = []
     if f"{layer.name}.quantized_input" in theirs and entering.dtype != np.uint8:
         checks.append(same_bits(level, f"{layer.name}.quantized_input", expected, theirs, layer.input.scale))
     grid = layer.final_grid
     if grid is None:
-        bound = _real_bound(
-            layer, entering if entering.dtype == np.uint8 else expected[f"{layer.name}.quantized_input"]
-        )
-        return [*checks, within(level, name, output, theirs[name], bound)]
-    jump = 1.0
-    if layer.table is not None:
-        jump = max(1.0, float(np.abs(np.diff(dequantize(layer.table, grid))).max() / grid.scale))
-    return [*checks, within(level, name, output, theirs[name], np.array(jump), ONE_STEP, grid.scale)]
+        bound = _real_bound(layer, quantized)
+        return [*checks, within(level, name, expected[name], theirs[name], bound)]
+    low, high = _reachable(layer, expected[f"{layer.name}.scaled"], _sum_error(layer, quantized))
+    return [*checks, _check_range(level, name, expected[name], theirs[name], (low, high), grid.scale)]
+
+
+def _reachable(
+    layer: QuantizedDense, scaled: NDArray[np.float32], error: NDArray[np.float64]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+    """The lowest and the highest output that scaled sums (batch, n_out) within `error` of `scaled` can round to."""
+    assert layer.output is not None
+    if layer.table is None:
+        sums = (scaled - error, scaled.astype(np.float64), scaled + error)
+        ends = [saturate(layer.activation(each), layer.output.zero_point) for each in sums]
+        return np.minimum.reduce(ends), np.maximum.reduce(ends)
+    low, high = (saturate(scaled + side, layer.output.zero_point) for side in (-error, error))
+    lowest, highest = entry_range(layer)
+    return np.minimum(lowest[low], lowest[high]), np.maximum(highest[low], highest[high])
+
+
+def _check_range(
+    level: str,
+    name: str,
+    ours: NDArray[np.uint8],
+    theirs: NDArray[np.uint8],
+    ends: tuple[NDArray[np.uint8], NDArray[np.uint8]],
+    step: float,
+) -> TensorCheck:
+    """Each value of `theirs` between the two ends, in steps away from `ours`."""
+    low, high = ends
+    outside = (theirs < low) | (theirs > high)
+    allowed = float((high.astype(np.int64) - low).max(initial=0))
+    return TensorCheck(level, name, ONE_STEP, ours.size, int(outside.sum()), _largest(ours, theirs), allowed, step)
 
 
 def _check_float(level: str, layer: Dense, entering: NDArray[Any], theirs: Tensors) -> list[TensorCheck]:
@@ -178,12 +205,17 @@ def _check_activation(level: str, layer: Layer, before: NDArray[Any], theirs: Te
     return within(level, f"{layer.name}.output", expected, theirs[f"{layer.name}.output"], allowed)
 
 
-def _real_bound(layer: QuantizedDense, entering: NDArray[np.uint8]) -> NDArray[Any]:
-    """Real arithmetic instead of integers in a last layer: each product, scale and sum rounds once."""
+def _sum_error(layer: QuantizedDense, entering: NDArray[np.uint8]) -> NDArray[np.float64]:
+    """Real arithmetic instead of integers: each product, scale and sum rounds once. In units of the scaled sums."""
     centered = np.abs(entering.astype(np.float64) - layer.input.zero_point)
     reach = centered @ np.abs(layer.weight.astype(np.float64)) + np.abs(layer.bias.astype(np.float64))
-    bound = SUM_ERROR * 2 * reach * layer.multiplier
-    return activation_bound(layer.activation, trace_layer(layer, entering)[f"{layer.name}.scaled"], bound)
+    return np.asarray(SUM_ERROR * 2 * reach * layer.multiplier)
+
+
+def _real_bound(layer: QuantizedDense, entering: NDArray[np.uint8]) -> NDArray[Any]:
+    """`_sum_error` carried through the activation of a last layer."""
+    scaled = trace_layer(layer, entering)[f"{layer.name}.scaled"]
+    return activation_bound(layer.activation, scaled, _sum_error(layer, entering))
 
 
 def _largest(ours: NDArray[Any], theirs: NDArray[Any]) -> float:

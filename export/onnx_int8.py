@@ -20,6 +20,7 @@ from onnx import TensorProto
 
 from edge_runtime.layers import DynamicQuantizedDense, QuantizedDense
 from edge_runtime.quantization import QuantParams
+from export.activation_tables import is_its_function
 from export.onnx_graph import Graph
 from export.saturation import is_pair_safe
 
@@ -55,21 +56,30 @@ def qgemm_layer(graph: Graph, layer: QuantizedDense, value: str, output: str) ->
     return codes if layer.table is None else _look_up(graph, layer, codes, output)
 
 
-def qdq_layer(graph: Graph, layer: QuantizedDense, value: str, output: str) -> str:
-    """Dequantize, Gemm, activation, quantize: real arithmetic with the integers' scales around it."""
+def qdq_layer(graph: Graph, layer: QuantizedDense, value: str, output: str, *, portable: bool = False) -> str:
+    """Dequantize, Gemm, activation, quantize: real arithmetic with the integers' scales around it.
+
+    A table that is not what its activation gives (an imported one may be any) is looked up, as in the other forms.
+    portable: weights that can saturate are stored as uint8 with zero point 128, which no x86 processor saturates.
+    """
     name = layer.name
     data = graph.node("DequantizeLinear", [value, *graph.grid(f"{name}.input", layer.input)], f"{name}.input_real")
     out_scale = 1.0 if layer.output is None else layer.output.scale
     bias_scale = layer.multiplier.astype(np.float64) * out_scale
     weight_scale = (bias_scale / layer.input.scale).astype(np.float32)
-    weight = _dequantized(graph, f"{name}.weight", layer.weight, weight_scale, axis=1)
+    is_shifted = portable and not is_pair_safe(layer.weight)
+    weight: NDArray[np.integer] = _shifted(layer.weight) if is_shifted else layer.weight
+    zero_point = 128 if is_shifted else 0
+    weight_real = _dequantized(graph, f"{name}.weight", weight, weight_scale, axis=1, zero_point=zero_point)
     bias = _dequantized(graph, f"{name}.bias", layer.bias, bias_scale.astype(np.float32), axis=0)
-    product = graph.node("Gemm", [data, weight, bias], f"{name}.real")
+    product = graph.node("Gemm", [data, weight_real, bias], f"{name}.real")
     if layer.output is None:
         return graph.activation(layer.activation, product, output)
     if layer.table is None or layer.table_output is None:
         return graph.quantize(graph.activation(layer.activation, product, f"{name}.activated"), layer.output, output)
     codes = graph.quantize(product, layer.output, f"{name}.codes")
+    if not is_its_function(layer):
+        return _look_up(graph, layer, codes, output)
     real = graph.node(
         "DequantizeLinear", [codes, *graph.grid(f"{name}.codes_real", layer.output)], f"{name}.codes_real"
     )
@@ -143,17 +153,30 @@ def _accumulator(
 
 def _weight(graph: Graph, name: str, weight: NDArray[np.int8], *, per_channel: bool = False) -> tuple[str, str]:
     """int8 weights where no pair of products can saturate; else the same integers as uint8 with zero point 128."""
+    stored: NDArray[np.integer]
     if is_pair_safe(weight):
         stored, zero_point = weight, np.zeros(weight.shape[1], np.int8)
     else:
-        stored = (weight.astype(np.int16) + 128).astype(np.uint8)
+        stored = _shifted(weight)
         zero_point = np.full(weight.shape[1], 128, np.uint8)
     shaped = zero_point if per_channel else zero_point[0]  # QGemm wants the zero point in the shape of the scale
     return graph.constant(f"{name}.weight", stored), graph.constant(f"{name}.weight_zero_point", shaped)
 
 
-def _dequantized(graph: Graph, name: str, values: NDArray[np.integer], scale: NDArray[np.float32], axis: int) -> str:
+def _shifted(weight: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """The same integers above a zero point of 128."""
+    return (weight.astype(np.int16) + 128).astype(np.uint8)
+
+
+def _dequantized(
+    graph: Graph,
+    name: str,
+    values: NDArray[np.integer],
+    scale: NDArray[np.float32],
+    axis: int,
+    zero_point: int = 0,
+) -> str:
     """A constant stored in integers, with one scale per output channel along `axis`."""
     inputs = [graph.constant(name, values), graph.constant(f"{name}_scale", scale)]
-    inputs.append(graph.constant(f"{name}_zero_point", np.zeros(len(scale), values.dtype)))
+    inputs.append(graph.constant(f"{name}_zero_point", np.full(len(scale), zero_point, values.dtype)))
     return graph.node("DequantizeLinear", inputs, f"{name}_real", axis=axis)

@@ -9,6 +9,7 @@ names of `edge_runtime.trace`.
 
 from __future__ import annotations
 
+import functools
 import json
 import os
 
@@ -21,37 +22,55 @@ from edge_runtime.errors import QuantizationError
 from edge_runtime.layers import Dense, DynamicQuantizedDense
 from edge_runtime.model import Model
 from export.onnx_graph import Graph
-from export.onnx_int8 import FORMS, MICROSOFT, dynamic_layer
+from export.onnx_int8 import FORMS, MICROSOFT, dynamic_layer, qdq_layer
+from export.saturation import PRECISE, PRECISE_KEY, may_saturate
 
 OPSET = 13  # the first with per-axis and scalar forms of everything used here
 IR_VERSION = 8  # what opset 13 to 17 came with, and what every runtime since 2021 reads
 INPUT, OUTPUT = "input", "output"
 
 
-def write_onnx(model: Model, path: str | os.PathLike[str], form: str = "integer", *, opset: int = OPSET) -> None:
+def write_onnx(
+    model: Model,
+    path: str | os.PathLike[str],
+    form: str = "integer",
+    *,
+    opset: int = OPSET,
+    portable: bool = False,
+) -> None:
     """Write `model` to `path` as ONNX, replacing an existing file in one step; the same model gives the same bytes.
 
     form: how int8 layers are written, a key of `export.onnx_int8.FORMS`: "integer" (exact everywhere), "qgemm" (exact,
     onnxruntime only) or "qdq" (for TensorRT, QNN and OpenVINO; not bit-exact). opset: 13 to the newest that the
     installed onnx knows; what an engine reads is for the engine to say. The batch dimension is dynamic, preprocessing
-    is part of the graph, class names and metadata go to metadata_props. Raises QuantizationError for an unknown form
-    or opset, OSError where the file cannot be written.
+    is part of the graph, class names and metadata go to metadata_props. portable: of the qdq form, weights that could
+    saturate on x86 without VNNI are written as uint8 with zero point 128, for engines that take it; without it such a
+    file's metadata name the session option that onnxruntime needs there (`export.saturation`). Raises
+    QuantizationError for an unknown form or opset, and for `portable` with another form, OSError where the file cannot
+    be written.
     """
-    write_bytes(path, to_onnx(model, form, opset=opset).SerializeToString(deterministic=True))
+    write_bytes(path, to_onnx(model, form, opset=opset, portable=portable).SerializeToString(deterministic=True))
 
 
-def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET) -> onnx.ModelProto:
+def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable: bool = False) -> onnx.ModelProto:
     """The checked ONNX model that `write_onnx` writes."""
-    check_form(form, opset)
-    proto = _model_proto(model, _build(model, form), form, opset)
+    check_form(form, opset, portable=portable)
+    proto = _model_proto(model, _build(model, form, portable=portable), form, opset)
+    if form == "qdq" and not portable and may_saturate(model):
+        proto.metadata_props.add(key=PRECISE_KEY, value="=".join(PRECISE))
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
 
-def check_form(form: str, opset: int) -> None:
-    """Raise QuantizationError for a form or an opset that cannot be written."""
+def check_form(form: str, opset: int, *, portable: bool = False) -> None:
+    """Raise QuantizationError for a form or an opset that cannot be written, and for `portable` with another form."""
     if form not in FORMS:
         raise QuantizationError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
+    if portable and form != "qdq":
+        raise QuantizationError(
+            f"portable is given with form {form!r}, expected form 'qdq': "
+            "the other forms are exact everywhere as they are"
+        )
     newest = onnx.defs.onnx_opset_version()
     if not OPSET <= opset <= newest:
         raise QuantizationError(
@@ -59,7 +78,7 @@ def check_form(form: str, opset: int) -> None:
         )
 
 
-def _build(model: Model, form: str) -> Graph:
+def _build(model: Model, form: str, *, portable: bool) -> Graph:
     graph = Graph()
     value, on_grid = INPUT, False
     if model.preprocessing is not None:
@@ -75,7 +94,8 @@ def _build(model: Model, form: str) -> Graph:
         else:
             if not on_grid:
                 value = graph.quantize(value, layer.input, f"{layer.name}.quantized_input")
-            value, on_grid = FORMS[form](graph, layer, value, target), layer.output is not None
+            write = functools.partial(qdq_layer, portable=True) if portable else FORMS[form]
+            value, on_grid = write(graph, layer, value, target), layer.output is not None
     return graph
 
 

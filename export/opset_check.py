@@ -16,12 +16,12 @@ from export.onnx_session import make_session
 from export.onnx_writer import OPSET, check_form, to_onnx
 
 
-def check_opset(form: str, opset: int) -> None:
+def check_opset(form: str, opset: int, *, portable: bool = False) -> None:
     """Raise QuantizationError for a form or an opset that cannot be written, or could not be verified afterwards.
 
     onnx may know operators that the installed onnxruntime does not run yet; the newest opset that works is named.
     """
-    check_form(form, opset)
+    check_form(form, opset, portable=portable)
     if not _runs(form, opset):
         newest = next((older for older in range(opset - 1, OPSET, -1) if _runs(form, older)), OPSET)
         raise QuantizationError(

@@ -25,6 +25,7 @@ from export.onnx_writer import OPSET, to_onnx
 from export.opset_check import check_opset
 from export.quantizer import QuantizationWarning, quantize
 from export.report import Report
+from export.saturation import saturation_doubts
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
 from export.verification import verify
 
@@ -59,6 +60,7 @@ class ExportOptions:
     equalize: bool = True
     form: str = "integer"
     opset: int = OPSET
+    portable: bool = False
 
 
 @dataclass(frozen=True)
@@ -93,7 +95,7 @@ def check_export(
     Raises QuantizationError for a form or an opset that cannot be written or checked, OutputRefused where a file would
     take the place of something else (not with `force`) or of a folder, OSError.
     """
-    check_opset(options.form, options.opset)
+    check_opset(options.form, options.opset, portable=options.portable)
     check_folder(out)
     for path in (path for precision in precisions for path in _paths(out, stem, precision)):
         if path.parent.is_dir():
@@ -129,7 +131,7 @@ def export_model(
     saw. on_rows: told how many rows of how many have been compared. Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
-    check_opset(chosen.form, chosen.opset)
+    check_opset(chosen.form, chosen.opset, portable=chosen.portable)
     compared = rows if verify_rows is None else verify_rows
     judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
     results = []
@@ -141,7 +143,9 @@ def export_model(
             )
         small = with_test_vectors(small, rows, test_vectors)
         artifact, onnx = _paths(out, stem, precision)
-        proto = to_onnx(small, chosen.form, opset=chosen.opset)  # may refuse: nothing is written before
+        proto = to_onnx(
+            small, chosen.form, opset=chosen.opset, portable=chosen.portable
+        )  # may refuse: nothing is written before
         artifact.parent.mkdir(parents=True, exist_ok=True)
         save(small, artifact)
         write_bytes(onnx, proto.SerializeToString(deterministic=True))
@@ -152,6 +156,7 @@ def export_model(
         doubts = [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if precision == "int8":
             doubts += calibration_doubts(rows, judged, small, source)
+        doubts += saturation_doubts(proto)
         results.append(
             Exported(
                 precision=precision,

@@ -14,6 +14,7 @@ class Report:
 
     form: the ONNX form, "foreign" for a file that this project did not write, "dumps" for a device's outputs.
     decisions_changed: rows whose class differs. max_abs_error: the largest difference of a final output.
+    session_config: the options that the file states and onnxruntime ran with, names and values.
     """
 
     form: str
@@ -21,6 +22,7 @@ class Report:
     checks: tuple[TensorCheck, ...]
     decisions_changed: int
     max_abs_error: float
+    session_config: tuple[tuple[str, str], ...] = ()
 
     @property
     def differing(self) -> int:
@@ -63,5 +65,6 @@ class Report:
             "decisions_changed": self.decisions_changed,
             "max_abs_error": self.max_abs_error,
             "first_diverging_layer": self.first_diverging_layer,
+            "session_config": dict(self.session_config),
             "checks": [{**vars(check), "max_real_error": check.max_real_error} for check in self.checks],
         }

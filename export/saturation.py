@@ -7,9 +7,17 @@ saturates the sum to int16. Whether that can happen is decided by the weights al
 from __future__ import annotations
 
 import numpy as np
+import onnx
 from numpy.typing import NDArray
 
+from edge_runtime.layers import QuantizedDense
+from edge_runtime.model import Model
 from edge_runtime.quantization import QMAX
+
+# onnxruntime's option that makes it compute int8 weights as uint8 ones on such processors. It works by a graph
+# transformation: with graph optimizations disabled it does nothing, and nothing is computed in integers there either.
+PRECISE = ("session.x64quantprecision", "1")
+PRECISE_KEY = "onnxruntime_session_config"  # of metadata_props
 
 _INT16_MAX, _INT16_MIN = 32767, -32768
 
@@ -27,3 +35,23 @@ def is_pair_safe(weight: NDArray[np.int8]) -> bool:
     highest = QMAX * np.maximum(pairs, 0).sum(axis=1)
     lowest = QMAX * np.minimum(pairs, 0).sum(axis=1)
     return bool(highest.max() <= _INT16_MAX and lowest.min() >= _INT16_MIN)
+
+
+def may_saturate(model: Model) -> bool:
+    """Whether the qdq form of a model, whose weights are int8, can go wrong on such processors."""
+    return any(isinstance(layer, QuantizedDense) and not is_pair_safe(layer.weight) for layer in model.layers)
+
+
+def session_config(proto: onnx.ModelProto) -> tuple[tuple[str, str], ...]:
+    """The session options that a file states it needs: names and values, those of this module alone."""
+    properties = {entry.key: entry.value for entry in proto.metadata_props}
+    return (PRECISE,) if properties.get(PRECISE_KEY) == "=".join(PRECISE) else ()
+
+
+def saturation_doubts(proto: onnx.ModelProto) -> list[str]:
+    """What to know before running such a file, in a line."""
+    return [
+        f"onnxruntime on x86 CPUs without VNNI needs the session option {name}={value} for the .onnx, or gives other "
+        "answers; with --portable (portable=True) it is written so that none is needed"
+        for name, value in session_config(proto)
+    ]

@@ -118,8 +118,14 @@ def report_table(report: Report) -> str:
     nans = f", {lone:,} are NaN on one side alone" if lone else ""
     return (
         f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule{nans}, "
-        f"{report.decisions_changed} decisions changed"
+        f"{report.decisions_changed} decisions changed{_ran_with(report)}"
     )
+
+
+def _ran_with(report: Report) -> str:
+    """The session options that the file needs, which a user has to give too."""
+    options = ", ".join("=".join(pair) for pair in report.session_config)
+    return f"\nonnxruntime ran with {options}, which this file needs on x86 without VNNI" if options else ""
 
 
 def demo_table(rows: list[dict[str, Any]]) -> str:
@@ -165,6 +171,7 @@ def _exported(result: Exported) -> dict[str, Any]:
         "values_compared": sum(check.compared for check in result.report.checks),
         "values_differing": result.report.differing,
         "max_abs_error": result.report.max_abs_error,
+        "session_config": dict(result.report.session_config),
         "warnings": list(result.warnings),
     }
 

@@ -46,6 +46,7 @@ from export.onnx_reader import Imported
 from export.onnx_session import make_session
 from export.reader_wire import check_counts
 from export.report import Report
+from export.saturation import session_config
 from export.unused_nodes import refuse_loops, remove_unused
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
@@ -103,7 +104,8 @@ def verify(
         changed += int(np.sum(_decisions(model, final) != _decisions(model, plain)))
         largest = max(largest, _largest_difference(final, plain))
     order = [*sessions, ENGINE]
-    return Report(form, len(rows), tuple(sorted(checks.values(), key=lambda c: order.index(c.level))), changed, largest)
+    in_order = tuple(sorted(checks.values(), key=lambda c: order.index(c.level)))
+    return Report(form, len(rows), in_order, changed, largest, session_config(proto))
 
 
 def _verify_import(

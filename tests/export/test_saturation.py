@@ -1,9 +1,16 @@
 import itertools
+from dataclasses import replace
 
 import numpy as np
 import pytest
+from onnx import numpy_helper
 
-from export.saturation import is_pair_safe
+from export.onnx_writer import to_onnx, write_onnx
+from export.quantizer import quantize
+from export.saturation import PRECISE_KEY, is_pair_safe, may_saturate, saturation_doubts, session_config
+from export.tables import report_table
+from export.verification import verify
+from tests.networks import random_model, random_rows
 
 
 def avx2_sums(q: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -42,3 +49,58 @@ def test_safe_weights_never_saturate_on_any_input(seed):
 def test_a_last_weight_without_a_neighbour_is_safe():
     """An odd row pairs with nothing."""
     assert is_pair_safe(np.array([[0], [0], [127]], np.int8))
+
+
+def networks():
+    """A network whose weights can saturate, and the same with weights that cannot."""
+    unsafe = quantize(random_model([13, 11, 5], ["relu", "softmax"]), random_rows(200, 13))
+    layers = tuple(replace(layer, weight=np.clip(layer.weight, -64, 64)) for layer in unsafe.layers)
+    return unsafe, replace(unsafe, layers=layers)
+
+
+def weights(proto):
+    return [numpy_helper.to_array(tensor) for tensor in proto.graph.initializer if tensor.name.endswith(".weight")]
+
+
+@pytest.mark.parametrize("form", ["integer", "qgemm", "qdq"])
+def test_a_file_states_the_option_that_its_weights_need(form):
+    """Only the qdq form, only where a pair can saturate, and not where it was written to be portable."""
+    unsafe, safe = networks()
+    assert (may_saturate(unsafe), may_saturate(safe)) == (True, False)
+    assert session_config(to_onnx(safe, form)) == ()
+    stated = (("session.x64quantprecision", "1"),) if form == "qdq" else ()
+    assert session_config(to_onnx(unsafe, form)) == stated
+    assert len(saturation_doubts(to_onnx(unsafe, form))) == len(stated)
+    assert all("session.x64quantprecision=1" in text for text in saturation_doubts(to_onnx(unsafe, form)))
+
+
+def test_only_the_option_of_this_project_is_taken_from_a_file():
+    """A file cannot set other options of a session."""
+    proto = to_onnx(networks()[0], "qdq")
+    entry = next(entry for entry in proto.metadata_props if entry.key == PRECISE_KEY)
+    entry.value = "session.load_model_format=ORT"
+    assert session_config(proto) == ()
+
+
+def test_portable_weights_are_the_same_integers_and_need_no_option(tmp_path):
+    """uint8 with zero point 128 for a layer that can saturate, int8 for one that cannot; without the option."""
+    unsafe, safe = networks()
+    mixed = replace(unsafe, layers=(unsafe.layers[0], safe.layers[1]))
+    first, second = weights(to_onnx(mixed, "qdq", portable=True))
+    assert (first.dtype, second.dtype) == (np.uint8, np.int8)
+    assert (first.astype(int) - 128 == unsafe.layers[0].weight).all()
+    write_onnx(mixed, tmp_path / "m.onnx", "qdq", portable=True)
+    report = verify(mixed, tmp_path / "m.onnx", random_rows(300, 13) * 2)
+    assert report.ok
+    assert report.session_config == ()
+
+
+def test_verify_says_which_option_it_ran_with(tmp_path):
+    """In the report, in JSON and in text, on every kind of processor alike."""
+    unsafe, safe = networks()
+    for model, expected in ((unsafe, {"session.x64quantprecision": "1"}), (safe, {})):
+        write_onnx(model, tmp_path / "m.onnx", "qdq")
+        report = verify(model, tmp_path / "m.onnx", random_rows(300, 13) * 2)
+        assert report.ok
+        assert report.as_dict()["session_config"] == expected
+        assert ("ran with session.x64quantprecision=1" in report_table(report)) == bool(expected)

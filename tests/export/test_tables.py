@@ -71,6 +71,7 @@ def test_every_figure_of_an_export_is_in_the_json(results):
             "values_compared": sum(check.compared for check in result.report.checks),
             "values_differing": 0,
             "max_abs_error": result.report.max_abs_error,
+            "session_config": {},
             "warnings": [],
         }
 
