@@ -348,3 +348,12 @@ def test_the_layer_that_is_clipped_most_is_named():
     assert "of the outputs of layer 'dense1' on held-out rows lie outside" in texts[0]
     single = random_model([10, 4], ["linear"])
     assert calibration_doubts(ROWS, HELD_OUT, quantize(single, ROWS), single) == []
+
+
+def test_a_logit_of_0_is_no_decision_for():
+    """As `Engine.predict` has it: only above 0 is class 1."""
+    model = random_model([10, 1], ["sigmoid"])
+    zero = replace(model, layers=(replace(model.layers[0], weight=model.layers[0].weight * 0, bias=np.zeros(1, "f4")),))
+    above = replace(zero, layers=(replace(zero.layers[0], bias=np.float32([1e-6])),))
+    below = replace(zero, layers=(replace(zero.layers[0], bias=np.float32([-1e-6])),))
+    assert (measure(zero, above, ROWS).decisions_changed, measure(zero, below, ROWS).decisions_changed) == (400, 0)
