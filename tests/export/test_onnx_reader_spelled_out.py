@@ -210,6 +210,12 @@ def test_a_normalization_that_an_optimizer_moved_into_an_activation_is_taken_out
     assert activations(imported(graph(nodes, **used), tmp_path)) == [name, "linear"]
 
 
+def test_factors_before_the_branches_part_stay_there(tmp_path):
+    """They belong to the input of the activation: (b * v) * sigmoid(b * v)."""
+    nodes = "h = MatMul(x, W1) b = Add(h, B1) f = Mul(b, S) g = Sigmoid(f) a = Mul(f, g) y = Gemm(a, W2, B2)"
+    assert activations(imported(graph(nodes, S=normal(5) + 1), tmp_path)) == ["swish", "linear"]
+
+
 @pytest.mark.parametrize("nodes", ["f = Mul(b, S) a = Div(f, d)", "f = Mul(d, S) a = Div(b, f)"])
 def test_factors_are_taken_out_of_fractions(tmp_path, nodes):
     """b / (1 + exp(-b)), its numerator or its denominator times a number for each feature."""
@@ -222,7 +228,8 @@ def test_factors_are_taken_out_of_fractions(tmp_path, nodes):
     "nodes",
     [
         "f = Add(g, S) a = Mul(b, f)",
-        "f = Mul(g, Z) a = Div(b, f)",
+        "f = Mul(g, S) e = Add(f, S) a = Mul(b, e)",
+        "n = Neg(b) e = Exp(n) d = Add(e, ONE) f = Mul(d, Z) a = Div(b, f)",
         "e = Mul(b, S) c = Sigmoid(e) a = Mul(b, c)",
         "f = Mul(b, S) a = Mul(f, f)",
         "f = Mul(g, S) a = Add(b, f)",
@@ -230,7 +237,7 @@ def test_factors_are_taken_out_of_fractions(tmp_path, nodes):
 )
 def test_factors_that_are_not_the_last_step_of_a_branch_stay_refused(tmp_path, nodes):
     """They have a value of their own for each feature, and no activation has."""
-    constants = {"S": normal(5) + 1, "Z": np.float32([0, 1, 2, 3, 4])}
+    constants = {"S": normal(5) + 1, "Z": np.float32([0, 1, 2, 3, 4]), "ONE": np.float32(1)}
     nodes = f"h = MatMul(x, W1) b = Add(h, B1) g = Sigmoid(b) {nodes} y = Gemm(a, W2, B2)"
     used = {key: value for key, value in constants.items() if f"{key}," in nodes or f"{key})" in nodes}
     onnx.save(graph(nodes, **used), tmp_path / "f.onnx")

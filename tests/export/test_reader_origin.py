@@ -80,7 +80,7 @@ STEPS = {
     "rows through float16": "q = Cast<to=10>(s) r = Cast<to=1>(q)",
     "rows through bool": "q = Cast<to=9>(s) r = Cast<to=1>(q)",
     "rows times a negative": "k = Mul(s, m) r = Cast<to=1>(k)",
-    "rows times what wraps": "k = Mul(s, big) r = Cast<to=1>(k)",
+    "rows times what wraps": "n0 = Slice(s, i00, i1) k = Mul(n0, big) r = Cast<to=1>(k)",
     "rows compared with rows": "c = Equal(s, s) r = Cast<to=1>(c)",
     "rows compared with four": "c = Equal(s, few) r = Cast<to=1>(c)",
     "rows compared with minus one": "c = Equal(s, m) r = Cast<to=1>(c)",
