@@ -64,6 +64,7 @@ TENSORS = {
     "list of sparse": ([Sparse()], "object"),
     "object": (object(), "dtype object, expected real numbers"),
     "text": ([["a", "b"]], "expected real numbers"),
+    "complex": ([[1j, 2]], "dtype complex128, expected real numbers"),
     "ragged": ([[1, 2], [3]], "rows of one length"),
 }
 
