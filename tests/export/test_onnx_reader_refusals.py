@@ -440,3 +440,14 @@ def test_a_pipe_as_external_data_is_refused(tmp_path):
     tensor.data_location = TensorProto.EXTERNAL
     tensor.external_data.add(key="location", value="w.bin")
     assert "is no file in the model's folder" in refusal(proto, tmp_path)
+
+
+def test_external_data_counts_as_far_as_tensors_ask_for_it_and_files_have_it(tmp_path):
+    """The least of both, each file once; a file that nobody asks for counts nothing."""
+    (tmp_path / "w.bin").write_bytes(bytes(1000))
+    reader = TensorReader(tmp_path, Budget(1 << 20), 1 << 20)
+    small, large = external("V", (6, 5), "w.bin"), external("U", (1 << 20, 5), "w.bin")
+    assert reader.external_bytes([small]) == 120
+    assert reader.external_bytes([small, small]) == 240
+    assert reader.external_bytes([small, large]) == 1000
+    assert reader.external_bytes([numpy_helper.from_array(W1, "W")]) == 0
