@@ -15,7 +15,8 @@ from edge_runtime.model import Model
 from edge_runtime.quantization import QMAX
 
 # onnxruntime's option that makes it compute int8 weights as uint8 ones on such processors. It works by a graph
-# transformation: with graph optimizations disabled it does nothing, and nothing is computed in integers there either.
+# transformation: at the basic level and with optimizations disabled it does nothing, and nothing is computed in
+# integers there either; at the extended and the default level (all) it is needed.
 PRECISE = ("session.x64quantprecision", "1")
 PRECISE_KEY = "onnxruntime_session_config"  # of metadata_props
 

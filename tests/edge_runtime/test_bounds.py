@@ -4,8 +4,17 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, Dense, Model, TestVectors, selftest
-from edge_runtime.bounds import agree, output_bound
+from edge_runtime.bounds import (
+    activation_bound,
+    agree,
+    implementation_error,
+    output_bound,
+    steepness,
+    tensor_bounds,
+)
 from edge_runtime.engine import Engine
+from edge_runtime.quantization import dequantize, dynamic_grid
+from edge_runtime.trace import trace
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 
@@ -77,3 +86,58 @@ def test_an_overflow_is_not_taken_for_agreement():
     layer = Dense("a", np.full((4, 3), 1e38, np.float32), np.zeros(3, np.float32), Activation.of("linear"))
     vectors = TestVectors(np.full((2, 4), 2, np.float32), np.zeros((2, 3), np.float32))
     assert selftest(Model((layer,), test_vectors=vectors)).differing == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "slope"),
+    [("sigmoid", 1e-6, 0.25), ("tanh", 1e-6, 1.0), ("softmax", 2e-6, 0.5), ("relu", 0.0, 1.0)],
+)
+def test_an_activation_carries_its_slope_and_its_own_error(name, error, slope):
+    """The steepest slope times the difference before, and the stated error of exp, tanh and their like: no more."""
+    x = random_rows(5, 4)
+    before = np.full(x.shape, 0.5)
+    assert implementation_error(Activation.of(name), x).max() == error
+    np.testing.assert_allclose(activation_bound(Activation.of(name), x, before), 0.5 * slope + error, rtol=1e-12)
+
+
+def test_softmax_takes_the_largest_difference_of_its_row():
+    """Every output depends on every input; and log_softmax can widen it twofold."""
+    before = np.array([[0.0, 0.0, 3.0]])
+    x = np.zeros((1, 3), np.float32)
+    np.testing.assert_allclose(activation_bound(Activation.of("softmax"), x, before), 1.5 + 2e-6)
+    np.testing.assert_allclose(activation_bound(Activation.of("log_softmax"), x, before), 6.0 + 2e-6)
+
+
+def test_a_threshold_adds_its_jump_where_it_may_be_crossed():
+    """Of thresholded_relu at 1: a value within the bound of 1 may become 0 or stay."""
+    x, before = np.float32([[1.05, 3.0]]), np.full((1, 2), 0.1)
+    found = activation_bound(Activation.of("thresholded_relu", {"alpha": 1.0}), x, before)
+    np.testing.assert_allclose(found, [[1.15, 0.1]], rtol=1e-6)
+
+
+def test_slopes_follow_parameters():
+    """leaky_relu and elu are as steep as alpha, where that is above 1."""
+    for name in ("leaky_relu", "elu"):
+        assert [steepness(Activation.of(name, {"alpha": alpha})) for alpha in (0.1, -3.0)] == [1.0, 3.0]
+
+
+def test_a_dynamic_layer_after_a_float_one_may_move_by_its_grid():
+    """The bound before it and two steps of its grid, times the weights; nothing for the very same input."""
+    model = quantize(random_model([6, 5, 4], ["relu", "linear"]), precision="int8-dynamic")
+    rows, last = random_rows(9, 6), model.layers[1]
+    assert not output_bound(model, rows, activated=False).any()
+    slack = {model.layers[0].name: np.full(5, 1e-3)}
+    step = float(dynamic_grid(trace(model, rows)[f"{model.layers[0].name}.output"])[0])
+    reach = np.abs(last.weight.astype(np.float64)).sum(axis=0) * last.weight_scale
+    found = output_bound(model, rows, activated=False, slack=slack)
+    np.testing.assert_allclose(found, np.broadcast_to((1e-3 + 2 * step) * reach, found.shape), rtol=1e-9)
+    assert (output_bound(model, rows, activated=False, foreign=True) > 0).all()
+
+
+def test_a_table_carries_a_rounded_difference_by_its_largest_jump():
+    """A difference before it moves the code by its steps and one more, and each step by the largest jump."""
+    model = quantize(random_model([6, 5, 4], ["tanh", "linear"]), random_rows(50, 6))
+    layer = model.layers[0]
+    found = tensor_bounds(model, random_rows(3, 6), slack={layer.name: np.full(5, 2.0 * layer.output.scale)})
+    jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max()
+    np.testing.assert_allclose(found[f"{layer.name}.output"], 3 * jump, rtol=1e-6)
