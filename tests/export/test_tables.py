@@ -159,6 +159,7 @@ def test_the_choice_of_a_method_names_the_best():
         "calibration: mse (signal to noise of the outputs on held-out rows: "
         "minmax 31.2 dB, mse 35.0 dB, entropy -1.0 dB)"
     )
+    assert choice_text({"entropy": 40.0, "minmax": 31.0}).startswith("calibration: entropy (")
 
 
 def test_a_verification_shows_every_tensor_and_the_verdict():
