@@ -5,11 +5,11 @@ import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_runtime import Activation, ArtifactError, BudgetExceeded, Dense, InputError, Limits, Model
+from edge_runtime import Activation, ArtifactError, BudgetExceeded, Dense, Engine, InputError, Limits, Model
 from export.onnx_writer import to_onnx, write_onnx
 from export.quantizer import quantize
 from export.test_vectors import with_test_vectors
-from export.verification import verify
+from export.verification import _Sessions, verify
 from tests.networks import random_model, random_rows
 
 PRECISIONS = ["float32", "float16", "int8"]
@@ -163,3 +163,36 @@ def test_an_overflow_beside_a_file_of_other_weights_is_a_breach(tmp_path):
     for value, is_same in ((1.0, False), (-1e38, False), (1e38, True)):
         write_onnx(model(value), tmp_path / "m.onnx")
         assert verify(model(1e38), tmp_path / "m.onnx", rows).ok == is_same
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_engine_that_is_off_is_found(tmp_path, monkeypatch, precision):
+    """One logit off by a part of a step, computed by the fast path alone."""
+    model = small(precision, ["relu", "softmax"])
+    write_onnx(model, tmp_path / "m.onnx")
+    right = Engine.logits
+
+    def off(engine, x):
+        values = right(engine, x).copy()
+        values[0, 1] += np.float32(1e-3)
+        return values
+
+    monkeypatch.setattr(Engine, "logits", off)
+    report = verify(model, tmp_path / "m.onnx", random_rows(20, 13))
+    assert [(check.level, check.differing) for check in report.checks if check.differing] == [("engine", 1)]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_an_output_that_only_the_file_as_it_is_gets_wrong_is_found(tmp_path, monkeypatch, precision):
+    """An engine may fuse what it does not expose: the plain session's output is compared, not the exposed one."""
+    model = small(precision, ["relu", "softmax"])
+    write_onnx(model, tmp_path / "m.onnx")
+    right = _Sessions.run
+
+    def fused(sessions, part):
+        plain, exposed = right(sessions, part)
+        return plain + np.float32(1e-3), exposed
+
+    monkeypatch.setattr(_Sessions, "run", fused)
+    report = verify(model, tmp_path / "m.onnx", random_rows(20, 13))
+    assert {check.tensor for check in report.checks if check.differing} == {"output"}
