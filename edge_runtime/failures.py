@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import re
 
 from edge_runtime.entry import INTERRUPTED
 from edge_runtime.errors import BudgetExceeded, SmallnetError
@@ -27,7 +28,7 @@ def explain(error: BaseException, *, is_bundle: bool = False) -> tuple[str, int]
 
         return in_options(error, is_bundle=is_bundle), 1
     if isinstance(error, SmallnetError):
-        return str(error), 2
+        return _as_typed(str(error)), 2
     if isinstance(error, MemoryError):
         return f"not enough memory ({error}); use smaller layers or fewer rows", 1
     if isinstance(error, BrokenPipeError):
@@ -35,6 +36,11 @@ def explain(error: BaseException, *, is_bundle: bool = False) -> tuple[str, int]
     if isinstance(error, OSError):
         return _os_text(error), 1 if error.errno in _DISK_FULL else 2
     raise error
+
+
+def _as_typed(text: str) -> str:
+    """Advice for Python, "raise max_bytes", as the option that is typed: "raise --max-bytes"."""
+    return re.sub(r"\braise (max_\w+)", lambda match: f"raise --{match[1].replace('_', '-')}", text)
 
 
 def one_line(text: str) -> str:

@@ -10,13 +10,23 @@ import click
 from edge_runtime import cli as runtime_cli
 from edge_runtime.messages import RowsDone, echo, echo_json
 from edge_runtime.one_line_errors import OneLineErrors
-from edge_runtime.options import cap, force_option, json_option, limit_options, load_limited, max_bytes_option, one_of
+from edge_runtime.options import (
+    Size,
+    cap,
+    force_option,
+    json_option,
+    limit_options,
+    load_limited,
+    max_bytes_option,
+    one_of,
+)
 from export.cli_bench import bench_command
 from export.extras import require_extra
 from trainer import cli as trainer_cli
 
 if TYPE_CHECKING:
     from edge_runtime.model import Model
+    from export.foreign_session import RunLimits
 
 _HELP = """Train small dense networks, shrink them to int8 or float16, prove that what runs is what was tested.
 
@@ -40,6 +50,17 @@ _PORTABLE_HELP = """With --form qdq: weights that could saturate on x86 without 
 engines that take it."""
 
 
+_MEMORY_HELP = "Memory that onnxruntime may take to run the file (default: 1G and 8 times its size; Linux only)."
+_SECONDS_HELP = "Seconds that it may take to open the file, and to run 256 rows."
+
+
+def run_limit_options(command: Any) -> Any:
+    """The options that a command has which runs somebody's ONNX file: the fields of `RunLimits`."""
+    limit = click.FloatRange(min=0, min_open=True)
+    seconds = click.option("--max-seconds", type=limit, default=60.0, show_default=True, help=_SECONDS_HELP)
+    return click.option("--max-memory", type=Size(), help=_MEMORY_HELP)(seconds(command))
+
+
 @click.group(cls=OneLineErrors, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(package_name="smallnet")
 def main() -> None:  # noqa: D103  the help text above is its description
@@ -59,6 +80,7 @@ main.add_command(bench_command)
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
 @max_bytes_option
+@run_limit_options
 @json_option
 def import_command(
     model_path: str,
@@ -67,12 +89,15 @@ def import_command(
     test_vectors: int,
     force: bool,
     max_bytes: int | None,
+    max_memory: int | None,
+    max_seconds: float,
     as_json: bool,
 ) -> None:
     """Take a dense network from PyTorch, scikit-learn, Keras or any other ONNX file.
 
     The imported model is run beside the file in onnxruntime on random rows, and on real ones where some are given; it
-    is written only if the outputs agree. Exit status 1 if they do not.
+    is written only if the outputs agree. Exit status 1 if they do not. onnxruntime runs the file in a process of its
+    own, within --max-memory and --max-seconds.
 
     Example: smallnet import model.onnx --out model.npz
     """
@@ -81,6 +106,7 @@ def import_command(
     from edge_runtime.outputs import check_output
     from export.doubts import comparison_doubts
     from export.export_rows import load_rows
+    from export.foreign_session import RunLimits
     from export.import_check import random_rows, verify_import
     from export.onnx_reader import import_onnx
     from export.tables import import_facts, import_table
@@ -89,13 +115,13 @@ def import_command(
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
     check_output(out, "artifact", force=force, sources=[model_path])
-    source = import_onnx(model_path, **cap(max_bytes))
+    source, allowed = import_onnx(model_path, **cap(max_bytes)), RunLimits(max_memory, max_seconds)
     model, rows = source.model, random_rows(source)
-    reports = {"random": verify_import(model, model_path, rows, imported=source)}
+    reports = {"random": verify_import(model, model_path, rows, imported=source, run_limits=allowed)}
     if spec is not None:
         dataset = load_rows(model, spec, **cap(max_bytes))
         rows = dataset.x
-        reports[spec] = verify_import(model, model_path, rows, imported=source)
+        reports[spec] = verify_import(model, model_path, rows, imported=source, run_limits=allowed)
     is_ok = all(report.ok for report in reports.values())
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
@@ -114,7 +140,7 @@ def _say_warnings(texts: list[str]) -> None:
         echo(f"warning: {text}", err=True)
 
 
-def load_any(path: str, max_bytes: int | None = None) -> Model:
+def load_any(path: str, max_bytes: int | None = None, run_limits: RunLimits | None = None) -> Model:
     """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first."""
     from edge_runtime.artifact import load
     from edge_runtime.errors import ArtifactError
@@ -125,7 +151,7 @@ def load_any(path: str, max_bytes: int | None = None) -> Model:
     from export.onnx_reader import import_onnx
 
     source = import_onnx(path, **cap(max_bytes))
-    report = verify_import(source.model, path, imported=source)
+    report = verify_import(source.model, path, imported=source, run_limits=run_limits)
     if not report.ok:
         raise ArtifactError(
             f"{path}: {report.differing} outputs differ from onnxruntime's by more than their bound; "
@@ -148,6 +174,7 @@ def load_any(path: str, max_bytes: int | None = None) -> Model:
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
 @max_bytes_option
+@run_limit_options
 @json_option
 def export(
     model_path: str, precisions: tuple[str, ...], spec: str | None, max_bytes: int | None, as_json: bool, **options: Any
@@ -161,6 +188,7 @@ def export(
     """
     require_extra("export", "onnx", "onnxruntime")
     from export.export_rows import rows_for_export
+    from export.foreign_session import RunLimits
     from export.pipeline import Evaluation, ExportOptions, check_export, export_model
     from export.tables import choice_text, export_facts, export_table
 
@@ -177,7 +205,7 @@ def export(
         portable=options["portable"],
     )
     check_export(options["out"], stem, wanted, chosen, force=options["force"])
-    model = load_any(model_path, max_bytes)
+    model = load_any(model_path, max_bytes, RunLimits(options["max_memory"], options["max_seconds"]))
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         echo(rows.note, err=True)
@@ -225,9 +253,17 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--data", "spec", help=f"Rows to compare on: {_DATA_HELP} (default: the stored test vectors).")
 @limit_options
 @max_bytes_option
+@run_limit_options
 @json_option
 def verify(
-    model_path: str, other_path: str, spec: str | None, max_bytes: int | None, as_json: bool, **limits: Any
+    model_path: str,
+    other_path: str,
+    spec: str | None,
+    max_bytes: int | None,
+    max_memory: int | None,
+    max_seconds: float,
+    as_json: bool,
+    **limits: Any,
 ) -> None:
     """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
 
@@ -246,6 +282,7 @@ def verify(
     from export.doubts import comparison_doubts
     from export.dumps import verify_dumps
     from export.export_rows import load_rows
+    from export.foreign_session import RunLimits
     from export.tables import report_table
     from export.verification import verify as verify_onnx
 
@@ -260,7 +297,8 @@ def verify(
         report = verify_dumps(model, other_path, rows)
     else:
         with RowsDone("comparing") as on_rows:
-            report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=on_rows)
+            allowed = RunLimits(max_memory, max_seconds)
+            report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed)
     doubts = comparison_doubts(model, rows_to_compare(model, rows))
     _say_warnings(doubts)
     if as_json:

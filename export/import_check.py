@@ -10,11 +10,11 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable
 from dataclasses import fields
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import onnx
-import onnxruntime
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES
@@ -24,11 +24,11 @@ from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.model import Model
 from edge_runtime.trace import trace
 from export.comparison import TensorCheck, rows_to_compare, within
+from export.foreign_session import ForeignSession, RunLimits
 from export.onnx_reader import Imported, import_onnx
-from export.onnx_session import LEVELS
 from export.opset6 import in_opset_7
 from export.reader_inputs import Input
-from export.reader_nodes import Unsupported
+from export.reader_nodes import TooLarge, Unsupported
 from export.reader_values import ANY_ROWS
 from export.report import Report
 from export.row_count import bytes_per_row, rows_within
@@ -46,12 +46,14 @@ def verify_import(
     *,
     levels: Iterable[str] = ("default",),
     imported: Imported | None = None,
+    run_limits: RunLimits | None = None,
 ) -> Report:
     """Compare `model` with the ONNX file that it was imported from.
 
     x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. levels: keys of
-    `export.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. Raises ArtifactError where the
-    file cannot be read or run, InputError for rows that do not fit, OSError.
+    `export.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. run_limits: what running the
+    file may take, by default `RunLimits()`. Raises ArtifactError where the file cannot be read or run, or takes more,
+    InputError for rows that do not fit, OSError.
     """
     source = imported or import_onnx(onnx_path)
     if (model.n_in, model.n_out) != (source.model.n_in, source.model.n_out):
@@ -64,7 +66,7 @@ def verify_import(
     _require_fit(source.input, rows)
     checks, changed, largest = [], 0, 0.0
     for level in levels:
-        theirs = _outputs(source, onnx_path, rows, level)
+        theirs = _outputs(source, onnx_path, rows, level, run_limits)
         check, differing = _compared(level, model, source, rows, theirs)
         checks.append(check)
         changed, largest = max(changed, differing), max(largest, check.max_abs_error)
@@ -74,10 +76,15 @@ def verify_import(
 def import_of(
     model: Model, onnx_path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES
 ) -> Imported | None:
-    """What reading the file gives, where that is `model`: how its inputs and outputs are laid out, and its slack."""
+    """What reading the file gives, where that is `model`: how its inputs and outputs are laid out, and its slack.
+
+    Raises ArtifactError for a file that asks for more memory or time than it may have: it is not run either.
+    """
     try:
         source = import_onnx(onnx_path, max_bytes=max_bytes)
-    except ArtifactError:
+    except ArtifactError as error:
+        if isinstance(error.__cause__, TooLarge):
+            raise
         return None
     ours, theirs = _parts(model), _parts(source.model)
     return source if len(ours) == len(theirs) and all(map(_is_same, ours, theirs)) else None
@@ -109,19 +116,18 @@ def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
     return x.astype(np.float16 if kind == "float16" else np.float32).astype(np.float32)
 
 
-def _outputs(source: Imported, path: str | os.PathLike[str], rows: NDArray[np.float32], level: str) -> Any:
+def _outputs(
+    source: Imported, path: str | os.PathLike[str], rows: NDArray[np.float32], level: str, limits: RunLimits | None
+) -> Any:
     """What the file gives for all rows, fed as many at a time as it takes."""
     size = _rows_at_once(source)
-    session = _session(path, level)
     parts = []
-    for start in range(0, len(rows), size):
-        part = rows[start : start + size]
-        padded = part if source.input.rows == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
-        try:
+    with _session(source, path, level, limits) as session:
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            padded = part if source.input.rows == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
             found = session.run([source.output], {source.input.name: _fed(source.input, padded)})[0]
-        except Exception as error:  # its exception types are private to its compiled module
-            raise ArtifactError(f"{path}: onnxruntime cannot run the model on {len(padded)} rows: {error}") from error
-        parts.append(_by_row(source, found, len(padded))[: len(part)])
+            parts.append(_by_row(source, found, len(padded))[: len(part)])
     return np.concatenate(parts)
 
 
@@ -140,25 +146,21 @@ def _require_few_rows(source: Imported, path: str | os.PathLike[str]) -> None:
         )
 
 
-def _session(path: str | os.PathLike[str], level: str) -> Any:
-    """A session on the file itself; on a copy where it has nodes that no output needs, or an opset below 7."""
-    options = onnxruntime.SessionOptions()
-    options.intra_op_num_threads = options.inter_op_num_threads = 1
-    options.graph_optimization_level = LEVELS[level]
-    options.log_severity_level = 3
-    folder = os.path.dirname(os.path.abspath(path))
-    options.add_session_config_entry("session.model_external_initializers_file_folder_path", folder)
-    proto = onnx.load(path, load_external_data=False)
+def _session(source: Imported, path: str | os.PathLike[str], level: str, limits: RunLimits | None) -> ForeignSession:
+    """A session on the file, less the nodes that no output needs, and with an opset below 7 made one of 7.
+
+    Its weights count for the limit on memory, wherever they are stored.
+    """
+    content = Path(path).read_bytes()
+    proto = onnx.ModelProto.FromString(content)
     refuse_loops(proto, path)
     is_changed = remove_unused(proto)
     try:
-        content = _in_opset_7(proto) or (proto.SerializeToString() if is_changed else os.fspath(path))
-        return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
+        content = _in_opset_7(proto) or (proto.SerializeToString() if is_changed else content)
     except Unsupported as error:
         raise ArtifactError(f"{path}: {error}") from error
-    except Exception as error:  # its exception types are private to its compiled module
-        words = printable(error, 300)
-        raise ArtifactError(f"{path}: onnxruntime {onnxruntime.__version__} refuses the model: {words}") from error
+    weights = sum(array.nbytes for layer in source.model.layers for array in layer.arrays().values())
+    return ForeignSession(content, path, level, limits=limits, size=len(content) + weights)
 
 
 def _in_opset_7(proto: onnx.ModelProto) -> bytes | None:

@@ -5,14 +5,13 @@ from __future__ import annotations
 import functools
 
 import numpy as np
-import onnxruntime
 
 from edge_runtime.activations import Activation
 from edge_runtime.errors import ArtifactError, QuantizationError
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.quantization import QuantParams
-from export.onnx_session import make_session
+from export.onnx_session import VERSION, make_session
 from export.onnx_writer import OPSET, check_form, to_onnx
 
 
@@ -25,7 +24,7 @@ def check_opset(form: str, opset: int, *, portable: bool = False) -> None:
     if not _runs(form, opset):
         newest = next((older for older in range(opset - 1, OPSET, -1) if _runs(form, older)), OPSET)
         raise QuantizationError(
-            f"opset is {opset}, expected {OPSET} to {newest}, the newest that onnxruntime {onnxruntime.__version__} "
+            f"opset is {opset}, expected {OPSET} to {newest}, the newest that onnxruntime {VERSION} "
             "runs: what cannot be verified is not written"
         )
 

@@ -18,9 +18,13 @@ class Unsupported(Exception):
         """This error with the node's name, operator and output in front, unless it names a node already."""
         if self.is_placed or node is None:
             return self
-        placed = Unsupported(f"{node}: {self}")
+        placed = type(self)(f"{node}: {self}")
         placed.is_placed = True
         return placed
+
+
+class TooLarge(Unsupported):
+    """A file that asks for more memory or time than it may have."""
 
 
 def with_expectation(error: Exception) -> Unsupported:
@@ -29,7 +33,9 @@ def with_expectation(error: Exception) -> Unsupported:
     if isinstance(error, Unsupported) and error.is_placed:
         return error
     is_said = any(word in text for word in ("expected", "supported", "export ", "limit"))
-    return Unsupported(text if is_said else f"{text}; {SUPPORTED}")
+    if is_said:
+        return error if isinstance(error, Unsupported) else Unsupported(text)
+    return Unsupported(f"{text}; {SUPPORTED}")
 
 
 @dataclass
@@ -43,13 +49,13 @@ class Budget:
         """Take `count` elements off, before they are allocated. Raises Unsupported."""
         self.left -= count * itemsize
         if self.left < 0:
-            raise Unsupported(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
+            raise TooLarge(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
 
     def charge_products(self, count: int) -> None:
         """Take `count` multiplications in products of constants off. Raises Unsupported."""
         self.products -= count
         if self.products < 0:
-            raise Unsupported("products of constants of this size would take minutes; fold them before exporting")
+            raise TooLarge("products of constants of this size would take minutes; fold them before exporting")
 
 
 def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> str:

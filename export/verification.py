@@ -11,7 +11,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Sequence
+from contextlib import ExitStack
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -40,10 +41,10 @@ from export.comparison import (
     same_bits,
     within,
 )
+from export.foreign_session import ForeignSession, RunLimits
 from export.import_check import import_of, verify_import
 from export.onnx_int8 import FORMS
 from export.onnx_reader import Imported
-from export.onnx_session import make_session
 from export.reader_wire import check_counts
 from export.report import Report
 from export.saturation import session_config
@@ -64,26 +65,49 @@ def verify(
     threads: int = 1,
     limits: Limits | None = None,
     on_rows: Callable[[int, int], None] | None = None,
+    run_limits: RunLimits | None = None,
 ) -> Report:
     """Compare `model` with an ONNX file.
 
     x: rows (n, n_in), at least one; by default the model's test vectors. levels: keys of `export.onnx_session.LEVELS`.
     threads: of onnxruntime. limits: what the engine, which is compared too, has to keep. on_rows: told how many rows of
-    how many are done.
+    how many are done. run_limits: what running the file may take, by default `RunLimits()`.
     Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model with one input and one
-    output of the model's widths, BudgetExceeded, and OSError where the file cannot be read.
+    output of the model's widths or takes more than `run_limits`, BudgetExceeded, and OSError where the file cannot be
+    read.
     """
     rows = rows_to_compare(model, x)
     proto = _read(onnx_path)
     form = _form(proto)
     if form == FOREIGN and (source := import_of(model, onnx_path, max_bytes=MAX_ONNX_BYTES)) is not None:
-        return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits))
+        return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
     _check_interface(proto, model, onnx_path)
     output = proto.graph.output[0].name
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
-    exposed_proto = expose(proto, names)
-    sessions = {level: _Sessions(proto, exposed_proto, level, threads) for level in levels}
+    protos = (proto, expose(proto, names))
     engine = Engine(model, limits)
+    config = session_config(proto)
+    made = functools.partial(ForeignSession, path=onnx_path, threads=threads, config=config, limits=run_limits)
+    with ExitStack() as stack:
+
+        def opened(level: str, content: bytes) -> ForeignSession:
+            return stack.enter_context(made(content, level=level))
+
+        sessions = {level: _Sessions(protos, functools.partial(opened, level)) for level in levels}
+        report = _compared(model, form, rows, output, sessions, engine, on_rows)
+    return replace(report, session_config=config)
+
+
+def _compared(
+    model: Model,
+    form: str,
+    rows: NDArray[np.float32],
+    output: str,
+    sessions: dict[str, _Sessions],
+    engine: Engine,
+    on_rows: Callable[[int, int], None] | None,
+) -> Report:
+    """Both engines on the same blocks of rows, every check merged over the blocks."""
     block = BLOCK
     if is_dynamic(model):  # its answers depend on the whole batch: both engines get the same one
         block = min(BLOCK, engine.limits.max_batch or BLOCK)
@@ -105,7 +129,7 @@ def verify(
         largest = max(largest, _largest_difference(final, plain))
     order = [*sessions, ENGINE]
     in_order = tuple(sorted(checks.values(), key=lambda c: order.index(c.level)))
-    return Report(form, len(rows), in_order, changed, largest, session_config(proto))
+    return Report(form, len(rows), in_order, changed, largest)
 
 
 def _verify_import(
@@ -115,9 +139,10 @@ def _verify_import(
     source: Imported,
     levels: Iterable[str],
     engine: Engine,
+    run_limits: RunLimits | None,
 ) -> Report:
     """The file that the model was read from: outputs by the rules of the import, and the engine beside the trace."""
-    report = verify_import(model, onnx_path, rows, levels=levels, imported=source)
+    report = verify_import(model, onnx_path, rows, levels=levels, imported=source, run_limits=run_limits)
     blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
     checks = [_compare_engine(engine, block, trace(model, block)) for block in blocks]
     return replace(report, form=FOREIGN, checks=(*report.checks, functools.reduce(TensorCheck.merged, checks)))
@@ -137,20 +162,15 @@ def expose(proto: onnx.ModelProto, tensors: dict[str, int]) -> onnx.ModelProto:
 class _Sessions:
     """The file as it is and with its tensors exposed, at one level."""
 
-    def __init__(self, proto: onnx.ModelProto, exposed: onnx.ModelProto, level: str, threads: int) -> None:
-        self.plain = make_session(proto, level, threads=threads)
-        self.exposed = make_session(exposed, level, threads=threads)
-        self.input = proto.graph.input[0].name
+    def __init__(self, protos: Sequence[onnx.ModelProto], open_one: Callable[[bytes], ForeignSession]) -> None:
+        self.plain, self.exposed = (open_one(proto.SerializeToString()) for proto in protos)
+        self.input = protos[0].graph.input[0].name
 
     def run(self, part: NDArray[np.float32]) -> tuple[NDArray[Any], Tensors]:
         """The output of the file as it is, and all tensors of the exposed one."""
-        names = [output.name for output in self.exposed.get_outputs()]
-        try:
-            plain = self.plain.run(None, {self.input: part})[0]
-            exposed = dict(zip(names, self.exposed.run(names, {self.input: part}), strict=True))
-        except Exception as error:  # its exception types are private to its compiled module
-            raise ArtifactError(f"onnxruntime cannot run the model on {len(part)} rows: {error}") from error
-        return plain, exposed
+        plain = self.plain.run(None, {self.input: part})[0]
+        exposed = self.exposed.run(None, {self.input: part})
+        return plain, dict(zip(self.exposed.outputs, exposed, strict=True))
 
 
 def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:

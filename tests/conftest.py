@@ -2,7 +2,11 @@
 
 from __future__ import annotations
 
+import os
+
 import pytest
+
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test, or a process of its, loads onnxruntime
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
