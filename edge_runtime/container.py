@@ -16,29 +16,21 @@ import numpy as np
 
 from edge_runtime.bounded_io import refuse_no_file
 from edge_runtime.errors import ArtifactError
+from edge_runtime.npy_header import ALIGNMENT, NPY_MAGIC, npy_header
 from edge_runtime.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, directory_start, read_directory
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ALIGNMENT = 64  # a cache line: float data that starts here needs no copy, whatever the processor
 MAX_MEMBERS = 4096
 MAX_FILE_BYTES = (1 << 31) - 1  # beyond, zip states its sizes in another way
 MEMBER_BYTES = 512  # more than zip and .npy headers add to a member
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can state; a real one would change the bytes
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign pads with
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_MAGIC = b"\x93NUMPY\x01\x00"
 _NPY_START, _NPY_MIDDLE, _NPY_END = "{'descr': '", "', 'fortran_order': False, 'shape': ", ", }"
 _LONGEST_SHAPE = 40  # characters
 _DTYPES = {"|i1", "|u1", "<i4", "<f2", "<f4", "<f8", "<i8"}
-
-
-def npy_header(array: NDArray[Any]) -> bytes:
-    """The header that `np.save` writes before this C-ordered array's data: a multiple of 64 bytes (format 1.0)."""
-    text = f"{{'descr': '{array.dtype.str}', 'fortran_order': False, 'shape': {array.shape!r}, }}"
-    room = -(len(_MAGIC) + 2 + len(text) + 1) % ALIGNMENT
-    return _MAGIC + struct.pack("<H", len(text) + room + 1) + (text + " " * room + "\n").encode("latin1")
 
 
 def write_members(file: IO[bytes], members: Mapping[str, NDArray[Any]]) -> None:
@@ -128,8 +120,8 @@ def _data_start(content: bytes | mmap.mmap, entry: ZipEntry, what: str) -> int:
 
 def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArray[Any]:
     """The `.npy` in content[start:end] as an array that copies nothing."""
-    prefix = content[start : min(end, start + len(_MAGIC) + 2)]
-    if len(prefix) < len(_MAGIC) + 2 or prefix[:-2] != _MAGIC:
+    prefix = content[start : min(end, start + len(NPY_MAGIC) + 2)]
+    if len(prefix) < len(NPY_MAGIC) + 2 or prefix[:-2] != NPY_MAGIC:
         raise ArtifactError(f"{what} is not a .npy of format 1.0; export the model again")
     data_start = start + len(prefix) + int.from_bytes(prefix[-2:], "little")
     found = _parse_header(content[start + len(prefix) : min(end, data_start)])

@@ -11,12 +11,12 @@ import numpy as np
 
 from edge_runtime import forks
 from edge_runtime.arena import Arena
+from edge_runtime.budget import make_plan
 from edge_runtime.errors import InputError
 from edge_runtime.layer_arrays import make_constants
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
 from edge_runtime.numbers import as_numbers, require_finite
-from edge_runtime.plan_choice import make_plan
 from edge_runtime.planner import MemoryPlan, is_dynamic
 from edge_runtime.program import Program, compile_program
 

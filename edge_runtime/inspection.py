@@ -8,11 +8,11 @@ from typing import Any
 
 from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
 from edge_runtime.bounded_io import read_file
+from edge_runtime.budget import make_plan
 from edge_runtime.container import read_members
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
-from edge_runtime.plan_choice import make_plan
 from edge_runtime.zip_directory import directory_start, read_directory
 
 

@@ -1,4 +1,4 @@
-"""Which plan an engine follows: of those within its budget, the one that is predicted to be the fastest."""
+"""Of the plans within a budget, the one that is predicted to be the fastest; and the smallest of all."""
 
 from __future__ import annotations
 
@@ -25,24 +25,13 @@ _WEIGHT, _WEIGHT_FOR_ONE_ROW = 0.5, 0.2  # read and rearranged by the BLAS, once
 _WIDENED = {1: 0.15, 2: 1.15}  # by the bytes of a weight as stored
 
 
-def make_plan(model: Model, limits: Limits) -> MemoryPlan:
-    """The fastest plan within `limits.ram_bytes`. Raises BudgetExceeded where even the smallest is larger.
+def fastest_plan(model: Model, limits: Limits, smallest: MemoryPlan) -> MemoryPlan:
+    """The fastest plan within `limits.ram_bytes`, in which `smallest` fits.
 
-    So it does where the artifact is larger than `limits.flash_bytes`. The fastest is that of the smallest product of
-    two predicted times: for one row, and for as many as go through the network together at most.
+    The fastest is that of the smallest product of two predicted times: for one row, and for as many as go through the
+    network together at most.
     """
-    if limits.flash_bytes is not None:
-        from edge_runtime.refusal import require_flash  # looks at every byte of the artifact: for those who ask
-
-        require_flash(model, limits.flash_bytes)
-    if limits.ram_bytes is None:
-        return _without_budget(model, limits)
-    smallest = smallest_plan(model, limits)
-    if smallest.total_bytes > limits.ram_bytes:  # so nothing fits: the other plans need not be laid
-        from edge_runtime.refusal import ram_refusal
-
-        raise ram_refusal(model, limits, smallest)
-    fitting = list(_fitting(model, limits, limits.ram_bytes))
+    fitting = list(_fitting(model, limits, limits.ram_bytes or 0))
     if not fitting:
         return smallest
     rows = _blocks(model, limits)[0]
@@ -57,7 +46,8 @@ def smallest_plan(model: Model, limits: Limits) -> MemoryPlan:
     return min(plans, key=lambda plan: plan.total_bytes)
 
 
-def _without_budget(model: Model, limits: Limits) -> MemoryPlan:
+def usual_plan(model: Model, limits: Limits) -> MemoryPlan:
+    """The plan that an engine follows if nothing limits its memory."""
     lean = frozenset(_copied(model)) if limits.lean else frozenset[int]()
     return Drafts(model).lay(_blocks(model, limits)[0], lean, TILES[0])
 

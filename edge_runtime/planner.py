@@ -62,7 +62,7 @@ class MemoryPlan(NamedTuple):
     steps: tuple[PlanStep, ...]
 
     def __str__(self) -> str:
-        from edge_runtime.tables import plan_text  # for those who print it
+        from edge_runtime.engine_text import plan_text  # for those who print it
 
         return plan_text(self)
 

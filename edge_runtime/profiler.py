@@ -40,7 +40,7 @@ class Profile(list[LayerProfile]):
     """The layers' profiles in their order; printed, a table."""
 
     def __str__(self) -> str:
-        from edge_runtime.tables import profile_table  # for those who print it
+        from edge_runtime.engine_text import profile_table  # for those who print it
 
         return profile_table(self)
 

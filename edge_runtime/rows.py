@@ -129,7 +129,7 @@ def to_float32(
 
 
 def _npy_blocks(values: NDArray[Any]) -> Iterator[bytes]:
-    from edge_runtime.container import npy_header
+    from edge_runtime.npy_header import npy_header
 
     values = np.ascontiguousarray(values, values.dtype.newbyteorder("<"))
     yield npy_header(values)

@@ -33,6 +33,7 @@ from export import (
     reader_tails,
 )
 from export.reader_assembly import Assembly
+from export.reader_build import build_layers
 from export.reader_constants import constant_node, constant_of_shape
 from export.reader_folding import FOLDED, is_folded
 from export.reader_inputs import LEAST_WIDTH, Input, find_input
@@ -273,7 +274,7 @@ class _Reader:
             chain = chain.then(Select(flow.order.ravel()))
         try:
             assembly = Assembly(chain, source.width, self.budget)
-            assembly.run()
+            build_layers(assembly)
             layers = tuple(assembly.layers)
             names = class_names(self.proto, outputs, layers[-1].n_out)
             model = Model(layers, assembly.preprocessing, names, self._metadata())

@@ -14,23 +14,19 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.activations import OVER_THE_ROW, Activation
-from edge_runtime.errors import ModelError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Standardization
 from edge_runtime.quantization import QuantParams
 from export.reader_functions import pieces
-from export.reader_nodes import SUPPORTED, Budget, Unsupported, with_expectation
+from export.reader_nodes import Budget, Unsupported
 from export.reader_selection import Placed, without_selections
 from export.reader_steps import (
     IDENTITY,
     Affine,
     Chain,
-    DynamicQuantize,
     DynamicScale,
     Function,
     Linear,
-    MinusRow,
-    Quantize,
     RowFunction,
     Step,
 )
@@ -64,36 +60,6 @@ class Assembly:
         self.same_standardization = True
         self.slack: dict[str, Array] = {}
 
-    def run(self) -> None:
-        """Build all layers. Raises Unsupported, naming the node that a layer cannot be made of."""
-        try:
-            self._build()
-        except (Unsupported, ModelError) as error:
-            raise with_expectation(error).at(self.nodes[self.focus] if self.nodes else None) from error
-
-    def _build(self) -> None:
-        from export.reader_int8 import quantized_layers  # it builds on this class
-
-        self._begin()
-        while (step := self.peek()) is not None:
-            self.focus = self.at
-            if not isinstance(step, Quantize):
-                self.require_no_row_function()
-            if isinstance(step, Linear):
-                self._dense(step)
-            elif isinstance(step, DynamicQuantize):
-                self._dynamic()
-            elif isinstance(step, Quantize):
-                self.settle_carry()
-                quantized_layers(self)
-            elif isinstance(step, MinusRow):
-                raise Unsupported("each row's largest value is taken off; that is supported as part of softmax only")
-            else:
-                raise Unsupported("it uses the codes of a quantized tensor as numbers; only int8 chains are supported")
-        self.settle_carry()
-        if not self.layers:
-            raise Unsupported(f"the graph has no layer with weights, expected at least one; {SUPPORTED}")
-
     def peek(self) -> Step | None:
         """The next step, None at the end."""
         return self.steps[self.at] if self.at < len(self.steps) else None
@@ -117,7 +83,7 @@ class Assembly:
         """The name of the layer that is made next."""
         return f"dense{len(self.layers)}"
 
-    def _begin(self) -> None:
+    def begin(self) -> None:
         """Standardization, and functions of the input itself, which need a layer that changes nothing else."""
         plain = _is_subtract_multiply(self.steps)
         found = self.take_run()
@@ -130,7 +96,8 @@ class Assembly:
         if found and found[0] != LINEAR:
             self.diagonal(found)
 
-    def _dense(self, step: Linear) -> None:
+    def dense(self, step: Linear) -> None:
+        """A float layer of a product and the elementwise steps after it."""
         self.at += 1
         found = self.take_run()
         after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
@@ -202,7 +169,7 @@ class Assembly:
         else:
             self.diagonal([])
 
-    def _dynamic(self) -> None:
+    def dynamic(self) -> None:
         """DynamicQuantize, integer product, the two scales in any order, bias, activation."""
         self.settle_carry()
         self.at += 1

@@ -3,8 +3,9 @@ import io
 import numpy as np
 import pytest
 
-from edge_runtime.container import members_of, npy_header, write_members, written_bytes
+from edge_runtime.container import members_of, write_members, written_bytes
 from edge_runtime.errors import ArtifactError
+from edge_runtime.npy_header import npy_header
 
 
 def container(array):

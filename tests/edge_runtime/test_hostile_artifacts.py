@@ -16,7 +16,8 @@ import pytest
 
 from edge_runtime import ArtifactError, Engine, load
 from edge_runtime.artifact import load_bytes, save_bytes, to_members
-from edge_runtime.container import npy_header, write_members
+from edge_runtime.container import write_members
+from edge_runtime.npy_header import npy_header
 from tests.memory import traced
 from tests.networks import random_model
 

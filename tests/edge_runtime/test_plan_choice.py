@@ -5,7 +5,8 @@ import pytest
 
 from edge_runtime import BudgetExceeded, Limits, Model
 from edge_runtime.artifact import save_bytes
-from edge_runtime.plan_choice import TILES, _copied, _cost, make_plan, smallest_plan
+from edge_runtime.budget import make_plan
+from edge_runtime.plan_choice import TILES, _copied, _cost, smallest_plan
 from export.quantizer import quantize
 from tests.networks import random_model, random_rows
 

@@ -9,9 +9,10 @@ import pytest
 
 from edge_runtime import BudgetExceeded, Engine, Limits, load, planner, save
 from edge_runtime.artifact import artifact_bytes, save_bytes
+from edge_runtime.budget import make_plan
 from edge_runtime.errors import Alternative
 from edge_runtime.held import held_bytes
-from edge_runtime.plan_choice import TILES, _tiles, make_plan
+from edge_runtime.plan_choice import TILES, _tiles
 from edge_runtime.planner import Drafts
 from edge_runtime.refusal import EXPORTED_ROWS, in_options
 from export.quantizer import quantize

@@ -9,6 +9,7 @@ from edge_runtime.activations import Activation
 from edge_runtime.engine import Engine
 from edge_runtime.model import Model
 from export.reader_assembly import Assembly, int8_weights, standardization, with_positive_scale
+from export.reader_build import build_layers
 from export.reader_nodes import Budget, Node, Unsupported
 from export.reader_steps import Affine, Chain, DynamicQuantize, DynamicScale, Function, Linear, RowFunction
 from tests.export.foreign import normal
@@ -35,7 +36,7 @@ def assembled(*steps, width=3, budget=1 << 24) -> Assembly:
         chain = chain.then(step, step.weight.shape[1] if isinstance(step, Linear) else None)
     chain.made_by(NODE)
     found = Assembly(chain, width, Budget(budget))
-    found.run()
+    build_layers(found)
     return found
 
 
