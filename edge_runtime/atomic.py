@@ -26,16 +26,18 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     if os.path.lexists(target) and not target.is_file():
         raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))
     _remove_leftovers(target.parent)
-    mode = target.stat().st_mode & 0o777 if target.exists() else 0o666 & ~_umask()
+    kept_mode = target.stat().st_mode & 0o777 if target.exists() else None
     temporary = descriptor = None
     try:
-        temporary, descriptor = _locked_file(target.parent, mode)
+        # of a new file the system itself takes off what the process's mask forbids
+        temporary, descriptor = _locked_file(target.parent, 0o666 if kept_mode is None else kept_mode)
         # the copy of the descriptor keeps the lock until the file has its name
         with os.fdopen(os.dup(descriptor), "wb") as file:
             yield file
             file.flush()
             os.fsync(file.fileno())
-        os.chmod(temporary, mode)
+        if kept_mode is not None:
+            os.chmod(temporary, kept_mode)
         if os.name != "posix":  # where an open file cannot be renamed
             os.close(descriptor)
             descriptor = None
@@ -72,17 +74,20 @@ def require_folder(path: str | os.PathLike[str]) -> None:
         raise FileNotFoundError(errno.ENOENT, "no such folder, make it first", os.fspath(folder))
 
 
+def make_folder(path: str | os.PathLike[str]) -> None:
+    """Make a folder and those above it that are missing, each of them durable in the folder around it."""
+    folder = Path(path)
+    missing = [parent for parent in (folder, *folder.parents) if not parent.exists()]
+    folder.mkdir(parents=True, exist_ok=True)
+    for made in reversed(missing):
+        _sync_folder(made.parent)
+
+
 def is_temporary(name: str) -> bool:
     """Whether a file of this name is one that `replacing` writes, or that a killed process left."""
     middle = name[len(_PREFIX) : -len(_SUFFIX)]
     is_token = len(middle) == 2 * _TOKEN_BYTES and set(middle) <= set("0123456789abcdef")
     return name == f"{_PREFIX}{middle}{_SUFFIX}" and is_token
-
-
-def _umask() -> int:
-    mask = os.umask(0o022)
-    os.umask(mask)
-    return mask
 
 
 def _discard(temporary: Path | None) -> None:

@@ -67,14 +67,10 @@ def inspect(model_path: str, max_bytes: int | None, as_json: bool) -> None:
 
     Example: smallnet inspect build/digits.int8.npz
     """
-    from edge_runtime.artifact import load
-    from edge_runtime.device_profiles import devices, estimate
     from edge_runtime.inspection import describe
     from edge_runtime.tables import inspection_text
 
     facts = describe(model_path, **cap(max_bytes))
-    model = load(model_path, **cap(max_bytes))
-    facts["devices"] = [vars(estimate(model, name)) for name in devices()]
     if as_json:
         echo_json(facts)
     else:

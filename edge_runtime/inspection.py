@@ -6,10 +6,11 @@ import os
 from dataclasses import dataclass
 from typing import Any
 
-from edge_runtime.artifact import DEFAULT_MAX_BYTES, load
+from edge_runtime.artifact import DEFAULT_MAX_BYTES, load_bytes
 from edge_runtime.bounded_io import read_file
 from edge_runtime.budget import make_plan
-from edge_runtime.container import read_members
+from edge_runtime.container import members_of
+from edge_runtime.device_profiles import devices, estimate
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
@@ -36,27 +37,30 @@ class FileBytes:
     end_bytes: int
 
 
-def account(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> FileBytes:
-    """Account for each byte of an artifact. Raises ArtifactError or OSError as `load` does."""
-    arrays = read_members(path, max_bytes=max_bytes)
-    content = read_file(path, max_bytes=max_bytes)
-    entries = sorted(read_directory(bytes(content), path, len(arrays)), key=lambda entry: entry.offset)
-    starts = [*(entry.offset for entry in entries), directory_start(bytes(content))]
+def account(content: bytes, name: object = "artifact") -> FileBytes:
+    """Account for each byte of an artifact's content. name: for messages. Raises ArtifactError as `load` does."""
+    arrays = members_of(content, name)
+    entries = sorted(read_directory(content, name, len(arrays)), key=lambda entry: entry.offset)
+    starts = [*(entry.offset for entry in entries), directory_start(content)]
     members = []
     for entry, start, end in zip(entries, starts, starts[1:], strict=False):
-        name = entry.name.decode()
-        array = arrays[name.removesuffix(".npy")]
+        member = entry.name.decode()
+        array = arrays[member.removesuffix(".npy")]
         overhead = end - start + entry.directory_bytes - array.nbytes
-        members.append(MemberBytes(name, array.dtype.name, array.shape, array.nbytes, overhead))
+        members.append(MemberBytes(member, array.dtype.name, array.shape, array.nbytes, overhead))
     end_bytes = len(content) - sum(member.data_bytes + member.overhead_bytes for member in members)
     return FileBytes(len(content), tuple(members), end_bytes)
 
 
 def describe(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> dict[str, Any]:
-    """All that `inspect` shows, as plain data: identity, layers, memory, the file's bytes."""
-    model = load(path, max_bytes=max_bytes)
+    """All that `inspect` shows, as plain data: identity, layers, memory, the file's bytes, what each device would do.
+
+    The file is read once: another may take its place meanwhile.
+    """
+    content = bytes(read_file(path, max_bytes=max_bytes))
+    model = load_bytes(content, os.fspath(path))
     plan = make_plan(model, Limits())
-    file = account(path, max_bytes=max_bytes)
+    file = account(content, path)
     return {
         "file": os.fspath(path),
         "precision": model.precision,
@@ -79,6 +83,7 @@ def describe(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES
         "file_bytes": file.file_bytes,
         "members": [vars(member) | {"shape": list(member.shape)} for member in file.members],
         "end_bytes": file.end_bytes,
+        "devices": [vars(estimate(model, name)) for name in devices()],
     }
 
 

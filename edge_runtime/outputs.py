@@ -63,7 +63,7 @@ def check_output(
         raise OutputRefused(f"{option} {text} is a folder, expected the name of a file")
     require_folder(text)
     for source in sources:
-        if target.exists() and os.path.exists(source) and os.path.samefile(target, source):
+        if is_same_file(target, source):
             raise OutputRefused(f"{option} {text} is what the command reads; expected another name")
     if not os.path.lexists(target) or (may_be_device and target.exists() and not target.is_file()):
         return _require_writable(target.parent)
@@ -75,6 +75,13 @@ def check_output(
     if start and not force and not is_kind(start):
         raise OutputRefused(f"{option} {text} exists and is not {article}; add --force to replace it")
     return _require_writable(target.parent)
+
+
+def is_same_file(first: PathLike, second: PathLike) -> bool:
+    """Whether two names lead to one file: through links of both kinds, and folders of two names."""
+    if os.path.exists(first) and os.path.exists(second):
+        return os.path.samefile(first, second)
+    return os.path.realpath(first) == os.path.realpath(second)
 
 
 def check_folder(path: PathLike, option: str = "--out") -> None:

@@ -204,7 +204,9 @@ def export(
         opset=options["opset"],
         portable=options["portable"],
     )
-    check_export(options["out"], stem, wanted, chosen, force=options["force"])
+    check_export(
+        options["out"], stem, wanted, chosen, force=options["force"], sources=list(filter(None, [model_path, spec]))
+    )
     model = load_any(model_path, max_bytes, RunLimits(options["max_memory"], options["max_seconds"]))
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
@@ -234,7 +236,11 @@ def export(
         echo_json(facts)
     else:
         echo(export_table(facts))
-    if not all(result.report.ok for result in results):
+    failed = [result for result in results if not result.report.ok]
+    for result in failed:
+        broken = f"{result.report.differing:,} values break their rule, first at {result.report.first_diverging_layer}"
+        echo(f"error: {result.precision}: {broken}; not written", err=True)
+    if failed:
         raise click.exceptions.Exit(1)
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.artifact import save
+from edge_runtime.atomic import make_folder
 from edge_runtime.outputs import check_output
 from export.fidelity import finite
 from export.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
@@ -37,7 +38,7 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
     options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
     network = build_network(parts.train, options)
     fit_network(network, parts, options)
-    folder.mkdir(parents=True, exist_ok=True)
+    make_folder(folder)
     model = trained_model(network, parts.train, options)
     save(model, trained)
     say("exporting float32, float16 and int8, verifying each file on all rows")

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import warnings
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -13,8 +13,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.artifact import save
-from edge_runtime.atomic import write_bytes
+from edge_runtime.artifact import artifact_bytes, save_bytes
+from edge_runtime.atomic import make_folder, write_bytes
 from edge_runtime.engine import Engine
 from edge_runtime.limits import Limits
 from edge_runtime.model import Model
@@ -27,7 +27,7 @@ from export.quantizer import QuantizationWarning, quantize
 from export.report import Report
 from export.saturation import saturation_doubts
 from export.test_vectors import DEFAULT_ROWS, with_test_vectors
-from export.verification import verify
+from export.verification import verify_content
 
 
 @dataclass(frozen=True)
@@ -88,10 +88,17 @@ class Exported:
 
 
 def check_export(
-    out: str | os.PathLike[str], stem: str, precisions: list[str], options: ExportOptions, *, force: bool = False
+    out: str | os.PathLike[str],
+    stem: str,
+    precisions: list[str],
+    options: ExportOptions,
+    *,
+    force: bool = False,
+    sources: Sequence[str | os.PathLike[str]] = (),
 ) -> None:
     """Fail before any work where `export_model` could not write what it is asked for; makes nothing.
 
+    sources: files that are read for it, which are never replaced, under whatever name.
     Raises QuantizationError for a form or an opset that cannot be written or checked, OutputRefused where a file would
     take the place of something else (not with `force`) or of a folder, OSError.
     """
@@ -99,7 +106,7 @@ def check_export(
     check_folder(out)
     for path in (path for precision in precisions for path in _paths(out, stem, precision)):
         if path.parent.is_dir():
-            check_output(path, "onnx" if path.suffix == ".onnx" else "artifact", force=force)
+            check_output(path, "onnx" if path.suffix == ".onnx" else "artifact", force=force, sources=sources)
 
 
 def _paths(out: str | os.PathLike[str], stem: str, precision: str) -> tuple[Path, Path]:
@@ -125,6 +132,8 @@ def export_model(
 ) -> list[Exported]:
     """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
 
+    A pair is verified before it is written, and the ONNX file is written first: however it ends, no artifact is left
+    that was not verified. A pair that breaks a rule is not written (see `Exported.report`).
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
     are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
     evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
@@ -146,12 +155,14 @@ def export_model(
         proto = to_onnx(
             small, chosen.form, opset=chosen.opset, portable=chosen.portable
         )  # may refuse: nothing is written before
-        artifact.parent.mkdir(parents=True, exist_ok=True)
-        save(small, artifact)
-        write_bytes(onnx, proto.SerializeToString(deterministic=True))
-        for path in (artifact, onnx):
-            if on_file is not None:
-                on_file(str(path))
+        content = proto.SerializeToString(deterministic=True)
+        report = verify_content(small, content, onnx, compared, on_rows=on_rows)
+        if report.ok:
+            make_folder(artifact.parent)
+            for path, data in ((onnx, content), (artifact, save_bytes(small))):
+                write_bytes(path, data)
+                if on_file is not None:
+                    on_file(str(path))
         fidelity = measure(model, small, judged)
         doubts = [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if precision == "int8":
@@ -162,9 +173,9 @@ def export_model(
                 precision=precision,
                 artifact=artifact,
                 onnx=onnx,
-                artifact_bytes=artifact.stat().st_size,
-                onnx_bytes=onnx.stat().st_size,
-                report=verify(small, onnx, compared, on_rows=on_rows),
+                artifact_bytes=artifact_bytes(small),
+                onnx_bytes=len(content),
+                report=report,
                 score=None if evaluation is None else evaluation.score(small),
                 fidelity=fidelity,
                 model=small,

@@ -76,8 +76,28 @@ def verify(
     output of the model's widths or takes more than `run_limits`, BudgetExceeded, and OSError where the file cannot be
     read.
     """
+    content = _read_content(onnx_path)
+    return verify_content(
+        model, content, onnx_path, x,
+        levels=levels, threads=threads, limits=limits, on_rows=on_rows, run_limits=run_limits,
+    )  # fmt: skip
+
+
+def verify_content(
+    model: Model,
+    content: bytes,
+    onnx_path: str | os.PathLike[str],
+    x: ArrayLike | None = None,
+    *,
+    levels: Iterable[str] = ("default", "disabled"),
+    threads: int = 1,
+    limits: Limits | None = None,
+    on_rows: Callable[[int, int], None] | None = None,
+    run_limits: RunLimits | None = None,
+) -> Report:
+    """`verify` for the content of a file, which need not have been written yet."""
     rows = rows_to_compare(model, x)
-    proto = _read(onnx_path)
+    proto = _parsed(content, onnx_path)
     form = _form(proto)
     if form == FOREIGN and (source := import_of(model, onnx_path, max_bytes=MAX_ONNX_BYTES)) is not None:
         return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
@@ -173,10 +193,13 @@ class _Sessions:
         return plain, dict(zip(self.exposed.outputs, exposed, strict=True))
 
 
-def _read(path: str | os.PathLike[str]) -> onnx.ModelProto:
+def _read_content(path: str | os.PathLike[str]) -> bytes:
     if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for its writer
         raise ArtifactError(f"{path}: not a regular file, expected an ONNX file")
-    content = bytes(read_file(path, max_bytes=MAX_ONNX_BYTES))
+    return bytes(read_file(path, max_bytes=MAX_ONNX_BYTES))
+
+
+def _parsed(content: bytes, path: str | os.PathLike[str]) -> onnx.ModelProto:
     try:
         check_counts(content)
         proto = onnx.load_model_from_string(content)

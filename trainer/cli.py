@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -101,14 +100,15 @@ def train(**options: Any) -> None:
 
 def _check_outputs(options: dict[str, Any]) -> None:
     """Fail before the training where an output cannot be written, or would take the place of something else."""
-    from edge_runtime.outputs import check_output
+    from edge_runtime.outputs import check_output, is_same_file
 
     outputs = {name: options[name] for name in ("out", "checkpoint") if options[name] is not None}
-    if len({os.path.realpath(path) for path in outputs.values()}) < len(outputs):
+    if len(outputs) == 2 and is_same_file(*outputs.values()):
         raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
     for name, path in outputs.items():
         kind = "artifact" if name == "out" else "checkpoint"
-        check_output(path, kind, f"--{name}", force=options["force"], sources=[options["spec"]])
+        read = [options["spec"], options["resume"] if name == "out" else None]  # a checkpoint is continued in its place
+        check_output(path, kind, f"--{name}", force=options["force"], sources=list(filter(None, read)))
 
 
 def _stopped(options: dict[str, Any]) -> str:

@@ -6,7 +6,8 @@ import threading
 
 import pytest
 
-from edge_runtime.atomic import is_temporary, replacing, write_bytes
+from edge_runtime import atomic
+from edge_runtime.atomic import is_temporary, make_folder, replacing, write_bytes
 
 WRITE_FOREVER = """
 import sys
@@ -185,3 +186,35 @@ def test_killed_before_any_line_of_a_save_the_file_is_the_old_or_the_new_one(tmp
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
     assert int(result.stdout) > 50
+
+
+@pytest.mark.skipif(os.name != "posix", reason="masks are POSIX's")
+def test_the_mask_of_the_process_is_left_alone(tmp_path, monkeypatch):
+    """Other threads make files meanwhile: the mask is applied by the system, and never set here."""
+
+    def never(mask):
+        raise AssertionError(f"the mask was set to {mask:o}")
+
+    before = os.umask(0o077)
+    monkeypatch.setattr(os, "umask", never)
+    try:
+        write_bytes(tmp_path / "private", b"1")
+        (tmp_path / "shared").write_bytes(b"0")
+        (tmp_path / "shared").chmod(0o664)
+        write_bytes(tmp_path / "shared", b"1")
+    finally:
+        monkeypatch.undo()
+        os.umask(before)
+    assert (tmp_path / "private").stat().st_mode & 0o777 == 0o600
+    assert (tmp_path / "shared").stat().st_mode & 0o777 == 0o664
+
+
+def test_new_folders_are_made_durable_one_in_another(tmp_path, monkeypatch):
+    """Each folder that was made is synced in the one around it; one that was there is not touched."""
+    synced = []
+    monkeypatch.setattr(atomic, "_sync_folder", synced.append)
+    make_folder(tmp_path / "a" / "b")
+    assert synced == [tmp_path, tmp_path / "a"]
+    assert (tmp_path / "a" / "b").is_dir()
+    make_folder(tmp_path / "a")
+    assert len(synced) == 2

@@ -3,7 +3,8 @@ import re
 
 import pytest
 
-from edge_runtime import save
+from edge_runtime import inspection, save
+from edge_runtime.bounded_io import read_file
 from edge_runtime.inspection import account, describe
 from edge_runtime.tables import inspection_text
 from export.quantizer import quantize
@@ -19,7 +20,7 @@ def test_every_byte_of_a_file_is_accounted_for(tmp_path, precision):
         quantize(random_model([7, 5, 3], ["tanh", "softmax"], standardize=True), rows, precision), rows
     )
     save(model, tmp_path / "m.npz")
-    file = account(tmp_path / "m.npz")
+    file = account((tmp_path / "m.npz").read_bytes())
     parts = [part for member in file.members for part in (member.data_bytes, member.overhead_bytes)]
     assert sum(parts) + file.end_bytes == os.path.getsize(tmp_path / "m.npz")
     assert min(parts) > 0
@@ -57,3 +58,23 @@ def test_the_text_writes_every_number_of_bytes_with_separators(tmp_path):
         assert f" {number:,}" in text
     assert "largest accumulator" in text
     assert not re.search(r"\d{4}", text)
+
+
+def test_a_file_that_is_replaced_meanwhile_is_read_once(tmp_path, monkeypatch):
+    """Each answer is about one file: its layers, members and devices belong together."""
+    one, two = random_model([3, 4, 2], ["relu", "softmax"]), random_model([5, 2], ["linear"])
+    save(two, tmp_path / "two.npz")
+    reads = []
+
+    def replaced(path, **options):
+        save(one if len(reads) % 2 else two, path)
+        reads.append(path)
+        return read_file(path, **options)
+
+    monkeypatch.setattr(inspection, "read_file", replaced)
+    facts = describe(tmp_path / "m.npz")
+    assert reads.count(tmp_path / "m.npz") == 1
+    assert facts["layer_sizes"] == [5, 2]
+    assert {row["name"] for row in facts["members"]} >= {"layer0.weight.npy"}
+    assert len(facts["layers"]) == 1
+    assert facts["file_bytes"] == (tmp_path / "two.npz").stat().st_size

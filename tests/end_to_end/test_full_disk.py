@@ -35,7 +35,7 @@ COMMANDS = {
     # what is written: (arguments, the file that does not fit)
     "train": (["train", "--epochs", "1", "--hidden", "16", "--out", "t.npz"], "t.npz"),
     "checkpoint": (["train", "--epochs", "1", "--out", "o.npz", "--checkpoint", "t.npz"], "t.npz"),
-    "export": (["export", "{m}/m.npz", "--calibrate", "digits", "--out", "."], "m.int8.npz"),
+    "export": (["export", "{m}/m.npz", "--calibrate", "digits", "--out", "."], "m.int8.onnx"),
     "import": (["import", "{m}/m.int8.onnx", "--out", "t.npz"], "t.npz"),
     "bundle": (["bundle", "{m}/m.int8.npz", "-o", "t.pyz"], "t.pyz"),
     "run": (["run", "{m}/m.npz", "--input", "{m}/x.npy", "--output", "t.npy"], "t.npy"),

@@ -1,11 +1,14 @@
 """Output files: what stands there is replaced only by its like, and what cannot be written is refused at once."""
 
+import errno
 import os
 import shutil
+import sys
 
 import numpy as np
 import pytest
 
+from export import pipeline
 from tests.command import run_command
 
 FOREIGN = {
@@ -186,3 +189,92 @@ def test_results_may_go_to_a_device(trained):
     assert run_command(*arguments).exit_code == 0
     assert device.is_symlink()
     assert device.is_char_device()
+
+
+def links_to(path, folder):
+    """Other names of one file: a link, a hard link, and through a link to its folder."""
+    (folder / "door").symlink_to(path.parent, target_is_directory=True)
+    (folder / "soft.npz").symlink_to(path)
+    os.link(path, folder / "hard.npz")
+    return {"soft": folder / "soft.npz", "hard": folder / "hard.npz", "door": folder / "door" / path.name}
+
+
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("way", ["soft", "hard", "door"])
+def test_what_a_command_reads_is_never_replaced_under_any_name(way, trained, tmp_path):
+    """train, export, import, run and bundle: outputs are compared with inputs by the files that names lead to."""
+    home = tmp_path / "home"
+    home.mkdir()
+    for name in ("m.npz", "m.int8.npz", "m.int8.onnx", "x.npy"):
+        shutil.copy(trained / name, home / name)
+    (tmp_path / "links").mkdir()
+
+    def other(name):
+        folder = tmp_path / "links" / name
+        folder.mkdir()
+        return links_to(home / name, folder)[way]
+
+    inputs = {name: (home / name).read_bytes() for name in ("m.npz", "m.int8.npz", "m.int8.onnx", "x.npy")}
+    np.savez(home / "data.npz", x=np.zeros((40, 3), np.float32), y=np.arange(40) % 2)
+    first = ["train", "--data", home / "data.npz", "--epochs", "1"]
+    run_command(*first, "--out", home / "t.npz", "--checkpoint", home / "c")
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "m.float16.npz").symlink_to(home / "m.npz")
+    for arguments in (
+        ["export", home / "m.npz", "--precision", "float16", "--out", out, "--force"],
+        ["import", home / "m.int8.onnx", "--out", other("m.int8.onnx"), "--force"],
+        ["run", home / "m.npz", "--input", home / "x.npy", "--output", other("x.npy"), "--force"],
+        ["bundle", home / "m.int8.npz", "-o", other("m.int8.npz"), "--force"],
+        [*first, "--out", other("data.npz"), "--force"],
+        [*first, "--resume", home / "c", "--out", other("c"), "--force"],
+    ):
+        result = run_command(*arguments)
+        assert result.exit_code == 2, (arguments, result.output)
+        assert (
+            "is what the command reads" in result.stderr
+            or "expected the name of an .npz" in result.stderr
+            or ("expected a name that ends in" in result.stderr)
+        ), result.stderr
+        assert {name: (home / name).read_bytes() for name in inputs} == inputs
+
+
+@pytest.mark.parametrize("failing", ["m.int8.onnx", "m.int8.npz"])
+def test_a_failing_disk_leaves_no_artifact_that_was_not_verified(failing, trained, tmp_path, monkeypatch):
+    """Wherever the disk is full: the ONNX file alone may be there, of a pair that was verified."""
+    real = pipeline.write_bytes
+
+    def full(path, content):
+        if os.path.basename(path) == failing:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
+        real(path, content)
+
+    monkeypatch.setattr(pipeline, "write_bytes", full)
+    result = run_command("export", trained / "m.npz", "--calibrate", "digits", "--out", tmp_path / "new")
+    assert result.exit_code == 1
+    assert failing in result.stderr.splitlines()[-1]
+    assert not (tmp_path / "new" / "m.int8.npz").exists()
+
+
+def test_a_pair_that_breaks_a_rule_is_not_written(trained, tmp_path, monkeypatch):
+    """What was there before stays, the status is 1, and the table says that it was not verified."""
+    real = pipeline.to_onnx
+
+    def damaged(model, *arguments, **options):
+        proto = real(model, *arguments, **options)
+        weight = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense0.bias")
+        values = np.frombuffer(weight.raw_data, np.int32) + 1000
+        weight.raw_data = values.astype(np.int32).tobytes()
+        return proto
+
+    monkeypatch.setattr(pipeline, "to_onnx", damaged)
+    out = tmp_path / "out"
+    out.mkdir()
+    shutil.copy(trained / "m.int8.npz", out / "m.int8.npz")
+    before = (out / "m.int8.npz").read_bytes()
+    result = run_command("export", trained / "m.npz", "--calibrate", "digits", "--out", out)
+    assert result.exit_code == 1
+    assert " NO" in result.stdout
+    assert "not written" in result.stderr
+    assert os.listdir(out) == ["m.int8.npz"]
+    assert (out / "m.int8.npz").read_bytes() == before

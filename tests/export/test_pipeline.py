@@ -99,7 +99,7 @@ def test_everybody_is_told_what_happens(tmp_path):
         on_choice=choices.append,
         on_rows=lambda done, total: rows.append((done, total)),
     )
-    assert files == [str(tmp_path / f"m.{name}") for name in ("int8.npz", "int8.onnx", "float32.npz", "float32.onnx")]
+    assert files == [str(tmp_path / f"m.{name}") for name in ("int8.onnx", "int8.npz", "float32.onnx", "float32.npz")]
     assert len(choices) == 1
     assert rows == [(100, 100)] * 2
 
