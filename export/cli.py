@@ -51,6 +51,7 @@ engines that take it."""
 
 
 _MEMORY_HELP = "Memory that onnxruntime may take to run the file (default: 1G and 8 times its size; Linux only)."
+_OUTPUT_HELP = "Which output of an ONNX file is meant, if it has several."
 _SECONDS_HELP = "Seconds that it may take to open the file, and to run 256 rows."
 
 
@@ -77,6 +78,7 @@ main.add_command(bench_command)
 @click.argument("model_path", metavar="MODEL.onnx")
 @click.option("--out", required=True, help="The artifact to write, an .npz.")
 @click.option("--data", "spec", help=f"Real rows to check and to take test vectors from: {_DATA_HELP}.")
+@click.option("--output", metavar="NAME", help=_OUTPUT_HELP)
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
 @max_bytes_option
@@ -86,6 +88,7 @@ def import_command(
     model_path: str,
     out: str,
     spec: str | None,
+    output: str | None,
     test_vectors: int,
     force: bool,
     max_bytes: int | None,
@@ -115,7 +118,7 @@ def import_command(
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
     check_output(out, "artifact", force=force, sources=[model_path])
-    source, allowed = import_onnx(model_path, **cap(max_bytes)), RunLimits(max_memory, max_seconds)
+    source, allowed = import_onnx(model_path, output=output, **cap(max_bytes)), RunLimits(max_memory, max_seconds)
     model, rows = source.model, random_rows(source)
     reports = {"random": verify_import(model, model_path, rows, imported=source, run_limits=allowed)}
     if spec is not None:
@@ -125,7 +128,7 @@ def import_command(
     is_ok = all(report.ok for report in reports.values())
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
-    facts = {**import_facts(model, reports, out if is_ok else None), "warnings": comparison_doubts(model, rows)}
+    facts = {**import_facts(source, reports, out if is_ok else None), "warnings": comparison_doubts(model, rows)}
     _say_warnings(facts["warnings"])
     if as_json:
         echo_json(facts)
@@ -140,7 +143,9 @@ def _say_warnings(texts: list[str]) -> None:
         echo(f"warning: {text}", err=True)
 
 
-def load_any(path: str, max_bytes: int | None = None, run_limits: RunLimits | None = None) -> Model:
+def load_any(
+    path: str, max_bytes: int | None = None, run_limits: RunLimits | None = None, output: str | None = None
+) -> Model:
     """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first."""
     from edge_runtime.artifact import load
     from edge_runtime.errors import ArtifactError
@@ -150,7 +155,7 @@ def load_any(path: str, max_bytes: int | None = None, run_limits: RunLimits | No
     from export.import_check import verify_import
     from export.onnx_reader import import_onnx
 
-    source = import_onnx(path, **cap(max_bytes))
+    source = import_onnx(path, output=output, **cap(max_bytes))
     report = verify_import(source.model, path, imported=source, run_limits=run_limits)
     if not report.ok:
         raise ArtifactError(
@@ -163,6 +168,7 @@ def load_any(path: str, max_bytes: int | None = None, run_limits: RunLimits | No
 @main.command()
 @click.argument("model_path", metavar="MODEL.npz|MODEL.onnx")
 @click.option("--precision", "precisions", metavar=one_of((*PRECISIONS, "all")), multiple=True, help=_PRECISION_HELP)
+@click.option("--output", metavar="NAME", help=_OUTPUT_HELP)
 @click.option("--calibrate", "spec", help=f"Data whose training rows set the int8 grids: {_DATA_HELP}.")
 @click.option("--out", default="build", show_default=True, help="Folder for the files.")
 @click.option("--method", metavar=one_of(METHODS), default="auto", show_default=True, help=_METHOD_HELP)
@@ -207,7 +213,7 @@ def export(
     check_export(
         options["out"], stem, wanted, chosen, force=options["force"], sources=list(filter(None, [model_path, spec]))
     )
-    model = load_any(model_path, max_bytes, RunLimits(options["max_memory"], options["max_seconds"]))
+    model = load_any(model_path, max_bytes, RunLimits(options["max_memory"], options["max_seconds"]), options["output"])
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         echo(rows.note, err=True)
@@ -257,6 +263,7 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.argument("model_path", metavar="MODEL.npz")
 @click.argument("other_path", metavar="MODEL.onnx|FOLDER")
 @click.option("--data", "spec", help=f"Rows to compare on: {_DATA_HELP} (default: the stored test vectors).")
+@click.option("--output", metavar="NAME", help=_OUTPUT_HELP)
 @limit_options
 @max_bytes_option
 @run_limit_options
@@ -265,6 +272,7 @@ def verify(
     model_path: str,
     other_path: str,
     spec: str | None,
+    output: str | None,
     max_bytes: int | None,
     max_memory: int | None,
     max_seconds: float,
@@ -304,7 +312,9 @@ def verify(
     else:
         with RowsDone("comparing") as on_rows:
             allowed = RunLimits(max_memory, max_seconds)
-            report = verify_onnx(model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed)
+            report = verify_onnx(
+                model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output
+            )
     doubts = comparison_doubts(model, rows_to_compare(model, rows))
     _say_warnings(doubts)
     if as_json:

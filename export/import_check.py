@@ -25,14 +25,14 @@ from edge_runtime.model import Model
 from edge_runtime.trace import trace
 from export.comparison import TensorCheck, rows_to_compare, within
 from export.foreign_session import ForeignSession, RunLimits
-from export.onnx_reader import Imported, import_onnx
+from export.onnx_reader import OUTPUT_KEY, Imported, import_onnx
 from export.opset6 import in_opset_7
 from export.reader_inputs import Input
 from export.reader_nodes import TooLarge, Unsupported
 from export.reader_values import ANY_ROWS
 from export.report import Report
 from export.row_count import bytes_per_row, rows_within
-from export.unused_nodes import refuse_loops, remove_unused
+from export.unused_nodes import keep_output, refuse_loops, remove_unused
 
 IMPORT = "import"
 HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
@@ -55,7 +55,7 @@ def verify_import(
     file may take, by default `RunLimits()`. Raises ArtifactError where the file cannot be read or run, or takes more,
     InputError for rows that do not fit, OSError.
     """
-    source = imported or import_onnx(onnx_path)
+    source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
     if (model.n_in, model.n_out) != (source.model.n_in, source.model.n_out):
         raise ArtifactError(
             f"{onnx_path}: takes {source.model.n_in} values and gives {source.model.n_out}, the model takes "
@@ -74,14 +74,18 @@ def verify_import(
 
 
 def import_of(
-    model: Model, onnx_path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES
+    model: Model,
+    onnx_path: str | os.PathLike[str],
+    *,
+    max_bytes: int = DEFAULT_MAX_BYTES,
+    output: str | None = None,
 ) -> Imported | None:
     """What reading the file gives, where that is `model`: how its inputs and outputs are laid out, and its slack.
 
     Raises ArtifactError for a file that asks for more memory or time than it may have: it is not run either.
     """
     try:
-        source = import_onnx(onnx_path, max_bytes=max_bytes)
+        source = import_onnx(onnx_path, max_bytes=max_bytes, output=output)
     except ArtifactError as error:
         if isinstance(error.__cause__, TooLarge):
             raise
@@ -154,7 +158,8 @@ def _session(source: Imported, path: str | os.PathLike[str], level: str, limits:
     content = Path(path).read_bytes()
     proto = onnx.ModelProto.FromString(content)
     refuse_loops(proto, path)
-    is_changed = remove_unused(proto)
+    keep_output(proto.graph, source.output)
+    is_changed = remove_unused(proto) or bool(source.dropped)
     try:
         content = _in_opset_7(proto) or (proto.SerializeToString() if is_changed else content)
     except Unsupported as error:

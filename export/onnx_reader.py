@@ -39,7 +39,7 @@ from export.reader_folding import FOLDED, is_folded
 from export.reader_inputs import LEAST_WIDTH, Input, find_input
 from export.reader_nodes import SUPPORTED, Budget, Node, Unsupported, with_expectation
 from export.reader_origin import check_origins, with_origins
-from export.reader_outputs import chain_of, class_names, main_output
+from export.reader_outputs import chain_of, class_names, main_output, reached_outputs
 from export.reader_steps import Select
 from export.reader_tensors import TensorReader
 from export.reader_values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
@@ -47,6 +47,7 @@ from export.reader_walk import needed_nodes
 from export.reader_wire import check_counts
 
 OLDEST_OPSET = 6
+OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
 
 _PLAIN = (
     reader_elementwise.HANDLERS,
@@ -83,7 +84,8 @@ class Imported:
     "probabilities" (a list of dictionaries). output_batch: the batch's axis in it, None where it is one row.
     output_grids: what the file rounds its outputs to. computes_in_half: the file does some arithmetic in
     float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
-    be from the file's, real units (n_out,), where a float bias was put on an integer grid.
+    be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
+    outputs, which the model does not compute.
     """
 
     model: Model
@@ -95,19 +97,24 @@ class Imported:
     computes_in_half: bool
     same_standardization: bool
     slack: dict[str, NDArray[np.float64]]
+    dropped: tuple[str, ...] = ()
 
 
-def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Model:
+def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES, output: str | None = None) -> Model:
     """The model in an ONNX file.
 
-    max_bytes: limit on the file, on its external data, and on what its constants unfold to. Raises ArtifactError, in
-    one line, for a file that is damaged, too large, or no chain of dense layers, naming the node; OSError where it
-    cannot be read. Outputs agree with the file's within the bounds of `edge_runtime.bounds`; use `verify_import`.
+    max_bytes: limit on the file, on its external data, and on what its constants unfold to. output: the name of the
+    output that the model computes, for a file with several; a label beside its values needs none. Raises
+    ArtifactError, in one line, for a file that is damaged, too large, or no chain of dense layers, naming the node;
+    OSError if it cannot be read. Outputs agree with the file's within the bounds of `edge_runtime.bounds`; use
+    `verify_import`.
     """
-    return import_onnx(path, max_bytes=max_bytes).model
+    return import_onnx(path, max_bytes=max_bytes, output=output).model
 
 
-def import_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES) -> Imported:
+def import_onnx(
+    path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES, output: str | None = None
+) -> Imported:
     """`read_onnx`, with what is needed to run the file beside the model."""
     try:
         content = bytes(read_file(path, max_bytes=max_bytes))
@@ -116,7 +123,7 @@ def import_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BY
         check_counts(content)
         proto = onnx.ModelProto.FromString(content)
         with np.errstate(all="ignore"):
-            return _Reader(proto, content, Path(path).parent, max_bytes).read()
+            return _Reader(proto, content, Path(path).parent, max_bytes, output).read()
     except (Unsupported, ModelError, InputError) as error:
         text, name = printable(error), describe(path)
         raise ArtifactError(text if text.startswith(f"{name}:") else f"{name}: {text}") from error
@@ -131,8 +138,10 @@ def import_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BY
 
 
 class _Reader:
-    def __init__(self, proto: onnx.ModelProto, content: bytes, folder: Path, max_bytes: int) -> None:
-        self.proto = proto
+    def __init__(
+        self, proto: onnx.ModelProto, content: bytes, folder: Path, max_bytes: int, output: str | None
+    ) -> None:
+        self.proto, self.output = proto, output
         self.size = len(content)
         self.budget = Budget(2 * max_bytes)
         self.tensors = TensorReader(folder, self.budget, max_bytes)
@@ -144,7 +153,7 @@ class _Reader:
     def read(self) -> Imported:
         """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
         self._check_versions()
-        outputs = [value.name for value in self.proto.graph.output]
+        outputs = self._wanted_outputs()
         nodes = needed_nodes(self.proto, outputs, self.constants)
         self.producers = {name: node for node in nodes for name in node.outputs}
         first: Unsupported | None = None
@@ -154,6 +163,16 @@ class _Reader:
             except (Unsupported, ModelError) as error:
                 first = first or with_expectation(error)
         raise first or Unsupported("the graph has no input, expected one")
+
+    def _wanted_outputs(self) -> list[str]:
+        """The output that was chosen, or all that depend on the input."""
+        names = [value.name for value in self.proto.graph.output]
+        if self.output is None:
+            nodes = needed_nodes(self.proto, names, self.constants)
+            return reached_outputs(self.proto, nodes, self.constants) or names
+        if self.output not in names:
+            raise Unsupported(f"no output '{self.output}'; expected one of {', '.join(map(repr, names))}")
+        return [self.output]
 
     def _check_versions(self) -> None:
         opset = next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), None)
@@ -282,7 +301,12 @@ class _Reader:
             raise with_expectation(error).at(self.producers.get(name)) from error
         kind = {Flow: "values", Stacked: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
         same, slack = assembly.same_standardization, assembly.slack
-        return Imported(model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack)
+        dropped = tuple(value.name for value in self.proto.graph.output if value.name != name)
+        if dropped:
+            model = replace(model, metadata={**model.metadata, OUTPUT_KEY: name})
+        return Imported(
+            model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped
+        )
 
     def _metadata(self) -> dict[str, str]:
         properties = {entry.key: entry.value for entry in self.proto.metadata_props}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Container, Iterable, Mapping
 from typing import Any
 
 import numpy as np
 import onnx
 
 from export.reader_functions import PROBES
-from export.reader_nodes import SUPPORTED, Unsupported
+from export.reader_nodes import SUPPORTED, Node, Unsupported
 from export.reader_steps import (
     Affine,
     Chain,
@@ -27,45 +28,68 @@ from export.reader_steps import (
 )
 from export.reader_values import Flow, Label, Probabilities, Stacked, Value
 
+_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+
+
+def reached_outputs(proto: onnx.ModelProto, nodes: Iterable[Node], constants: Container[str]) -> list[str]:
+    """The graph's outputs that depend on an input of it, in whatever way; random numbers do not.
+
+    nodes: in an order in which each comes after what it uses.
+    """
+    reached = {value.name for value in proto.graph.input if value.name not in constants}
+    for node in nodes:
+        if node.operator not in _RANDOM and reached.intersection(node.inputs):
+            reached.update(filter(None, node.outputs))
+    return [value.name for value in proto.graph.output if value.name in reached]
+
 
 def main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
-    """The output that the model computes: probabilities before values before labels. Raises Unsupported."""
-    flows = [name for name, value in outputs.items() if isinstance(value, Flow)]
-    if len(flows) > 1 and any(isinstance(value, Label) for value in outputs.values()):
+    """The output that the model computes: the one of floats, or the label if there is no other. Raises Unsupported.
+
+    Constants and copies of the input are no network's outputs. A label may stand beside the values that it is of.
+    """
+    of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Label | Probabilities | Stacked)}
+    if not of_rows:
+        raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
+    computed = {name: value for name, value in of_rows.items() if _is_computed(value)} or of_rows
+    floats = {name: value for name, value in computed.items() if not isinstance(value, Label)}
+    labels = {name: value for name, value in computed.items() if isinstance(value, Label)}
+    _require_one(floats, bool(labels))
+    if not floats and not all(value.is_largest for value in labels.values()):
+        raise Unsupported("its only output is labels of several answers; expected the values that they are made of")
+    chosen, value = next(iter((floats or labels).items()))
+    for name, label in labels.items():
+        if label.is_largest and not _same_largest(label.flow, _flow(value)):
+            raise Unsupported(f"label '{name}' is not that of the largest value of output '{chosen}', as expected")
+    return chosen, value
+
+
+def _is_computed(value: Value) -> bool:
+    """Whether a network computes it: it is not the input itself, nor a part of it."""
+    return any(not isinstance(step, Select) for step in chain_of(value).steps_after(None))
+
+
+def _require_one(floats: Mapping[str, Value], has_label: bool) -> None:
+    """Raise Unsupported, with names and widths, for several outputs that differ: none says which is meant."""
+    first = next(iter(floats.values()), None)
+    if all(_is_same(first, value) for value in floats.values()):
+        return
+    if has_label and all(_flow(value).order.size == 1 for value in floats.values()):
         raise Unsupported(
-            f"outputs {', '.join(flows)} beside the label hold one class each; expected all in one output "
+            f"outputs {', '.join(floats)} beside the label hold one class each; expected all in one output "
             "(skl2onnx: zipmap False in place of 'columns')"
         )
-    for kind in (Probabilities, Flow, Stacked, Label):
-        found = {name: value for name, value in outputs.items() if isinstance(value, kind)}
-        if not found:
-            continue
-        if any(isinstance(value, Label) and not value.is_largest for value in found.values()):
-            raise Unsupported("its only output is labels of several answers; expected the values that they are made of")
-        chosen = max(found, key=lambda name: (chain_of(found[name]).depth, _flow(found[name]).order.size))
-        _require_all_features(found, chosen)
-        _require_same_classes(outputs, chosen)
-        return chosen, found[chosen]
-    raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
+    listed = ", ".join(f"'{name}' (n, {_flow(value).order.size})" for name, value in floats.items())
+    raise Unsupported(
+        f"the graph has {len(floats)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
+    )
 
 
-def _require_all_features(found: dict[str, Any], chosen: str) -> None:
-    """Raise Unsupported where an output is neither on the way to the chosen one nor a part of it."""
-    end = _flow(found[chosen])
-    for name, value in found.items():
-        if not _leads_to(chain_of(value), end.chain):
-            raise Unsupported(f"outputs '{name}' and '{chosen}' come from different branches; expected one chain")
-        if chain_of(value) is end.chain and not np.isin(_flow(value).order, end.order).all():
-            raise Unsupported(
-                f"outputs '{name}' and '{chosen}' hold different features of one tensor; expected all in one output"
-            )
-
-
-def _require_same_classes(outputs: dict[str, Value], chosen: str) -> None:
-    """Raise Unsupported where a label is not the class of the largest value of the chosen output."""
-    for name, value in outputs.items():
-        if isinstance(value, Label) and value.is_largest and not _same_largest(value.flow, _flow(outputs[chosen])):
-            raise Unsupported(f"label '{name}' is not that of the largest value of output '{chosen}', as expected")
+def _is_same(first: Any, second: Any) -> bool:
+    """Whether two outputs are one tensor under two names."""
+    return type(first) is type(second) and (
+        chain_of(first) is chain_of(second) and np.array_equal(_flow(first).order, _flow(second).order)
+    )
 
 
 def _same_largest(first: Flow, second: Flow) -> bool:
@@ -105,13 +129,6 @@ def _flow(value: Any) -> Flow:
 def chain_of(value: Any) -> Chain:
     """The chain behind a Flow, or behind what was made of one."""
     return _flow(value).chain
-
-
-def _leads_to(chain: Chain, end: Chain) -> bool:
-    at: Chain | None = end
-    while at is not None and at.depth > chain.depth:
-        at = at.parent
-    return at is chain
 
 
 def class_names(proto: onnx.ModelProto, outputs: dict[str, Value], n_out: int) -> tuple[str, ...]:

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.bounded_io import printable
-from edge_runtime.model import Model
 from edge_runtime.text_table import format_table
 from export.comparison import TensorCheck
 from export.fidelity import finite
+from export.onnx_reader import Imported
 from export.pipeline import Exported
 from export.report import Report
 
@@ -55,8 +55,9 @@ def export_table(facts: dict[str, Any]) -> str:
     return format_table([first, *rows], columns)
 
 
-def import_facts(model: Model, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
-    """What was imported and how it compares. reports: by the name of the rows. out: None where nothing was written."""
+def import_facts(source: Imported, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
+    """What was imported and how it compares. reports: by the name of the rows. out: None if nothing was written."""
+    model = source.model
     layers = [
         {
             "name": layer.name,
@@ -69,6 +70,8 @@ def import_facts(model: Model, reports: dict[str, Report], out: str | None) -> d
     return {
         "ok": all(report.ok for report in reports.values()),
         "file": out,
+        "output": source.output,
+        "dropped_outputs": list(source.dropped),
         "layers": layers,
         "standardized": model.preprocessing is not None,
         "class_names": list(model.class_names),
@@ -81,6 +84,9 @@ def import_table(facts: dict[str, Any]) -> str:
     rows = [{**entry, "shape": "-".join(map(str, entry["shape"]))} for entry in facts["layers"]]
     columns = {"name": "layer", "shape": "shape", "precision": "weights", "activation": "activation"}
     lines = [format_table(rows, columns), ""]
+    if facts["dropped_outputs"]:
+        dropped = ", ".join(f"'{name}'" for name in facts["dropped_outputs"])
+        lines.append(printable(f"output '{facts['output']}' was taken, and not {dropped}"))
     for name, report in facts["checks"].items():
         verdict = (
             "agree with onnxruntime" if report["ok"] else f"{report['differing']:,} OUTPUTS DIFFER from onnxruntime"

@@ -42,6 +42,13 @@ def remove_unused(proto: onnx.ModelProto) -> bool:
     return found
 
 
+def keep_output(graph: onnx.GraphProto, name: str) -> None:
+    """Take every other output out of a graph; `remove_unused` then takes out what only they need."""
+    kept = [value for value in graph.output if value.name == name]
+    del graph.output[:]
+    graph.output.extend(kept)
+
+
 def _inputs(node: Any) -> Iterator[str]:
     """The names that a node reads, those in its branches too: a branch sees the values around it."""
     waiting = [node]

@@ -44,11 +44,11 @@ from export.comparison import (
 from export.foreign_session import ForeignSession, RunLimits
 from export.import_check import import_of, verify_import
 from export.onnx_int8 import FORMS
-from export.onnx_reader import Imported
+from export.onnx_reader import OUTPUT_KEY, Imported
 from export.reader_wire import check_counts
 from export.report import Report
 from export.saturation import session_config
-from export.unused_nodes import refuse_loops, remove_unused
+from export.unused_nodes import keep_output, refuse_loops, remove_unused
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
 MAX_ONNX_BYTES = 1 << 30
@@ -66,12 +66,14 @@ def verify(
     limits: Limits | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     run_limits: RunLimits | None = None,
+    output: str | None = None,
 ) -> Report:
     """Compare `model` with an ONNX file.
 
     x: rows (n, n_in), at least one; by default the model's test vectors. levels: keys of `export.onnx_session.LEVELS`.
     threads: of onnxruntime. limits: what the engine, which is compared too, has to keep. on_rows: told how many rows of
-    how many are done. run_limits: what running the file may take, by default `RunLimits()`.
+    how many are done. run_limits: what running the file may take, by default `RunLimits()`. output: which of several
+    outputs of a foreign file is meant, by default the one that the model was imported from.
     Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model with one input and one
     output of the model's widths or takes more than `run_limits`, BudgetExceeded, and OSError where the file cannot be
     read.
@@ -79,7 +81,7 @@ def verify(
     content = _read_content(onnx_path)
     return verify_content(
         model, content, onnx_path, x,
-        levels=levels, threads=threads, limits=limits, on_rows=on_rows, run_limits=run_limits,
+        levels=levels, threads=threads, limits=limits, on_rows=on_rows, run_limits=run_limits, output=output,
     )  # fmt: skip
 
 
@@ -94,15 +96,17 @@ def verify_content(
     limits: Limits | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     run_limits: RunLimits | None = None,
+    output: str | None = None,
 ) -> Report:
     """`verify` for the content of a file, which need not have been written yet."""
     rows = rows_to_compare(model, x)
-    proto = _parsed(content, onnx_path)
+    wanted = output or model.metadata.get(OUTPUT_KEY)
+    proto = _parsed(content, onnx_path, wanted)
     form = _form(proto)
-    if form == FOREIGN and (source := import_of(model, onnx_path, max_bytes=MAX_ONNX_BYTES)) is not None:
+    if form == FOREIGN and (source := import_of(model, onnx_path, max_bytes=MAX_ONNX_BYTES, output=wanted)) is not None:
         return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
     _check_interface(proto, model, onnx_path)
-    output = proto.graph.output[0].name
+    output_name = proto.graph.output[0].name
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     protos = (proto, expose(proto, names))
     engine = Engine(model, limits)
@@ -114,7 +118,7 @@ def verify_content(
             return stack.enter_context(made(content, level=level))
 
         sessions = {level: _Sessions(protos, functools.partial(opened, level)) for level in levels}
-        report = _compared(model, form, rows, output, sessions, engine, on_rows)
+        report = _compared(model, form, rows, output_name, sessions, engine, on_rows)
     return replace(report, session_config=config)
 
 
@@ -199,13 +203,15 @@ def _read_content(path: str | os.PathLike[str]) -> bytes:
     return bytes(read_file(path, max_bytes=MAX_ONNX_BYTES))
 
 
-def _parsed(content: bytes, path: str | os.PathLike[str]) -> onnx.ModelProto:
+def _parsed(content: bytes, path: str | os.PathLike[str], output: str | None) -> onnx.ModelProto:
     try:
         check_counts(content)
         proto = onnx.load_model_from_string(content)
     except Exception as error:  # protobuf's DecodeError is not an onnx type
         raise ArtifactError(f"{path}: not a readable ONNX file ({error}); export the model again") from error
     refuse_loops(proto, path)
+    if output is not None and any(value.name == output for value in proto.graph.output):
+        keep_output(proto.graph, output)
     remove_unused(proto)
     return proto
 

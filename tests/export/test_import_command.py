@@ -35,8 +35,8 @@ def test_the_import_command_writes_nothing_that_differs(tmp_path, monkeypatch):
     """Exit status 1, and no file, when the imported model computes something else."""
     import export.onnx_reader as reader
 
-    def wrong(path):
-        found = original(path)
+    def wrong(path, **options):
+        found = original(path, **options)
         other = type(found.model)((*found.model.layers[:-1], _shifted(found.model.layers[-1])))
         return type(found)(**{**vars(found), "model": other})
 

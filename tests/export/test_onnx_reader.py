@@ -2,11 +2,20 @@
 
 from __future__ import annotations
 
+import json
+import re
+
 import numpy as np
+import onnx
 import pytest
 
-from export import read_onnx
+from edge_runtime import ArtifactError, Engine, load
+from export import read_onnx, verify
+from export.import_check import verify_import
+from export.onnx_reader import import_onnx
+from export.onnx_session import make_session
 from export.onnx_writer import write_onnx
+from tests.command import run_command
 from tests.export.foreign import B1, B2, W1, W2, activations, graph, imported, normal
 from tests.networks import random_model, random_rows
 
@@ -309,16 +318,106 @@ def test_dropout_at_inference(tmp_path, dropout):
 
 
 def test_class_labels_and_logits(tmp_path):
-    """ArgMax alone, ArgMax beside the values, and logits beside probabilities."""
+    """ArgMax alone, and ArgMax beside the values."""
     alone = imported(graph("h = Gemm(x, V, B2) y = ArgMax<axis=1>(h)", target="int64[N,1] y", V=normal(6, 3)), tmp_path)
     assert alone.output_kind == "label"
     both = "h = Gemm(x, V, B2) p = Softmax(h) y = ArgMax<axis=-1, keepdims=0>(p)"
     found = imported(graph(both, target="float[N,3] p, int64[N] y", V=normal(6, 3)), tmp_path)
     assert (found.output, activations(found)) == ("p", ["softmax"])
-    logits = imported(
-        graph("h = Gemm(x, V, B2) p = Softmax(h)", target="float[N,3] h, float[N,3] p", V=normal(6, 3)), tmp_path
-    )
-    assert (logits.output, activations(logits)) == ("p", ["softmax"])
+
+
+SEVERAL = {
+    # what a file gives beside one another: (nodes, outputs, what is listed)
+    "logits and probabilities": ("h = Gemm(x, V, B2) y = Softmax(h)", "h y", "'h' (n, 3), 'y' (n, 3)"),
+    "a mean and what forgets it": (
+        "y = Gemm(x, V, B2) z = Mul(y, nothing) s = Add(z, B2)", "y s", "'y' (n, 3), 's' (n, 3)",
+    ),
+    "values and their clip": ("y = Gemm(x, V, B2) c = Relu(y)", "y c", "'y' (n, 3), 'c' (n, 3)"),
+    "a code and its reconstruction": ("y = Gemm(x, V, B2) r = Gemm(y, W2)", "y r", "'y' (n, 3), 'r' (n, 6)"),
+    "two heads": ("y = Gemm(x, V, B2) z = Gemm(x, V)", "y z", "'y' (n, 3), 'z' (n, 3)"),
+    "parts of one tensor": ("y = Gemm(x, V, B2) p = Gather<axis=1>(y, first)", "y p", "'y' (n, 3), 'p' (n, 1)"),
+    "a label, logits and probabilities": (
+        "h = Gemm(x, V, B2) y = Softmax(h) k = ArgMax<axis=1, keepdims=0>(h)", "k h y", "'h' (n, 3), 'y' (n, 3)",
+    ),
+}  # fmt: skip
+VALUES = {
+    "V": normal(6, 3),
+    "B2": normal(3),
+    "W2": normal(3, 6),
+    "nothing": np.float32(0),
+    "first": np.array([0]),
+}
+
+
+def with_outputs(nodes, names, **more):
+    """A graph with outputs of these names; `k` is a label."""
+    target = ", ".join(f"int64[A] {name}" if name == "k" else f"float[N,M{name}] {name}" for name in names.split())
+    return graph(nodes, target=target, **{name: VALUES[name] for name in VALUES if name in nodes}, **more)
+
+
+@pytest.mark.parametrize("case", SEVERAL)
+def test_of_several_outputs_one_must_be_chosen(case, tmp_path):
+    """None is taken without a word: they are listed with their widths; each can be chosen, and is what it is there."""
+    nodes, names, listed = SEVERAL[case]
+    path = tmp_path / "m.onnx"
+    onnx.save(with_outputs(nodes, names), path)
+    with pytest.raises(ArtifactError, match=re.escape(f"outputs: {listed}; expected one")):
+        read_onnx(path)
+    with pytest.raises(ArtifactError, match=r"no output 'absent'; expected one of '"):
+        read_onnx(path, output="absent")
+    rows = random_rows(50, 6)
+    for name in (name for name in names.split() if name != "k"):
+        found = import_onnx(path, output=name)
+        assert found.output == found.model.metadata["onnx_output"] == name
+        assert set(found.dropped) == set(names.split()) - {name}
+        assert verify_import(found.model, path, rows).ok
+        assert verify(found.model, path, rows).ok
+        session = make_session(str(path))
+        theirs = session.run([name], {"x": rows})[0]
+        np.testing.assert_allclose(Engine(found.model).run(rows), theirs, atol=1e-5)
+
+
+@pytest.mark.parametrize(
+    ("nodes", "names"),
+    [
+        ("y = Gemm(x, V, B2) state = Identity(x)", "y state"),
+        ("state = Identity(x) y = Gemm(x, V, B2)", "state y"),
+        ("y = Gemm(x, V, B2) version = Identity(first_float)", "version y"),
+        ("y = Gemm(x, V, B2) noise = RandomNormalLike(x)", "y noise"),
+        ("y = Gemm(x, V, B2) noise = RandomUniform<shape=[1, 3]>()", "noise y"),
+        ("y = Gemm(x, V, B2) same = Identity(y)", "y same"),
+        ("y = Gemm(x, V, B2) k = ArgMax<axis=1, keepdims=0>(y)", "k y"),
+    ],
+)
+def test_what_is_plainly_no_network_s_output_needs_no_choice(nodes, names, tmp_path):
+    """The input passed on, constants, random numbers, one tensor under two names, and the label beside its values."""
+    path = tmp_path / "m.onnx"
+    onnx.save(with_outputs(nodes, names, first_float=np.ones((1, 3), np.float32)), path)
+    found = import_onnx(path)
+    assert found.output in ("y", "same")
+    assert len(found.dropped) == 1
+    assert verify_import(found.model, path).ok
+
+
+def test_the_commands_take_the_name_of_an_output(tmp_path):
+    """import, export and verify; what was taken and what not stands in text and JSON, and the artifact remembers it."""
+    path = tmp_path / "m.onnx"
+    onnx.save(with_outputs("y = Gemm(x, V, B2) r = Gemm(y, W2)", "y r"), path)
+    np.savez(tmp_path / "d.npz", x=random_rows(60, 6))
+    refused = run_command("import", path, "--out", tmp_path / "m.npz")
+    assert refused.exit_code == 2
+    assert "choose it by --output NAME" in refused.stderr
+    done = run_command("import", path, "--out", tmp_path / "m.npz", "--output", "y")
+    assert "output 'y' was taken, and not 'r'" in done.stdout
+    again = run_command("import", path, "--out", tmp_path / "m.npz", "--output", "y", "--json")
+    facts = json.loads(again.stdout)
+    assert (facts["output"], facts["dropped_outputs"]) == ("y", ["r"])
+    assert run_command("verify", tmp_path / "m.npz", path).exit_code == 0
+    assert run_command("verify", tmp_path / "m.npz", path, "--output", "r").exit_code == 2
+    out = ["--calibrate", tmp_path / "d.npz", "--out", tmp_path / "out"]
+    assert run_command("export", path, *out).exit_code == 2
+    assert run_command("export", path, *out, "--output", "r").exit_code == 0
+    assert load(tmp_path / "out" / "m.int8.npz").n_out == 6
 
 
 def test_one_sigmoid_output_and_its_complement_keep_both_columns(tmp_path):

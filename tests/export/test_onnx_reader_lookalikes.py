@@ -71,7 +71,8 @@ LOOKALIKES = {
     ),
     "one tensor in two outputs": (
         f"{LOGITS} y = Slice(h, a, b, c) z = Slice(h, b, three, c)",
-        "float[N,2] y, float[N,1] z", {**FIRST_TWO, "three": np.array([3])}, "'z' and 'y' hold different features",
+        "float[N,2] y, float[N,1] z", {**FIRST_TWO, "three": np.array([3])},
+        r"2 outputs: 'y' \(n, 2\), 'z' \(n, 1\); expected one",
     ),
     "whole numbers divided": (
         "q = QuantizeLinear(x, s, z) i = MatMulInteger(q, W, z) k = Div(i, d) y = Cast<to=1>(k)",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -23,6 +24,12 @@ from export.tables import (
     report_table,
 )
 from tests.networks import random_model, random_rows
+
+
+def source(model, *dropped):
+    """What tables are told of an import."""
+    return SimpleNamespace(model=model, output="y", dropped=dropped)
+
 
 MODEL = random_model([6, 8, 3], ["relu", "softmax"], standardize=True)
 ROWS = random_rows(100, 6)
@@ -129,7 +136,7 @@ def test_an_import_shows_layers_checks_and_file(out):
     """Each check by the name of its rows, and its verdict; nothing is written where one fails."""
     good = Report("foreign", 64, (), 0, 1e-7)
     reports = {"random": good, "mine.csv": good if out else FAILED}
-    facts = import_facts(replace(MODEL, class_names=("a", "b", "c")), reports, out)
+    facts = import_facts(source(replace(MODEL, class_names=("a", "b", "c")), "aux"), reports, out)
     assert json.loads(json.dumps(facts)) == facts
     assert (facts["ok"], facts["file"], facts["standardized"], facts["class_names"]) == (
         out is not None,
@@ -137,6 +144,8 @@ def test_an_import_shows_layers_checks_and_file(out):
         True,
         ["a", "b", "c"],
     )
+    assert (facts["output"], facts["dropped_outputs"]) == ("y", ["aux"])
+    assert "output 'y' was taken, and not 'aux'" in import_table(facts)
     assert facts["layers"][0] == {"name": "dense0", "shape": [6, 8], "precision": "float32", "activation": "relu"}
     assert facts["checks"] == {name: report.as_dict() for name, report in reports.items()}
     lines = import_table(facts).splitlines()
@@ -149,7 +158,7 @@ def test_an_import_shows_layers_checks_and_file(out):
     else:
         assert lines[-2] == "1,200 rows (mine.csv): 4 OUTPUTS DIFFER from onnxruntime, largest difference 0.12"
         assert lines[-1] == "nothing was written"
-    assert not import_facts(random_model([2, 2], ["linear"]), reports, out)["standardized"]
+    assert not import_facts(source(random_model([2, 2], ["linear"])), reports, out)["standardized"]
 
 
 def test_the_choice_of_a_method_names_the_best():
