@@ -105,6 +105,8 @@ def import_command(
     Example: smallnet import model.onnx --out model.npz
     """
     require_extra("export", "onnx", "onnxruntime")
+    import onnx
+
     from edge_runtime.artifact import save
     from edge_runtime.outputs import check_output
     from export.doubts import comparison_doubts
@@ -112,6 +114,7 @@ def import_command(
     from export.foreign_session import RunLimits
     from export.import_check import random_rows, verify_import
     from export.onnx_reader import import_onnx
+    from export.saturation import foreign_doubts, saturating_weights
     from export.tables import import_facts, import_table
     from export.test_vectors import with_test_vectors
 
@@ -128,7 +131,9 @@ def import_command(
     is_ok = all(report.ok for report in reports.values())
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
-    facts = {**import_facts(source, reports, out if is_ok else None), "warnings": comparison_doubts(model, rows)}
+    weights = saturating_weights(onnx.load(model_path, load_external_data=False))
+    doubts = [*comparison_doubts(model, rows), *foreign_doubts(weights)]
+    facts = {**import_facts(source, reports, out if is_ok else None), "warnings": doubts}
     _say_warnings(facts["warnings"])
     if as_json:
         echo_json(facts)

@@ -1,15 +1,28 @@
 import itertools
+import json
 from dataclasses import replace
 
 import numpy as np
+import onnx
 import pytest
 from onnx import numpy_helper
 
+from export import read_onnx
+from export.import_check import verify_import
 from export.onnx_writer import to_onnx, write_onnx
 from export.quantizer import quantize
-from export.saturation import PRECISE_KEY, is_pair_safe, may_saturate, saturation_doubts, session_config
+from export.saturation import (
+    PRECISE_KEY,
+    is_pair_safe,
+    may_saturate,
+    saturating_weights,
+    saturation_doubts,
+    session_config,
+)
 from export.tables import report_table
 from export.verification import verify
+from tests.command import run_command
+from tests.export.foreign import graph
 from tests.networks import random_model, random_rows
 
 
@@ -104,3 +117,79 @@ def test_verify_says_which_option_it_ran_with(tmp_path):
         assert report.ok
         assert report.as_dict()["session_config"] == expected
         assert ("ran with session.x64quantprecision=1" in report_table(report)) == bool(expected)
+
+
+FORMATS = ["QDQ", "QOperator", "dynamic"]
+
+
+@pytest.fixture(scope="module")
+def quantized_files(tmp_path_factory):
+    """Files of onnxruntime's own tools, int8 weights and uint8 activations, most pairs of which may saturate."""
+    tools = pytest.importorskip("onnxruntime.quantization")
+    folder = tmp_path_factory.mktemp("quantized")
+    rng = np.random.default_rng(0)
+    shapes = {"w0": (24, 16), "w1": (16, 5)}
+    values = {name: (rng.choice([-1, 1], shape) * rng.uniform(0.7, 1, shape)) for name, shape in shapes.items()}
+    nodes = "h0 = MatMul(x, w0) h = Relu(h0) y = MatMul(h, w1)"
+    constants = {name: value.astype(np.float32) for name, value in values.items()}
+    onnx.save(graph(nodes, 17, "float[N,24] x", "float[N,5] y", **constants), folder / "float.onnx")
+    rows = rng.uniform(0.5, 1, (200, 24)).astype(np.float32)
+
+    class Reader(tools.CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter([{"x": rows[:100]}, {"x": rows[100:]}])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    paths = {}
+    for name in FORMATS:
+        paths[name] = folder / f"{name}.onnx"
+        if name == "dynamic":
+            tools.quantize_dynamic(folder / "float.onnx", paths[name])
+        else:
+            options = {"quant_format": tools.QuantFormat[name], "activation_type": tools.QuantType.QUInt8}
+            tools.quantize_static(folder / "float.onnx", paths[name], Reader(), **options)
+    return paths, rows
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_onnxruntime_s_own_tools_are_read_on_every_processor(quantized_files, name):
+    """The check runs with the option that no processor saturates with; the weights that may saturate are named."""
+    paths, rows = quantized_files
+    found = saturating_weights(onnx.load(paths[name]))
+    assert len(found) == 2
+    assert all(weight.startswith(("w0", "w1")) for weight in found)
+    assert set(found.values()) == {name != "QDQ"}
+    model = read_onnx(paths[name])
+    report = verify_import(model, paths[name], rows, levels=("default", "extended", "basic", "disabled"))
+    assert report.ok
+    assert report.session_config == (("session.x64quantprecision", "1"),)
+    levels = {check.level for check in report.checks}
+    assert levels == ({"default", "extended", "basic", "disabled"} if name == "QDQ" else {"default", "extended"})
+    assert verify(model, paths[name], rows).ok
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_import_says_which_weights_may_saturate(quantized_files, name, tmp_path):
+    """By name, as a warning on standard error and in JSON; files that are safe bring none."""
+    path = quantized_files[0][name]
+    result = run_command("import", path, "--out", tmp_path / "m.npz", "--json")
+    assert result.exit_code == 0
+    warnings = [text for text in json.loads(result.stdout)["warnings"] if "VNNI" in text]
+    assert len(warnings) == 1
+    assert all(f"'{weight}'" in warnings[0] for weight in saturating_weights(onnx.load(path)))
+    assert f"warning: {warnings[0]}" in result.stderr
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_pairs_are_those_of_one_output(turned):
+    """Along the inputs, whichever way the weights lie: neighbours of one output add up, those of one input do not."""
+    along_rows = np.array([[120, 120], [1, 1]], np.int8)  # 240 along a row, 121 along a column
+    for weight, expected in ((along_rows, turned == 1), (along_rows.T, turned == 0)):
+        nodes = "q = QuantizeLinear(x, s) e = DequantizeLinear(q, s) d = DequantizeLinear(w, s) "
+        nodes += f"y = Gemm<transB={turned}>(e, d)"
+        proto = graph(nodes, 17, "float[N,K] x", "float[N,M] y", w=weight, s=np.float32(0.1))
+        assert bool(saturating_weights(proto)) == expected
