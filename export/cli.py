@@ -132,7 +132,8 @@ def import_command(
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
     weights = saturating_weights(onnx.load(model_path, load_external_data=False))
-    doubts = [*comparison_doubts(model, rows), *foreign_doubts(weights)]
+    notes = dict.fromkeys(note for report in reports.values() for note in report.notes)
+    doubts = [*comparison_doubts(model, rows), *foreign_doubts(weights), *notes]
     facts = {**import_facts(source, reports, out if is_ok else None), "warnings": doubts}
     _say_warnings(facts["warnings"])
     if as_json:
@@ -320,7 +321,7 @@ def verify(
             report = verify_onnx(
                 model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output
             )
-    doubts = comparison_doubts(model, rows_to_compare(model, rows))
+    doubts = [*comparison_doubts(model, rows_to_compare(model, rows)), *report.notes]
     _say_warnings(doubts)
     if as_json:
         echo_json({**report.as_dict(), "warnings": doubts})

@@ -85,7 +85,8 @@ class Imported:
     output_grids: what the file rounds its outputs to. computes_in_half: the file does some arithmetic in
     float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
     be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
-    outputs, which the model does not compute.
+    outputs, which the model does not compute. ties: entries of tables that stand so near to a tie that onnxruntime may
+    round them otherwise, as layer, code and the other value.
     """
 
     model: Model
@@ -98,6 +99,7 @@ class Imported:
     same_standardization: bool
     slack: dict[str, NDArray[np.float64]]
     dropped: tuple[str, ...] = ()
+    ties: tuple[tuple[str, int, int], ...] = ()
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = DEFAULT_MAX_BYTES, output: str | None = None) -> Model:
@@ -305,8 +307,9 @@ class _Reader:
         if dropped:
             model = replace(model, metadata={**model.metadata, OUTPUT_KEY: name})
         return Imported(
-            model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped
-        )
+            model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped,
+            tuple(sorted(assembly.ties)),
+        )  # fmt: skip
 
     def _metadata(self) -> dict[str, str]:
         properties = {entry.key: entry.value for entry in self.proto.metadata_props}

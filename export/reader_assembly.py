@@ -41,7 +41,8 @@ class Assembly:
     nodes: which node made each step. focus: the step that the layer under construction began with. output_grids:
     the grids that the file rounds its final outputs to and the model does not. same_standardization: the file
     subtracts and multiplies as the model does. slack: by layer, how far its sums may be from the file's, because a
-    bias was put on their grid; real units, float64 (n_out,).
+    bias was put on their grid; real units, float64 (n_out,). ties: entries of tables beside a tie, as layer, code and
+    what another engine may round it to.
     """
 
     def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
@@ -59,6 +60,7 @@ class Assembly:
         self.output_grids: tuple[QuantParams, ...] = ()
         self.same_standardization = True
         self.slack: dict[str, Array] = {}
+        self.ties: set[tuple[str, int, int]] = set()
 
     def peek(self) -> Step | None:
         """The next step, None at the end."""

@@ -14,7 +14,8 @@ class Report:
 
     form: the ONNX form, "foreign" for a file that this project did not write, "dumps" for a device's outputs.
     decisions_changed: rows whose class differs. max_abs_error: the largest difference of a final output.
-    session_config: the options that the file states and onnxruntime ran with, names and values.
+    session_config: the options that the file states and onnxruntime ran with, names and values. notes: what was
+    allowed for, a line each.
     """
 
     form: str
@@ -23,6 +24,7 @@ class Report:
     decisions_changed: int
     max_abs_error: float
     session_config: tuple[tuple[str, str], ...] = ()
+    notes: tuple[str, ...] = ()
 
     @property
     def differing(self) -> int:
@@ -66,5 +68,6 @@ class Report:
             "max_abs_error": self.max_abs_error,
             "first_diverging_layer": self.first_diverging_layer,
             "session_config": dict(self.session_config),
+            "notes": list(self.notes),
             "checks": [{**vars(check), "max_real_error": check.max_real_error} for check in self.checks],
         }

@@ -3,17 +3,20 @@
 from __future__ import annotations
 
 import tracemalloc
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 
 from edge_runtime.errors import ArtifactError
+from edge_runtime.trace import trace
 from export.export_rows import rows_for_export
 from export.import_check import random_rows, verify_import
 from export.onnx_reader import import_onnx
 from export.row_count import RANDOM_ROWS
 from tests.export.foreign import graph
+from tests.networks import random_rows as normal_rows
 
 
 def wide(path, n_in: int, rows: str = "N"):
@@ -52,3 +55,60 @@ def test_a_file_that_takes_too_many_rows_at_once_is_refused(tmp_path):
     source = wide(tmp_path / "m.onnx", 1_000_000, "40")
     with pytest.raises(ArtifactError, match=r"takes 40 rows at once, which takes 2,560,002,560 bytes .* free number"):
         verify_import(source.model, tmp_path / "m.onnx", imported=source)
+
+
+@pytest.fixture(scope="module")
+def tanh_files(tmp_path_factory):
+    """tanh networks as onnxruntime's quantizer writes them."""
+    tools = pytest.importorskip("onnxruntime.quantization")
+    folder = tmp_path_factory.mktemp("tanh")
+
+    class Rows(tools.CalibrationDataReader):
+        def __init__(self, rows):
+            self.batches = iter([{"x": rows}])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    paths = []
+    for seed in range(24):
+        rng = np.random.default_rng(seed)
+        weights = {"W": rng.normal(size=(6, 12)), "V": rng.normal(size=(12, 3))}
+        proto = graph(
+            "h = MatMul(x, W) t = Tanh(h) y = MatMul(t, V)", 17, **{k: v.astype(np.float32) for k, v in weights.items()}
+        )
+        onnx.save(proto, folder / "f.onnx")
+        paths.append(folder / f"{seed}.onnx")
+        options = {"activation_type": tools.QuantType.QUInt8, "quant_format": tools.QuantFormat.QDQ}
+        rows = rng.normal(size=(300, 6)).astype(np.float32)
+        tools.quantize_static(folder / "f.onnx", paths[-1], Rows(rows), **options)
+    return paths
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_quantized_tanh_networks_are_read(tanh_files):
+    """onnxruntime's tanh is some units in the last place off: an entry beside a tie may be a step off, and is named."""
+    noted = 0
+    for path in tanh_files:
+        found = import_onnx(path)
+        report = verify_import(found.model, path, normal_rows(4000, 6), imported=found)
+        assert report.ok, (path, found.ties)
+        noted += bool(report.notes)
+        assert all("it stands beside a tie" in note for note in report.notes)
+        assert len(report.notes) <= len(found.ties)
+    assert noted < len(tanh_files) / 2
+
+
+@pytest.mark.filterwarnings("ignore")
+def test_a_table_that_is_off_anywhere_else_fails(tanh_files):
+    """Some steps in any entry that rows reach and no tie explains: the file rounds its outputs, and they differ."""
+    found = import_onnx(tanh_files[0])
+    rows = normal_rows(4000, 6)
+    layer = found.model.layers[0]
+    reached = np.unique(trace(found.model, rows)[f"{layer.name}.codes"])
+    beside = {code for _name, code, _value in found.ties}
+    for code in [code for code in reached if code not in beside][::9]:
+        table = layer.table.copy()
+        table[code] = table[code] + 60 if table[code] < 128 else table[code] - 60
+        model = replace(found.model, layers=(replace(layer, table=table), *found.model.layers[1:]))
+        assert not verify_import(model, tanh_files[0], rows, imported=found).ok

@@ -46,6 +46,7 @@ def test_the_report_as_plain_data_has_every_figure():
         "max_abs_error": 0.5,
         "first_diverging_layer": "dense0.output",
         "session_config": {"a": "b"},
+        "notes": [],
     }
     assert [check["tensor"] for check in facts["checks"]] == [check.tensor for check in CHECKS]
     assert facts["checks"][1] == {**vars(CHECKS[1]), "max_real_error": 0.5}
