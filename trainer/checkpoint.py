@@ -67,8 +67,13 @@ def read_checkpoint(path: PathLike, max_bytes: int = DEFAULT_MAX_BYTES) -> tuple
 
 
 def check_same_run(path: PathLike, found: Mapping[str, Any], expected: Mapping[str, Any]) -> None:
-    """Raise CheckpointError that names the first setting in which a checkpoint's run differs from the present one."""
+    """Raise CheckpointError that names the first setting in which a checkpoint's run differs from the present one.
+
+    Checkpoints of before 2026-11-25 do not state the seed.
+    """
     for name in [*expected, *found]:
+        if name == "seed" and name not in found:
+            continue
         if found.get(name) != expected.get(name):
             raise CheckpointError(
                 f"{path}: made with {name} {_short(found.get(name))}, this run has {_short(expected.get(name))}; "

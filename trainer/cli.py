@@ -95,7 +95,7 @@ def train(**options: Any) -> None:
         echo(f"error: {error}; wrote {options['out']} with these weights", err=True)
         raise click.exceptions.Exit(1) from error
     save(trained_model(network, parts.train, options), options["out"])
-    _report(dataset, history, float(network.score(parts.test.x, parts.test.y)), options)
+    _report(dataset, parts, network, history, options)
 
 
 def _check_outputs(options: dict[str, Any]) -> None:
@@ -199,8 +199,15 @@ class Progress:
             self.line_is_open = False
 
 
-def _report(dataset: Dataset, history: Any, test_score: float, options: dict[str, Any]) -> None:
+def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: History, options: dict[str, Any]) -> None:
+    from trainer.doubts import training_doubts
+
     out = Path(options["out"])
+    test_score = float(network.score(parts.test.x, parts.test.y))
+    predicted, names = network.predict(parts.test.x), dataset.class_names
+    doubts = training_doubts(predicted, parts.test.y, parts.train.y, test_score, names)
+    for text in doubts:
+        echo(f"warning: {text}", err=True)
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
@@ -209,6 +216,7 @@ def _report(dataset: Dataset, history: Any, test_score: float, options: dict[str
         "epochs": len(history.records),
         "best_epoch": history.best_epoch,
         "test_score": test_score,
+        "warnings": doubts,
     }
     if options["as_json"]:
         return echo_json(facts)

@@ -63,6 +63,7 @@ def describe_run(
     if validation is not None:
         data += [validation.x, validation.targets.values, validation.targets.weight]
     settings = {
+        "seed": config.seed,
         "layers": network.layout,
         "between": [type(layer).__name__ for layer in network.chain.blocks[0].between],
         "l2_lambda": network.l2_lambda,

@@ -280,3 +280,15 @@ def test_training_in_a_thread_needs_no_signals(tmp_path):
     thread.start()
     thread.join()
     assert len(results[0].records) == 6
+
+
+def test_another_seed_is_refused_by_both(tmp_path):
+    """A run is its seed too: the order of rows and the held-out rows follow from it. Older files do not state it."""
+    x, y = blobs()
+    small_network(config={"seed": 4}).fit(x, y, **SETTINGS, checkpoint=tmp_path / "c")
+    with pytest.raises(CheckpointError, match="made with seed 4, this run has 5"):
+        small_network(config={"seed": 5}).fit(x, y, **SETTINGS, resume=tmp_path / "c")
+    facts, arrays = read_checkpoint(tmp_path / "c")
+    del facts["settings"]["seed"]
+    write_checkpoint(tmp_path / "old", facts, arrays)
+    small_network(config={"seed": 4}).fit(x, y, **SETTINGS, resume=tmp_path / "old")

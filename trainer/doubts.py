@@ -1,0 +1,49 @@
+"""What a user should know before trusting a training that ended like success: one line each, with its figure."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+_ADVICE = "look at the data, or try another --learning-rate, more --epochs or --standardize per-feature"
+
+
+def training_doubts(
+    predicted: NDArray[Any],
+    truth: NDArray[Any],
+    trained_on: NDArray[Any],
+    score: float,
+    class_names: Sequence[str] = (),
+) -> list[str]:
+    """Why a network may be worth nothing, beside answers that need none.
+
+    predicted, truth: of the held-out rows: class indices, int64 (n,), or values, float (n,) or (n, k).
+    trained_on: the classes of the training rows; not looked at for values.
+    score: accuracy, or R^2.
+    class_names: of the classes; their indices if there are none.
+    """
+    if truth.dtype.kind not in "iu":
+        return _regression_doubts(score)
+    most = int(np.bincount(trained_on).argmax())
+    share = float(np.mean(truth == most))
+    name = class_names[most] if len(class_names) else str(most)
+    found = []
+    if score <= share:
+        found.append(
+            f"test accuracy {score:.4f} is no better than always answering the most frequent class "
+            f"'{name}' ({share:.4f}); {_ADVICE}"
+        )
+    answers = np.unique(predicted)
+    if len(answers) == 1 and len(np.unique(truth)) > 1:
+        only = class_names[int(answers[0])] if len(class_names) else str(answers[0])
+        found.append(f"all {len(predicted):,} held-out rows are answered with one class, '{only}'")
+    return found
+
+
+def _regression_doubts(score: float) -> list[str]:
+    if score > 0:
+        return []
+    return [f"test R^2 {score:.4f} is no better than always answering the mean (0); {_ADVICE}"]
