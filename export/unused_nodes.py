@@ -31,15 +31,23 @@ def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
 
 
 def remove_unused(proto: onnx.ModelProto) -> bool:
-    """Take out the nodes of the graph and its functions that no output needs, and the graph's inputs that no node uses.
+    """Take out the nodes of the graph, its branches and functions that no output needs, and inputs that no node uses.
 
     Returns whether there were any.
     """
-    found = _keep_needed(proto.graph.node, [value.name for value in proto.graph.output])
+    found = _prune(proto.graph.node, [value.name for value in proto.graph.output])
     found |= _keep_used_inputs(proto.graph)
     for function in proto.functions:
-        found |= _keep_needed(function.node, function.output)
+        found |= _prune(function.node, function.output)
     return found
+
+
+def _prune(nodes: Any, outputs: Iterable[str]) -> bool:
+    """Branches first: what only a dead node of a branch reads is not needed around it either."""
+    found = False
+    for branch in (attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")):
+        found |= _prune(branch.node, [value.name for value in branch.output])
+    return _keep_needed(nodes, outputs) or found
 
 
 def keep_output(graph: onnx.GraphProto, name: str) -> None:

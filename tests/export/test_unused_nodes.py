@@ -2,19 +2,24 @@
 
 from __future__ import annotations
 
+import sys
+
 import numpy as np
 import onnx
 import onnxruntime
 import pytest
-from onnx import TensorProto, helper
+from onnx import TensorProto, helper, numpy_helper
 
+from edge_runtime import save
 from edge_runtime.errors import ArtifactError
+from export.foreign_session import RunLimits
 from export.import_check import verify_import
-from export.onnx_reader import read_onnx
+from export.onnx_reader import import_onnx, read_onnx
 from export.unused_nodes import refuse_loops, remove_unused
 from export.verification import verify
+from tests.command import run_command
 from tests.export.foreign import graph
-from tests.networks import random_rows
+from tests.networks import random_model, random_rows
 
 _RELEASE = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
 CHAIN = "h = Gemm(x, W1, B1) r = Relu(h) y = Gemm(r, W2, B2)"
@@ -109,3 +114,107 @@ def test_what_a_branch_reads_is_kept():
     proto.graph.node[-1].attribute[0].g.node[0].op_type = "Loop"
     with pytest.raises(ArtifactError, match="is a Loop"):
         refuse_loops(proto, "m.onnx")
+
+
+def branching(dead_in_branch=True):
+    """An If whose branch fills a gigabyte that nothing reads, beside what is needed; the constant makes it taken."""
+    fill = helper.make_node("ConstantOfShape", ["gigabyte"], ["filled"], name="fill")
+    inner = helper.make_graph(
+        [helper.make_node("Identity", ["h"], ["inner"]), *([fill] if dead_in_branch else [])],
+        "then", [], [helper.make_tensor_value_info("inner", TensorProto.FLOAT, None)],
+        [numpy_helper.from_array(np.array([1 << 28]), "gigabyte")],
+    )  # fmt: skip
+    other = helper.make_graph(
+        [helper.make_node("Neg", ["unread"], ["outer"])],
+        "else", [], [helper.make_tensor_value_info("outer", TensorProto.FLOAT, None)],
+    )  # fmt: skip
+    nodes = [
+        helper.make_node("MatMul", ["x", "W"], ["h"]),
+        helper.make_node("Exp", ["h"], ["unread"], name="of a branch"),
+        helper.make_node("If", ["yes"], ["y"], then_branch=inner, else_branch=other),
+    ]
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [numpy_helper.from_array(np.ones((4, 3), np.float32), "W"), numpy_helper.from_array(np.array(True), "yes")],
+    )  # fmt: skip
+    return helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8)
+
+
+def test_dead_nodes_of_branches_are_taken_out():
+    """However deep: the branch keeps what it gives, and values around it that it reads stay."""
+    proto = branching()
+    assert remove_unused(proto)
+    branches = {attribute.name: attribute.g for attribute in proto.graph.node[-1].attribute}
+    assert [node.op_type for node in branches["then_branch"].node] == ["Identity"]
+    assert [node.op_type for node in branches["else_branch"].node] == ["Neg"]
+    assert [node.op_type for node in proto.graph.node] == ["MatMul", "Exp", "If"]
+    assert not remove_unused(branching(dead_in_branch=False))
+
+
+def test_a_file_that_fills_memory_in_a_branch_is_read_without_it(tmp_path):
+    """270 bytes of file, a gigabyte of floats that nothing reads: imported, and checked, in little memory."""
+    path = tmp_path / "m.onnx"
+    onnx.save(branching(), path)
+    found = import_onnx(path)
+    assert verify_import(found.model, path, imported=found, run_limits=RunLimits(max_memory=1 << 28)).ok
+    assert verify(found.model, path, np.ones((3, 4), np.float32), run_limits=RunLimits(max_memory=1 << 28)).ok
+
+
+FOLDED = {
+    # what onnxruntime would compute before it runs: some hundred bytes that ask for gigabytes
+    "a filled constant": [helper.make_node("ConstantOfShape", ["many"], ["c"])],
+    "a product of filled constants": [
+        helper.make_node("ConstantOfShape", ["tall"], ["a"]),
+        helper.make_node("ConstantOfShape", ["wide"], ["b"]),
+        helper.make_node("MatMul", ["a", "b"], ["c"]),
+    ],
+    "a constant that is tiled": [
+        helper.make_node("ConstantOfShape", ["some"], ["a"]),
+        helper.make_node("Tile", ["a", "times"], ["c"]),
+    ],
+    "a constant that is expanded": [
+        helper.make_node("ConstantOfShape", ["one"], ["a"]),
+        helper.make_node("Expand", ["a", "many"], ["c"]),
+    ],
+}  # fmt: skip
+
+
+@pytest.mark.skipif(not sys.platform.startswith("linux"), reason="only Linux limits address space")
+@pytest.mark.parametrize("case", FOLDED)
+def test_what_the_reader_refuses_is_not_run_by_verify_either(case, tmp_path):
+    """In one line, by import, export and verify, and within the memory that is allowed."""
+    sizes = {"many": [1 << 30], "tall": [40_000, 1], "wide": [1, 40_000], "some": [1 << 20], "times": [1 << 10]}
+    sizes["one"] = [1]
+    nodes = [
+        *FOLDED[case],
+        helper.make_node("ReduceSum", ["c"], ["s"], keepdims=0),
+        helper.make_node("MatMul", ["x", "W"], ["h"]),
+        helper.make_node("Add", ["h", "s"], ["y"]),
+    ]
+    used = {name for node in nodes for name in node.input}
+    graph = helper.make_graph(
+        nodes, "g",
+        [helper.make_tensor_value_info("x", TensorProto.FLOAT, ["n", 4])],
+        [helper.make_tensor_value_info("y", TensorProto.FLOAT, ["n", 3])],
+        [
+            numpy_helper.from_array(np.ones((4, 3), np.float32), "W"),
+            *(numpy_helper.from_array(np.array(shape), name) for name, shape in sizes.items() if name in used),
+        ],
+    )  # fmt: skip
+    path = tmp_path / "bomb.onnx"
+    onnx.save(helper.make_model(graph, opset_imports=[helper.make_opsetid("", 17)], ir_version=8), path)
+    assert path.stat().st_size < 700
+    save(random_model([4, 3], ["linear"]), tmp_path / "m.npz")
+    np.savez(tmp_path / "x.npz", x=np.ones((20, 4), np.float32))
+    commands = {
+        "import": ["import", path, "--out", tmp_path / "o.npz"],
+        "export": ["export", path, "--calibrate", tmp_path / "x.npz", "--out", tmp_path / "out"],
+        "verify": ["verify", tmp_path / "m.npz", path, "--data", tmp_path / "x.npz"],
+    }
+    for name, arguments in commands.items():
+        result = run_command(*arguments, "--max-memory", "256M")
+        assert result.exit_code == 2, (name, result.output)
+        assert result.stderr.count("\n") == 1
+        assert str(path) in result.stderr
