@@ -53,8 +53,8 @@ def may_saturate(model: Model) -> bool:
 def saturating_weights(proto: onnx.ModelProto) -> dict[str, bool]:
     """The int8 weights of somebody's file that may saturate on such processors.
 
-    The value says whether an integer operator multiplies them, so that they saturate at every level. Products with int8
-    inputs are computed otherwise there, exactly.
+    The value says whether an integer operator multiplies them, so that they saturate at every level. Such an operator
+    on int8 inputs is computed otherwise there, exactly; int8 inputs that are dequantized first become uint8 ones.
     """
     graph = proto.graph
     tensors = {tensor.name: tensor for tensor in graph.initializer if _is_matrix_of_int8(tensor)}
@@ -63,8 +63,8 @@ def saturating_weights(proto: onnx.ModelProto) -> dict[str, bool]:
     found: dict[str, bool] = {}
     for node in graph.node:
         is_integer = node.op_type in _INTEGER_PRODUCTS
-        holder = node if is_integer else dequantizing.get(node.input[0]) if node.op_type in _PRODUCTS else None
-        if holder is None or signed.intersection(_zero_point(holder)):
+        is_fused = node.op_type in _PRODUCTS and node.input[0] in dequantizing
+        if not (is_fused or (is_integer and not signed.intersection(_zero_point(node)))):
             continue
         turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
         for name in {dequantizing[x].input[0] if x in dequantizing else x for x in node.input} & tensors.keys():
@@ -75,7 +75,7 @@ def saturating_weights(proto: onnx.ModelProto) -> dict[str, bool]:
 
 
 def _zero_point(node: onnx.NodeProto) -> Sequence[str]:
-    """The name of the zero point of what an integer product multiplies, or of what is dequantized, if it has one."""
+    """The name of the zero point of what an integer product multiplies, if it has one."""
     return [] if node.op_type in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat") else list(node.input[2:3])
 
 

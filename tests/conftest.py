@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import os
+import sys
 
 import pytest
 
 os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test, or a process of its, loads onnxruntime
+# a Python that runs on another kind of processor: what tests start of themselves runs there too
+sys.executable = os.environ.get("SMALLNET_TEST_PYTHON", sys.executable)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
