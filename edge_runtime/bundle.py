@@ -12,7 +12,12 @@ from edge_runtime.atomic import write_bytes
 from edge_runtime.outputs import SHEBANG
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
+# Its first lines are read by any Python, so that an old one can say that it is.
 _MAIN = b"""import os, sys
+
+if sys.version_info < (3, 10):
+    sys.stderr.write("error: this needs Python 3.10 or newer, found %d.%d\\n" % sys.version_info[:2])
+    sys.exit(2)
 from edge_runtime.entry import start
 
 start("edge_runtime.app", os.path.basename(sys.argv[0]))

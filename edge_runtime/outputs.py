@@ -62,6 +62,7 @@ def check_output(
     if target.is_dir() or text.endswith(("/", os.sep)):
         raise OutputRefused(f"{option} {text} is a folder, expected the name of a file")
     require_folder(text)
+    require_folder(target)  # of a link, the folder that it leads into
     for source in sources:
         if is_same_file(target, source):
             raise OutputRefused(f"{option} {text} is what the command reads; expected another name")

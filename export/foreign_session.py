@@ -22,11 +22,11 @@ from numpy.typing import NDArray
 
 from edge_runtime.bounded_io import printable
 from edge_runtime.errors import ArtifactError
-from export.onnx_session import VERSION
 from export.onnx_worker import read_message, write_message
 
 _BASE_BYTES = 1 << 30  # what a session of a small file may take, rows included
 _BYTES_PER_BYTE = 8  # and for each byte of the file: read, decoded, packed for the matrix products, at two levels
+_LONGEST_REASON = 1200  # onnxruntime names its source file and function before it comes to the reason
 _CODE = "import sys; sys.path[:] = {path!r}; from export.onnx_worker import main; main()"
 
 
@@ -86,7 +86,7 @@ class ForeignSession:
         facts, _arrays = _WORKER.ask(self, {"do": "open", **self._opening}, [self._content])
         self.child = _WORKER.process
         if "error" in facts:
-            raise self._refused(f"onnxruntime {VERSION} refuses the model: {facts['error']}", facts["memory"])
+            raise self._refused(facts["error"], facts["memory"])
         return list(facts["outputs"])
 
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
@@ -103,7 +103,7 @@ class ForeignSession:
 
     def _refused(self, reason: str, is_memory: bool) -> ArtifactError:
         return ArtifactError(
-            f"{self.path}: {self.too_large() if is_memory else printable(' '.join(reason.split()), 400)}"
+            f"{self.path}: {self.too_large() if is_memory else printable(' '.join(reason.split()), _LONGEST_REASON)}"
         )
 
     def too_large(self) -> str:

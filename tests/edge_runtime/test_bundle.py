@@ -1,3 +1,4 @@
+import ast
 import subprocess
 import sys
 import zipfile
@@ -134,3 +135,19 @@ def test_damage_is_found_and_said_in_one_line(app):
             assert result.stderr.startswith("error: ")
             assert len(result.stderr.splitlines()) == 1
     assert found.count(2) >= 6
+
+
+def test_an_old_python_says_that_it_is_old(tmp_path):
+    """The first lines of a bundle are parsed by Python 2.7 and later; below 3.10 one line and status 2 come of them."""
+    save(random_model([3, 2], ["linear"]), tmp_path / "m.npz")
+    write_bundle(tmp_path / "m.npz", tmp_path / "app.pyz")
+    with zipfile.ZipFile(tmp_path / "app.pyz") as archive:
+        first = archive.read("__main__.py").decode()
+    head = first[: first.index("from edge_runtime")]
+    ast.parse(first, feature_version=(3, 7))
+    code = f"import sys; sys.version_info = (3, 9, 18); exec({head!r})"
+    found = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True)
+    assert found.returncode == 2
+    assert found.stderr == "error: this needs Python 3.10 or newer, found 3.9\n"
+    assert "f'" not in head
+    assert 'f"' not in head

@@ -278,3 +278,11 @@ def test_a_pair_that_breaks_a_rule_is_not_written(trained, tmp_path, monkeypatch
     assert "not written" in result.stderr
     assert os.listdir(out) == ["m.int8.npz"]
     assert (out / "m.int8.npz").read_bytes() == before
+
+
+def test_a_link_into_a_missing_folder_names_the_folder(trained, tmp_path):
+    """It is missing, and not forbidden."""
+    (tmp_path / "link.npz").symlink_to(tmp_path / "absent" / "x.npz")
+    result = run_command("import", trained / "m.int8.onnx", "--out", tmp_path / "link.npz")
+    assert result.exit_code == 2
+    assert f"{tmp_path / 'absent'}: no such folder, make it first" in result.stderr
