@@ -54,9 +54,9 @@ def _parts(name: str, target: str, seed: int) -> Any:
 
 
 def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bool:
-    from export.equalization import equalize
-    from export.pipeline import Evaluation
-    from export.quantizer import quantize
+    from export.commands.pipeline import Evaluation
+    from export.quantization.equalization import equalize
+    from export.quantization.quantizer import quantize
     from trainer import NeuralNetwork, PrecisionConfig
 
     parts = _parts(name, "auto", options.seed)
@@ -89,10 +89,10 @@ def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bo
 
 def _autoencode(options: Any) -> bool:
     from edge_runtime import Engine
-    from export.equalization import equalize
-    from export.fidelity import sqnr_db
-    from export.quantizer import quantize
-    from export.ranges import METHODS
+    from export.quantization.equalization import equalize
+    from export.quantization.fidelity import sqnr_db
+    from export.quantization.quantizer import quantize
+    from export.quantization.ranges import METHODS
     from trainer import NeuralNetwork, PrecisionConfig
 
     parts = _parts("fashion", "autoencoder", options.seed)

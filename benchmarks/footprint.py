@@ -80,9 +80,9 @@ def _write_models(folder: Path) -> dict[str, tuple[str, str]]:
     import numpy as np
 
     from edge_runtime import save
-    from export.onnx_writer import write_onnx
-    from export.quantizer import quantize
-    from export.test_vectors import with_test_vectors
+    from export.onnx_writer.writer import write_onnx
+    from export.quantization.quantizer import quantize
+    from export.quantization.test_rows import with_test_vectors
     from tests.networks import random_model, random_rows
 
     files = {}
@@ -163,7 +163,7 @@ def _facts(processes: Any, loads: Any, networks: list[str], rounds: int) -> dict
     """Medians; differences and ratios are medians of those of the same round."""
     import onnxruntime
 
-    from edge_runtime.bench import conditions
+    from export.commands.measure import conditions
 
     def paired(one: str, other: str, key: str, combine: Callable[[float, float], float]) -> float:
         pairs = zip(processes[one][key], processes[other][key], strict=True)

@@ -66,9 +66,9 @@ def _calls(sizes: tuple[int, ...], kind: str, batch: int) -> dict[str, Callable[
     import numpy as np
 
     from edge_runtime import Engine, Limits
-    from export.onnx_session import make_session
-    from export.onnx_writer import to_onnx
-    from export.quantizer import quantize
+    from export.onnx_writer.writer import to_onnx
+    from export.quantization.quantizer import quantize
+    from export.verification.onnx_session import make_session
     from tests.networks import random_model, random_rows
 
     last = "linear" if sizes[0] == sizes[-1] else "softmax"

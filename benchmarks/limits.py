@@ -42,7 +42,7 @@ def main(argv: list[str]) -> int:
     status = run_in_one_thread("limits", argv)
     if status is not None:
         return status
-    from edge_runtime.bench import conditions
+    from export.commands.measure import conditions
 
     rows = [row for case in CASES for row in _measure(*case, options.rounds)]
     facts = {"conditions": {**conditions(), "rounds": options.rounds}, "rows": rows}
@@ -70,9 +70,9 @@ def _measure(network: str, precision: str, batch: int, count: int) -> list[dict[
     """One row for each factor."""
     import numpy as np
 
-    import edge_runtime.engine
+    import edge_runtime.engine.engine
     from edge_runtime import Engine, Limits
-    from export.quantizer import quantize
+    from export.quantization.quantizer import quantize
     from tests.networks import random_model, random_rows
 
     sizes = NETWORKS.get(network) or tuple(int(n) for n in network.split("-"))
@@ -81,17 +81,17 @@ def _measure(network: str, precision: str, batch: int, count: int) -> list[dict[
     engines = {factor: Engine(model, Limits(speed_factor=factor)) for factor in (1.0, *FACTORS)}
     totals: dict[float, list[float]] = {factor: [] for factor in engines}
     work: dict[float, list[float]] = {factor: [] for factor in engines}
-    stretch = edge_runtime.engine._stretch
+    stretch = edge_runtime.engine.engine._stretch
     calls = max(1, int(SHORTEST_S / min(_seconds(engines[1.0], rows, 1) for _ in range(20))))
     order = random.Random(0)
     for _ in range(count):
         for factor in order.sample(sorted(engines), len(engines)):
             totals[factor].append(_seconds(engines[factor], rows, calls) / calls)
             if factor > 1.0:
-                edge_runtime.engine._stretch = _noted(stretch, work[factor], started := time.perf_counter())
+                edge_runtime.engine.engine._stretch = _noted(stretch, work[factor], started := time.perf_counter())
                 engines[factor].run(rows)
                 work[factor][-1] = (time.perf_counter() - started) / work[factor][-1]
-                edge_runtime.engine._stretch = stretch
+                edge_runtime.engine.engine._stretch = stretch
     plain = min(totals[1.0])
     return [
         {

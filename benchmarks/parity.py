@@ -12,10 +12,10 @@ import numpy
 import onnx
 import onnxruntime
 
-from export.onnx_int8 import FORMS
-from export.onnx_session import LEVELS
-from export.onnx_writer import to_onnx
-from export.verification import verify
+from export.onnx_writer.int8_forms import FORMS
+from export.onnx_writer.writer import to_onnx
+from export.verification.onnx_session import LEVELS
+from export.verification.verify import verify
 from tests.adversarial import adversarial_model, adversarial_rows
 from tests.opsets import newest_opset
 

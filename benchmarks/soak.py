@@ -54,7 +54,7 @@ def networks() -> dict[str, Any]:
     import numpy as np
 
     from edge_runtime import Activation, Dense
-    from export.quantizer import quantize
+    from export.quantization.quantizer import quantize
     from tests.networks import random_model, random_rows
 
     whole = random_model([64, 32, 10], ["relu", "softmax"])

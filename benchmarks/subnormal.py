@@ -48,7 +48,7 @@ def measure(rounds: int) -> dict[str, Any]:
     import numpy as np
 
     from edge_runtime import Engine
-    from export.quantizer import quantize
+    from export.quantization.quantizer import quantize
     from tests.networks import random_rows, with_subnormals, zeroed
 
     model = with_subnormals(COUNT)

@@ -54,7 +54,7 @@ def main(argv: list[str]) -> int:
     except ImportError:
         print("no plot: matplotlib is not installed; pip install 'smallnet[plots]'", file=sys.stderr)
         return 0
-    from edge_runtime.bench import conditions
+    from export.commands.measure import conditions
 
     plot(rows, f"{options.out}.png", ", ".join(f"{name} {value}" for name, value in conditions().items()))
     print(f"wrote {options.out}.png")
@@ -85,7 +85,7 @@ def _write_model(network: str, precision: str, path: Path) -> None:
     import numpy as np
 
     from edge_runtime import save
-    from export.quantizer import quantize
+    from export.quantization.quantizer import quantize
     from tests.networks import random_model, random_rows
 
     sizes = NETWORKS[network]

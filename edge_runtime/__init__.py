@@ -6,14 +6,14 @@ device never uses costs it nothing.
 
 from __future__ import annotations
 
-import importlib
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
+
+from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edge_runtime.activations import Activation
     from edge_runtime.artifact import load, save
     from edge_runtime.device_profiles import DeviceProfile, Estimate, devices, estimate
-    from edge_runtime.engine import Engine
+    from edge_runtime.engine import Engine, Limits, MemoryPlan, SelfTest, selftest
     from edge_runtime.errors import (
         ArtifactError,
         BudgetExceeded,
@@ -24,34 +24,29 @@ if TYPE_CHECKING:
         SmallnetError,
     )
     from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
-    from edge_runtime.limits import Limits
     from edge_runtime.model import Model, Standardization, TestVectors
-    from edge_runtime.planner import MemoryPlan
-    from edge_runtime.quantization import QuantParams
-    from edge_runtime.replay import SelfTest, selftest
+    from edge_runtime.numerics import Activation, QuantParams
 
-_NAMES = {
-    "activations": ("Activation",),
-    "artifact": ("load", "save"),
-    "device_profiles": ("DeviceProfile", "Estimate", "devices", "estimate"),
-    "engine": ("Engine",),
-    "errors": (
-        "ArtifactError",
-        "BudgetExceeded",
-        "InputError",
-        "ModelError",
-        "OutputRefused",
-        "QuantizationError",
-        "SmallnetError",
-    ),
-    "layers": ("Dense", "DynamicQuantizedDense", "Layer", "QuantizedDense"),
-    "limits": ("Limits",),
-    "model": ("Model", "Standardization", "TestVectors"),
-    "planner": ("MemoryPlan",),
-    "quantization": ("QuantParams",),
-    "replay": ("SelfTest", "selftest"),
-}
-_HOMES = {name: module for module, names in _NAMES.items() for name in names}
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "artifact": ("load", "save"),
+        "device_profiles": ("DeviceProfile", "Estimate", "devices", "estimate"),
+        "engine": ("Engine", "Limits", "MemoryPlan", "SelfTest", "selftest"),
+        "errors": (
+            "ArtifactError",
+            "BudgetExceeded",
+            "InputError",
+            "ModelError",
+            "OutputRefused",
+            "QuantizationError",
+            "SmallnetError",
+        ),
+        "layers": ("Dense", "DynamicQuantizedDense", "Layer", "QuantizedDense"),
+        "model": ("Model", "Standardization", "TestVectors"),
+        "numerics": ("Activation", "QuantParams"),
+    },
+)
 
 __all__ = [
     "Activation",
@@ -82,15 +77,3 @@ __all__ = [
     "save",
     "selftest",
 ]
-
-
-def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'edge_runtime' has no attribute {name!r}")
-    value = getattr(importlib.import_module(f"edge_runtime.{_HOMES[name]}"), name)
-    globals()[name] = value
-    return value
-
-
-def __dir__() -> list[str]:
-    return sorted({*globals(), *__all__})

@@ -3,8 +3,8 @@
 import os
 
 try:
-    from edge_runtime.entry import start
+    from edge_runtime.console import start
 except KeyboardInterrupt:  # see there; it is not yet loaded
     os._exit(130)
 
-start("edge_runtime.cli", "python -m edge_runtime")
+start("edge_runtime.console.cli", "python -m edge_runtime")

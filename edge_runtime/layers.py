@@ -8,12 +8,19 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edge_runtime.activations import ARITHMETIC_ON_INT8, Activation
 from edge_runtime.errors import InputError, ModelError
-from edge_runtime.numbers import as_array
-from edge_runtime.ownership import frozen
-from edge_runtime.quantization import CHUNK, INT32_LIMIT, WEIGHT_MAX, QuantParams, certificate
-from edge_runtime.subnormals import count_subnormals
+from edge_runtime.numerics import (
+    ARITHMETIC_ON_INT8,
+    CHUNK,
+    INT32_LIMIT,
+    WEIGHT_MAX,
+    Activation,
+    QuantParams,
+    as_array,
+    certificate,
+    count_subnormals,
+    frozen,
+)
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -107,7 +114,7 @@ class Dense(_Widths):
 
     @functools.cached_property
     def subnormals(self) -> int:
-        """How many weights an engine takes as 0; see `edge_runtime.subnormals`."""
+        """How many weights an engine takes as 0; see `edge_runtime.numerics.subnormals`."""
         return count_subnormals(self.weight)
 
     def arrays(self) -> dict[str, Array]:
@@ -182,7 +189,7 @@ class QuantizedDense(_Widths):
 
     @functools.cached_property
     def certificate(self) -> int:
-        """See `edge_runtime.quantization.certificate`."""
+        """See `edge_runtime.numerics.quantization.certificate`."""
         return certificate(self.weight, self.bias, self.input.zero_point)
 
     @property
@@ -238,7 +245,7 @@ class DynamicQuantizedDense(_Widths):
 
     @functools.cached_property
     def certificate(self) -> int:
-        """The largest accumulator with any zero point; see `edge_runtime.quantization.certificate`."""
+        """The largest accumulator with any zero point; see `edge_runtime.numerics.quantization.certificate`."""
         return certificate(self.weight, np.zeros(self.n_out, np.int32), 0)
 
     def arrays(self) -> dict[str, Array]:

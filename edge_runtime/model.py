@@ -11,9 +11,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edge_runtime.activations import OVER_THE_ROW, Activation
 from edge_runtime.errors import ModelError
 from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
+from edge_runtime.numerics import OVER_THE_ROW, Activation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray

@@ -3,14 +3,14 @@
 import os
 
 try:
-    from edge_runtime.entry import start
+    from edge_runtime.console import start
 except KeyboardInterrupt:  # see there; it is not yet loaded
     os._exit(130)
 
 
 def main() -> None:
     """Run the command line."""
-    start("export.cli", "smallnet")
+    start("export.commands.cli", "smallnet")
 
 
 if __name__ == "__main__":

@@ -7,7 +7,7 @@ from typing import Any
 
 from click.testing import CliRunner, Result
 
-from export.cli import main
+from export.commands.cli import main
 
 # before click 8.2 the streams were mixed unless this was said; since then they never are, and it cannot be said
 _SEPARATE: dict[str, Any] = {"mix_stderr": False} if "mix_stderr" in inspect.signature(CliRunner).parameters else {}

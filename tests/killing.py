@@ -12,8 +12,8 @@ import time
 from collections.abc import Callable
 from pathlib import Path
 
-from edge_runtime.atomic import is_temporary
-from edge_runtime.entry import INTERRUPTED
+from edge_runtime.console.entry import INTERRUPTED
+from edge_runtime.files.atomic import is_temporary
 
 FIRST = 0.02  # seconds: Python itself is not there before
 SAVE_FOREVER = """
@@ -193,7 +193,7 @@ def interrupt_after(command: list[str], folder: Path, seconds: float) -> tuple[i
     module, arguments = command[2], command[3:]
     code = (
         "import runpy, signal, sys; signal.signal(signal.SIGINT, signal.default_int_handler); "
-        "import edge_runtime.entry as entry; repair = entry.repair_streams; "
+        "import edge_runtime.console.entry as entry; repair = entry.repair_streams; "
         "entry.repair_streams = lambda: (print(flush=True), repair()); "
         f"sys.argv = ['smallnet', *{arguments!r}]; runpy.run_module({module!r}, run_name='__main__')"
     )

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 
 from edge_runtime import Activation, Dense, Model, Standardization
-from edge_runtime.subnormals import TINY
+from edge_runtime.numerics.subnormals import TINY
 
 SUBNORMALS = 11_000  # weights: as many as a published model was found to have
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import onnx
 import onnxruntime
 
-from export.onnx_writer import to_onnx
+from export.onnx_writer.writer import to_onnx
 from tests.adversarial import adversarial_model
 
 

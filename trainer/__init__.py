@@ -13,10 +13,9 @@ OMP_NUM_THREADS=1 (OpenBLAS: OPENBLAS_NUM_THREADS=1) before Python starts.
 
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import CheckpointError, ConfigurationError, TrainingDiverged
+from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile
 from trainer.history import EpochRecord, History
 from trainer.model import Evaluation, NeuralNetworkModel
-from trainer.profiling import Profile
-from trainer.simulation import HardwareLimitWarning, MemoryCount
 from trainer.student import NeuralNetwork
 
 __all__ = [

@@ -1,4 +1,4 @@
-"""Activation functions with their derivatives. The forward maths is that of `edge_runtime.activations`.
+"""Activation functions with their derivatives. The forward maths is that of `edge_runtime.numerics.activations`.
 
 Each derivative is written in terms of what a forward pass already has: the pre-activation z or the activation a.
 """
@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation, leaky_relu, linear, relu, sigmoid, softmax, tanh
+from edge_runtime.numerics import Activation, leaky_relu, linear, relu, sigmoid, softmax, tanh
 
 __all__ = [
     "DERIVATIVES",

@@ -4,22 +4,28 @@ from __future__ import annotations
 
 import sys
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import click
 
-from edge_runtime.messages import echo, echo_json, say
-from edge_runtime.options import cap, force_option, json_option, max_bytes_option
-
-if TYPE_CHECKING:
-    from edge_runtime.model import Model
-    from trainer.datasets import Dataset, Split
-    from trainer.history import EpochRecord, History
-    from trainer.student import NeuralNetwork
-
-# Of the settings tried on the bundled digits these were among the best; a fair start for small tables and images.
-DEFAULTS: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.005, "l2": 1e-3, "patience": 15}
-
+from edge_runtime.artifact import save
+from edge_runtime.console import (
+    cap,
+    check_output,
+    echo,
+    echo_json,
+    force_option,
+    is_same_file,
+    json_option,
+    max_bytes_option,
+    say,
+)
+from trainer.datasets import Dataset, Split, load_dataset, split
+from trainer.errors import TrainingDiverged
+from trainer.fitting import training_doubts
+from trainer.history import EpochRecord, History
+from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
+from trainer.student import NeuralNetwork
 
 TARGETS = ["auto", "class", "regression", "autoencoder"]
 MONITORS = ["loss", "metric"]
@@ -75,16 +81,13 @@ def train(**options: Any) -> None:
 
     Example: smallnet train --data digits --hidden 32 --out digits.npz
     """
-    from edge_runtime.artifact import save
-    from trainer.datasets import load_dataset, split
-    from trainer.errors import TrainingDiverged
-
     _check_outputs(options)
     dataset = load_dataset(options["spec"], target=options["target"], **cap(options["max_bytes"]))
     parts = split(dataset, seed=options["seed"])
     network = build_network(parts.train, options)
     try:
-        history = fit_network(network, parts, options)
+        with Progress(options["epochs"], parts.train.is_classification) as progress:
+            history = fit_network(network, parts, options, progress)
     except KeyboardInterrupt as stop:
         echo(f"\nerror: {_stopped(options)}", err=True)
         raise click.exceptions.Exit(130) from stop
@@ -100,8 +103,6 @@ def train(**options: Any) -> None:
 
 def _check_outputs(options: dict[str, Any]) -> None:
     """Fail before the training where an output cannot be written, or would take the place of something else."""
-    from edge_runtime.outputs import check_output, is_same_file
-
     outputs = {name: options[name] for name in ("out", "checkpoint") if options[name] is not None}
     if len(outputs) == 2 and is_same_file(*outputs.values()):
         raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
@@ -118,66 +119,22 @@ def _stopped(options: dict[str, Any]) -> str:
     return f"stopped by Ctrl-C; repeat the command with --resume {options['checkpoint']} to continue"
 
 
-def build_network(rows: Dataset, options: dict[str, Any]) -> NeuralNetwork:
-    """A network for these rows, as the options say."""
-    from trainer import NeuralNetwork, PrecisionConfig
-
-    hidden = options["hidden"]
-    return NeuralNetwork(
-        [rows.n_in, *hidden, rows.n_out],
-        [options["activation"]] * len(hidden) + ["softmax" if rows.is_classification else "linear"],
-        l2_lambda=options["l2"],
-        dropout_rate=options["dropout"],
-        precision_config=PrecisionConfig(seed=options["seed"]),
-    )
-
-
-def fit_network(network: NeuralNetwork, parts: Split, options: dict[str, Any]) -> History:
-    """Train it as the options say. Raises what `NeuralNetwork.fit` raises."""
-    progress = Progress(options["epochs"], "accuracy" if parts.train.is_classification else "mean absolute error")
-    history = network.fit(
-        parts.train.x,
-        parts.train.y,
-        epochs=options["epochs"],
-        batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"],
-        optimizer=options["optimizer"],
-        schedule=options["schedule"],
-        validation_data=(parts.validation.x, parts.validation.y),
-        patience=options["patience"],
-        monitor=options.get("monitor", "loss"),
-        label_smoothing=options.get("label_smoothing", 0.0),
-        standardize=options["standardize"],
-        checkpoint=options.get("checkpoint"),
-        resume=options.get("resume"),
-        on_epoch=progress,
-    )
-    progress.close()
-    return history
-
-
-def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]) -> Model:
-    """What is written: the network with the names of the classes, and where it comes from."""
-    return network.to_model(class_names=rows.class_names, metadata=_metadata(rows, options))
-
-
-def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
-    """Where the model comes from. No time and no path: the same training always writes the same bytes."""
-    return {
-        "data": dataset.name,
-        "target": options["target"],
-        "seed": str(options["seed"]),
-        "made_by": "smallnet train",
-    }
-
-
 class Progress:
-    """Shows each epoch: on a terminal in one line that is written over, elsewhere about ten plain lines."""
+    """Shows each epoch: on a terminal in one line that is written over, elsewhere about ten plain lines. A context."""
 
-    def __init__(self, epochs: int, metric: str) -> None:
-        self.epochs, self.metric = epochs, metric
+    def __init__(self, epochs: int, is_classification: bool) -> None:
+        self.epochs, self.metric = epochs, "accuracy" if is_classification else "mean absolute error"
         self.on_terminal = sys.stderr.isatty()
         self.line_is_open = False
+
+    def __enter__(self) -> Progress:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """End the line that was written over, if training stopped before its last epoch."""
+        if self.line_is_open:
+            say("")
+            self.line_is_open = False
 
     def __call__(self, record: EpochRecord) -> None:
         """Print one epoch's record to standard error."""
@@ -192,16 +149,8 @@ class Progress:
             text += f"  validation {self.metric} {record.validation_metric:.4f}"
         say(("\r" if self.on_terminal else "") + text, nl=not self.line_is_open)
 
-    def close(self) -> None:
-        """End the line that was written over, where training stopped before its last epoch."""
-        if self.line_is_open:
-            say("")
-            self.line_is_open = False
-
 
 def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: History, options: dict[str, Any]) -> None:
-    from trainer.doubts import training_doubts
-
     out = Path(options["out"])
     test_score = float(network.score(parts.test.x, parts.test.y))
     predicted, names = network.predict(parts.test.x), dataset.class_names

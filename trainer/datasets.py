@@ -11,11 +11,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.bounded_io import DEFAULT_MAX_BYTES, describe, read_file
 from edge_runtime.errors import InputError
-from edge_runtime.npy import read_npz_arrays
-from edge_runtime.rows import as_rows, to_float32
-from trainer.labels import Target, checked_names, encode_targets, parse_labels, unicode_texts
+from edge_runtime.files import DATA_MAX_BYTES, as_rows, describe, read_file, read_npz_arrays, to_float32
+from trainer.data import Target, checked_names, encode_labels, parse_labels, unicode_texts
 
 BUNDLED = {"digits": Path(__file__).with_name("digits.npz")}  # where they come from: digits.md
 
@@ -89,7 +87,7 @@ def load_dataset(
     spec: str | os.PathLike[str],
     *,
     target: Target = "auto",
-    max_bytes: int = DEFAULT_MAX_BYTES,
+    max_bytes: int = DATA_MAX_BYTES,
     for_training: bool = True,
 ) -> Dataset:
     """Read a data set.
@@ -185,7 +183,7 @@ def _load_npz(path: Path, what: str, target: Target, max_bytes: int, for_trainin
         return f"{what}: row {row} (counted from 0)"
 
     given, named = _texts(arrays, "class_names", what), f"{what}: array 'y'"
-    y, names = encode_targets(labels, target, given, where, named, for_training=for_training)
+    y, names = encode_labels(labels, target, given, where, named, for_training=for_training)
     return Dataset(x, y, names, path.stem, text, features)
 
 
@@ -195,7 +193,7 @@ def _texts(arrays: dict[str, NDArray[Any]], key: str, what: str) -> tuple[str, .
 
 
 def _load_csv(path: Path, target: Target, max_bytes: int, for_training: bool) -> Dataset:
-    from edge_runtime.csv_table import read_csv
+    from edge_runtime.files import read_csv
 
     what = describe(path)
     table = read_csv(read_file(path, max_bytes=max_bytes), what, last_is_label=target != "autoencoder")
@@ -208,12 +206,12 @@ def _load_csv(path: Path, target: Target, max_bytes: int, for_training: bool) ->
         return f"{what}: row {table.line_numbers[row]}"
 
     labels = parse_labels(table.labels, where)
-    y, names = encode_targets(labels, target, None, where, f"{what}: last column", for_training=for_training)
+    y, names = encode_labels(labels, target, None, where, f"{what}: last column", for_training=for_training)
     return Dataset(table.values, y, names, path.stem, what, features)
 
 
 def _load_idx(folder: Path, target: Target, max_bytes: int, for_training: bool) -> Dataset:
-    from trainer.idx import read_idx_folder
+    from trainer.data import read_idx_folder
 
     what = describe(folder)
     parts = read_idx_folder(folder, max_bytes=max_bytes)
@@ -235,7 +233,7 @@ def _load_idx(folder: Path, target: Target, max_bytes: int, for_training: bool) 
             part, row = (first, row) if inside else ("test", row - len(xs[first]))
             return f"{what}: {part} row {row} (counted from 0)"
 
-        y, names = encode_targets(labels, target, None, where, f"{what}: labels", for_training=for_training)
+        y, names = encode_labels(labels, target, None, where, f"{what}: labels", for_training=for_training)
         ends = np.cumsum([len(x) for x in xs.values()])[:-1]
         sets = [
             Dataset(x, part, names, folder.name, what) for x, part in zip(xs.values(), np.split(y, ends), strict=True)

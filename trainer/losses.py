@@ -8,7 +8,7 @@ from typing import Any, ClassVar
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.activations import Activation
+from edge_runtime.numerics import Activation
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
 

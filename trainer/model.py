@@ -12,28 +12,40 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import Dense, Model, ModelError, Standardization, load, save
-from edge_runtime.activations import Activation
-from trainer.batches import Batch, Rows
-from trainer.block import Block
-from trainer.chain import Chain
+from edge_runtime.numerics import Activation
 from trainer.config import DEFAULT_CONFIG, PRECISIONS, PrecisionConfig, check_number, check_whole
+from trainer.data import ClassWeight, as_rows, encode_targets, learn_standardization
 from trainer.errors import ConfigurationError
-from trainer.gradient_check import check_gradients
+from trainer.fitting import (
+    Batch,
+    PathLike,
+    Profile,
+    ProfiledChain,
+    Rows,
+    Throttle,
+    TrainingOptions,
+    TrainingRun,
+    check_gradients,
+    describe_run,
+    fit_to_hardware,
+    owned_bytes,
+    pair_of,
+)
 from trainer.history import EpochRecord, History
-from trainer.layer_types import LAYER_TYPES
 from trainer.layers import DenseLayer
-from trainer.layout import checked_between, checked_layout, describe_layout
 from trainer.losses import Loss, choose_loss
+from trainer.network import (
+    LAYER_TYPES,
+    Block,
+    Chain,
+    FlatParameters,
+    LoweredDense,
+    checked_between,
+    checked_layout,
+    describe_layout,
+)
 from trainer.optimizers import Optimizer
-from trainer.options import PathLike, TrainingOptions
-from trainer.parameters import FlatParameters
-from trainer.precision import LoweredDense
-from trainer.preprocessing import ClassWeight, as_rows, encode_targets, learn_standardization
-from trainer.profiling import Profile, ProfiledChain
-from trainer.run_setup import describe_run, fit_to_hardware, owned_bytes, pair_of
 from trainer.schedules import Schedule
-from trainer.throttle import Throttle
-from trainer.training import TrainingRun
 
 Array = NDArray[Any]
 _CHUNK = 1024  # rows of a forward pass outside of training that are held at once

@@ -11,16 +11,15 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import InputError, Model
-from edge_runtime.activations import Activation
+from edge_runtime.numerics import Activation
 from trainer.config import PrecisionConfig
+from trainer.data import ClassWeight, as_truth
 from trainer.errors import ConfigurationError
+from trainer.fitting import TrainingOptions, pair_of
 from trainer.history import History
 from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel
 from trainer.optimizers import Optimizer
-from trainer.options import TrainingOptions
-from trainer.preprocessing import ClassWeight, as_truth
-from trainer.run_setup import pair_of
 from trainer.schedules import Schedule
 
 Array = NDArray[Any]

@@ -7,8 +7,8 @@ import pytest
 
 from edge_runtime import Activation, Dense, DynamicQuantizedDense, ModelError, QuantizedDense, QuantParams
 from edge_runtime.layers import checked_array, count_nonfinite
-from edge_runtime.ownership import is_frozen
-from edge_runtime.quantization import CHUNK
+from edge_runtime.numerics.ownership import is_frozen
+from edge_runtime.numerics.quantization import CHUNK
 from tests.memory import traced
 
 ONE, GRID, OTHER = np.ones(1, np.float32), QuantParams(1.0, 0), QuantParams(0.5, 7)

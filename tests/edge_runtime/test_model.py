@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, Dense, Model, ModelError, QuantizedDense, QuantParams, Standardization, TestVectors
-from edge_runtime.artifact import save_bytes
+from edge_runtime.artifact.artifact import save_bytes
 from tests.networks import random_model
 
 RELU = Activation.of("relu")

@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, SmallnetError, save
-from edge_runtime.rows import read_rows
-from export.onnx_writer import write_onnx
-from export.quantizer import quantize
-from export.verification import verify
+from edge_runtime.files.rows import read_rows
+from export.onnx_writer.writer import write_onnx
+from export.quantization.quantizer import quantize
+from export.verification.verify import verify
 from tests.command import run_command
 from tests.networks import random_model
 from trainer import NeuralNetworkModel

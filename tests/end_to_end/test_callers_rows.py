@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, InputError
-from export.comparison import rows_to_compare
-from export.quantizer import quantize
-from tests.edge_runtime.test_numbers import MASKS, TENSORS
+from export.quantization.quantizer import quantize
+from export.verification.comparison import rows_to_compare
+from tests.edge_runtime.numerics.test_checks import MASKS, TENSORS
 from tests.networks import random_model
 from trainer import NeuralNetwork
 

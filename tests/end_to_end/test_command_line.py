@@ -8,10 +8,10 @@ import time
 import numpy as np
 import pytest
 
-from edge_runtime.limits import OVER_BATCH
-from export.onnx_int8 import FORMS
-from export.quantizer import PRECISIONS
-from export.ranges import METHODS
+from edge_runtime.engine.limits import OVER_BATCH
+from export.onnx_writer.int8_forms import FORMS
+from export.quantization.quantizer import PRECISIONS
+from export.quantization.ranges import METHODS
 from tests.command import run_command
 
 

@@ -13,8 +13,8 @@ import pytest
 import edge_runtime as er
 import export
 import trainer
-from export.foreign_session import RunLimits
-from export.onnx_reader import import_onnx
+from export.onnx_reader.reader import import_onnx
+from export.verification.foreign_session import RunLimits
 from tests.networks import random_model, random_rows
 from trainer.datasets import load_dataset, split
 from trainer.optimizers import choose_optimizer

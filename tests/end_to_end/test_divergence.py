@@ -6,7 +6,7 @@ import numpy as np
 
 from edge_runtime import Engine, load
 from tests.command import run_command
-from trainer.checkpoint import read_checkpoint
+from trainer.fitting.checkpoint import read_checkpoint
 
 
 def test_the_best_weights_before_the_overflow_are_written(tmp_path):

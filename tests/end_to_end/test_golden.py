@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, load, save, selftest
-from edge_runtime.bounds import output_bound
+from edge_runtime.reference.bounds import output_bound
 from trainer import NeuralNetwork, PrecisionConfig
 
 GOLDEN = Path(__file__).parent.parent / "golden"

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, TestVectors, load, save
-from export.onnx_writer import write_onnx
+from export.onnx_writer.writer import write_onnx
 from tests.end_to_end.test_command_line import invoke, quick
 from tests.networks import random_model, random_rows
 

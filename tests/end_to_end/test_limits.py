@@ -7,11 +7,11 @@ import numpy as np
 import pytest
 
 from edge_runtime import BudgetExceeded, Engine, InputError, Limits, devices, load, save, selftest
-from edge_runtime.refusal import EXPORTED_ROWS
-from export.onnx_writer import write_onnx
-from export.quantizer import quantize
-from export.test_vectors import DEFAULT_ROWS, with_test_vectors
-from export.verification import verify
+from edge_runtime.engine.refusal import EXPORTED_ROWS
+from export.onnx_writer.writer import write_onnx
+from export.quantization.quantizer import quantize
+from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+from export.verification.verify import verify
 from tests.command import run_command
 from tests.networks import random_model, random_rows
 

@@ -8,7 +8,7 @@ import sys
 import numpy as np
 import pytest
 
-from export import pipeline
+from export.commands import pipeline
 from tests.command import run_command
 
 FOREIGN = {
@@ -146,7 +146,7 @@ def test_what_cannot_be_written_is_refused_before_the_work_and_leaves_nothing(na
 
 def test_an_opset_that_onnxruntime_cannot_run_is_refused_by_name(trained, tmp_path, monkeypatch):
     """onnx may write newer opsets than onnxruntime runs: then the newest that it runs is named, and nothing written."""
-    import export.opset_check as opset_check
+    import export.verification.supported_opset as opset_check
 
     def refuse_from_20(proto):
         if proto.opset_import[0].version >= 20:

@@ -21,14 +21,14 @@ VARIABLE = "ORT_DISABLE_TELEMETRY"
 SECONDS = 8  # with the telemetry on, the first name is looked up after some 5 seconds
 LOADS_IT = re.compile(r"^\s*(?:import|from) onnxruntime\b", re.M)
 FIRST_IN = {  # the one import of each program, with the variable set before it
-    "product": "export/onnx_session.py",
+    "product": "export/verification/onnx_session.py",
     "benchmarks": "benchmarks/__init__.py",
     "tests": "tests/conftest.py",
 }
 # One process for all commands: each loads what it needs, and the process waits for connections that come late.
 SESSION = f"""
 import sys, time
-from export.cli import main
+from export.commands.cli import main
 def run(line):
     try:
         main(line.split(), prog_name="smallnet")
@@ -82,7 +82,7 @@ def test_no_command_opens_a_socket_or_leaves_anything_at_home(tmp_path: Path) ->
     calls = traced(tmp_path, "-c", SESSION, "lines")
     assert remote(calls) == []
     assert sorted(os.listdir(tmp_path / "home")) == []
-    from export.cli import main
+    from export.commands.cli import main
 
     assert {line.split()[0] for line in COMMANDS.splitlines()} == set(main.commands)
 
@@ -101,7 +101,7 @@ def test_the_variable_is_set_before_and_the_user_s_own_stays(value: str | None) 
     """In the product, in its child process, and in the benchmarks."""
     environment = {name: text for name, text in os.environ.items() if name != VARIABLE}
     environment |= {"PYTHONPATH": str(ROOT)} | ({} if value is None else {VARIABLE: value})
-    for module in ("export.onnx_session", "export.onnx_worker", "benchmarks"):
+    for module in ("export.verification.onnx_session", "export.verification.onnx_worker", "benchmarks"):
         code = f"import os, {module}; print(os.environ[{VARIABLE!r}])"
         found = subprocess.check_output([sys.executable, "-c", code], env=environment, text=True, cwd=ROOT)
         assert found.strip() == (value or "1")

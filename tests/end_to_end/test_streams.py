@@ -10,9 +10,9 @@ from dataclasses import replace
 import pytest
 
 from edge_runtime import load, save
-from export.onnx_writer import write_onnx
-from export.quantizer import quantize
-from export.test_vectors import with_test_vectors
+from export.onnx_writer.writer import write_onnx
+from export.quantization.quantizer import quantize
+from export.quantization.test_rows import with_test_vectors
 from tests.command import run_command
 from tests.killing import interrupt_after
 from tests.networks import random_model, random_rows
@@ -110,7 +110,7 @@ def test_ctrl_c_during_the_imports_exits_with_130_and_one_line(folder, module, a
 
 SWALLOWED = """
 import signal, sys, time, types, weakref
-import edge_runtime.entry as entry
+import edge_runtime.console.entry as entry
 class Thing: pass
 def main(prog_name):
     thing = Thing()

@@ -8,8 +8,8 @@ import numpy as np
 import onnx
 from onnx import numpy_helper, parser
 
-from export.import_check import verify_import
-from export.onnx_reader import Imported, import_onnx
+from export.onnx_reader.reader import Imported, import_onnx
+from export.verification.import_check import verify_import
 
 _RNG = np.random.default_rng(7)
 

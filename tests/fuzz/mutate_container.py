@@ -15,7 +15,7 @@ import warnings
 import zipfile
 from typing import Any
 
-from edge_runtime.container import ALIGNMENT
+from edge_runtime.artifact.npz import ALIGNMENT
 from tests.fuzz.mutate_bytes import damaged, damaged_npy, damaged_numbers
 
 Members = list[tuple[str, bytes]]

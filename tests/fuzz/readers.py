@@ -16,13 +16,13 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime import ArtifactError, Engine, InputError, Model, load
-from edge_runtime.artifact import load_bytes, save_bytes
-from edge_runtime.inspection import describe
-from edge_runtime.replay import selftest
-from edge_runtime.rows import read_rows
-from edge_runtime.tables import inspection_text, selftest_text
-from export.dumps import verify_dumps
-from export.onnx_reader import import_onnx
+from edge_runtime.artifact.artifact import load_bytes, save_bytes
+from edge_runtime.console.inspection import describe
+from edge_runtime.console.reports import inspection_text, selftest_text
+from edge_runtime.engine.self_test import selftest
+from edge_runtime.files.rows import read_rows
+from export.onnx_reader.reader import import_onnx
+from export.verification.dumps import verify_dumps
 from tests.fuzz import seeds
 from tests.fuzz.mutate_bytes import Mutate, damaged_idx, damaged_npy, damaged_text
 from tests.fuzz.mutate_container import damaged_artifact, damaged_checkpoint, damaged_npz

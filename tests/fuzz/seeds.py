@@ -12,10 +12,10 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime import Engine, TestVectors
-from edge_runtime.artifact import save_bytes
-from export.onnx_int8 import FORMS
-from export.onnx_writer import to_onnx
-from export.quantizer import quantize
+from edge_runtime.artifact.artifact import save_bytes
+from export.onnx_writer.int8_forms import FORMS
+from export.onnx_writer.writer import to_onnx
+from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
 
 
@@ -54,8 +54,8 @@ def _checkpoint(options: dict) -> bytes:
 def onnx_files() -> list[bytes]:
     """The project's own files in every form, and the spellings that the reader's tests know."""
     from tests.export.foreign import graph
-    from tests.export.test_onnx_reader import FUNCTIONS, SHAPES, SPELLINGS
-    from tests.export.test_onnx_reader_activations import ACTIVATION_SPELLINGS, NUMBERS
+    from tests.export.onnx_reader.operators.test_activations import ACTIVATION_SPELLINGS, NUMBERS
+    from tests.export.onnx_reader.test_reader import FUNCTIONS, SHAPES, SPELLINGS
 
     model = random_model([5, 4, 4, 3], ["tanh", "relu", "softmax"], standardize=True)
     int8 = quantize(model, random_rows(50, 5), "int8")

@@ -6,9 +6,9 @@ import numpy as np
 import pytest
 
 from edge_runtime import BudgetExceeded
-from tests.trainer.data import all_bytes, blobs, small_network
+from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import DEFAULT_CONFIG, HardwareLimitWarning, NeuralNetworkModel, PrecisionConfig
-from trainer.throttle import Throttle
+from trainer.fitting.throttle import Throttle
 
 
 def test_defaults():
@@ -205,7 +205,7 @@ class FakeClock:
 def test_compute_speed_factor_makes_training_and_prediction_take_longer(monkeypatch, factor):
     """2.0 makes a run take exactly twice as long as its work, on a clock on which each batch takes a millisecond."""
     clock = FakeClock()
-    monkeypatch.setattr("trainer.throttle.time", clock)
+    monkeypatch.setattr("trainer.fitting.throttle.time", clock)
     x, y = blobs(rows=90)
     network = small_network(config={"enable_hardware_simulation": True, "compute_speed_factor": factor})
     forward = network.layers[0].forward

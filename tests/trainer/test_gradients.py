@@ -3,7 +3,7 @@ import itertools
 import numpy as np
 import pytest
 
-from tests.trainer.data import randomize_biases, small_network
+from tests.trainer.samples import randomize_biases, small_network
 from trainer.activations import (
     DERIVATIVES,
     leaky_relu,

@@ -5,8 +5,8 @@ from hypothesis import strategies as st
 
 from trainer import ConfigurationError
 from trainer.arrays import aligned_empty, matmul
-from trainer.batch_norm import BatchNorm
 from trainer.layers import DenseLayer, custom_uniform, he_uniform
+from trainer.network.batch_norm import BatchNorm
 
 
 @settings(max_examples=40, deadline=None)

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge_runtime.activations import Activation
+from edge_runtime.numerics.activations import Activation
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, choose_loss
 

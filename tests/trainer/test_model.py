@@ -3,11 +3,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from tests.trainer.data import all_bytes, blobs, small_network
+from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel, PrecisionConfig
-from trainer.layer_types import LAYER_TYPES
 from trainer.layers import BetweenLayer, Parameter
-from trainer.precision import lower_weights, quantize_symmetric
+from trainer.network.layer_types import LAYER_TYPES
+from trainer.network.precision import lower_weights, quantize_symmetric
 
 
 @pytest.mark.parametrize(

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import InputError
-from tests.trainer.test_checkpoint import blobs, small_network
+from tests.trainer.fitting.test_checkpoint import blobs, small_network
 from trainer import ConfigurationError, NeuralNetwork
 
 

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.trainer.data import blobs, small_network
+from tests.trainer.samples import blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.optimizers import SGD, Adam, AdamW, Momentum
 from trainer.schedules import Constant, Cosine, Step

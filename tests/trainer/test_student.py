@@ -6,7 +6,7 @@ import pytest
 
 import edge_runtime as er
 from edge_runtime import InputError
-from tests.trainer.data import all_bytes, blobs, small_network
+from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import ConfigurationError, NeuralNetwork, NeuralNetworkModel
 
 

@@ -1,0 +1,71 @@
+"""The commands of a device and of a bundle, and what every command line shares."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from edge_runtime.lazy import lazy_names
+
+if TYPE_CHECKING:
+    from edge_runtime.console.cli import COMMANDS
+    from edge_runtime.console.click_group import OneLineErrors
+    from edge_runtime.console.entry import start
+    from edge_runtime.console.options import (
+        Size,
+        cap,
+        force_option,
+        json_option,
+        limit_options,
+        load_limited,
+        max_bytes_option,
+        one_of,
+    )
+    from edge_runtime.console.output_files import check_folder, check_output, is_same_file
+    from edge_runtime.console.progress import CallsDone, RowsDone, echo, echo_json, say
+    from edge_runtime.console.reports import bench_csv, bench_table
+
+__getattr__, __dir__ = lazy_names(
+    __name__,
+    {
+        "cli": ("COMMANDS",),
+        "click_group": ("OneLineErrors",),
+        "entry": ("start",),
+        "options": (
+            "Size",
+            "cap",
+            "force_option",
+            "json_option",
+            "limit_options",
+            "load_limited",
+            "max_bytes_option",
+            "one_of",
+        ),
+        "output_files": ("check_folder", "check_output", "is_same_file"),
+        "progress": ("CallsDone", "RowsDone", "echo", "echo_json", "say"),
+        "reports": ("bench_csv", "bench_table"),
+    },
+)
+
+__all__ = [
+    "COMMANDS",
+    "CallsDone",
+    "OneLineErrors",
+    "RowsDone",
+    "Size",
+    "bench_csv",
+    "bench_table",
+    "cap",
+    "check_folder",
+    "check_output",
+    "echo",
+    "echo_json",
+    "force_option",
+    "is_same_file",
+    "json_option",
+    "limit_options",
+    "load_limited",
+    "max_bytes_option",
+    "one_of",
+    "say",
+    "start",
+]

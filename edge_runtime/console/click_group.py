@@ -1,0 +1,67 @@
+"""How a command line ends: a status, and one line on standard error for whatever was expected to go wrong."""
+
+from __future__ import annotations
+
+import contextlib
+import sys
+import warnings
+from collections.abc import Iterator
+from typing import Any
+
+import click
+
+from edge_runtime.console.exit_status import EXPECTED, explain, one_line
+
+_NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
+
+
+class OneLineErrors(click.Group):
+    """A group of commands that answers every expected failure with one line on standard error and an exit status.
+
+    0: done. 1: a check failed, a budget does not hold, or the disk is full. 2: wrong usage or bad input. 130: Ctrl-C.
+    """
+
+    def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
+        """Run the command line and exit, or return its value when not `standalone_mode`."""
+        run: Any = super().main
+        if not standalone_mode:
+            return run(*args, standalone_mode=False, **kwargs)
+        try:
+            with _one_line_warnings():
+                status = run(*args, standalone_mode=False, **kwargs)
+        except click.exceptions.Exit as stop:
+            status = stop.exit_code
+        except click.Abort:
+            status = _fail(*explain(KeyboardInterrupt()))
+        except click.ClickException as error:
+            is_help = isinstance(error, _NO_ARGUMENTS)
+            if is_help:
+                click.echo(error.format_message())
+            status = 0 if is_help else _fail(_usage_text(error), 2)
+        except EXPECTED as error:
+            text, status = explain(error)
+            if text:
+                _fail(text, status)
+            else:
+                sys.stderr.close()
+        sys.exit(status if isinstance(status, int) else 0)
+
+
+@contextlib.contextmanager
+def _one_line_warnings() -> Iterator[None]:
+    """Warnings without the source line that raised them, and none of NumPy's of an overflow: the outputs show that."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", RuntimeWarning)
+        warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {one_line(str(message))}", err=True)
+        yield
+
+
+def _fail(text: str, status: int) -> int:
+    click.echo(f"error: {one_line(text)}", err=True)
+    return status
+
+
+def _usage_text(error: click.ClickException) -> str:
+    context = getattr(error, "ctx", None)
+    hint = f" (see '{context.command_path} --help')" if context is not None else ""
+    return error.format_message().rstrip(".") + hint

@@ -1,0 +1,85 @@
+"""What a layer's steps read and write: its constants as the matrix product wants them, its views of the arena."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+
+import numpy as np
+
+from edge_runtime.engine.plan import PlanStep, compute_dtype
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.numerics import flush, flushed
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+
+
+class Constants(NamedTuple):
+    """A layer's arrays as its steps read them.
+
+    weight: (n_in, n_out), widened, or as stored where the layer is lean. bias: (n_out,) in the product's dtype; None
+    for int8-dynamic, whose bias is added after scaling. stacked: (1 + n_in, n_out), the bias as a row over the
+    weights, for a source that begins with a one: the product adds the bias; `weight` and `bias` are then its parts.
+    table: centered float32. tile_rows: 0, or rows of the weight that are widened at a time.
+    """
+
+    weight: Array
+    bias: Array | None
+    stacked: Array | None
+    table: Array | None
+    tile_rows: int
+
+
+class Buffers(NamedTuple):
+    """A layer's views of the arena. Scratch that a layer does not need is None.
+
+    source: (n_in,), or feature-major (n_in, rows); it may be a transposed view. source_and_one: (1 + n_in,) or
+    (1 + n_in, rows), ones and then the source; None where the source does not stand behind ones. target: likewise;
+    (rows, n_out) where `by_rows`, which a last layer may be. scratch: like target, in the memory of the source, which
+    is dead by then. row: one value a row. wide_source, wide_target: float64. indices: intp. partial: like the product.
+    tile: 1-D.
+    """
+
+    source: Array
+    source_and_one: Array | None
+    target: Array
+    by_rows: bool
+    scratch: Array | None
+    row: Array
+    wide_source: Array | None
+    wide_target: Array | None
+    indices: Array | None
+    partial: Array | None
+    tile: Array | None
+
+    def per_output(self, values: Array) -> Array:
+        """One value per output channel, in the shape that goes with the target."""
+        return values if self.target.ndim == 1 or self.by_rows else values.reshape(-1, 1)
+
+
+def make_constants(layer: Layer, step: PlanStep) -> Constants:
+    """The arrays for a layer. A float32 layer's own are used as they are, unless its bias is to be stacked.
+
+    Subnormal weights count as 0 (see `edge_runtime.numerics.subnormals`).
+    """
+    dtype = compute_dtype(layer)
+    has_subnormals = isinstance(layer, Dense) and layer.subnormals > 0
+    stacked: Array | None = None
+    if step.stacked:
+        stacked = np.empty((1 + layer.n_in, layer.n_out), dtype)
+        stacked[0], stacked[1:] = layer.bias, layer.weight
+        weight, bias = stacked[1:], stacked[0]
+        if has_subnormals:
+            flush(weight)
+    else:
+        weight = layer.weight if step.lean else np.asarray(layer.weight, dtype)
+        weight = flushed(weight) if has_subnormals else weight
+        bias = np.asarray(layer.bias, dtype)
+    table = None
+    if isinstance(layer, QuantizedDense) and layer.table is not None and layer.table_output is not None:
+        table = layer.table.astype(np.float32)
+        table -= np.float32(layer.table_output.zero_point)
+    is_dynamic = isinstance(layer, DynamicQuantizedDense)
+    return Constants(weight, None if is_dynamic else bias, stacked, table, step.tile_rows)

@@ -1,0 +1,218 @@
+"""The inference engine: a model compiled once into NumPy calls on memory that is allocated once."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Callable
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.engine import forks
+from edge_runtime.engine.arena import Arena
+from edge_runtime.engine.budget import make_plan
+from edge_runtime.engine.buffers import make_constants
+from edge_runtime.engine.limits import Limits
+from edge_runtime.engine.plan import MemoryPlan, is_dynamic
+from edge_runtime.engine.program import Program, compile_program
+from edge_runtime.errors import InputError
+from edge_runtime.model import Model
+from edge_runtime.numerics import as_numbers, require_finite
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from edge_runtime.engine.profiler import Profile
+
+_FLOAT32 = np.dtype(np.float32)
+_READABLE = 0x101  # NumPy's flags of C order and alignment: BLAS would copy other rows, beside the plan
+
+
+class Engine:
+    """Runs one model. int8 results do not depend on the batch around a row, on the block size or on the BLAS.
+
+    model: what to run. limits: budgets to keep; the default keeps none. Raises BudgetExceeded when the model cannot be
+    run within `limits.ram_bytes`, InputError for limits of another type. An int8-dynamic model is the exception to the
+    first sentence: its batch goes through whole, and is at most `limits.max_batch` rows (256 where none is given).
+
+    Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
+    A signal handler must not run the engine that it may have interrupted: it would wait for itself.
+    """
+
+    def __init__(self, model: Model, limits: Limits | None = None) -> None:
+        if limits is not None and not isinstance(limits, Limits):
+            raise InputError(f"limits is {limits!r:.80}, expected a Limits such as Limits(ram_bytes=65536), or None")
+        self.model = model
+        self.limits = limits or Limits()
+        self.plan: MemoryPlan = make_plan(model, self.limits)
+        self._constants = [
+            make_constants(layer, step) for layer, step in zip(model.layers, self.plan.steps, strict=True)
+        ]
+        self._arena = Arena(self.plan.regions, self.plan.arena_bytes)
+        self._programs: dict[tuple[int | None, bool], Program] = {}
+        self.lock = threading.Lock()
+        forks.register(self)
+        self._ready: dict[tuple[int, ...], Program] = {}  # by the input's shape: those that `run` may use at once
+        self._is_dynamic = is_dynamic(model)
+        self._is_slowed = self.limits.speed_factor > 1.0
+        self._program(None, activate=True)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return type(self), (self.model, self.limits)  # a copy or a pickle has an arena and a lock of its own
+
+    def run(self, x: ArrayLike, check_finite: bool = False) -> NDArray[np.float32]:
+        """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
+
+        Returns float32 (n_out,) or (batch, n_out). Raises InputError for another shape, a dtype that is not a real
+        number, more rows than `limits.max_batch` unless `limits.over` is "split", and, with `check_finite`, for NaN,
+        inf and what float32 cannot hold, by row and column. Without it: float layers give NaN or inf in that row's
+        outputs and NumPy may warn; int8 takes NaN as the lowest value of its grid and the infinities as the ends;
+        int8-dynamic always raises.
+        """
+        started = time.perf_counter() if self._is_slowed else 0.0
+        if check_finite:
+            x = self._finite_rows(x)
+        # float32 rows that one program takes are the common case: nothing else stands in their way
+        if type(x) is np.ndarray and x.dtype is _FLOAT32:
+            if forks.is_near:
+                forks.let_pass()
+            with self.lock:
+                program = self._ready.get(x.shape)
+                if program is not None and x.flags.num & _READABLE == _READABLE:
+                    program.enter(x)
+                    for step in program.steps:
+                        step()
+                    result = program.result.copy()
+                    if self._is_slowed:
+                        _stretch(started, time.perf_counter(), self.limits.speed_factor)
+                    return result
+        return self._run(x, True, started)
+
+    def logits(self, x: ArrayLike) -> NDArray[np.float32]:
+        """What `run` gives before the last layer's activation; bit-exact for int8 on every machine."""
+        return self._run(x, False, time.perf_counter() if self._is_slowed else 0.0)
+
+    def predict(self, x: ArrayLike) -> NDArray[np.int64]:
+        """Class indices: the largest output, the first of equals; for one output, 1 where its logit is positive.
+
+        x as for `run`. Returns int64 () or (batch,).
+        """
+        started = time.perf_counter() if self._is_slowed else 0.0
+        rows, is_vector = self._rows(x)
+        classes = np.empty(len(rows), np.int64)
+        self._run_blocks(rows, False, classes, _decide)
+        if self._is_slowed:
+            _stretch(started, time.perf_counter(), self.limits.speed_factor)
+        return classes.reshape(()) if is_vector else classes
+
+    def trace(self, x: ArrayLike) -> dict[str, NDArray[Any]]:
+        """Every intermediate tensor by name, computed plainly and for all rows together. x as for `run`."""
+        from edge_runtime.reference import trace
+
+        return trace(self.model, self._rows(x)[0])
+
+    def profile(self, x: ArrayLike, runs: int = 200) -> Profile:
+        """Median seconds, share and bytes of each layer, over `runs` runs of the rows `x` (at most one block).
+
+        Raises InputError for other rows, and for no runs.
+        """
+        from edge_runtime.engine.profiler import profile_layers
+
+        if not isinstance(runs, (int, np.integer)) or isinstance(runs, bool) or runs < 1:
+            raise InputError(f"runs is {runs!r:.40}, expected a whole number of at least 1")
+        rows, _is_vector = self._rows(x)
+        if not 1 <= len(rows) <= self.plan.block:
+            raise InputError(f"{len(rows)} rows to profile, expected 1 to {self.plan.block}, which run as one block")
+        with self.lock:
+            return profile_layers(self.model, self.plan, self._arena, self._constants, rows, int(runs))
+
+    def _run(self, x: ArrayLike, activate: bool, started: float) -> NDArray[np.float32]:
+        """started: when the call began, which matters only where the engine is slowed."""
+        rows, is_vector = self._rows(x)
+        result = np.empty((len(rows), self.model.n_out), np.float32)
+        self._run_blocks(rows, activate, result, _keep)
+        if self._is_slowed:
+            _stretch(started, time.perf_counter(), self.limits.speed_factor)
+        return result[0] if is_vector else result
+
+    def _run_blocks(
+        self, rows: NDArray[Any], activate: bool, result: NDArray[Any], take: Callable[[Any, NDArray[Any]], Any]
+    ) -> None:
+        """Each block of rows through the network. take: puts a block's outputs into its part of `result`."""
+        if forks.is_near:
+            forks.let_pass()
+        with self.lock:
+            start = 0
+            while start < len(rows):
+                count = self._next_block(len(rows) - start)
+                outputs = self._run_block(rows[start : start + count], activate)
+                take(outputs, result[start : start + count])
+                start += count
+
+    def _run_block(self, rows: NDArray[Any], activate: bool) -> NDArray[np.float32]:
+        """Rows of one program's size: their outputs (n, n_out), in the arena."""
+        is_vector = len(rows) == 1 and not self._is_dynamic
+        program = self._program(None if is_vector else len(rows), activate)
+        part = rows[0] if is_vector else rows
+        if part.dtype is not _FLOAT32 or part.flags.num & _READABLE != _READABLE:
+            np.copyto(program.source, part, casting="unsafe")
+            part = program.source
+        program.enter(part)
+        for step in program.steps:
+            step()
+        return program.result[None] if is_vector else program.result
+
+    def _next_block(self, left: int) -> int:
+        """Rows to run next: a full block, or the largest power of two that is left, so that programs stay few."""
+        if self._is_dynamic:
+            return min(left, self.plan.block)
+        return self.plan.block if left >= self.plan.block else 1 << (left.bit_length() - 1)
+
+    def _program(self, rows: int | None, activate: bool) -> Program:
+        key = (rows, activate)
+        if key not in self._programs:
+            if self._is_dynamic:  # any batch size occurs there: only the last one is kept
+                self._programs.clear()
+                self._ready.clear()
+            program = compile_program(self.model, self.plan, self._arena, self._constants, rows, activate=activate)
+            self._programs[key] = program
+            if activate:
+                self._ready[(self.model.n_in,) if rows is None else (rows, self.model.n_in)] = program
+        return self._programs[key]
+
+    def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
+        """The rows (n, n_in), and whether they were given as a vector (n_in,)."""
+        array = as_numbers(x)
+        if array.ndim not in (1, 2) or array.shape[-1] != self.model.n_in:
+            n_in = self.model.n_in
+            raise InputError(f"input has shape {array.shape}, expected ({n_in},) or (batch, {n_in})")
+        rows = array.reshape(-1, self.model.n_in)
+        self.limits.require_batch(len(rows), self.plan.block if self._is_dynamic else None)
+        return rows, array.ndim == 1
+
+    def _finite_rows(self, x: ArrayLike) -> NDArray[Any]:
+        """`x` as an array of its own shape, once it has been checked."""
+        rows, is_vector = self._rows(x)
+        require_finite(rows)
+        return rows[0] if is_vector else rows
+
+
+def _keep(outputs: NDArray[np.float32], result: NDArray[np.float32]) -> None:
+    np.copyto(result, outputs)
+
+
+def _decide(outputs: NDArray[np.float32], classes: NDArray[np.int64]) -> None:
+    """Classes of logits (n, n_out); see `Engine.predict`."""
+    if outputs.shape[1] == 1:
+        np.greater(outputs[:, 0], 0, out=classes, casting="unsafe")
+    else:
+        np.copyto(classes, outputs.argmax(axis=1))
+
+
+def _stretch(started: float, ended: float, factor: float) -> None:
+    """Wait until `factor` times as long has passed since `started` as had passed when the work ended."""
+    deadline = started + factor * (ended - started)
+    while (left := deadline - time.perf_counter()) > 0:
+        if left > 0.002:
+            time.sleep(left - 0.001)  # the last millisecond is spun: a sleep wakes up late

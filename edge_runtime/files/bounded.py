@@ -1,0 +1,88 @@
+"""Reading untrusted bytes without ever holding more of them than the caller allows."""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+import sys
+from typing import Protocol
+
+from edge_runtime.errors import InputError, SmallnetError
+
+DATA_MAX_BYTES = 1 << 30  # 1 GiB: Fashion-MNIST as float32 needs a fifth of it
+_CHUNK = 1 << 20
+
+
+class Readable(Protocol):
+    """Anything with a `read(size)` that returns bytes."""
+
+    def read(self, size: int, /) -> bytes:
+        """At most `size` bytes, none at the end."""
+        ...
+
+
+def read_at_most(stream: Readable, limit: int) -> bytearray:
+    """The bytes of `stream`, but never more than `limit` + 1 of them: one more tells the caller that there are more.
+
+    Memory grows with what really arrives, so a stream that only claims to be large costs nothing.
+    """
+    content = bytearray()
+    while len(content) <= limit:
+        chunk = stream.read(min(_CHUNK, limit + 1 - len(content)))
+        if not chunk:
+            break
+        content += chunk
+    return content
+
+
+def read_file(path: str | os.PathLike[str], *, max_bytes: int = DATA_MAX_BYTES) -> bytearray:
+    """All bytes of a file, or of standard input for `-`.
+
+    Raises InputError over `max_bytes` and for a pipe, socket or device; OSError if unreadable.
+    """
+    if os.fspath(path) == "-":
+        content = _read_standard_input(max_bytes)
+    else:
+        refuse_no_file(path, InputError)
+        with open(path, "rb") as file:
+            content = read_at_most(file, max_bytes)
+    if len(content) > max_bytes:
+        raise InputError(f"{describe(path)}: over the limit of {max_bytes:,} bytes; raise max_bytes to read it")
+    return content
+
+
+def refuse_no_file(path: str | os.PathLike[str], error: type[SmallnetError]) -> None:
+    """Raise `error` for a name that no file can have, and for a pipe, socket or device. Folders are left to open().
+
+    open() would wait for a pipe's writer, read a device without end, and answer a NUL with a bare ValueError.
+    """
+    if "\0" in os.fspath(path):
+        raise error(f"{describe(path)}: a file's name cannot hold a NUL character")
+    try:
+        mode = os.stat(path).st_mode
+    except OSError:  # open() says it better
+        return
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        raise error(f"{describe(path)}: a pipe, socket or device, expected a regular file")
+
+
+def _read_standard_input(max_bytes: int) -> bytearray:
+    if sys.stdin is None:
+        raise OSError(errno.EBADF, os.strerror(errno.EBADF), describe("-"))
+    try:
+        return read_at_most(sys.stdin.buffer, max_bytes)
+    except OSError as error:  # which says nothing of where it happened
+        raise type(error)(error.errno, error.strerror, describe("-")) from error
+
+
+def describe(path: str | os.PathLike[str]) -> str:
+    """How messages name a file: its path, on one line."""
+    return "standard input" if os.fspath(path) == "-" else printable(os.fspath(path))
+
+
+def printable(value: object, length: int = 1000) -> str:
+    """Text from outside, cut to `length` and made safe to print in one line: control characters become escapes."""
+    text = str(value)
+    text = text if len(text) <= length else text[:length] + "..."
+    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)

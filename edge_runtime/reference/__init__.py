@@ -1,0 +1,32 @@
+"""What a model's numbers are, computed plainly, and how far another implementation's may differ."""
+
+from edge_runtime.reference.bounds import (
+    LOGITS,
+    SUM_ERROR,
+    activation_bound,
+    agree,
+    count_lone_nans,
+    implementation_error,
+    output_bound,
+    product_bound,
+    tensor_bounds,
+)
+from edge_runtime.reference.input_range import WARN_ABOVE, range_warning
+from edge_runtime.reference.trace import logits, trace, trace_layer
+
+__all__ = [
+    "LOGITS",
+    "SUM_ERROR",
+    "WARN_ABOVE",
+    "activation_bound",
+    "agree",
+    "count_lone_nans",
+    "implementation_error",
+    "logits",
+    "output_bound",
+    "product_bound",
+    "range_warning",
+    "tensor_bounds",
+    "trace",
+    "trace_layer",
+]

@@ -1,0 +1,229 @@
+"""How far two correct implementations of a model may differ: int8 not at all, float32 within a bound with a reason.
+
+A float32 product of K terms, summed in any order, with or without fused multiply-add, is within
+16 * 2^-24 * (|x| @ |W| + |b|) of another one for the sizes this project is made for. The bound below carries that
+difference through the layers: by |W|, by how steep an activation can be, and by one grid step wherever a value that
+already differs is rounded.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Model, Standardization
+from edge_runtime.numerics import OVER_THE_ROW, TINY, Activation, QuantParams, dequantize, dynamic_grid
+from edge_runtime.reference.trace import trace
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Array: TypeAlias = "NDArray[Any]"
+
+LOGITS = "logits"
+SUM_ERROR = 16 * 2.0**-24
+# Differences between implementations that are both correct to a few units in the last place, in parts of max(1, |x|):
+# exp, tanh and erf differ by library, and a product with x carries that further. What is not here is exact: choosing
+# between numbers, or one multiplication.
+ACTIVATION_ERROR = {
+    "sigmoid": 1e-6,
+    "tanh": 1e-6,
+    "softmax": 2e-6,
+    "log_softmax": 2e-6,
+    "elu": 1e-6,
+    "selu": 1e-6,
+    "celu": 1e-6,
+    "gelu": 1e-6,
+    "gelu_tanh": 1e-6,
+    "softplus": 1e-6,
+    "softsign": 1e-6,
+    "swish": 1e-6,
+    "mish": 1e-6,
+    "hard_sigmoid": 1e-6,  # with or without a fused multiply-add
+    "hard_swish": 1e-6,
+}
+_BOUNDED = ("sigmoid", "tanh", "softmax")  # their values, and so their errors, do not grow with x
+_STEEPNESS = {
+    "sigmoid": 0.25,
+    "softmax": 0.5,
+    "log_softmax": 2.0,  # d log_softmax_i = dx_i - sum_j p_j dx_j
+    "gelu": 1.13,
+    "gelu_tanh": 1.13,
+    "mish": 1.09,
+    "hard_swish": 1.5,
+}
+
+
+def product_bound(layer: Dense, x: Array) -> Array:
+    """The largest difference between two float32 evaluations of x @ weight + bias, float64 (batch, n_out).
+
+    inf where a partial sum can leave float32: then the order of summation decides whether it does.
+    """
+    weight = np.abs(layer.weight.astype(np.float64))
+    reach = np.abs(x.astype(np.float64)) @ weight + np.abs(layer.bias.astype(np.float64))
+    error = SUM_ERROR * reach
+    if layer.subnormals:  # 0 for an engine of ours, and not for others
+        error += float(TINY) * np.abs(x.astype(np.float64)).sum(axis=-1, keepdims=True)
+    return np.where(reach > np.finfo(np.float32).max, np.inf, error)
+
+
+def agree(ours: Array, theirs: Array, bound: Array) -> Array:
+    """Where |ours - theirs| <= bound, value by value; NaN beside NaN, and an infinity beside the same one.
+
+    An infinite bound, where a sum can leave float32 and the order of summation decides whether it becomes an infinity
+    or NaN, allows any two numbers, and NaN beside an infinity, but no number beside either, and no infinity beside its
+    opposite. A bound that is NaN allows what is the same.
+    """
+    are_numbers = np.isfinite(ours) & np.isfinite(theirs)
+    with np.errstate(invalid="ignore"):
+        near = are_numbers & (np.abs(ours.astype(np.float64) - theirs) <= bound)
+    are_nan, are_inf = np.isnan(ours) | np.isnan(theirs), np.isinf(ours) | np.isinf(theirs)
+    return near | (ours == theirs) | (np.isnan(ours) & np.isnan(theirs)) | (are_nan & are_inf & np.isposinf(bound))
+
+
+def count_lone_nans(ours: Array, theirs: Array) -> int:
+    """How many values are NaN on one side alone."""
+    return int(np.count_nonzero(np.isnan(ours) != np.isnan(theirs)))
+
+
+def steepness(activation: Activation) -> float:
+    """The largest slope of an activation: how much it can widen a difference. See also `activation_bound`."""
+    params = {key: abs(value) for key, value in activation.params}
+    if activation.name in ("leaky_relu", "elu"):
+        return max(1.0, params["alpha"])
+    if activation.name == "selu":
+        return params["gamma"] * max(1.0, params["alpha"])
+    if activation.name == "hard_sigmoid":
+        return params["alpha"]
+    if activation.name == "swish":
+        return 1.1  # of z * sigmoid(z), z = alpha * x, whatever alpha is
+    return _STEEPNESS.get(activation.name, 1.0)
+
+
+def implementation_error(activation: Activation, x: Array) -> Array:
+    """How far two implementations of an activation may be apart for the same float32 x: float64, of x's shape."""
+    error = ACTIVATION_ERROR.get(activation.name, 0.0)
+    if activation.name in _BOUNDED or error == 0.0:
+        return np.full(x.shape, error)
+    size = np.nan_to_num(np.abs(x.astype(np.float64)), nan=0.0)
+    if activation.name == "log_softmax":  # differences from the row's maximum
+        return np.broadcast_to(error * np.maximum(1.0, size.max(axis=-1, keepdims=True)), x.shape)
+    largest = max([1.0, *(abs(value) for _, value in activation.params)])
+    return error * largest * np.maximum(1.0, size)
+
+
+def output_bound(
+    model: Model,
+    x: Array,
+    *,
+    activated: bool,
+    foreign: bool = False,
+    same_standardization: bool = False,
+    slack: Mapping[str, Array] | None = None,
+) -> Array:
+    """The largest difference between two correct evaluations of the model's outputs, float64 (batch, n_out).
+
+    x: rows as for `Engine.run`. activated: whether the last layer's activation is included; without it this is the
+    bound on the logits, which is zero for an int8 model. foreign, same_standardization, slack: as in `tensor_bounds`.
+    """
+    name = f"{model.layers[-1].name}.output" if activated else LOGITS
+    return tensor_bounds(model, x, foreign=foreign, same_standardization=same_standardization, slack=slack)[name]
+
+
+def tensor_bounds(
+    model: Model,
+    x: Array,
+    *,
+    foreign: bool = False,
+    same_standardization: bool = False,
+    slack: Mapping[str, Array] | None = None,
+) -> dict[str, Array]:
+    """The largest difference, in real units, at each "NAME.output" and "NAME.preactivation" of a trace.
+
+    The bound on the logits stands under `LOGITS` too. foreign: the other side may spell the same network otherwise, so
+    that standardization (x * a + b for (x - mean) * inv_std) and the scales of int8-dynamic layers are rounded in
+    another order; same_standardization: not the standardization. slack: by layer, what the other side's values before
+    the activation may differ by for the same input, (n_out,).
+    """
+    rows = np.atleast_2d(x)
+    with np.errstate(over="ignore", invalid="ignore"):
+        tensors = trace(model, rows)
+    value = tensors.get("input.standardized", rows.astype(np.float32))
+    bound = np.zeros(value.shape, np.float64)
+    if foreign and not same_standardization and model.preprocessing is not None:
+        bound = _standardization_bound(model.preprocessing, rows)
+    bounds: dict[str, Array] = {}
+    for layer in model.layers:
+        before = _before_activation(layer, value, bound)
+        if foreign and isinstance(layer, DynamicQuantizedDense):
+            before = before + _rescaling_bound(layer, value)
+        before = before + (slack or {}).get(layer.name, 0.0)
+        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors)
+        if f"{layer.name}.preactivation" in tensors:
+            bounds[f"{layer.name}.preactivation"] = before
+        value = tensors[f"{layer.name}.output"]
+    bounds[LOGITS] = before
+    return bounds
+
+
+def _standardization_bound(preprocessing: Standardization, rows: Array) -> Array:
+    """Four roundings of numbers as large as the input and the mean, in steps of the standardized values."""
+    size = np.abs(rows.astype(np.float64)) + np.abs(preprocessing.mean.astype(np.float64))
+    return 4 * 2.0**-24 * size * np.abs(preprocessing.inv_std.astype(np.float64))
+
+
+def _rescaling_bound(layer: DynamicQuantizedDense, value: Array) -> Array:
+    """Four roundings of the scaled sums and of the bias."""
+    reach = np.abs(value.astype(np.float64)) @ (np.abs(layer.weight.astype(np.float64)) * layer.weight_scale)
+    return 4 * 2.0**-24 * (reach + np.abs(layer.bias.astype(np.float64)))
+
+
+def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
+    """From the bound on a layer's input to that on its values before the activation, in real units."""
+    if isinstance(layer, DynamicQuantizedDense):
+        return _dynamic_bound(layer, value, bound)
+    if isinstance(layer, Dense):
+        weight = np.abs(layer.weight.astype(np.float64))
+        return bound @ weight * (1 + SUM_ERROR) + product_bound(layer, value)
+    steps = _rounded(bound, layer.input) / layer.input.scale
+    scaled = steps @ np.abs(layer.weight.astype(np.float64)) * layer.multiplier
+    return scaled * (1.0 if layer.output is None else layer.output.scale)
+
+
+def _after_activation(layer: Layer, bound: Array, tensors: dict[str, Array]) -> Array:
+    if not isinstance(layer, QuantizedDense) or layer.output is None:
+        before = "scaled" if isinstance(layer, QuantizedDense) else "preactivation"
+        return activation_bound(layer.activation, tensors[f"{layer.name}.{before}"], bound)
+    if layer.table is None or layer.table_output is None:
+        return _rounded(bound * steepness(layer.activation), layer.output)
+    largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
+    return _rounded(bound, layer.output) / layer.output.scale * largest_jump
+
+
+def _dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> Array:
+    """The same input gives the same bits; another one moves the grid, and with it every value by up to two steps."""
+    if not bound.any():
+        return np.zeros((len(value), layer.n_out))
+    scale, _zero_point = dynamic_grid(value)
+    moved = bound.max() + 2 * float(scale)
+    reach = np.abs(layer.weight.astype(np.float64)).sum(axis=0) * layer.weight_scale
+    return np.broadcast_to(moved * reach, (len(value), layer.n_out))
+
+
+def activation_bound(activation: Activation, x: Array, bound: Array) -> Array:
+    """From the bound on an activation's input x to the bound on its output."""
+    if activation.name in OVER_THE_ROW:  # every output depends on every input
+        bound = np.broadcast_to(bound.max(axis=-1, keepdims=True), bound.shape)
+    widened = bound * steepness(activation) + implementation_error(activation, x)
+    if activation.name == "thresholded_relu":  # it jumps, where x may lie on either side of the threshold
+        threshold = dict(activation.params)["alpha"]
+        widened = widened + np.where(np.abs(x - threshold) <= bound, np.abs(x), 0.0)
+    return widened
+
+
+def _rounded(bound: Array, grid: QuantParams) -> Array:
+    """Rounding onto a grid keeps equal values equal, and moves different ones at most one step further apart."""
+    return np.where(bound > 0, bound + grid.scale, 0.0)

@@ -1,0 +1,88 @@
+"""The plain implementation: every intermediate tensor by name, one obvious operation at a time.
+
+The engine is the fast version of this and gives the same int8 bits. ONNX graphs written by `export` use the same tensor
+names, so that a tensor of onnxruntime can be laid beside the one here:
+
+    input.standardized      float32  rows after preprocessing
+    NAME.quantized_input    uint8    where real values enter an int8 layer
+    NAME.accumulator        int32    exact sums of an int8 layer
+    NAME.scaled             float32  accumulator * multiplier (int8-dynamic: * weight_scale)
+    NAME.codes              uint8    table index, where the activation is a table
+    NAME.preactivation      float32  x @ weight + bias of a float layer; scaled * input scale + bias of an
+    int8-dynamic one NAME.output             uint8 or float32: what the next layer, or the user, receives
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, TypeAlias
+
+import numpy as np
+
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.numerics import accumulate, dynamic_grid, quantize, quantize_on, saturate, scale_accumulator
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+Tensors: TypeAlias = "dict[str, NDArray[Any]]"
+
+
+def trace(model: Model, x: NDArray[Any]) -> Tensors:
+    """All tensors of one pass, in order. x: numbers (batch, n_in), not yet standardized."""
+    value: NDArray[Any] = x.astype(np.float32)
+    tensors: Tensors = {}
+    if model.preprocessing is not None:
+        value = tensors["input.standardized"] = model.preprocessing(value)
+    for layer in model.layers:
+        tensors.update(trace_layer(layer, value))
+        value = tensors[f"{layer.name}.output"]
+    return tensors
+
+
+def trace_layer(layer: Layer, value: NDArray[Any]) -> Tensors:
+    """The tensors of one layer. value: uint8 on its input grid, or float32, (batch, n_in)."""
+    if isinstance(layer, Dense):
+        preactivation = value @ layer.weight.astype(np.float32) + layer.bias
+        return {f"{layer.name}.preactivation": preactivation, f"{layer.name}.output": layer.activation(preactivation)}
+    if isinstance(layer, DynamicQuantizedDense):
+        return _trace_dynamic(layer, value)
+    return _trace_int8(layer, value)
+
+
+def _trace_dynamic(layer: DynamicQuantizedDense, value: NDArray[Any]) -> Tensors:
+    scale, zero_point = dynamic_grid(value) if value.size else (np.float32(1), 0)
+    quantized = quantize_on(value, scale, zero_point)
+    accumulator = accumulate(quantized, zero_point, layer.weight, np.zeros(layer.n_out, np.int32))
+    scaled = scale_accumulator(accumulator, layer.weight_scale)
+    preactivation = scaled * scale + layer.bias
+    return {
+        f"{layer.name}.quantized_input": quantized,
+        f"{layer.name}.accumulator": accumulator,
+        f"{layer.name}.scaled": scaled,
+        f"{layer.name}.preactivation": preactivation,
+        f"{layer.name}.output": layer.activation(preactivation),
+    }
+
+
+def _trace_int8(layer: QuantizedDense, value: NDArray[Any]) -> Tensors:
+    tensors: Tensors = {}
+    if value.dtype != np.uint8:
+        value = tensors[f"{layer.name}.quantized_input"] = quantize(value, layer.input)
+    accumulator = accumulate(value, layer.input.zero_point, layer.weight, layer.bias)
+    scaled = scale_accumulator(accumulator, layer.multiplier)
+    tensors[f"{layer.name}.accumulator"], tensors[f"{layer.name}.scaled"] = accumulator, scaled
+    if layer.output is None:
+        tensors[f"{layer.name}.output"] = layer.activation(scaled)
+    elif layer.table is not None:
+        codes = tensors[f"{layer.name}.codes"] = saturate(scaled, layer.output.zero_point)
+        tensors[f"{layer.name}.output"] = layer.table[codes]
+    else:
+        tensors[f"{layer.name}.output"] = saturate(layer.activation(scaled), layer.output.zero_point)
+    return tensors
+
+
+def logits(model: Model, tensors: Tensors) -> NDArray[np.float32]:
+    """What the last layer gives before its activation, out of a trace: float32 (batch, n_out)."""
+    last = model.layers[-1]
+    return tensors[f"{last.name}.{'scaled' if isinstance(last, QuantizedDense) else 'preactivation'}"]

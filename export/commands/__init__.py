@@ -1,0 +1,1 @@
+"""The `smallnet` command. The one room that knows the trainer."""

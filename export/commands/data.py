@@ -1,0 +1,109 @@
+"""Which rows an export is calibrated, compared and judged on. A roof room, like the command line: it reads data."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import numpy as np
+
+from edge_runtime.errors import InputError
+from edge_runtime.files import DATA_MAX_BYTES, read_rows
+from edge_runtime.model import Model
+from export.verification import rows_within
+from trainer.datasets import Dataset, load_dataset, split
+
+FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a warning
+
+
+class ExportRows(NamedTuple):
+    """Rows to calibrate on, rows to compare on, and held-out rows, with their labels where these fit the model.
+
+    held_out: rows that nothing was calibrated on, where there are enough. test: they and their labels, or None.
+    note: what a user should know about them, or "".
+    """
+
+    calibration: Any
+    compared: Any
+    held_out: Any
+    test: tuple[Any, Any] | None
+    note: str = ""
+
+
+def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> ExportRows:
+    """From the data that `spec` names; without any, random rows to compare on, standard normal once standardized.
+
+    The data is split by the seed that the model remembers, so that the test rows are those that training held out.
+    Raises InputError where the data's rows are not what the model takes.
+    """
+    if spec is None:
+        random = np.random.default_rng(0).normal(size=(rows_within(model), model.n_in)).astype(np.float32)
+        if model.preprocessing is not None:
+            random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
+        return ExportRows(
+            random, random, random, None, f"no data given: {len(random)} random rows, no accuracy, no test vectors"
+        )
+    dataset = load_rows(model, spec, max_bytes=max_bytes)
+    if dataset.n_out == 0:
+        return _without_labels(dataset.x)
+    parts = split(dataset, seed=_seed(model))
+    if not _labels_fit(model, dataset):
+        note = "the data's labels are not the model's classes: no accuracy"
+        return ExportRows(parts.train.x, dataset.x, parts.test.x, None, note)
+    return ExportRows(parts.train.x, dataset.x, parts.test.x, (parts.test.x, parts.test.y))
+
+
+def _without_labels(x: Any) -> ExportRows:
+    """Each fifth row is held out where there are enough to calibrate on the others."""
+    if len(x) < FEWEST_TO_SPLIT:
+        note = f"the data has no labels: no accuracy; {len(x)} rows are too few to hold some out"
+        return ExportRows(x, x, x, None, note)
+    apart = np.arange(len(x)) % 5 == 2
+    return ExportRows(x[~apart], x, x[apart], None, "the data has no labels: no accuracy")
+
+
+def load_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES) -> Dataset:
+    """Data for a model, read as it was for its training, but that labels may be missing (y is then (n, 0)).
+
+    Raises InputError for another number of features.
+    """
+    unlabelled = _csv_without_labels(model, spec, max_bytes)
+    dataset = unlabelled or load_dataset(spec, target=target_of(model), for_training=False, max_bytes=max_bytes)
+    if dataset.n_in != model.n_in:
+        raise InputError(
+            f"{spec} has {dataset.n_in} features a row, the model takes {model.n_in}; "
+            "give the data that it was trained on"
+        )
+    return dataset
+
+
+def _csv_without_labels(model: Model, spec: str, max_bytes: int) -> Dataset | None:
+    """The rows of a CSV that has as many columns as the model has inputs, all of them numbers; else None."""
+    is_csv = spec.lower().endswith((".csv", ".tsv")) and Path(spec).is_file()
+    if not is_csv or target_of(model) == "autoencoder":  # whose rows are their own targets
+        return None
+    try:
+        x = read_rows(spec, n_in=model.n_in, max_bytes=max_bytes)
+    except InputError:
+        return None
+    return Dataset(x, np.empty((len(x), 0), np.float32), name=Path(spec).stem, source=spec)
+
+
+def target_of(model: Model) -> Any:
+    """What the model was trained to give."""
+    target = model.metadata.get("target", "auto")
+    return target if target in ("class", "regression", "autoencoder") else "auto"
+
+
+def _labels_fit(model: Model, dataset: Dataset) -> bool:
+    """Whether the data's labels mean the model's outputs: the same classes, or as many targets."""
+    if not dataset.is_classification:
+        return dataset.n_out == model.n_out
+    if dataset.n_out < 2:  # one label says nothing about which class it is
+        return False
+    return dataset.class_names == model.class_names or (not model.class_names and dataset.n_out <= max(model.n_out, 2))
+
+
+def _seed(model: Model) -> int:
+    text = model.metadata.get("seed", "0")
+    return int(text) if text.isdecimal() and len(text) < 20 else 0

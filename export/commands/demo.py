@@ -1,0 +1,79 @@
+"""The whole chain on the bundled digits. A roof room, like the command line: it knows the trainer and the exporter."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.artifact import save
+from edge_runtime.console import check_output
+from edge_runtime.files import make_folder
+from export.commands.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
+from export.commands.timing import side_by_side
+from export.quantization import finite
+from trainer.cli import Progress
+from trainer.datasets import load_dataset, split
+from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
+
+
+def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = False) -> list[dict[str, Any]]:
+    """Train 64-32-10 on the digits, export it in three precisions, verify and time them; one row per precision.
+
+    out: folder for the files. say: told what happens. force: replace files there that are something else. Takes some
+    ten seconds. Raises OutputRefused, OSError.
+    """
+    folder, precisions = Path(out), ["float32", "float16", "int8"]
+    check_export(out, "digits", precisions, ExportOptions(), force=force)
+    trained = folder / "digits.npz"
+    if folder.is_dir():
+        check_output(trained, "artifact", force=force)
+    dataset = load_dataset("digits")
+    parts = split(dataset, seed=seed)
+    say(
+        f"digits: {len(parts.train)} rows to train on, {len(parts.validation)} to decide when to stop, "
+        f"{len(parts.test)} held out for the test"
+    )
+    options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
+    options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
+    network = build_network(parts.train, options)
+    with Progress(options["epochs"], is_classification=True) as progress:
+        fit_network(network, parts, options, progress)
+    make_folder(folder)
+    model = trained_model(network, parts.train, options)
+    save(model, trained)
+    say("exporting float32, float16 and int8, verifying each file on all rows")
+    results = export_model(
+        model,
+        precisions,
+        parts.train.x,
+        folder,
+        "digits",
+        evaluation=Evaluation(parts.test.x, parts.test.y),
+        verify_rows=dataset.x,
+    )
+    for text in (text for result in results for text in result.warnings):
+        say(f"warning: {text}")
+    say("timing both engines, one row at a time, one thread")
+    return [_row(result, side_by_side(result.model, result.onnx, parts.test.x[0])) for result in results]
+
+
+def _row(result: Exported, seconds: dict[str, float]) -> dict[str, Any]:
+    is_int8 = result.precision == "int8"
+    return {
+        "precision": result.precision,
+        "artifact": str(result.artifact),
+        "onnx": str(result.onnx),
+        "artifact_bytes": result.artifact_bytes,
+        "onnx_bytes": result.onnx_bytes,
+        "test_accuracy": result.score,
+        "sqnr_db": finite(result.fidelity.sqnr_db),
+        "decisions_changed": result.decisions_changed,
+        "max_abs_error": result.report.max_abs_error,
+        "int8_values_compared": result.report.exact_compared if is_int8 else 0,
+        "int8_values_differing": result.report.exact_differing if is_int8 else 0,
+        "verified": result.report.ok,
+        "warnings": list(result.warnings),
+        "numpy_us": seconds["numpy"] * 1e6,
+        "onnxruntime_us": seconds["onnxruntime"] * 1e6,
+    }

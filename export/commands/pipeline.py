@@ -1,0 +1,203 @@
+"""From one float32 model to verified files: quantize, store test vectors, write .npz and .onnx, verify, compare."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import warnings
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.artifact import artifact_bytes, save_bytes
+from edge_runtime.console import check_folder, check_output
+from edge_runtime.engine import Engine, Limits
+from edge_runtime.files import make_folder, write_bytes
+from edge_runtime.model import Model
+from export.onnx_writer import OPSET, saturation_doubts, to_onnx
+from export.quantization import (
+    DEFAULT_ROWS,
+    Fidelity,
+    QuantizationWarning,
+    calibration_doubts,
+    equalize,
+    fidelity_doubts,
+    measure,
+    quantize,
+    row_doubts,
+    with_test_vectors,
+)
+from export.verification import Report, check_opset, verify_content
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Rows kept from training. x: float32 (n, n_in). y: int64 classes (n,) or float32 targets (n, k)."""
+
+    x: NDArray[np.float32]
+    y: NDArray[Any]
+
+    def score(self, model: Model) -> float:
+        """The share of right classes, or for targets the mean squared error."""
+        engine = Engine(model, Limits(max_batch=max(1, len(self.x))))  # an int8-dynamic model takes its batch whole
+        if self.y.dtype.kind in "iu":
+            return float(np.mean(engine.predict(self.x) == self.y))
+        error = engine.run(self.x).astype(np.float64) - self.y
+        return float(np.mean(error * error))
+
+    @property
+    def score_name(self) -> str:
+        """What `score` is."""
+        return "accuracy" if self.y.dtype.kind in "iu" else "mean squared error"
+
+
+@dataclass(frozen=True)
+class ExportOptions:
+    """How int8 grids are chosen and ONNX is written: see `quantize`, `equalize` and `write_onnx`."""
+
+    method: str = "auto"
+    per_channel: bool = True
+    equalize: bool = True
+    form: str = "integer"
+    opset: int = OPSET
+    portable: bool = False
+
+
+@dataclass(frozen=True)
+class Exported:
+    """One precision: its files, their bytes, and what was measured. score needs an Evaluation.
+
+    fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
+    """
+
+    precision: str
+    artifact: Path
+    onnx: Path
+    artifact_bytes: int
+    onnx_bytes: int
+    report: Report
+    score: float | None
+    fidelity: Fidelity
+    model: Model
+    warnings: tuple[str, ...] = ()
+
+    @property
+    def decisions_changed(self) -> int | None:
+        """Of `fidelity`."""
+        return self.fidelity.decisions_changed
+
+
+def check_export(
+    out: str | os.PathLike[str],
+    stem: str,
+    precisions: list[str],
+    options: ExportOptions,
+    *,
+    force: bool = False,
+    sources: Sequence[str | os.PathLike[str]] = (),
+) -> None:
+    """Fail before any work where `export_model` could not write what it is asked for; makes nothing.
+
+    sources: files that are read for it, which are never replaced, under whatever name.
+    Raises QuantizationError for a form or an opset that cannot be written or checked, OutputRefused where a file would
+    take the place of something else (not with `force`) or of a folder, OSError.
+    """
+    check_opset(options.form, options.opset, portable=options.portable)
+    check_folder(out)
+    for path in (path for precision in precisions for path in _paths(out, stem, precision)):
+        if path.parent.is_dir():
+            check_output(path, "onnx" if path.suffix == ".onnx" else "artifact", force=force, sources=sources)
+
+
+def _paths(out: str | os.PathLike[str], stem: str, precision: str) -> tuple[Path, Path]:
+    """The artifact and the ONNX file of one precision."""
+    return Path(out) / f"{stem}.{precision}.npz", Path(out) / f"{stem}.{precision}.onnx"
+
+
+def export_model(
+    model: Model,
+    precisions: list[str],
+    rows: NDArray[np.float32],
+    out: str | os.PathLike[str],
+    stem: str,
+    *,
+    evaluation: Evaluation | None = None,
+    verify_rows: NDArray[np.float32] | None = None,
+    held_out: NDArray[np.float32] | None = None,
+    test_vectors: int = DEFAULT_ROWS,
+    options: ExportOptions | None = None,
+    on_file: Callable[[str], None] | None = None,
+    on_choice: Callable[[dict[str, float]], None] | None = None,
+    on_rows: Callable[[int, int], None] | None = None,
+) -> list[Exported]:
+    """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
+
+    A pair is verified before it is written, and the ONNX file is written first: however it ends, no artifact is left
+    that was not verified. A pair that breaks a rule is not written (see `Exported.report`).
+    model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
+    are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
+    evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
+    saw. on_rows: told how many rows of how many have been compared. Raises QuantizationError, OSError.
+    """
+    chosen = options or ExportOptions()
+    check_opset(chosen.form, chosen.opset, portable=chosen.portable)
+    compared = rows if verify_rows is None else verify_rows
+    judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
+    results = []
+    for precision in precisions:
+        source = equalize(model, rows) if chosen.equalize and precision == "int8" else model
+        with _heard() as warned:
+            small = quantize(
+                source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice
+            )
+        small = with_test_vectors(small, rows, test_vectors)
+        artifact, onnx = _paths(out, stem, precision)
+        proto = to_onnx(
+            small, chosen.form, opset=chosen.opset, portable=chosen.portable
+        )  # may refuse: nothing is written before
+        content = proto.SerializeToString(deterministic=True)
+        report = verify_content(small, content, onnx, compared, on_rows=on_rows)
+        if report.ok:
+            make_folder(artifact.parent)
+            for path, data in ((onnx, content), (artifact, save_bytes(small))):
+                write_bytes(path, data)
+                if on_file is not None:
+                    on_file(str(path))
+        fidelity = measure(model, small, judged)
+        doubts = [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
+        if precision == "int8":
+            doubts += calibration_doubts(rows, judged, small, source)
+        doubts += saturation_doubts(proto)
+        results.append(
+            Exported(
+                precision=precision,
+                artifact=artifact,
+                onnx=onnx,
+                artifact_bytes=artifact_bytes(small),
+                onnx_bytes=len(content),
+                report=report,
+                score=None if evaluation is None else evaluation.score(small),
+                fidelity=fidelity,
+                model=small,
+                warnings=tuple(f"{precision}: {text}" for text in (*warned, *doubts)),
+            )
+        )
+    return results
+
+
+@contextlib.contextmanager
+def _heard() -> Iterator[list[str]]:
+    """Collects the texts of quantization warnings; others are passed on."""
+    texts: list[str] = []
+    with warnings.catch_warnings(record=True) as caught:
+        warnings.simplefilter("always", QuantizationWarning)
+        yield texts
+    for warning in caught:
+        if issubclass(warning.category, QuantizationWarning):
+            texts.append(str(warning.message))
+        else:
+            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

@@ -1,0 +1,205 @@
+"""What the commands print: results as plain data in, text out."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.files import format_table, printable
+from export.commands.pipeline import Exported
+from export.onnx_reader import Imported
+from export.quantization import finite
+from export.verification import Report, TensorCheck
+
+
+def export_facts(
+    before: dict[str, Any], score_name: str | None, results: list[Exported], note: str = ""
+) -> dict[str, Any]:
+    """The result of an export as plain data.
+
+    before: file, precision, bytes and score of the model it started from. note: about the rows.
+    """
+    warnings = [text for result in results for text in result.warnings]
+    exported = [_exported(result) for result in results]
+    return {"before": before, "score": score_name, "exported": exported, "note": note, "warnings": warnings}
+
+
+def export_table(facts: dict[str, Any]) -> str:
+    """Sizes, scores and verification of each precision, under the model before; columns are called as in the JSON.
+
+    "sqnr dB" and "decisions changed" are beside float32 on held-out rows, "max abs error" is of the file in onnxruntime
+    beside the artifact.
+    """
+    before = facts["before"]
+    first = {"precision": f"{before['precision']} (before)", "npz": f"{before['bytes']:,}", "onnx": "-"}
+    first |= {"score": _score(before["score"]), "changed": "-", "sqnr": "-", "error": "-", "verified": "-"}
+    rows = [
+        {
+            "precision": row["precision"],
+            "npz": f"{row['artifact_bytes']:,}",
+            "onnx": f"{row['onnx_bytes']:,}",
+            "score": _score(row["score"]),
+            "changed": "-" if row["decisions_changed"] is None else row["decisions_changed"],
+            "sqnr": _decibels(row),
+            "error": f"{row['max_abs_error']:.1e}",
+            "verified": "yes" if row["verified"] else "NO",
+        }
+        for row in facts["exported"]
+    ]
+    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
+    columns |= {"sqnr": "sqnr dB", "changed": "decisions changed", "error": "max abs error", "verified": "verified"}
+    if facts["score"] is None:
+        del columns["score"]
+    return format_table([first, *rows], columns)
+
+
+def import_facts(source: Imported, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
+    """What was imported and how it compares. reports: by the name of the rows. out: None if nothing was written."""
+    model = source.model
+    layers = [
+        {
+            "name": layer.name,
+            "shape": [layer.n_in, layer.n_out],
+            "precision": layer.precision,
+            "activation": str(layer.activation),
+        }
+        for layer in model.layers
+    ]
+    return {
+        "ok": all(report.ok for report in reports.values()),
+        "file": out,
+        "output": source.output,
+        "dropped_outputs": list(source.dropped),
+        "layers": layers,
+        "standardized": model.preprocessing is not None,
+        "class_names": list(model.class_names),
+        "checks": {name: report.as_dict() for name, report in reports.items()},
+    }
+
+
+def import_table(facts: dict[str, Any]) -> str:
+    """The layers, the comparison, and the file written."""
+    rows = [{**entry, "shape": "-".join(map(str, entry["shape"]))} for entry in facts["layers"]]
+    columns = {"name": "layer", "shape": "shape", "precision": "weights", "activation": "activation"}
+    lines = [format_table(rows, columns), ""]
+    if facts["dropped_outputs"]:
+        dropped = ", ".join(f"'{name}'" for name in facts["dropped_outputs"])
+        lines.append(printable(f"output '{facts['output']}' was taken, and not {dropped}"))
+    for name, report in facts["checks"].items():
+        verdict = (
+            "agree with onnxruntime" if report["ok"] else f"{report['differing']:,} OUTPUTS DIFFER from onnxruntime"
+        )
+        lines.append(f"{report['rows']:,} rows ({name}): {verdict}, largest difference {report['max_abs_error']:.2g}")
+    lines.append(f"wrote {facts['file']}" if facts["file"] else "nothing was written")
+    return "\n".join(lines)
+
+
+def choice_text(decibels: dict[str, float]) -> str:
+    """What `--method auto` saw, in one line."""
+    best = max(decibels, key=lambda name: decibels[name])
+    seen = ", ".join(f"{name} {value:.1f} dB" for name, value in decibels.items())
+    return f"calibration: {best} (signal to noise of the outputs on held-out rows: {seen})"
+
+
+def report_table(report: Report) -> str:
+    """Every tensor of a verification, and the verdict."""
+    rows = [
+        {
+            "level": check.level,
+            "tensor": check.tensor,
+            "rule": check.rule,
+            "compared": f"{check.compared:,}",
+            "differing": check.differing,
+            "error": _difference(check),
+            "bound": f"{check.largest_bound:.2g}",
+        }
+        for check in report.checks
+    ]
+    columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
+    table = format_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
+    verdict = "ok" if report.ok else f"FAILED, first at {printable(report.first_diverging_layer)}"
+    lone = sum(check.lone_nans for check in report.checks)
+    nans = f", {lone:,} are NaN on one side alone" if lone else ""
+    return (
+        f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule{nans}, "
+        f"{report.decisions_changed} decisions changed{_ran_with(report)}"
+    )
+
+
+def _ran_with(report: Report) -> str:
+    """The session options that the file needs, which a user has to give too."""
+    options = ", ".join("=".join(pair) for pair in report.session_config)
+    return f"\nonnxruntime ran with {options}, which this file needs on x86 without VNNI" if options else ""
+
+
+def demo_table(rows: list[dict[str, Any]]) -> str:
+    """One line for each precision of the demo."""
+    shown = [
+        {
+            "precision": row["precision"],
+            "npz": f"{row['artifact_bytes']:,}",
+            "onnx": f"{row['onnx_bytes']:,}",
+            "accuracy": f"{row['test_accuracy']:.4f}",
+            "error": f"{row['max_abs_error']:.1e}",
+            "differing": _differing(row),
+            "numpy": f"{row['numpy_us']:.1f}",
+            "onnxruntime": f"{row['onnxruntime_us']:.1f}",
+        }
+        for row in rows
+    ]
+    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "accuracy": "test accuracy"}
+    columns |= {"error": "max abs error", "differing": "int8 layers differing"}
+    return format_table(shown, {**columns, "numpy": "NumPy us", "onnxruntime": "onnxruntime us"})
+
+
+def demo_files(rows: list[dict[str, Any]], out: str) -> str:
+    """The files that the demo wrote, and the next command to try."""
+    paths = [Path(out) / "digits.npz", *(Path(row[key]) for row in rows for key in ("artifact", "onnx"))]
+    lines = [f"  {path}  {path.stat().st_size:,} bytes" for path in paths]
+    int8 = next(row for row in rows if row["precision"] == "int8")
+    return "\n".join(["files:", *lines, "", f"next: smallnet inspect {int8['artifact']}"])
+
+
+def _exported(result: Exported) -> dict[str, Any]:
+    return {
+        "precision": result.precision,
+        "artifact": str(result.artifact),
+        "onnx": str(result.onnx),
+        "artifact_bytes": result.artifact_bytes,
+        "onnx_bytes": result.onnx_bytes,
+        "score": result.score,
+        "held_out_rows": result.fidelity.rows,
+        "sqnr_db": finite(result.fidelity.sqnr_db),
+        "decisions_changed": result.decisions_changed,
+        "verified": result.report.ok,
+        "values_compared": sum(check.compared for check in result.report.checks),
+        "values_differing": result.report.differing,
+        "max_abs_error": result.report.max_abs_error,
+        "session_config": dict(result.report.session_config),
+        "warnings": list(result.warnings),
+    }
+
+
+def _decibels(row: dict[str, Any]) -> str:
+    if row["sqnr_db"] is not None:
+        return f"{row['sqnr_db']:.1f}"
+    return "-" if row["warnings"] else "same"
+
+
+def _score(value: float | None) -> str:
+    return "-" if value is None else f"{value:.4f}"
+
+
+def _difference(check: TensorCheck) -> str:
+    """The largest difference; for a tensor of integers in steps and in real units. NaN where one side alone has it."""
+    if check.lone_nans:
+        return "NaN"
+    if check.step is None or not check.max_abs_error:
+        return f"{check.max_abs_error:.2g}"
+    return f"{check.max_abs_error:.0f} steps = {check.max_real_error:.2g}"
+
+
+def _differing(row: dict[str, Any]) -> str:
+    if not row["int8_values_compared"]:
+        return "-"
+    return f"{row['int8_values_differing']} of {row['int8_values_compared']:,}"

@@ -1,0 +1,7 @@
+"""From the steps that a file's rows go through to the layers of a model."""
+
+from export.onnx_reader.layers.assembly import Assembly
+from export.onnx_reader.layers.build import build_layers
+from export.onnx_reader.layers.functions import PROBES
+
+__all__ = ["Assembly", "PROBES", "build_layers"]

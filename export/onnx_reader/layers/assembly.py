@@ -1,0 +1,266 @@
+"""From the steps of a chain to the layers of a `Model`.
+
+The steps between two products are brought into the form affine map, activation, affine map: the first is folded into
+the product before, the last into the product after it. What stands before the first product is the preprocessing.
+Everything is folded in float64 and rounded to float32 once.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
+from edge_runtime.model import Standardization
+from edge_runtime.numerics import OVER_THE_ROW, Activation, QuantParams
+from export.onnx_reader.layers.functions import pieces
+from export.onnx_reader.layers.selection import Placed, without_selections
+from export.onnx_reader.nodes import Budget, Unsupported
+from export.onnx_reader.steps import (
+    IDENTITY,
+    Affine,
+    Chain,
+    DynamicScale,
+    Function,
+    Linear,
+    RowFunction,
+    Step,
+)
+
+Array = NDArray[Any]
+LINEAR = Activation.of("linear")
+
+
+class Assembly:
+    """Layers under construction. `steps` are taken off at `at`; `carry` is what the next product must take in.
+
+    nodes: which node made each step. focus: the step that the layer under construction began with. output_grids:
+    the grids that the file rounds its final outputs to and the model does not. same_standardization: the file
+    subtracts and multiplies as the model does. slack: by layer, how far its sums may be from the file's, because a
+    bias was put on their grid; real units, float64 (n_out,). ties: entries of tables beside a tie, as layer, code and
+    what another engine may round it to.
+    """
+
+    def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
+        links = chain.links_after(None)
+        placed = [Placed(link.step, link.origin) for link in links if link.step is not None]
+        placed = without_selections(placed, width, budget)
+        self.steps = [entry.step for entry in placed]
+        self.nodes = [entry.node for entry in placed]
+        self.at = self.focus = 0
+        self.width = width
+        self.budget = budget
+        self.layers: list[Layer] = []
+        self.preprocessing: Standardization | None = None
+        self.carry = IDENTITY
+        self.output_grids: tuple[QuantParams, ...] = ()
+        self.same_standardization = True
+        self.slack: dict[str, Array] = {}
+        self.ties: set[tuple[str, int, int]] = set()
+
+    def peek(self) -> Step | None:
+        """The next step, None at the end."""
+        return self.steps[self.at] if self.at < len(self.steps) else None
+
+    def take_run(self) -> list[Affine | Activation]:
+        """The elementwise steps from here on, taken off, as affine maps and activations."""
+        start = self.at
+        while isinstance(self.peek(), Affine | Function | RowFunction):
+            self.at += 1
+        return pieces(self.steps[start : self.at])
+
+    def require_no_row_function(self) -> None:
+        """Raise Unsupported, naming its node, where softmax is not the end."""
+        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
+            before = [index for index in range(self.at) if isinstance(self.steps[index], RowFunction)]
+            raise Unsupported(
+                f"something follows {self.layers[-1].activation.name}, which is supported at the end only"
+            ).at(self.nodes[before[-1]])
+
+    def name(self) -> str:
+        """The name of the layer that is made next."""
+        return f"dense{len(self.layers)}"
+
+    def begin(self) -> None:
+        """Standardization, and functions of the input itself, which need a layer that changes nothing else."""
+        plain = _is_subtract_multiply(self.steps)
+        found = self.take_run()
+        if found and isinstance(found[0], Affine):
+            self.same_standardization = plain
+            self.preprocessing = standardization(found[0])
+            if self.preprocessing is None:
+                self.carry = found[0]
+            found = found[1:]
+        if found and found[0] != LINEAR:
+            self.diagonal(found)
+
+    def dense(self, step: Linear) -> None:
+        """A float layer of a product and the elementwise steps after it."""
+        self.at += 1
+        found = self.take_run()
+        after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+        self._add_dense(step, after, rest)
+
+    def _add_dense(self, step: Linear, after: Affine, rest: list[Affine | Activation]) -> None:
+        """A float layer: the carried map, the product, an affine map, an activation; more activations get layers."""
+        n_in, n_out = step.weight.shape
+        shift = np.broadcast_to(after.shift, (n_out,)).astype(np.float64)
+        if (self.carry.shift != 0).any():
+            carried = np.broadcast_to(self.carry.shift, (n_in,)) @ step.weight.astype(np.float64)
+            shift = shift + carried * after.scale
+        weight = step.weight
+        if (self.carry.scale != 1).any() or (after.scale != 1).any():
+            self.budget.charge(weight.size)
+            rows = np.broadcast_to(self.carry.scale, (n_in,))[:, None]
+            weight = (weight.astype(np.float64) * rows) * after.scale
+        if weight.dtype != np.float16:
+            weight = weight.astype(np.float32)
+        activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
+        bias = shift.astype(np.float32)
+        wrong = weight.size + bias.size - np.isfinite(weight).sum() - np.isfinite(bias).sum()
+        if wrong:
+            raise Unsupported(
+                f"its weights and bias hold {wrong:,} values that are NaN, inf or beyond float32, expected finite ones"
+            )
+        self.layers.append(Dense(self.name(), weight, bias, activation))
+        self.width, self.carry = n_out, IDENTITY
+        self.continue_with(rest[1:])
+
+    def continue_with(self, rest: list[Affine | Activation]) -> None:
+        """What follows an activation: a map for the next product, then perhaps functions, which need a layer."""
+        if rest and isinstance(rest[0], Affine):
+            self.carry, rest = self.carry.then(rest[0]), rest[1:]
+        if rest:
+            self.diagonal(rest)
+
+    def diagonal(self, rest: list[Affine | Activation]) -> None:
+        """A layer that multiplies by 1, so that an activation or a map has a place."""
+        self.require_no_row_function()
+        self._add_dense(Linear(self.unit_matrix()), IDENTITY, rest)
+
+    def unit_matrix(self) -> Array:
+        """Weights that change nothing, float32 (width, width)."""
+        if self.width > 4096:
+            raise Unsupported(
+                f"a function of {self.width:,} values stands where no layer can take it in, expected 4,096 at most"
+            )
+        self.budget.charge(self.width * self.width)
+        return np.eye(self.width, dtype=np.float32)
+
+    def settle_carry(self) -> None:
+        """Put what is carried into a layer of its own, or into the one before where signs allow it."""
+        if self.carry.is_identity:
+            return
+        if self.layers and _is_complement(self.layers[-1], self.carry):
+            last = self.layers[-1]
+            assert isinstance(last, Dense)
+            scale = np.broadcast_to(self.carry.scale, (last.n_out,)).astype(np.float32)
+            weight = last.weight.astype(np.float32) * scale
+            self.layers[-1] = replace(last, weight=weight, bias=last.bias * scale)
+            self.carry = IDENTITY
+        elif self.layers and _is_linear_float(self.layers[-1]):
+            last = self.layers.pop()
+            carry, self.carry = self.carry, IDENTITY
+            self.width = last.n_in
+            assert isinstance(last, Dense)
+            self._add_dense(Linear(last.weight), Affine(np.array(1.0), last.bias.astype(np.float64)).then(carry), [])
+        else:
+            self.diagonal([])
+
+    def dynamic(self) -> None:
+        """DynamicQuantize, integer product, the two scales in any order, bias, activation."""
+        self.settle_carry()
+        self.at += 1
+        step = self.peek()
+        if not isinstance(step, Linear) or step.codes is None:
+            raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights, expected one")
+        self.focus = self.at
+        self.at += 1
+        before = self._affine_run()
+        if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
+            raise Unsupported(
+                "its product of dynamically quantized values is not multiplied by their scale, as expected"
+            )
+        self.at += 1
+        found = self.take_run()
+        after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+        n_out = step.codes.shape[1]
+        scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
+        codes, scale = with_positive_scale(step.codes, scale)
+        bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
+        activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
+        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(codes), bias, scale, activation))
+        self.width = n_out
+        self.continue_with(rest[1:])
+
+    def _affine_run(self) -> Affine:
+        total = IDENTITY
+        while isinstance(step := self.peek(), Affine):
+            total, self.at = total.then(step), self.at + 1
+        return total
+
+
+def _is_subtract_multiply(steps: list[Step]) -> bool:
+    """Whether the steps begin with one subtraction and one multiplication, and no other arithmetic with constants."""
+    start = [step for step in steps[:3] if isinstance(step, Affine)]
+    if len(start) != 2 or isinstance(steps[2], Affine):
+        return False
+    first, second = start
+    return bool((first.scale == 1).all() and (second.shift == 0).all())
+
+
+def _is_complement(layer: Layer, carry: Affine) -> bool:
+    """Whether the map is p or 1 - p of a sigmoid, feature by feature: 1 - sigmoid(z) = sigmoid(-z)."""
+    is_one_minus = (carry.scale == -1) & (carry.shift == 1)
+    is_plain = (carry.scale == 1) & (carry.shift == 0)
+    return isinstance(layer, Dense) and layer.activation.name == "sigmoid" and bool((is_one_minus | is_plain).all())
+
+
+def _is_linear_float(layer: Layer) -> bool:
+    return isinstance(layer, Dense) and layer.activation.name == "linear"
+
+
+def standardization(affine: Affine) -> Standardization | None:
+    """x * scale + shift as (x - mean) * inv_std; None where it has no such form."""
+    with np.errstate(all="ignore"):
+        mean = (-affine.shift / affine.scale).astype(np.float32)
+        inv_std = affine.scale.astype(np.float32)
+    if not (np.isfinite(mean).all() and np.isfinite(inv_std).all() and (inv_std != 0).all()):
+        return None
+    mean, inv_std = (np.atleast_1d(array) for array in np.broadcast_arrays(mean, inv_std))
+    return Standardization(mean + np.float32(0), np.array(inv_std))  # + 0 makes -0 a 0
+
+
+def with_positive_scale(codes: Array, unit: Array, shift: Array | float = 0.0) -> tuple[Array, NDArray[np.float32]]:
+    """Integer weights (n_in, n_out) and float32 scales (n_out,), the signs of the scales moved into the weights.
+
+    A scale of 0, as of a unit that batch normalization switches off, makes the weights 0, and the scale one in which
+    the unit's constant value `shift` is a whole number.
+    """
+    is_off = unit == 0
+    if is_off.any() or (unit < 0).any():
+        codes = codes * np.sign(unit).astype(np.int32)
+    return codes, np.where(is_off, constant_scale(shift, unit.shape), np.abs(unit)).astype(np.float32)
+
+
+def constant_scale(shift: Array | float, shape: tuple[int, ...]) -> Array:
+    """A scale for values that are the constant `shift` whatever the input: in it, that is a whole number up to 2^20."""
+    return np.asarray(np.maximum(np.abs(np.broadcast_to(shift, shape)), 2.0**-20) * 2.0**-20)
+
+
+def int8_weights(codes: Array) -> NDArray[np.int8]:
+    """Integer weights as the runtime stores them. Raises Unsupported for one outside of -127..127."""
+    if np.abs(codes).max(initial=0) > 127:
+        raise Unsupported(
+            f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected -127..127; "
+            "quantize the float model with smallnet export, or with weights that leave -128 out (quant_min=-127)"
+        )
+    return codes.astype(np.int8)
+
+
+def grid_text(grid: QuantParams) -> str:
+    """A grid in messages."""
+    return f"scale {grid.scale:g}, zero point {grid.zero_point}"

@@ -1,0 +1,189 @@
+"""Which activation is this function? It is asked for its values, so that no spelling has to be known.
+
+A function that was put together from several nodes is compared with every activation of the runtime, in float64, at
+some thousand points on both sides of zero; the parameters of a candidate are read off the function itself. Constants
+that a file keeps in float32 move a value by a few parts in ten million, which is what the comparison allows.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelError
+from edge_runtime.numerics import FORWARD, Activation
+from export.onnx_reader.nodes import Unsupported
+from export.onnx_reader.steps import IDENTITY, Affine, Function, RowFunction, Step
+
+Array = NDArray[Any]
+Pieces = list[Affine | Activation]
+
+_TOLERANCE = 5e-7
+_ALWAYS_FINITE = 80.0  # further out, a spelling such as log(1 + exp(x)) may overflow where the activation does not
+_MOST_STEPS = 64
+_FAR = 2.0**20  # there, what grows as its input does is a straight line
+
+
+def _probes() -> Array:
+    near = np.concatenate([np.linspace(-80.0, 80.0, 3201), np.linspace(-2.0, 2.0, 1001) + 1e-4])
+    far = np.geomspace(1e-6, 1e30, 145)
+    return np.unique(np.concatenate([near, far, -far]))
+
+
+PROBES = _probes()
+
+
+def pieces(run: list[Step]) -> Pieces:
+    """A run of elementwise steps as affine maps and activations in turn, neighbouring affine maps merged.
+
+    Raises Unsupported for a function that is none of the runtime's.
+    """
+    if len(run) > _MOST_STEPS:
+        run = _merged_steps(run)
+    found: Pieces = []
+    start = 0
+    while start < len(run):
+        made, start = _next_pieces(run, start)
+        for piece in made:
+            if isinstance(piece, Affine) and found and isinstance(found[-1], Affine):
+                found[-1] = found[-1].then(piece)
+            else:
+                found.append(piece)
+    return [piece for piece in found if not (isinstance(piece, Affine) and piece.is_identity)]
+
+
+def _merged_steps(run: list[Step]) -> list[Step]:
+    """Neighbouring affine maps as one. Raises Unsupported where the run stays too long to be an activation."""
+    merged: list[Step] = []
+    for step in run:
+        if merged and isinstance(step, Affine) and isinstance(merged[-1], Affine):
+            merged[-1] = merged[-1].then(step)
+        else:
+            merged.append(step)
+    if len(merged) > _MOST_STEPS:
+        first = next(step.node for step in merged if isinstance(step, Function))
+        raise Unsupported(
+            f"{len(merged)} functions follow one another without a layer between them, expected {_MOST_STEPS} at most"
+        ).at(first)
+    return merged
+
+
+def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
+    """The longest stretch from `start` that is one activation, else one step, perhaps an activation times a number."""
+    step = run[start]
+    if isinstance(step, RowFunction):
+        return [step.activation], start + 1
+    if isinstance(step, Affine) and not step.is_uniform:
+        return [step], start + 1
+    if isinstance(step, Function) and step.rounds:
+        raise Unsupported(
+            "it is part of a function whose values are rounded on the way; supported is that between quantizers, after "
+            "a product"
+        ).at(step.node)
+    stretch = _stretch(run, start)
+    functions = [index for index in range(start, stretch) if isinstance(run[index], Function)]
+    for end in range(stretch, start, -1):
+        if functions and end > functions[0] and (end > start + 1 or not _named(step)):
+            found = recognized(_composed(run[start:end]))
+            if found is not None:
+                return [found], end
+    if isinstance(step, Affine):
+        return [step], start + 1
+    assert isinstance(step, Function)
+    if step.activation is not None:
+        return [step.activation], start + 1
+    scaled = _scaled(step.call)
+    if scaled is None:
+        raise Unsupported(
+            "it is part of a function that is no activation of this runtime; supported are "
+            f"{', '.join(name for name in FORWARD if name != 'linear')}"
+        ).at(step.node)
+    return scaled, start + 1
+
+
+def _scaled(function: Callable[[Array], Array]) -> Pieces | None:
+    """An activation that grows as its input does, times a number: x * relu6(x + 3) is 6 hard_swish(x)."""
+    with np.errstate(all="ignore"):
+        slope = float(np.asarray(function(np.array([_FAR]))).ravel()[0]) / _FAR
+    found = recognized(lambda x: function(x) / slope) if np.isfinite(slope) and slope != 0 else None
+    return None if found is None else [found, Affine(np.array(slope), np.array(0.0))]
+
+
+def _named(step: Step) -> bool:
+    return isinstance(step, Function) and step.activation is not None
+
+
+def _stretch(run: list[Step], start: int) -> int:
+    """The end of the steps from `start` on that are the same for every feature."""
+    end = start
+    while end < len(run) and _is_uniform(run[end]):
+        end += 1
+    return end
+
+
+def _is_uniform(step: Step) -> bool:
+    if isinstance(step, Function):
+        return not step.rounds
+    return isinstance(step, Affine) and step.is_uniform
+
+
+def _composed(steps: list[Step]) -> Callable[[Array], Array]:
+    def call(x: Array) -> Array:
+        for step in steps:
+            assert isinstance(step, Affine | Function)
+            x = step(x) if isinstance(step, Affine) else np.asarray(step.call(x))
+        return x
+
+    return call
+
+
+def recognized(function: Callable[[Array], Array]) -> Activation | Affine | None:
+    """The activation with the function's values, or an affine map; None where it is neither."""
+    with np.errstate(all="ignore"):
+        values = np.broadcast_to(np.asarray(function(PROBES.copy()), np.float64), PROBES.shape)
+        if not np.isfinite(values[np.abs(PROBES) <= _ALWAYS_FINITE]).all():
+            return None
+        for candidate in _candidates(lambda x: float(np.asarray(function(np.array([x]))).ravel()[0])):
+            if _agree(candidate(PROBES.copy()), values):
+                return candidate
+    return None
+
+
+def _agree(expected: Array, values: Array) -> bool:
+    reach = np.maximum(1.0, np.abs(PROBES))
+    size = np.abs(values / reach)[np.abs(PROBES) <= _ALWAYS_FINITE].max()  # relu(x) / 1e7 is no straight line
+    close = np.abs(expected - values) <= _TOLERANCE * reach * min(1.0, size)
+    return bool((close | ~np.isfinite(values)).all())
+
+
+def _candidates(value: Callable[[float], float]) -> Iterator[Activation | Affine]:
+    """Activations with the parameters that the function would have if it were one of them."""
+    zero, one, minus_one = value(0.0), value(1.0), value(-1.0)
+    yield IDENTITY
+    for name in ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "softplus", "softsign", "mish", "hard_swish", "abs"):
+        yield Activation.of(name)
+    guesses: list[tuple[str, dict[str, float]]] = [
+        ("leaky_relu", {"alpha": -minus_one}),
+        ("clip", {"min": value(-1e30), "max": value(1e30)}),
+        ("swish", {"alpha": float(np.log(np.float64(one) / (1.0 - one)))}),
+        ("elu", {"alpha": -value(-60.0)}),
+        ("hard_sigmoid", {"alpha": (value(2.0**-10) - zero) * 2.0**10, "beta": zero}),
+        ("celu", {"alpha": -value(-1e6)}),
+        ("selu", {"alpha": -value(-60.0) / one if one else 0.0, "gamma": one}),
+    ]
+    for name, params in guesses:
+        try:
+            yield Activation.of(name, {key: _as_stored(number) for key, number in params.items()})
+        except ModelError:  # a parameter that is not finite: not this one
+            continue
+    if np.isfinite([zero, one]).all():
+        yield Affine(np.array(one - zero), np.array(zero))
+
+
+def _as_stored(number: float) -> float:
+    """The float32 number that a parameter was, where it is one but for the rounding on the way."""
+    single = float(np.float32(number))
+    return single if abs(single - number) <= 1e-6 * abs(number) else number

@@ -1,0 +1,228 @@
+"""int8 layers out of steps: what the file computes on codes, with the same bits."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.layers import QuantizedDense
+from edge_runtime.numerics import ARITHMETIC_ON_INT8, OVER_THE_ROW, QMAX, Activation, QuantParams, dequantize, quantize
+from export.onnx_reader.layers.assembly import (
+    LINEAR,
+    Assembly,
+    constant_scale,
+    grid_text,
+    int8_weights,
+    with_positive_scale,
+)
+from export.onnx_reader.layers.bias import Bias, Rounding, diagonal, on_accumulator_grid
+from export.onnx_reader.layers.functions import pieces
+from export.onnx_reader.nodes import Unsupported
+from export.onnx_reader.steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
+
+Array = NDArray[Any]
+_FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
+
+
+def quantized_layers(assembly: Assembly) -> None:
+    """Take the steps from a Quantize on, until values are real again. Raises Unsupported."""
+    step = assembly.peek()
+    assert isinstance(step, Quantize)
+    assembly.at += 1
+    grid = step.grid
+    if _rounds_the_output(assembly, grid):
+        return
+    on_codes: QuantParams | None = grid
+    while on_codes is not None:
+        on_codes = _next(assembly, on_codes)
+
+
+def _rounds_the_output(assembly: Assembly, grid: QuantParams) -> bool:
+    """Softmax is the end of a model: a grid that the file rounds it to afterwards is noted, and left out."""
+    ends_with_row = bool(assembly.layers) and assembly.layers[-1].activation.name in OVER_THE_ROW
+    if not ends_with_row:
+        return False
+    grids, is_rounded = [grid], True
+    for step in assembly.steps[assembly.at :]:  # quantizers round the same values twice, under two names
+        if not isinstance(step, Dequantize if is_rounded else Quantize):
+            assembly.require_no_row_function()
+        if isinstance(step, Quantize):
+            grids.append(step.grid)
+        is_rounded = not is_rounded
+    if is_rounded:
+        assembly.require_no_row_function()
+    assembly.at = len(assembly.steps)
+    assembly.output_grids = tuple(grids)
+    return True
+
+
+def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
+    """One layer or table on codes of `grid`; the grid of the codes after it, None where values are real."""
+    step, assembly.focus = assembly.peek(), min(assembly.at, len(assembly.steps) - 1)
+    if isinstance(step, Lookup):
+        return _stored_table(assembly, step, grid)
+    if not isinstance(step, Dequantize):
+        raise Unsupported("the output, or a function, takes the codes of a quantized tensor; expected real values")
+    if step.grid.zero_point != grid.zero_point:
+        raise Unsupported(
+            f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}, expected one grid"
+        )
+    assembly.at += 1
+    product = assembly.peek()
+    if isinstance(product, Linear):
+        if product.codes is None or product.scale is None:
+            assembly.focus = assembly.at
+            raise Unsupported("its weights are not what quantized values need: expected integers, one scale per output")
+        assembly.focus = assembly.at
+        assembly.at += 1
+        return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
+    start = assembly.at
+    while isinstance(assembly.peek(), Affine | Function | RowFunction):
+        assembly.at += 1
+    run, after = assembly.steps[start : assembly.at], assembly.peek()
+    if isinstance(after, Quantize) and _takes_table(assembly, run):
+        assembly.at += 1
+        return _computed_table(assembly, run, step.grid, after.grid)
+    assembly.at = start
+    return _diagonal_layer(assembly, grid, step.grid.scale)
+
+
+class _Tail(NamedTuple):
+    """What follows a product: an affine map, an activation, a grid where its values are rounded, functions that need
+    layers of their own."""
+
+    after: Affine
+    activation: Activation
+    output: QuantParams | None
+    rest: list[Affine | Activation]
+
+
+def _tail(assembly: Assembly) -> _Tail:
+    found = assembly.take_run()
+    after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+    activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
+    output, following = None, assembly.peek()
+    if isinstance(following, Quantize) and not rest[1:] and activation.name in ARITHMETIC_ON_INT8:
+        assembly.at += 1
+        output = following.grid
+    return _Tail(after, activation, output, rest[1:])
+
+
+def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
+    """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
+    tail = _tail(assembly)
+    n_out = codes.shape[1]
+    unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
+    factor = np.broadcast_to(tail.after.scale, (n_out,))
+    if (factor != 1).any():
+        unit = (unit.astype(np.float64) * factor).astype(np.float32)
+    codes, unit = with_positive_scale(codes, unit, tail.after.shift)
+    reach = QMAX * np.abs(codes).sum(axis=0)
+    bias = on_accumulator_grid(tail.after.shift, unit, reach)
+    node = assembly.nodes[assembly.focus]
+    if tail.output is None and node is not None and node.operator in _FLOAT_PRODUCTS:
+        bias = bias.with_float_sums(unit, reach)
+    return _emit(assembly, tail, codes, unit, bias, grid)
+
+
+def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
+    """A layer for what the file does to each value by itself, between two grids or after the last one."""
+    assembly.unit_matrix()  # refuses, by name, what would be too large
+    tail = _tail(assembly)
+    width = assembly.width
+    scale = np.broadcast_to(tail.after.scale, (width,)).astype(np.float64)
+    is_off = np.float32(step) * scale.astype(np.float32) == 0
+    # a value that the file multiplies by 0 keeps a scale, in which its constant is a whole number, and loses its weight
+    after = replace(tail.after, scale=np.where(is_off, constant_scale(tail.after.shift, (width,)) / step, scale))
+    found = diagonal(after, step, width, Rounding(grid, tail.activation, tail.output))
+    unit = np.float32(step) * after.scale.astype(np.float32)
+    sign = np.sign(unit).astype(np.int32)
+    weight = np.where(is_off, 0, found.weight)
+    codes, unit = with_positive_scale(np.diag(weight), unit / found.weight.astype(np.float32))
+    return _emit(assembly, tail, codes, unit, Bias(found.bias * sign, found.slack), grid)
+
+
+def _emit(
+    assembly: Assembly, tail: _Tail, codes: Array, unit: Array, bias: Bias, grid: QuantParams
+) -> QuantParams | None:
+    layer = QuantizedDense(
+        name=assembly.name(),
+        weight=int8_weights(codes),
+        bias=bias.steps.astype(np.int32),
+        multiplier=unit if tail.output is None else unit / np.float32(tail.output.scale),
+        input=grid,
+        output=tail.output,
+        activation=tail.activation,
+    )
+    if bias.slack.any():
+        assembly.slack[layer.name] = bias.slack
+    assembly.layers.append(layer)
+    assembly.width = layer.n_out
+    if tail.output is None:
+        assembly.continue_with(tail.rest)
+    return tail.output
+
+
+def _takes_table(assembly: Assembly, run: list[Step]) -> bool:
+    """Whether the layer before can keep a table, and the run is the same function for every feature."""
+    last = assembly.layers[-1] if assembly.layers else None
+    fits = isinstance(last, QuantizedDense) and last.output is not None and last.table is None
+    same = all(isinstance(step, Function) or (isinstance(step, Affine) and step.is_uniform) for step in run)
+    return fits and same and last is not None and last.activation.name == "linear"
+
+
+# Relative error of a function in onnxruntime beside NumPy's, with room: its tanh is off by 4.5 units in the last place
+# (2^-24 of the value), its sigmoid, erf and exp by less, measured over all 2^16 codes of random grids.
+_FUNCTION_ERROR = 8 * 2.0**-24
+
+
+def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, after: QuantParams) -> QuantParams:
+    """All 256 codes through the function, in float32 as an engine would compute it.
+
+    Codes whose value stands so near to a tie that another engine's function may round it otherwise are noted.
+    """
+    is_codes = any(isinstance(step, Function) and step.rounds for step in run)
+    parts = run if is_codes else pieces(run)
+    table = _table(parts, before, after, 0.0, 0.0)
+    for within, at_end in (
+        (_FUNCTION_ERROR, 0.0),
+        (-_FUNCTION_ERROR, 0.0),
+        (0.0, _FUNCTION_ERROR),
+        (0.0, -_FUNCTION_ERROR),
+    ):
+        other = _table(parts, before, after, within, at_end)
+        name = assembly.layers[-1].name
+        assembly.ties |= {(name, int(code), int(other[code])) for code in np.flatnonzero(other != table)}
+    functions = [] if is_codes else [part for part in parts if isinstance(part, Activation)]
+    # a table is named after its function, unless that is one which a layer without a table computes by arithmetic
+    is_named = len(functions) == 1 and functions[0].name not in ARITHMETIC_ON_INT8
+    return _with_table(assembly, table, after, functions[0] if is_named else LINEAR)
+
+
+def _table(
+    parts: Sequence[Any], before: QuantParams, after: QuantParams, input_error: float, output_error: float
+) -> Array:
+    values = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before) * np.float32(1 + input_error)
+    for part in parts:
+        values = (part.call(values) if isinstance(part, Function) else part(values)).astype(np.float32)
+    return quantize(values * np.float32(1 + output_error), after)
+
+
+def _stored_table(assembly: Assembly, step: Lookup, grid: QuantParams) -> QuantParams:
+    """A table of the file; the grid of its codes is what the next node takes them for."""
+    assembly.at += 1
+    following = assembly.peek()
+    if not isinstance(following, Dequantize) or not _takes_table(assembly, []):
+        raise Unsupported("a table stands where no int8 layer can keep it")
+    return _with_table(assembly, step.table, following.grid, LINEAR)
+
+
+def _with_table(assembly: Assembly, table: Array, after: QuantParams, activation: Activation) -> QuantParams:
+    last = assembly.layers[-1]
+    assert isinstance(last, QuantizedDense)
+    assembly.layers[-1] = replace(last, table=table, table_output=after, activation=activation)
+    return after

@@ -1,0 +1,163 @@
+"""Operators that are activations by themselves. Those that are spelled out in several are `reader_elementwise`'s."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import replace
+
+import numpy as np
+
+from edge_runtime.numerics import DEFAULTS, Activation
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.elementwise import arithmetic, by_feature
+from export.onnx_reader.operators.shapes import Handler
+from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select
+from export.onnx_reader.values import Const, Flow, Value
+
+_ERF = np.vectorize(math.erf, otypes=[np.float64])
+
+# Operators that are an activation, with the names of their parameters where they have some.
+_ACTIVATIONS = {
+    "Relu": "relu",
+    "LeakyRelu": "leaky_relu",
+    "Sigmoid": "sigmoid",
+    "Tanh": "tanh",
+    "Elu": "elu",
+    "Selu": "selu",
+    "Celu": "celu",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "HardSigmoid": "hard_sigmoid",
+    "HardSwish": "hard_swish",
+    "Swish": "swish",
+    "Mish": "mish",
+    "ThresholdedRelu": "thresholded_relu",
+    "Abs": "abs",
+}
+
+
+def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """An operator that is an activation by itself."""
+    if isinstance(inputs[0], Const):
+        raise Unsupported("it is applied to a constant")
+    name = _ACTIVATIONS[node.operator]
+    params = {key: node.attribute(key, float, default) for key, default in _defaults(node, name).items()}
+    return [applied(node, inputs[0], Activation.of(name, params))]
+
+
+def _defaults(node: Node, name: str) -> dict[str, float]:
+    """Some defaults of old opsets differ from the newest ones, which the runtime has."""
+    defaults = dict(DEFAULTS.get(name, {}))
+    if name == "selu" and node.opset < 6:
+        defaults = {"alpha": 1.6732, "gamma": 1.0507}
+    return defaults
+
+
+def applied(node: Node, value: Value, function: Activation) -> Flow:
+    """A flow after an activation."""
+    if not isinstance(value, Flow):
+        raise Unsupported("its input is not made of the model's input")
+    return value.require_real().with_step(Function(function, function, node))
+
+
+def gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Gelu, by its attribute."""
+    kind = node.attribute("approximate", bytes, b"none")
+    if kind not in (b"none", b"tanh"):
+        raise Unsupported(f"approximate is {kind[:20]!r}, expected none or tanh")
+    return [applied(node, inputs[0], Activation.of("gelu" if kind == b"none" else "gelu_tanh"))]
+
+
+def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Clip, its limits as attributes (before opset 11) or inputs."""
+    limits: dict[str, float | None] = {}
+    for position, name in ((1, "min"), (2, "max")):
+        value = inputs[position] if len(inputs) > position else None
+        if isinstance(value, Const) and value.array.size == 1:
+            limits[name] = float(value.array.ravel()[0])
+        elif value is None:
+            limits[name] = node.attribute(name, float, None) if name in node.attributes else None
+        else:
+            raise Unsupported(f"its {name} is not one constant number")
+    low, high = limits["min"], limits["max"]
+    low = None if low is not None and low < -3e38 else low  # exporters write no limit as float32's largest number
+    high = None if high is not None and high > 3e38 else high
+    if low is None and high is None:
+        return [inputs[0]]
+    if low == 0.0 and high is None:
+        return [applied(node, inputs[0], Activation.of("relu"))]
+    largest = float(np.finfo(np.float32).max)
+    params = {"min": -largest if low is None else low, "max": largest if high is None else high}
+    return [applied(node, inputs[0], Activation.of("clip", params))]
+
+
+def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """PRelu with one slope is LeakyRelu. With one for each feature: relu(x) - slope * relu(-x), two columns for one."""
+    flow, slope = inputs[0], inputs[1]
+    if not isinstance(slope, Const) or not isinstance(flow, Flow):
+        raise Unsupported("its slope is not constant, or its input not made of the model's input")
+    array = slope.array.astype(np.float64)
+    if node.opset < 7 and array.ndim == 1 and len(flow.shape) > 2:
+        array = array.reshape((-1,) + (1,) * (len(flow.shape) - 2))  # one slope for each channel
+    flow, slopes = by_feature(flow, array, budget)
+    if slopes.ndim == 0:
+        return [applied(node, flow, Activation.of("leaky_relu", {"alpha": float(slopes)}))]
+    width = flow.chain.width
+    budget.charge(2 * width * width)
+    signs = np.repeat([1.0, -1.0], width)
+    both = flow.chain.then(Select(np.tile(np.arange(width), 2)), 2 * width).then(Affine(signs, np.array(0.0)))
+    relu = Activation.of("relu")
+    joined = np.concatenate([np.eye(width), np.diag(-slopes)]).astype(np.float32)
+    chain = both.then(Function(relu, relu, node)).then(Linear(joined), width)
+    return [replace(flow, chain=chain)]
+
+
+def erf(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Part of Gelu, when it is spelled out."""
+    if not isinstance(inputs[0], Flow):
+        raise Unsupported("its input is not made of the model's input")
+    return [inputs[0].with_step(Function(_ERF, None, node))]
+
+
+def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Softmax and LogSoftmax, over all axes from `axis` on before opset 13, and over that axis alone since then."""
+    flow = inputs[0]
+    if not isinstance(flow, Flow):
+        raise Unsupported("its input is not made of the model's input")
+    rank = len(flow.shape)
+    axis = node.attribute("axis", int, -1 if node.opset >= 13 else 1)
+    if not -rank <= axis < max(rank, 1):
+        raise Unsupported(f"axis {axis} does not exist in a tensor of {rank} axes")
+    sizes = list(flow.expanded.shape)
+    over = sizes[axis:] if node.opset < 13 else [sizes[axis]]
+    is_over_batch = (
+        flow.batch is not None
+        and flow.rows != 1
+        and (flow.batch == axis % rank or (node.opset < 13 and flow.batch > axis % rank))
+    )
+    if is_over_batch or math.prod(over) != flow.order.size:
+        raise Unsupported("it does not work on whole rows")
+    name = "softmax" if node.operator == "Softmax" else "log_softmax"
+    return [flow.made_whole().with_step(RowFunction(Activation.of(name)))]
+
+
+def fused_gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """com.microsoft Gelu, BiasGelu, FastGelu and QuickGelu: a bias, if there is one, then a kind of Gelu."""
+    flow, bias = (*inputs, None)[:2]
+    if bias is not None:
+        flow = arithmetic(replace(node, operator="Add"), [flow, bias], budget)[0]
+    if node.operator == "QuickGelu":
+        return [applied(node, flow, Activation.of("swish", {"alpha": float(node.attribute("alpha", float, 1.702))}))]
+    return [applied(node, flow, Activation.of("gelu_tanh" if node.operator == "FastGelu" else "gelu"))]
+
+
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(_ACTIVATIONS, activation),
+    "Gelu": gelu,
+    "Clip": clip,
+    "PRelu": prelu,
+    "Erf": erf,
+    "Softmax": softmax,
+    "LogSoftmax": softmax,
+}
+MICROSOFT_HANDLERS: dict[str, Handler] = dict.fromkeys(("Gelu", "BiasGelu", "FastGelu", "QuickGelu"), fused_gelu)

@@ -1,0 +1,148 @@
+"""Constants: the Constant node in all its forms, and what can be computed from constants alone."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.protobuf import TensorReader
+from export.onnx_reader.values import ANY_ROWS, Const, Origin, Value
+
+Array = NDArray[Any]
+
+# NumPy's functions for operators that work place by place, on constants and, in float64, on functions of one number
+ELEMENTWISE: dict[str, Callable[..., Any]] = {
+    "Add": np.add,
+    "Sub": np.subtract,
+    "Mul": np.multiply,
+    "Div": np.divide,
+    "Pow": np.power,
+    "Max": lambda *values: _reduced(np.maximum, values),
+    "Min": lambda *values: _reduced(np.minimum, values),
+    "Sum": lambda *values: _reduced(np.add, values),
+    "Neg": np.negative,
+    "Abs": np.abs,
+    "Exp": np.exp,
+    "Log": np.log,
+    "Sqrt": np.sqrt,
+    "Reciprocal": np.reciprocal,
+    "Sign": np.sign,
+    "Floor": np.floor,
+    "Ceil": np.ceil,
+    "Greater": np.greater,
+    "GreaterOrEqual": np.greater_equal,
+    "Less": np.less,
+    "LessOrEqual": np.less_equal,
+    "Equal": np.equal,
+    "Not": np.logical_not,
+    "And": np.logical_and,
+    "Or": np.logical_or,
+    "Where": np.where,
+}
+
+
+def _reduced(function: Callable[[Any, Any], Any], values: tuple[Any, ...]) -> Any:
+    total = values[0]
+    for value in values[1:]:
+        total = function(total, value)
+    return total
+
+
+def constant_node(node: Node, tensors: TensorReader) -> Const:
+    """The value of a Constant node. Raises Unsupported."""
+    given = {key: value for key, value in node.attributes.items() if value is not None}
+    if len(given) != 1:
+        raise Unsupported(f"it has the attributes {sorted(given)}, expected one value")
+    key, value = next(iter(given.items()))
+    if key == "value" and isinstance(value, onnx.TensorProto):
+        return Const(tensors.array(value))
+    if key == "sparse_value" and isinstance(value, onnx.SparseTensorProto):
+        return Const(tensors.sparse(value))
+    if key in ("value_float", "value_floats"):
+        return Const(np.array(value, np.float32))
+    if key in ("value_int", "value_ints"):
+        return Const(np.array(value, np.int64))
+    if key in ("value_string", "value_strings"):
+        return Const(np.array(value, object))
+    raise Unsupported(f"its attribute '{key}' is not a tensor, a number or a list")
+
+
+def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
+    """An elementwise operator on constants, in their own dtype, with ONNX's rules for integers."""
+    constants = [value for value in inputs if isinstance(value, Const)]
+    arrays = aligned(node, [constant.array for constant in constants])
+    if any(array.dtype == object for array in arrays) or not arrays:
+        raise Unsupported("its inputs are texts")
+    count = math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
+    budget.charge(count)
+    if node.operator == "Div" and arrays[0].dtype.kind in "iu":
+        if (arrays[1] == 0).any():
+            raise Unsupported("it divides by zero")
+        first, second = arrays
+        result = first // second  # rounds down; ONNX rounds to zero
+        result = result + ((result * second != first) & ((first < 0) != (second < 0)))
+    else:
+        result = ELEMENTWISE[node.operator](*arrays)
+    if result.dtype.kind != "b":
+        result = result.astype(arrays[-1].dtype if node.operator == "Where" else arrays[0].dtype)
+    return Const(np.asarray(result))
+
+
+def aligned(node: Node, arrays: list[Array]) -> list[Array]:
+    """The second of two operands, moved to the axis that opset 6 could name. Newer opsets align the last axes."""
+    axis = node.attributes.get("axis")
+    if node.opset >= 7 or not isinstance(axis, int) or len(arrays) != 2:
+        return arrays
+    first, second = arrays
+    at = axis + first.ndim if axis < 0 else axis
+    return [first, second.reshape(second.shape + (1,) * max(0, first.ndim - at - second.ndim))]
+
+
+def matmul(node: Node, inputs: list[Value], budget: Budget) -> Const:
+    """A product of constants."""
+    first, second = (value.array for value in inputs if isinstance(value, Const))
+    inner = first.shape[-1] if first.ndim else 0
+    count = first.size // max(1, inner) * (second.size // max(1, inner))
+    budget.charge(count)
+    budget.charge_products(count * inner)
+    return Const(np.asarray(np.matmul(first, second)))
+
+
+def constant_of_shape(node: Node, inputs: list[Value], tensors: TensorReader, budget: Budget) -> Const:
+    """One value, repeated."""
+    shape = inputs[0].array.ravel().tolist() if isinstance(inputs[0], Const) else []
+    value = node.attributes.get("value")
+    filled = tensors.array(value) if isinstance(value, onnx.TensorProto) else np.zeros(1, np.float32)
+    if filled.size != 1 or any(not isinstance(size, int) or not 0 <= size < 1 << 31 for size in shape):
+        raise Unsupported(f"its shape {shape[:16]} is not possible")
+    shape, origin = once_for_all_rows(inputs[0], shape)
+    budget.charge(math.prod(shape))
+    return Const(np.full(shape, filled.ravel()[0]), origin=origin)
+
+
+def once_for_all_rows(given: Value, shape: list[int]) -> tuple[list[int], Origin]:
+    """A shape whose first axis is a batch of any size with one row in its place, and the origin of what has that shape.
+
+    given: the constant that the shape is. Raises Unsupported where the number of rows is elsewhere in it.
+    """
+    origin = given.origin if isinstance(given, Const) else Origin.FILE
+    if origin is not Origin.SIZES:
+        return shape, origin
+    if any(size >= ANY_ROWS for size in shape[1:]) or shape[0] > ANY_ROWS:
+        raise Unsupported("its shape has the number of rows in it, expected that as its first axis alone")
+    return [1, *shape[1:]], Origin.PER_ROW
+
+
+def range_(node: Node, inputs: list[Value], budget: Budget) -> Const:
+    """Numbers from, to, by."""
+    start, limit, delta = (value.array.ravel()[0] for value in inputs if isinstance(value, Const))
+    if delta == 0:
+        raise Unsupported("its step is zero")
+    budget.charge(max(0, math.ceil((float(limit) - float(start)) / float(delta))))
+    return Const(np.arange(start, limit, delta))

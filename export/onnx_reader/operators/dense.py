@@ -1,0 +1,252 @@
+"""Products with constant weights: Gemm, MatMul, BatchNormalization, and ai.onnx.ml's Scaler and linear models."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.numerics import DEFAULTS, Activation
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.activations import applied
+from export.onnx_reader.operators.constants import matmul as matmul_of_constants
+from export.onnx_reader.operators.elementwise import scaled, shifted
+from export.onnx_reader.operators.shapes import Handler
+from export.onnx_reader.steps import Linear, RowFunction
+from export.onnx_reader.values import Const, Flow, Label, Value
+
+Array = NDArray[Any]
+
+
+def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """x @ W, W @ x, or a product of constants."""
+    first, second = inputs[0], inputs[1]
+    if isinstance(first, Const) and isinstance(second, Const):
+        return [matmul_of_constants(node, inputs, budget)]
+    if isinstance(first, Flow) and isinstance(second, Const):
+        return [product(first, second, budget)]
+    if isinstance(first, Const) and isinstance(second, Flow):
+        return [product_from_left(first, second, budget)]
+    raise Unsupported("it multiplies two tensors that are both made of the input; only constant weights are supported")
+
+
+def product(flow: Flow, constant: Const, budget: Budget) -> Flow:
+    """flow @ weight: the last axis of the flow is summed over, and every other but the batch has size 1."""
+    rank = len(flow.require_real().shape)
+    weight = _matrix(constant, as_column=True)
+    if rank == 0 or flow.batch == rank - 1:
+        raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
+    out = _linear(flow, weight, flow.expanded.shape[-1], budget)
+    more = _leading_axes(constant, rank)
+    shape = (1,) * more + flow.expanded.shape[:-1] + (() if constant.array.ndim == 1 else (out.width,))
+    return _laid(flow, out, shape, None if flow.batch is None else flow.batch + more)
+
+
+def product_from_left(constant: Const, flow: Flow, budget: Budget) -> Flow:
+    """weight @ flow: the last axis but one is summed over; the batch may be the last."""
+    rank = len(flow.require_real().shape)
+    axis = max(rank - 2, 0)
+    weight = _transposed(_matrix(constant, as_column=False))
+    if rank == 0 or flow.batch == axis:
+        raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
+    out = _linear(flow, weight, flow.expanded.shape[axis], budget)
+    shape = list(flow.expanded.shape)
+    shape[axis : axis + 1] = [] if constant.array.ndim == 1 else [out.width]
+    batch = flow.batch if flow.batch is None or constant.array.ndim > 1 or flow.batch < axis else flow.batch - 1
+    more = _leading_axes(constant, rank)
+    return _laid(flow, out, (1,) * more + tuple(shape), None if batch is None else batch + more)
+
+
+def _leading_axes(constant: Const, rank: int) -> int:
+    """Axes that weights of more than two put before those of a flow; a flow of one axis is multiplied as a matrix."""
+    return max(0, constant.array.ndim - max(rank, 2))
+
+
+def _laid(flow: Flow, out: Any, shape: tuple[int, ...], batch: int | None) -> Flow:
+    order = np.arange(out.width).reshape(shape)
+    kind = flow.kind if flow.kind.startswith("float") else "float32"
+    return replace(flow, chain=out, order=order if batch is None else np.squeeze(order, batch), batch=batch, kind=kind)
+
+
+def _matrix(constant: Const, *, as_column: bool) -> Const:
+    """Weights as a matrix: a vector is a column on the right of a product and a row on its left."""
+    array = constant.array
+    if array.dtype.kind not in "fiu" or array.ndim == 0:
+        raise Unsupported(f"its weights have dtype {array.dtype} and {array.ndim} axes, expected a matrix of numbers")
+    if array.ndim > 2 and array.size != array.shape[-1] * array.shape[-2]:
+        raise Unsupported(f"its weights have shape {array.shape}, expected one matrix")
+    shape = (-1, 1) if array.ndim == 1 and as_column else (1, -1) if array.ndim == 1 else array.shape[-2:]
+    codes = None if constant.codes is None else constant.codes.reshape(shape)
+    scale = None if constant.codes is None else np.broadcast_to(constant.scale, constant.codes.shape).reshape(shape)  # type: ignore[arg-type]
+    values = array.astype(np.float16) if constant.of_half else array
+    return Const(values.reshape(shape), codes, scale)
+
+
+def _transposed(weight: Const) -> Const:
+    if weight.codes is None or weight.scale is None:
+        return Const(weight.array.T)
+    return Const(weight.array.T, weight.codes.T, weight.scale.T)
+
+
+def _linear(flow: Flow, weight: Const, n: int, budget: Budget) -> Any:
+    """The chain after a product. The rows of the weights are put in the order of the features."""
+    if weight.array.shape[0] != n or flow.order.size != n:
+        raise Unsupported(
+            f"its weights take {weight.array.shape[0]} features, its input has shape "
+            f"{tuple('rows' if axis == flow.batch else size for axis, size in enumerate(flow.shape))}"
+        )
+    if 0 in weight.array.shape:
+        raise Unsupported("its weights are empty")
+    order, width = flow.order.ravel(), flow.chain.width
+    if not np.array_equal(order, np.arange(width)):
+        flow = flow.made_whole()
+        width, order = flow.chain.width, flow.order.ravel()
+        budget.charge(weight.array.size * 2)
+    back = np.argsort(order)
+    codes, scale = None, None
+    if weight.codes is not None and weight.scale is not None and (weight.scale == weight.scale[:1]).all():
+        codes, scale = weight.codes[back], np.ascontiguousarray(weight.scale[0])
+    array = weight.array[back] if width > 1 else weight.array
+    return flow.chain.then(Linear(array, codes, scale), array.shape[1])
+
+
+def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """alpha * A' @ B' + beta * C."""
+    a = _turned(inputs[0], node.attribute("transA", int, 0))
+    b = _turned(inputs[1], node.attribute("transB", int, 0))
+    flow = matmul(node, [a, b], budget)[0]
+    if not isinstance(flow, Flow):
+        raise Unsupported("it has no input that is made of the model's input")
+    alpha, beta = (float(node.attribute(key, float, 1.0)) for key in ("alpha", "beta"))
+    if alpha != 1.0:
+        flow = scaled(flow, np.array(alpha), budget)
+    bias = inputs[2] if len(inputs) > 2 else None
+    if bias is not None and not isinstance(bias, Const):
+        raise Unsupported("residual Gemm: its C is made of the input; only chains are supported")
+    if isinstance(bias, Const) and beta != 0.0:
+        flow = shifted(flow, bias.array.astype(np.float64) * beta, budget)
+    return [_activated(node, flow)]
+
+
+def _turned(value: Value, turn: int) -> Value:
+    if not turn:
+        return value
+    if isinstance(value, Const) and value.array.ndim == 2:
+        return _transposed(_matrix(value, as_column=True))
+    if isinstance(value, Flow) and len(value.shape) == 2:
+        expanded = value.expanded.T
+        batch = None if value.batch is None else 1 - value.batch
+        return replace(value, order=expanded if batch is None else np.squeeze(expanded, batch), batch=batch)
+    raise Unsupported("it turns a tensor that has not two axes")
+
+
+_FUSED = {
+    b"Relu": ("relu", ()),
+    b"Sigmoid": ("sigmoid", ()),
+    b"Tanh": ("tanh", ()),
+    b"Softplus": ("softplus", ()),
+    b"Softsign": ("softsign", ()),
+    b"LeakyRelu": ("leaky_relu", ("alpha",)),
+    b"Elu": ("elu", ("alpha",)),
+    b"ThresholdedRelu": ("thresholded_relu", ("alpha",)),
+    b"HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
+    b"Selu": ("selu", ("alpha", "gamma")),
+}
+
+
+def _activated(node: Node, flow: Flow) -> Flow:
+    """com.microsoft FusedGemm names an activation too."""
+    kind = node.attribute("activation", bytes, b"")
+    if node.operator != "FusedGemm" or not kind:
+        return flow
+    if kind not in _FUSED:
+        raise Unsupported(f"its activation {kind[:30]!r} is not supported")
+    name, keys = _FUSED[kind]
+    params = {key: float(node.attribute(f"activation_{key}", float, DEFAULTS[name][key])) for key in keys}
+    return applied(node, flow, Activation.of(name, params))
+
+
+def fused_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """com.microsoft FusedMatMul: alpha * A' @ B'."""
+    if node.attribute("transBatchA", int, 0) or node.attribute("transBatchB", int, 0):
+        raise Unsupported("it moves the axis of the batch (transBatchA or transBatchB), expected 0 for both")
+    return gemm(node, inputs[:2], budget)
+
+
+def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """(x - mean) / sqrt(var + epsilon) * scale + bias, by channels, with the statistics of training."""
+    flow = inputs[0]
+    if node.attribute("training_mode", int, 0) or (node.opset < 7 and not node.attribute("is_test", int, 0)):
+        raise Unsupported("it is in training mode; export the model for inference")
+    if node.opset < 14 and any(node.outputs[1:]):  # how old opsets ask for the statistics of the batch
+        raise Unsupported("it has outputs beside the first: training mode; export the model for inference")
+    constants = [value for value in inputs[1:5] if isinstance(value, Const)]
+    if not isinstance(flow, Flow) or len(constants) != 4:
+        raise Unsupported("its scale, bias, mean and variance are not all constants")
+    rank = len(flow.shape)
+    shape = (-1,) + (1,) * (rank - 2) if rank > 1 else (-1,)
+    if node.opset < 9 and not node.attribute("spatial", int, 1):
+        shape = flow.shape[1:]
+    scale, bias, mean, variance = (constant.array.astype(np.float64).reshape(shape) for constant in constants)
+    factor = scale / np.sqrt(variance + float(node.attribute("epsilon", float, 1e-5)))
+    return [shifted(scaled(flow, factor, budget), bias - mean * factor, budget)]
+
+
+def scaler(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml Scaler: (x - offset) * scale."""
+    flow = inputs[0]
+    if not isinstance(flow, Flow):
+        raise Unsupported("its input is not made of the model's input")
+    offset = np.array(node.attribute("offset", list, []), np.float64)
+    scale = np.array(node.attribute("scale", list, []), np.float64)
+    flow = replace(flow, kind="float32")  # whatever goes in, as with all of ai.onnx.ml
+    moved = shifted(flow, -offset, budget) if offset.size else flow
+    return [scaled(moved, scale, budget) if scale.size else moved]
+
+
+def linear_regressor(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml LinearRegressor."""
+    return [_post(node, _ml_linear(node, inputs, node.attribute("targets", int, 1), budget))]
+
+
+def linear_classifier(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml LinearClassifier with one row of coefficients for each class: a label and the scores."""
+    labels = node.attribute("classlabels_strings", list, []) or node.attribute("classlabels_ints", list, [])
+    names = tuple(label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels)
+    if len(node.attribute("intercepts", list, [])) != len(names):
+        raise Unsupported("it has not one row of coefficients for each class")
+    scores = _post(node, _ml_linear(node, inputs, len(names), budget))
+    return [Label(scores, names), scores]
+
+
+def _ml_linear(node: Node, inputs: list[Value], n_out: int, budget: Budget) -> Flow:
+    flow = inputs[0]
+    coefficients = np.array(node.attribute("coefficients", list, []), np.float32)
+    intercepts = np.array(node.attribute("intercepts", list, []), np.float64)
+    if not isinstance(flow, Flow) or n_out < 1 or coefficients.size == 0 or coefficients.size % n_out:
+        raise Unsupported(f"{coefficients.size} coefficients do not fit {n_out} outputs")
+    real = replace(flow, kind="float32")
+    out = product(real, Const(coefficients.reshape(n_out, -1).T), budget)
+    return shifted(out, intercepts, budget) if intercepts.size else out
+
+
+def _post(node: Node, flow: Flow) -> Flow:
+    kind = node.attribute("post_transform", bytes, b"NONE")
+    if kind == b"NONE":
+        return flow
+    if kind == b"LOGISTIC":
+        return applied(node, flow, Activation.of("sigmoid"))
+    if kind == b"SOFTMAX":
+        return flow.with_step(RowFunction(Activation.of("softmax")))
+    raise Unsupported(f"its post_transform {kind[:20]!r} is not supported")
+
+
+HANDLERS: dict[str, Handler] = {"MatMul": matmul, "Gemm": gemm, "BatchNormalization": batch_normalization}
+ML_HANDLERS: dict[str, Handler] = {
+    "Scaler": scaler,
+    "LinearRegressor": linear_regressor,
+    "LinearClassifier": linear_classifier,
+}
+MICROSOFT_HANDLERS: dict[str, Handler] = {"FusedGemm": gemm, "FusedMatMul": fused_matmul}

@@ -1,0 +1,286 @@
+"""Operators that work place by place on flows: arithmetic with constants, activations, and branches that meet again.
+
+Arithmetic with constants becomes an `Affine` step. Branches that left one tensor and meet again, as in x * sigmoid(x),
+become one `Function` of that tensor; `export.onnx_reader.layers.functions` finds out which activation it is.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.numerics import dequantize, quantize
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.constants import ELEMENTWISE, aligned, fold_elementwise
+from export.onnx_reader.operators.shapes import Handler
+from export.onnx_reader.steps import (
+    Affine,
+    Chain,
+    Dequantize,
+    DynamicScale,
+    Function,
+    Lookup,
+    Quantize,
+    Step,
+    common_ancestor,
+)
+from export.onnx_reader.values import Const, DynamicGrid, Flow, Value
+
+Array = NDArray[Any]
+
+_MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
+_CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
+# of activations that are spelled out: 1 / sqrt(2), sqrt(2), sqrt(2 / pi), 2 sqrt(2 / pi); of gelu_tanh; of quick gelu
+_KNOWN_CONSTANTS = (0.5**0.5, 2.0**0.5, (2 / math.pi) ** 0.5, 2 * (2 / math.pi) ** 0.5, 0.044715, 1.702)
+_LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
+
+
+def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Any operator of `ELEMENTWISE`, on constants, on a flow and constants, or on flows that meet again."""
+    given: list[Value] = [value for value in inputs if value is not None]
+    if not given:
+        raise Unsupported("it has no inputs")
+    if all(isinstance(value, Const) for value in given):
+        return [fold_elementwise(node, given, budget)]
+    given = [_as_meant(value) if isinstance(value, Const) else value for value in given]
+    if any(isinstance(value, DynamicGrid) for value in given):
+        return [_with_dynamic_scale(node, given)]
+    for value in given:
+        if not isinstance(value, Flow | Const):
+            raise Unsupported("it computes with class labels, or with one number for each row")
+        if isinstance(value, Const) and value.array.dtype == object:
+            raise Unsupported("it computes with texts")
+    flows = [value.require_real() for value in given if isinstance(value, Flow)]
+    if node.operator in _CUTTING and any(not flow.kind.startswith("float") for flow in flows):
+        raise Unsupported(f"it computes with {flows[0].kind} numbers, which cuts; expected a Cast to float first")
+    if len(flows) == 1 and node.operator in _LINEAR:
+        return [_affine(node, given, flows[0], budget)]
+    return [_joined(node, given, flows)]
+
+
+def _as_meant(constant: Const) -> Const:
+    """One of the activations' own constants for what float16 made of it, so that the activation is recognized."""
+    if constant.array.size == 1 and (constant.of_half or constant.array.dtype == np.float16):
+        for known in _KNOWN_CONSTANTS:
+            if abs(np.float16(known)) == abs(constant.array.ravel()[0]):
+                sign = np.sign(constant.array.astype(np.float64))
+                return replace(constant, array=sign * known)
+    return constant
+
+
+def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
+    """One flow and constants under Add, Sub, Mul, Div, Sum or Neg."""
+    if node.operator == "Neg":
+        return scaled(flow, np.array(-1.0), budget)
+    if node.operator == "Sum":
+        for value in given:
+            flow = shifted(flow, value.array, budget) if isinstance(value, Const) else flow
+        return flow
+    if len(given) != 2:
+        raise Unsupported(f"it has {len(given)} inputs, expected 2")
+    is_first = given[0] is flow
+    other = given[1] if is_first else given[0]
+    assert isinstance(other, Const)
+    constant = other.array.astype(np.float64)
+    if is_first:
+        constant = aligned(node, [np.empty((1,) * len(flow.shape)), constant])[1]
+    if node.operator == "Add":
+        return shifted(flow, constant, budget)
+    if node.operator == "Sub":
+        return (
+            shifted(flow, -constant, budget)
+            if is_first
+            else shifted(scaled(flow, np.array(-1.0), budget), constant, budget)
+        )
+    if node.operator == "Mul":
+        return scaled(flow, constant, budget)
+    if not is_first:
+        return _joined(node, given, [flow])
+    return scaled(flow, 1.0 / constant, budget)
+
+
+def shifted(flow: Flow, constant: Array, budget: Budget) -> Flow:
+    """flow + constant."""
+    flow, values = by_feature(flow, constant.astype(np.float64), budget)
+    return flow.with_step(Affine(np.array(1.0), values))
+
+
+def scaled(flow: Flow, constant: Array, budget: Budget) -> Flow:
+    """flow * constant."""
+    flow, values = by_feature(flow, constant.astype(np.float64), budget)
+    return flow.with_step(Affine(values, np.array(0.0)))
+
+
+def by_feature(flow: Flow, constant: Array, budget: Budget) -> tuple[Flow, Array]:
+    """A constant's value for each feature, () where all are the same, after NumPy's broadcasting by places."""
+    if constant.size == 1 and constant.ndim <= len(flow.shape):
+        return flow, constant.reshape(())
+    rank = max(constant.ndim, len(flow.shape))
+    expanded = flow.expanded.reshape((1,) * (rank - len(flow.shape)) + flow.expanded.shape)
+    batch = None if flow.batch is None else flow.batch + rank - len(flow.shape)
+    padded = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
+    if batch is not None and padded.shape[batch] != 1:
+        raise Unsupported(
+            f"its constant of shape {constant.shape} has a value of its own for each row of the batch; expected one "
+            "for all rows"
+        )
+    shape = np.broadcast_shapes(expanded.shape, padded.shape)
+    budget.charge(2 * math.prod(shape))
+    order = np.broadcast_to(expanded, shape)
+    flow = replace(flow, order=order if batch is None else np.squeeze(order, batch), batch=batch).made_whole()
+    values = np.empty(flow.chain.width)
+    values[flow.expanded.ravel()] = np.broadcast_to(padded, shape).ravel()
+    return flow, values.reshape(-1)[0].reshape(()) if (values == values[0]).all() else values
+
+
+def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
+    """One function of the tensor that all flows are made of."""
+    base, first = flows[0].chain, flows[0]
+    for flow in flows[1:]:
+        base = common_ancestor(base, flow.chain)
+        same = (flow.batch, flow.rows) == (first.batch, first.rows) and np.array_equal(flow.order, first.order)
+        if not same:
+            raise Unsupported(
+                f"residual {node.operator}: it joins tensors of different layout; only chains are supported"
+            )
+    if node.operator in ("Mul", "Div") and len(flows) == len(given) == 2:
+        bare, factors = zip(*(_without_factors(flow, base) for flow in flows), strict=True)
+        is_defined = node.operator == "Mul" or (factors[1] != 0).all()
+        if is_defined and any(
+            (factor != 1).any() for factor in factors
+        ):  # x * (sigmoid(x) * v) is x * sigmoid(x), times v
+            joined = _joined(node, list(bare), list(bare))
+            return joined.with_step(Affine(ELEMENTWISE[node.operator](*factors), np.array(0.0)))
+    base, branches = _branches(flows, base)
+    paths = iter(branches)
+    parts: list[Callable[[Array], Any]] = []
+    for value in given:
+        if isinstance(value, Flow):
+            parts.append(_path(node, next(paths)))
+        elif isinstance(value, Const):
+            parts.append(_constant(node, value, first))
+    cost = 1 + sum(_cost(flow, base) for flow in flows)
+    if cost > _MOST_OPERATORS:
+        raise Unsupported(
+            f"residual {node.operator}: branches meet too often for an activation; only chains are supported"
+        )
+    rounds = any(_rounds(step) for steps in branches for step in steps)
+    call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
+    kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
+    return replace(first, chain=base.then(Function(call, None, node, cost, rounds)), kind=kind)
+
+
+def _without_factors(flow: Flow, base: Chain) -> tuple[Flow, Array]:
+    """A branch without the factors of its own for each feature that it ends with, and what they make together."""
+    chain, factor = flow.chain, np.array(1.0)
+    while chain is not base and chain.parent is not None:
+        step = chain.step
+        if not isinstance(step, Affine) or step.is_uniform or (step.shift != 0).any():
+            break
+        chain, factor = chain.parent, factor * step.scale
+    return replace(flow, chain=chain), factor
+
+
+def _branches(flows: list[Flow], base: Chain) -> tuple[Chain, list[list[Step]]]:
+    """The steps of each branch, and where they part: after the codes are read, where each of them reads them itself."""
+    branches = [flow.chain.steps_after(base) for flow in flows]
+    first = branches[0][0] if branches[0] else None
+    if not isinstance(first, Dequantize) or any(not steps or steps[0] != first for steps in branches):
+        return base, branches
+    return base.then(first), [steps[1:] for steps in branches]
+
+
+def _rounds(step: Step) -> bool:
+    return isinstance(step, Quantize | Lookup) or (isinstance(step, Function) and step.rounds)
+
+
+def _cost(flow: Flow, base: Chain) -> int:
+    """Operators in a branch, those counted twice that its own branches share."""
+    return sum(step.cost if isinstance(step, Function) else 1 for step in flow.chain.steps_after(base))
+
+
+def _apply(function: Callable[..., Any], parts: tuple[Callable[[Array], Any], ...], x: Array) -> Array:
+    return np.asarray(function(*(part(x) for part in parts)))
+
+
+def _path(node: Node, steps: list[Step]) -> Callable[[Array], Any]:
+    """How a branch is computed from the tensor where the branches part."""
+    if len(steps) > 100:
+        raise Unsupported(f"residual {node.operator}: a branch of {len(steps)} nodes; only chains are supported")
+    for step in steps:
+        is_uniform = isinstance(step, Function | Quantize | Dequantize | Lookup)
+        if not is_uniform and not (isinstance(step, Affine) and step.is_uniform):
+            raise Unsupported(f"residual {node.operator}: it joins two branches; only chains are supported")
+    _require_real(steps)
+    return partial(_follow, tuple(steps))
+
+
+def _require_real(steps: list[Step]) -> None:
+    """Raise Unsupported where codes are taken for numbers, or read on another grid than they were put on."""
+    codes: Quantize | Lookup | None = None
+    for step in steps:
+        takes_codes = isinstance(step, Dequantize | Lookup)
+        if takes_codes != (codes is not None):
+            raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
+        is_moved = isinstance(step, Dequantize) and isinstance(codes, Quantize)
+        if is_moved and step.grid.zero_point != codes.grid.zero_point:  # type: ignore[union-attr]
+            raise Unsupported("it reads codes on another zero point than they were put on; expected one grid")
+        codes = step if isinstance(step, Quantize | Lookup) else None
+    if codes is not None:
+        raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
+
+
+def _follow(steps: tuple[Any, ...], x: Array) -> Array:
+    for step in steps:
+        if isinstance(step, Quantize):
+            x = quantize(x, step.grid)
+        elif isinstance(step, Dequantize):
+            x = dequantize(x, step.grid)
+        elif isinstance(step, Lookup):
+            x = step.table[x]
+        else:
+            x = step(x) if isinstance(step, Affine) else step.call(x)
+    return x
+
+
+def _constant(node: Node, value: Const, flow: Flow) -> Callable[[Array], Any]:
+    shape = aligned(node, [np.empty((1,) * len(flow.shape)), value.array])[1].shape
+    if np.broadcast_shapes(flow.shape, shape) != flow.shape:
+        raise Unsupported(
+            f"its constant of shape {value.array.shape} gives the tensor another shape; expected a single number"
+        )
+    array = value.array.astype(np.float64).ravel()
+    if array.size == 0 or not (array == array[0]).all():
+        raise Unsupported(
+            f"its constant has different values for different features, which {node.operator} may not have"
+        )
+    return partial(_same, array[0])
+
+
+def _same(number: Any, x: Array) -> Any:
+    return number
+
+
+def _with_dynamic_scale(node: Node, given: list[Value]) -> Value:
+    """The scale that a DynamicQuantizeLinear found, times a constant or into a flow."""
+    if node.operator != "Mul" or len(given) != 2:
+        raise Unsupported("it computes with a scale or zero point that is found at run time")
+    grid, other = (given[0], given[1]) if isinstance(given[0], DynamicGrid) else (given[1], given[0])
+    if not isinstance(grid, DynamicGrid) or not grid.is_scale:
+        raise Unsupported("it computes with a zero point that is found at run time")
+    if isinstance(other, Const):
+        return replace(grid, factor=grid.factor * other.array.astype(np.float32))
+    if not isinstance(other, Flow):
+        raise Unsupported("it multiplies two scales that are found at run time")
+    return scaled(other.with_step(DynamicScale()), grid.factor, Budget(1 << 40))
+
+
+# read elsewhere, where what else they may be is known: parts of softmax, and an activation
+_READ_ELSEWHERE = {"Sub", "Div", "Log", "Abs"}
+HANDLERS: dict[str, Handler] = dict.fromkeys(sorted(ELEMENTWISE.keys() - _READ_ELSEWHERE), arithmetic)

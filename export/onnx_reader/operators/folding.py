@@ -1,0 +1,237 @@
+"""Constants computed from constants: reductions, functions of one number, tiling, quantization, products.
+
+What an exporter leaves of weight normalization, spectral normalization or quantized weights. It is a table of NumPy
+functions and not an engine run on a piece of the graph: the file may be hostile, every result is charged to the budget
+before it is allocated, and what the table does not hold is refused by name. Results have the dtype that ONNX gives
+them; sums are taken in float64 and rounded once.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.numerics import DEFAULTS, FORWARD
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.constants import ELEMENTWISE, fold_elementwise, matmul, range_
+from export.onnx_reader.operators.shapes import listed, resolved_axis, whole_numbers
+from export.onnx_reader.protobuf import element_type
+from export.onnx_reader.values import Const, Value
+
+Array = NDArray[Any]
+Fold = Callable[[Node, list[Value], Budget], list[Value]]
+
+_REDUCTIONS: dict[str, Callable[[Array, tuple[int, ...], bool], Array]] = {
+    "ReduceSum": lambda x, axes, keep: x.sum(axis=axes, keepdims=keep),
+    "ReduceMean": lambda x, axes, keep: x.mean(axis=axes, keepdims=keep),
+    "ReduceMax": lambda x, axes, keep: x.max(axis=axes, keepdims=keep),
+    "ReduceMin": lambda x, axes, keep: x.min(axis=axes, keepdims=keep),
+    "ReduceProd": lambda x, axes, keep: x.prod(axis=axes, keepdims=keep),
+    "ReduceL1": lambda x, axes, keep: np.abs(x).sum(axis=axes, keepdims=keep),
+    "ReduceL2": lambda x, axes, keep: np.sqrt(np.square(x).sum(axis=axes, keepdims=keep)),
+    "ReduceSumSquare": lambda x, axes, keep: np.square(x).sum(axis=axes, keepdims=keep),
+    "ReduceLogSum": lambda x, axes, keep: np.log(x.sum(axis=axes, keepdims=keep)),
+    "ReduceLogSumExp": lambda x, axes, keep: np.log(np.exp(x).sum(axis=axes, keepdims=keep)),
+}
+_UNARY: dict[str, Callable[[Array], Array]] = {
+    **{name: getattr(np, name.lower()) for name in ("Sin", "Cos", "Tan", "Sinh", "Cosh", "Tanh")},
+    "Asin": np.arcsin,
+    "Acos": np.arccos,
+    "Atan": np.arctan,
+    "Round": np.rint,
+    "Erf": np.vectorize(math.erf, otypes=[np.float64]),
+}
+_ACTIVATIONS = {
+    "Relu": "relu",
+    "LeakyRelu": "leaky_relu",
+    "Elu": "elu",
+    "Sigmoid": "sigmoid",
+    "Softplus": "softplus",
+    "Softsign": "softsign",
+    "HardSigmoid": "hard_sigmoid",
+}
+
+
+def first_constant(inputs: list[Value]) -> Const:
+    """The constant that an operator works on. Raises Unsupported for texts."""
+    value = inputs[0]
+    if not isinstance(value, Const) or value.array.dtype == object:
+        raise Unsupported("its input holds texts, expected numbers")
+    return value
+
+
+def reduction(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Sums, means, norms and extremes along axes, all where none are named."""
+    value = first_constant(inputs)
+    budget.charge(value.array.size)
+    axes = listed(node, inputs, 1, "axes")
+    if not axes and node.attribute("noop_with_empty_axes", int, 0):
+        return [value]
+    rank = value.array.ndim
+    along = tuple(range(rank)) if not axes else tuple(resolved_axis(axis, rank) for axis in axes)
+    keep = bool(node.attribute("keepdims", int, 1))
+    wide = value.array.astype(np.float64) if value.array.dtype.kind == "f" else value.array
+    result = _REDUCTIONS[node.operator](wide, along, keep)
+    return [Const(np.asarray(result).astype(value.array.dtype))]
+
+
+def unary(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """A function of each number."""
+    value = first_constant(inputs)
+    budget.charge(value.array.size * (32 if node.operator == "Erf" else 1))  # math.erf takes that much longer
+    result = _UNARY[node.operator](value.array.astype(np.float64))
+    return [Const(np.asarray(result).astype(value.array.dtype))]
+
+
+def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """An activation of a constant, as of weights that are kept positive by Softplus."""
+    value = first_constant(inputs)
+    budget.charge(value.array.size)
+    name = _ACTIVATIONS[node.operator]
+    params = {key: float(node.attribute(key, float, default)) for key, default in DEFAULTS.get(name, {}).items()}
+    result = FORWARD[name](value.array.astype(np.float64), **params)
+    return [Const(np.asarray(result).astype(value.array.dtype))]
+
+
+def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Limits as attributes (before opset 11) or inputs."""
+    value = first_constant(inputs)
+    budget.charge(value.array.size)
+    array = value.array
+    for position, name, limit in ((1, "min", np.maximum), (2, "max", np.minimum)):
+        given = inputs[position] if len(inputs) > position else None
+        number = given.array if isinstance(given, Const) else node.attribute(name, float, None)
+        if number is not None:
+            array = limit(array, np.asarray(number).astype(array.dtype))
+    return [Const(array)]
+
+
+def tile(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The array side by side with itself."""
+    value, repeats = first_constant(inputs), whole_numbers(inputs[1], "repeats")
+    if len(repeats) != value.array.ndim or any(not 0 <= count < 1 << 31 for count in repeats):
+        raise Unsupported(f"its repeats {repeats[:16]} do not fit a tensor of {value.array.ndim} axes")
+    budget.charge(value.array.size * math.prod(repeats), value.array.dtype.itemsize)
+    return [Const(np.tile(value.array, repeats))]
+
+
+def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Parts along an axis, of equal sizes where none are given."""
+    value = first_constant(inputs)
+    axis = resolved_axis(node.attribute("axis", int, 0), value.array.ndim)
+    count, size = len(node.outputs), value.array.shape[axis]
+    each = -(-size // count)
+    equal = [max(0, min(each, size - each * part)) for part in range(count)]
+    sizes = listed(node, inputs, 1, "split") or equal
+    if sum(sizes) != size or len(sizes) != count or min(sizes) < 0:
+        raise Unsupported(f"its parts {sizes[:16]} do not fit {size} places and {count} outputs")
+    budget.charge(value.array.size, value.array.dtype.itemsize)
+    parts = np.split(value.array, np.cumsum(sizes)[:-1], axis=axis)
+    return [Const(part) for part in parts]
+
+
+def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Along one axis, or before opset 13 along all from that axis on."""
+    value = first_constant(inputs)
+    budget.charge(value.array.size)
+    axis = resolved_axis(node.attribute("axis", int, -1 if node.opset >= 13 else 1), value.array.ndim)
+    along = (axis,) if node.opset >= 13 else tuple(range(axis, value.array.ndim))
+    wide = value.array.astype(np.float64)
+    powers = np.exp(wide - wide.max(axis=along, keepdims=True))
+    shares = powers / powers.sum(axis=along, keepdims=True)
+    return [Const((np.log(shares) if node.operator == "LogSoftmax" else shares).astype(value.array.dtype))]
+
+
+def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """x / scale, rounded half to even, plus the zero point, saturated; one scale, or one for each place of an axis."""
+    value, scale = first_constant(inputs), inputs[1]
+    zero = inputs[2] if len(inputs) > 2 else None
+    if not isinstance(scale, Const) or node.attribute("block_size", int, 0):
+        raise Unsupported("its scale is not one constant for the tensor or one for each channel, as expected")
+    zeros = zero.array if isinstance(zero, Const) else np.zeros(1, stored_type(node) or np.uint8)
+    if zeros.dtype.kind not in "iu":
+        raise Unsupported(f"it quantizes to {zeros.dtype}, expected integers")
+    budget.charge(value.array.size * 2)
+    rank, axis = value.array.ndim, node.attribute("axis", int, 1)
+    steps = np.rint(value.array.astype(np.float32) / along(scale.array.astype(np.float32), axis, rank))
+    limits = np.iinfo(zeros.dtype)
+    codes = np.clip(steps.astype(np.float64) + along(zeros.astype(np.float64), axis, rank), limits.min, limits.max)
+    return [Const(np.nan_to_num(codes, nan=0.0).astype(zeros.dtype))]
+
+
+def stored_type(node: Node) -> str | None:
+    """The NumPy name of the dtype that QuantizeLinear names for where it has no zero point; None where it does not."""
+    code = node.attribute("output_dtype", int, 0)
+    return element_type(code).name if code else None
+
+
+def along(array: Array, axis: int, rank: int) -> Array:
+    """One number for all places, or one for each along an axis, with as many axes as the tensor."""
+    if array.size == 1:
+        return array.reshape([1] * rank)
+    if not -rank <= axis < rank or array.ndim != 1:
+        raise Unsupported(f"its scales or zero points of shape {array.shape} do not fit axis {axis}")
+    shape = [1] * rank
+    shape[axis] = array.size
+    return array.reshape(shape)
+
+
+def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """alpha * A' @ B' + beta * C of constants."""
+    turned: list[Value] = []
+    for value, key in zip(inputs[:2], ("transA", "transB"), strict=True):
+        array = first_constant([value]).array
+        turned.append(Const(array.T if node.attribute(key, int, 0) else array))
+    result: Array = matmul(node, turned, budget).array * np.float32(node.attribute("alpha", float, 1.0))
+    bias = inputs[2] if len(inputs) > 2 else None
+    if isinstance(bias, Const):
+        result = result + bias.array * np.float32(node.attribute("beta", float, 1.0))
+    return [Const(np.asarray(result).astype(first_constant(inputs).array.dtype))]
+
+
+def modulo(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The rest of a division: with the sign of the divisor, or with fmod that of what is divided."""
+    first, second = first_constant(inputs), first_constant(inputs[1:])
+    budget.charge(math.prod(np.broadcast_shapes(first.array.shape, second.array.shape)))
+    if (second.array == 0).any():
+        raise Unsupported("it divides by zero")
+    rest = (np.fmod if node.attribute("fmod", int, 0) else np.mod)(first.array, second.array)
+    return [Const(np.asarray(rest))]
+
+
+def size(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The number of elements."""
+    return [Const(np.array(first_constant(inputs).array.size, np.int64))]
+
+
+def _single(function: Callable[[Node, list[Value], Budget], Const]) -> Fold:
+    return lambda node, inputs, budget: [function(node, inputs, budget)]
+
+
+FOLDED: dict[str, Fold] = {
+    **dict.fromkeys(ELEMENTWISE, _single(fold_elementwise)),
+    **dict.fromkeys(_REDUCTIONS, reduction),
+    **dict.fromkeys(_UNARY, unary),
+    **dict.fromkeys(_ACTIVATIONS, activation),
+    "Clip": clip,
+    "Gemm": gemm,
+    "LogSoftmax": softmax,
+    "Mod": modulo,
+    "MatMul": _single(matmul),
+    "QuantizeLinear": quantize_linear,
+    "Range": _single(range_),
+    "Size": size,
+    "Softmax": softmax,
+    "Split": split,
+    "Tile": tile,
+}
+
+
+def is_folded(node: Node, inputs: Sequence[Value]) -> bool:
+    """Whether a node is computed here: an operator of the table, on constants alone."""
+    known = not node.domain and node.operator in FOLDED
+    return known and any(inputs) and all(value is None or isinstance(value, Const) for value in inputs)

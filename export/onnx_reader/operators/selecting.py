@@ -1,0 +1,131 @@
+"""Operators that pick places and put them side by side: Gather, Slice, Concat."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.shapes import Handler, listed, mapped, relaid, resolved_axis
+from export.onnx_reader.steps import Affine, Chain, Select, common_ancestor
+from export.onnx_reader.values import ANY_ROWS, Const, Flow, Label, Origin, Value
+
+Array = NDArray[Any]
+
+
+def gather(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Places by number."""
+    value, index = inputs[0], inputs[1]
+    if isinstance(value, Const) and isinstance(index, Label):
+        return [index.named(class_names(value.array))]
+    if not isinstance(index, Const) or index.array.dtype.kind not in "iu":
+        raise Unsupported("its indices are not constant whole numbers")
+    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
+    axis = resolved_axis(node.attribute("axis", int, 0), rank)
+    if isinstance(value, Flow):
+        return [_taken(value, axis, lambda array: _take(array, index.array, axis, budget), index.array.ndim)]
+    return [mapped(value, lambda array: _take(array, index.array, axis, budget), budget)]
+
+
+def _take(array: Array, index: Array, axis: int, budget: Budget) -> Array:
+    budget.charge(array.size // max(1, array.shape[axis]) * index.size, array.dtype.itemsize)
+    return np.take(array, index, axis=axis)
+
+
+def slice_(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Places from, to, step, axis by axis."""
+    value = inputs[0]
+    starts, ends = listed(node, inputs, 1, "starts"), listed(node, inputs, 2, "ends")
+    if starts is None or ends is None:
+        raise Unsupported("its starts or ends are missing")
+    axes = listed(node, inputs, 3, "axes") or list(range(len(starts)))
+    steps = listed(node, inputs, 4, "steps") or [1] * len(starts)
+    if not len(starts) == len(ends) == len(axes) == len(steps) or 0 in steps:
+        raise Unsupported("its starts, ends, axes and steps do not fit together")
+    is_of_rows = any(isinstance(bound, Const) and bound.origin is Origin.SIZES for bound in inputs[1:3])
+    for start, end, axis, step in zip(starts, ends, axes, steps, strict=True):
+        at_rows = is_of_rows and max(start, end) >= ANY_ROWS
+        value = _sliced(value, start, end, axis, step, budget, at_rows=at_rows)
+    return [value]
+
+
+def _sliced(
+    value: Value, start: int, end: int, axis: int, step: int, budget: Budget, *, at_rows: bool = False
+) -> Value:
+    """at_rows: it starts or ends at the number of rows, which may be that of the batch's axis, whole, alone."""
+    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
+    at = resolved_axis(axis, rank)
+    cut = (slice(None),) * at + (slice(start, end, step),)
+    if isinstance(value, Flow):
+        if at == value.batch and (start, step) == (0, 1) and end >= (1 << 31) - 1:
+            return value
+        if at_rows:
+            raise Unsupported("it takes as many features as there are rows, or counts from there")
+        return _taken(value, at, lambda array: array[cut], 1)
+    return mapped(value, lambda array: array[cut], budget)
+
+
+def _taken(flow: Flow, axis: int, change: Callable[[Array], Array], axes: int) -> Flow:
+    """Some places of a flow along an axis, which becomes `axes` axes."""
+    if axis == flow.batch and flow.rows != 1:
+        raise Unsupported("it picks rows out of the batch")
+    expanded = change(flow.expanded)
+    if axis == flow.batch:
+        return replace(flow, order=expanded, batch=None)
+    batch = flow.batch if flow.batch is None or flow.batch < axis else flow.batch + axes - 1
+    return relaid(flow, expanded, batch)
+
+
+def concat(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Constants joined, or parts of one tensor put side by side."""
+    axis = node.attribute("axis", int, 1)
+    if all(isinstance(value, Const) for value in inputs):
+        constants = [value for value in inputs if isinstance(value, Const)]
+        budget.charge(sum(constant.array.size for constant in constants))
+        return [Const(np.concatenate([constant.array for constant in constants], axis=axis))]
+    flows = [value for value in inputs if isinstance(value, Flow)]
+    if len(flows) < len(inputs):
+        raise Unsupported("it joins branches; only chains are supported")
+    return [_side_by_side(flows, axis, budget)]
+
+
+def _side_by_side(flows: list[Flow], axis: int, budget: Budget) -> Flow:
+    """Each part is a scaled copy of features of one tensor, such as 1 - p beside p."""
+    first = flows[0]
+    base = first.chain
+    for flow in flows[1:]:
+        base = common_ancestor(base, flow.chain)
+    at = resolved_axis(axis, len(first.shape))
+    if at == first.batch or any((flow.batch, flow.rows) != (first.batch, first.rows) for flow in flows):
+        raise Unsupported("it joins rows or branches; only chains are supported")
+    budget.charge(sum(flow.order.size for flow in flows) * 4)
+    order = np.concatenate([flow.expanded for flow in flows], axis=at)
+    maps = [_copies(flow, base) for flow in flows]
+    scale, shift = (
+        np.concatenate([np.full(flow.expanded.shape, part) for flow, part in zip(flows, parts, strict=True)], axis=at)
+        for parts in ([m.scale for m in maps], [m.shift for m in maps])
+    )
+    places = np.arange(order.size).reshape(order.shape)
+    chain = base.then(Select(order.ravel()), order.size).then(Affine(scale.ravel(), shift.ravel()))
+    return relaid(replace(first, chain=chain), places, first.batch)
+
+
+def _copies(flow: Flow, base: Chain) -> Affine:
+    total = Affine(np.array(1.0), np.array(0.0))
+    for step in flow.chain.steps_after(base):
+        if not isinstance(step, Affine) or not step.is_uniform:
+            raise Unsupported("it joins branches; only chains are supported")
+        total = total.then(step)
+    return total
+
+
+def class_names(values: Array) -> tuple[str, ...]:
+    """Labels as texts."""
+    return tuple(str(value) for value in values.ravel().tolist())
+
+
+HANDLERS: dict[str, Handler] = {"Slice": slice_, "Concat": concat}  # Gather may be a table: see `quantized`

@@ -1,0 +1,266 @@
+"""Operators that move values and compute none: Reshape, Transpose, Flatten, Squeeze, Cast, ...
+
+On a constant they are NumPy's; on a flow they move the layout, and must leave every row by itself.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.constants import once_for_all_rows
+from export.onnx_reader.protobuf import element_type
+from export.onnx_reader.values import ANY_ROWS, Const, Flow, Label, Origin, Probabilities, Stacked, Value
+
+Array = NDArray[Any]
+Handler = Callable[[Node, list[Value], Budget], list[Value]]
+
+
+def whole_numbers(value: Value, what: str) -> list[int]:
+    """A constant of whole numbers as a list, at most one axis. Raises Unsupported."""
+    if not isinstance(value, Const) or value.array.ndim > 1 or value.array.dtype.kind not in "iu":
+        raise Unsupported(f"its {what} is not a constant list of whole numbers")
+    return [int(number) for number in value.array.ravel()]
+
+
+def listed(node: Node, inputs: list[Value], position: int, name: str) -> list[int] | None:
+    """What newer opsets take as an input and older ones as an attribute; None where it is left out."""
+    if len(inputs) > position and inputs[position] is not None:
+        return whole_numbers(inputs[position], name)
+    values = node.attributes.get(name)
+    return None if values is None else [int(value) for value in node.attribute(name, list, [])]
+
+
+def resolved_axis(axis: int, rank: int) -> int:
+    """An axis counted from the front. Raises Unsupported where there is none."""
+    if not -rank <= axis < rank:
+        raise Unsupported(f"axis {axis} does not exist in a tensor of {rank} axes")
+    return axis % rank
+
+
+def mapped(value: Value, change: Callable[[Array], Array], budget: Budget) -> Const:
+    """A constant after a change of its places; integers and scales behind it move along."""
+    if not isinstance(value, Const):
+        raise Unsupported("its input is neither a constant nor made of the model's input")
+    budget.charge(value.array.size, value.array.dtype.itemsize)
+    array = change(value.array)
+    if value.codes is None or value.scale is None:
+        return Const(array, of_half=value.of_half)
+    scale = np.broadcast_to(value.scale, value.codes.shape)
+    return Const(array, change(value.codes), change(scale))
+
+
+def identity(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Nothing changes."""
+    return [inputs[0]]
+
+
+def dropout(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Nothing changes outside of training."""
+    if node.opset < 7 and node.attribute("is_test", int, 0) == 0:
+        raise Unsupported("it is in training mode (is_test = 0); export the model for inference")
+    mode = inputs[2] if len(inputs) > 2 else None
+    if mode is not None and (not isinstance(mode, Const) or mode.array.size != 1 or bool(mode.array.ravel()[0])):
+        raise Unsupported("it is in training mode; export the model for inference")
+    return [inputs[0]]
+
+
+def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Another dtype. Real values must stay real; integers and classes become real for nothing."""
+    value, code = inputs[0], node.attributes.get("to")
+    if isinstance(value, Label | Probabilities):
+        return [value]
+    if isinstance(code, bytes):  # before opset 6 the type was a text
+        raise Unsupported("its target type is a text; save the model with opset 6 or newer")
+    dtype = element_type(node.attribute("to", int, 0) if code is not None else 0)
+    if isinstance(value, Const):
+        if value.array.dtype.kind == "O":
+            return [value]
+        budget.charge(value.array.size, dtype.itemsize)
+        of_half = dtype.kind == "f" and (value.of_half or value.array.dtype == np.float16)
+        return [Const(value.array.astype(dtype), value.codes, value.scale, of_half=of_half)]
+    if not isinstance(value, Flow):
+        raise Unsupported("its input is neither a constant nor made of the model's input")
+    before = np.dtype(value.kind)
+    if code == TensorProto.BFLOAT16 or (dtype.kind != "f" and (before.kind == "f" or dtype.itemsize < before.itemsize)):
+        raise Unsupported(f"it cuts {before} values down to {'bfloat16' if code == TensorProto.BFLOAT16 else dtype}")
+    return [replace(value, kind=dtype.name)]
+
+
+def transpose(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Axes in another order."""
+    value = inputs[0]
+    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
+    axes = node.attribute("perm", list, list(range(rank))[::-1])
+    if sorted(axes) != list(range(rank)):
+        raise Unsupported(f"its perm {axes[:16]} does not fit a tensor of {rank} axes")
+    if isinstance(value, Flow):
+        return [relaid(value, value.expanded.transpose(axes), None if value.batch is None else axes.index(value.batch))]
+    return [mapped(value, lambda array: array.transpose(axes), budget)]
+
+
+def relaid(flow: Flow, expanded: Array, batch: int | None) -> Flow:
+    """A flow with another layout, given with an axis of size 1 for the batch."""
+    return replace(flow, order=expanded if batch is None else np.squeeze(expanded, batch), batch=batch)
+
+
+def reshape(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Another shape, by Reshape's rules for 0 and -1."""
+    value = inputs[0]
+    target = listed(node, inputs, 1, "shape")
+    if target is None:
+        raise Unsupported("it has no shape")
+    if isinstance(value, Label | Probabilities):
+        return [value]
+    return [_to_shape(value, target, budget, allow_zero=bool(node.attribute("allowzero", int, 0)))]
+
+
+def flatten(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Two axes: what comes before `axis`, and the rest."""
+    value = inputs[0]
+    if isinstance(value, Label):
+        return [value]
+    shape = value.shape if isinstance(value, Flow) else value.array.shape if isinstance(value, Const) else ()
+    axis = node.attribute("axis", int, 1)
+    if not -len(shape) <= axis <= len(shape):
+        raise Unsupported(f"axis {axis} does not exist in a tensor of {len(shape)} axes")
+    axis = axis + len(shape) if axis < 0 else axis
+    target = [math.prod(shape[:axis]), math.prod(shape[axis:])]
+    return [_to_shape(value, target, budget, allow_zero=True)]
+
+
+def _to_shape(value: Value, target: list[int], budget: Budget, *, allow_zero: bool = False) -> Value:
+    if isinstance(value, Const):
+        shape = _resolved(value.array.shape, target, allow_zero)
+        return mapped(value, lambda array: array.reshape(shape), budget)
+    if not isinstance(value, Flow):
+        raise Unsupported("its input is neither a constant nor made of the model's input")
+    shape = _resolved(value.shape, target, allow_zero)
+    if shape == value.shape:
+        return value
+    if value.batch == 0 and value.rows == ANY_ROWS and shape[0] > ANY_ROWS and set(shape[1:]) <= {1}:
+        return Stacked(value)  # skl2onnx ends regressors of several outputs so
+    if value.batch is None or value.rows == 1:
+        keeps = value.batch is not None and len(shape) > 1 and shape[0] == 1
+        return replace(value, order=value.order.reshape(shape[1:] if keeps else shape), batch=0 if keeps else None)
+    batch = next((axis for axis, size in enumerate(shape) if size != 1), 0)
+    before = math.prod(value.shape[: value.batch])
+    if before != 1 or shape[batch] != value.rows:
+        raise Unsupported(f"it mixes rows and features: {_shown(value.shape)} becomes {_shown(shape)}")
+    return replace(value, order=value.order.reshape(shape[:batch] + shape[batch + 1 :]), batch=batch)
+
+
+def _shown(shape: tuple[int, ...]) -> str:
+    """A shape in messages, the free batch as "rows"."""
+    sizes = [f"rows x {size // ANY_ROWS}" if size >= ANY_ROWS else str(size) for size in shape]
+    return f"({', '.join(sizes)})".replace("rows x 1,", "rows,").replace("rows x 1)", "rows)")
+
+
+def _resolved(shape: tuple[int, ...], target: list[int], allow_zero: bool) -> tuple[int, ...]:
+    """The sizes that a Reshape's target means. Raises Unsupported where they do not fit."""
+    if len(target) > 16 or sum(size == -1 for size in target) > 1 or any(size < -1 for size in target):
+        raise Unsupported(f"its shape {target[:16]} is not possible")
+    sizes = list(target)
+    if not allow_zero:
+        if any(size == 0 and axis >= len(shape) for axis, size in enumerate(target)):
+            raise Unsupported(f"its shape {target} copies an axis that does not exist")
+        sizes = [shape[axis] if size == 0 else size for axis, size in enumerate(target)]
+    total, known = math.prod(shape), math.prod(size for size in sizes if size != -1)
+    if -1 in sizes and known and total % known == 0:
+        sizes[sizes.index(-1)] = total // known
+    if math.prod(sizes) != total or -1 in sizes:
+        raise Unsupported(f"its shape {target} does not fit a tensor of shape {_shown(shape)}")
+    return tuple(sizes)
+
+
+def squeeze(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Axes of size 1 go."""
+    value, axes = inputs[0], listed(node, inputs, 1, "axes")
+    if isinstance(value, Label):
+        return [value]
+    shape = value.shape if isinstance(value, Flow) else value.array.shape if isinstance(value, Const) else ()
+    gone = (
+        [a for a, size in enumerate(shape) if size == 1]
+        if axes is None
+        else [resolved_axis(a, len(shape)) for a in axes]
+    )
+    if any(shape[axis] != 1 for axis in gone):
+        raise Unsupported(f"it removes an axis that is not of size 1, from a tensor of {len(shape)} axes")
+    kept = [axis for axis in range(len(shape)) if axis not in gone]
+    if isinstance(value, Flow):
+        batch = kept.index(value.batch) if value.batch in kept else None
+        order = value.expanded.reshape([value.expanded.shape[axis] for axis in kept])
+        return [relaid(value, order, batch)]
+    return [mapped(value, lambda array: array.reshape([shape[axis] for axis in kept]), budget)]
+
+
+def unsqueeze(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Axes of size 1 come."""
+    value, axes = inputs[0], listed(node, inputs, 1, "axes")
+    if axes is None or len(axes) > 16:
+        raise Unsupported("it has no axes, or too many")
+    if isinstance(value, Label):
+        return [value]
+    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
+    new = {resolved_axis(axis, rank + len(axes)) for axis in axes}
+    if len(new) != len(axes) or rank + len(axes) > 16:
+        raise Unsupported(f"its axes {axes} name one axis twice, or too many")
+    if isinstance(value, Flow):
+        kept = [axis for axis in range(rank + len(axes)) if axis not in new]
+        batch = None if value.batch is None else kept[value.batch]
+        return [relaid(value, np.expand_dims(value.expanded, tuple(new)), batch)]
+    return [mapped(value, lambda array: np.expand_dims(array, tuple(new)), budget)]
+
+
+def shape_of(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The shape, the number of rows standing for itself."""
+    value = inputs[0]
+    if isinstance(value, Const):
+        shape, origin = value.array.shape, Origin.FILE
+    elif isinstance(value, Flow):
+        shape, origin = value.shape, Origin.SIZES
+    else:
+        raise Unsupported("its input has no shape")
+    first, last = node.attribute("start", int, 0), node.attributes.get("end")
+    return [Const(np.array(shape[first:last], np.int64), origin=origin)]
+
+
+def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Constants repeated to a shape; a flow only where nothing is repeated."""
+    value, target = inputs[0], whole_numbers(inputs[1], "shape")
+    if isinstance(value, Flow):
+        rank = max(len(value.shape), len(target))
+        padded = (1,) * (rank - len(value.shape)) + value.shape
+        if any(size not in (1, have) for size, have in zip([1] * (rank - len(target)) + target, padded, strict=True)):
+            raise Unsupported("it repeats values that are made of the input")
+        return [_to_shape(value, list(padded), budget)]
+    if not isinstance(value, Const) or len(target) > 16 or any(not 0 <= size < 1 << 31 for size in target):
+        raise Unsupported(f"its shape {target[:16]} is not possible")
+    target, origin = once_for_all_rows(inputs[1], target)
+    axes = value.array.ndim - len(target)
+    if origin is Origin.PER_ROW and (axes > 0 or (axes == 0 and value.array.shape[0] != 1)):
+        raise Unsupported(f"it repeats constants of shape {value.array.shape} to the number of rows, expected one row")
+    shape = np.broadcast_shapes(value.array.shape, tuple(target))
+    budget.charge(math.prod(shape))
+    return [Const(np.broadcast_to(value.array, shape).copy(), origin=origin)]
+
+
+HANDLERS: dict[str, Handler] = {
+    "Identity": identity,
+    "Dropout": dropout,
+    "Cast": cast,
+    "Transpose": transpose,
+    "Reshape": reshape,
+    "Flatten": flatten,
+    "Squeeze": squeeze,
+    "Unsqueeze": unsqueeze,
+    "Shape": shape_of,
+    "Expand": expand,
+}

@@ -1,0 +1,121 @@
+"""Softmax spelled out: Exp(x), or Exp(x - ReduceMax(x)), divided by its ReduceSum; and the same with logarithms."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+
+from edge_runtime.numerics import Activation
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.elementwise import arithmetic
+from export.onnx_reader.operators.shapes import Handler, listed, resolved_axis
+from export.onnx_reader.steps import IDENTITY, Affine, Chain, Function, Linear, MinusRow, RowFunction
+from export.onnx_reader.values import Flow, RowNumber, Value
+
+_SOFTMAX = RowFunction(Activation.of("softmax"))
+_LOG_SOFTMAX = RowFunction(Activation.of("log_softmax"))
+_WHAT = "supported is what makes softmax: the sum or the largest value of whole rows, with keepdims"
+
+
+def reduction(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The largest value or a sum of each row, for softmax to use."""
+    flow = inputs[0]
+    if not isinstance(flow, Flow) or not node.attribute("keepdims", int, 1):
+        raise Unsupported(f"it reduces what is no part of softmax; {_WHAT}")
+    named = listed(node, inputs, 1, "axes")
+    if not named and node.attribute("noop_with_empty_axes", int, 0):
+        return [flow]
+    axes = [resolved_axis(axis, len(flow.shape)) for axis in named or range(len(flow.shape))]
+    others = [size for axis, size in enumerate(flow.expanded.shape) if axis not in axes]
+    is_over_rows = flow.batch in axes and flow.rows != 1
+    if is_over_rows or any(size != 1 for size in others):
+        raise Unsupported(f"it does not work on whole rows; {_WHAT}")
+    return [RowNumber(flow, node.operator)]
+
+
+def logarithm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Log of a sum, or of values."""
+    value = inputs[0]
+    if isinstance(value, RowNumber) and value.operator == "ReduceSum":
+        return [replace(value, operator="LogReduceSum")]
+    if isinstance(value, Flow) and value.chain.step == _SOFTMAX and value.chain.parent is not None:
+        return [replace(value, chain=value.chain.parent.then(_LOG_SOFTMAX))]
+    return arithmetic(node, inputs, budget)
+
+
+def difference(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """x minus its largest value, x minus the logarithm of its exponentials' sum, or plain arithmetic."""
+    flow, number = (*inputs, None)[:2]
+    if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
+        return arithmetic(node, inputs, budget)
+    _require_same_places(flow, number)
+    if number.operator == "ReduceMax" and number.flow.chain is flow.chain:
+        return [flow.with_step(MinusRow())]
+    if number.operator == "ReduceLogSumExp" and number.flow.chain is flow.chain:
+        return [_over_the_row(flow, _LOG_SOFTMAX)]
+    if number.operator == "LogReduceSum" and _exponent(number.flow) is flow.chain:
+        return [_over_the_row(flow, _LOG_SOFTMAX)]
+    raise Unsupported(f"it takes off what is no part of softmax; {_WHAT}")
+
+
+def quotient(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Exp(x) divided by its sum, or plain arithmetic."""
+    flow, number = (*inputs, None)[:2]
+    if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
+        return arithmetic(node, inputs, budget)
+    _require_same_places(flow, number)
+    before = _exponent(flow)
+    if number.operator == "ReduceSum" and number.flow.chain is flow.chain and before is not None:
+        return [_over_the_row(replace(flow, chain=before), _SOFTMAX)]
+    if number.operator == "ReduceSum" and number.flow.chain is flow.chain and sums_to_one(flow):
+        return [flow]
+    raise Unsupported(f"it divides by what is no part of softmax; {_WHAT}")
+
+
+def _require_same_places(flow: Flow, number: RowNumber) -> None:
+    """Refuse what is no softmax: the number of some features beside others, or of a row that is laid out otherwise."""
+    other = number.flow
+    is_same = (flow.batch, flow.rows) == (other.batch, other.rows) and np.array_equal(flow.order, other.order)
+    if not is_same or not flow.is_whole:
+        raise Unsupported(f"it joins a row with the number of other features or of another layout; {_WHAT}")
+
+
+def _exponent(flow: Flow) -> Chain | None:
+    """The chain before Exp, where that is the last step."""
+    step = flow.chain.step
+    is_exp = isinstance(step, Function) and step.activation is None and step.node.operator == "Exp" and step.cost == 1
+    return flow.chain.parent if is_exp else None
+
+
+def _over_the_row(flow: Flow, step: RowFunction) -> Flow:
+    """softmax in place of what was taken off before, which changes nothing about it."""
+    chain = flow.chain
+    while isinstance(chain.step, MinusRow) and chain.parent is not None:
+        chain = chain.parent
+    return replace(flow, chain=chain).made_whole().with_step(step)
+
+
+def sums_to_one(flow: Flow) -> bool:
+    """Whether the values of a row are shares already: of softmax, or two sigmoids of z and -z."""
+    last = flow.chain.step
+    if not flow.is_whole:
+        return False
+    if not isinstance(last, Function) or last.activation != Activation.of("sigmoid") or flow.chain.width != 2:
+        return last == _SOFTMAX
+    total, chain = IDENTITY, flow.chain.parent
+    while chain is not None and isinstance(chain.step, Affine):
+        total, chain = chain.step.then(total), chain.parent
+    if chain is None or not isinstance(chain.step, Linear):
+        return False
+    weight = chain.step.weight.astype(np.float64) * total.scale
+    shift = np.broadcast_to(total.shift, (2,))
+    return bool((weight[:, 0] == -weight[:, 1]).all() and shift[0] == -shift[1])
+
+
+HANDLERS: dict[str, Handler] = {
+    **dict.fromkeys(("ReduceMax", "ReduceSum", "ReduceLogSumExp"), reduction),
+    "Log": logarithm,
+    "Sub": difference,
+    "Div": quotient,
+}

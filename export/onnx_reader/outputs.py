@@ -1,0 +1,143 @@
+"""Which of a graph's outputs the model computes, and what its classes are called."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Container, Iterable, Mapping
+from typing import Any
+
+import numpy as np
+import onnx
+
+from export.onnx_reader.layers import PROBES
+from export.onnx_reader.nodes import SUPPORTED, Node, Unsupported
+from export.onnx_reader.steps import (
+    Affine,
+    Chain,
+    Dequantize,
+    DynamicQuantize,
+    DynamicScale,
+    Function,
+    Lookup,
+    MinusRow,
+    Quantize,
+    RowFunction,
+    Select,
+    Step,
+    common_ancestor,
+)
+from export.onnx_reader.values import Flow, Label, Probabilities, Stacked, Value
+
+_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+
+
+def reached_outputs(proto: onnx.ModelProto, nodes: Iterable[Node], constants: Container[str]) -> list[str]:
+    """The graph's outputs that depend on an input of it, in whatever way; random numbers do not.
+
+    nodes: in an order in which each comes after what it uses.
+    """
+    reached = {value.name for value in proto.graph.input if value.name not in constants}
+    for node in nodes:
+        if node.operator not in _RANDOM and reached.intersection(node.inputs):
+            reached.update(filter(None, node.outputs))
+    return [value.name for value in proto.graph.output if value.name in reached]
+
+
+def main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
+    """The output that the model computes: the one of floats, or the label if there is no other. Raises Unsupported.
+
+    Constants and copies of the input are no network's outputs. A label may stand beside the values that it is of.
+    """
+    of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Label | Probabilities | Stacked)}
+    if not of_rows:
+        raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
+    computed = {name: value for name, value in of_rows.items() if _is_computed(value)} or of_rows
+    floats = {name: value for name, value in computed.items() if not isinstance(value, Label)}
+    labels = {name: value for name, value in computed.items() if isinstance(value, Label)}
+    _require_one(floats, bool(labels))
+    if not floats and not all(value.is_largest for value in labels.values()):
+        raise Unsupported("its only output is labels of several answers; expected the values that they are made of")
+    chosen, value = next(iter((floats or labels).items()))
+    for name, label in labels.items():
+        if label.is_largest and not _same_largest(label.flow, _flow(value)):
+            raise Unsupported(f"label '{name}' is not that of the largest value of output '{chosen}', as expected")
+    return chosen, value
+
+
+def _is_computed(value: Value) -> bool:
+    """Whether a network computes it: it is not the input itself, nor a part of it."""
+    return any(not isinstance(step, Select) for step in chain_of(value).steps_after(None))
+
+
+def _require_one(floats: Mapping[str, Value], has_label: bool) -> None:
+    """Raise Unsupported, with names and widths, for several outputs that differ: none says which is meant."""
+    first = next(iter(floats.values()), None)
+    if all(_is_same(first, value) for value in floats.values()):
+        return
+    if has_label and all(_flow(value).order.size == 1 for value in floats.values()):
+        raise Unsupported(
+            f"outputs {', '.join(floats)} beside the label hold one class each; expected all in one output "
+            "(skl2onnx: zipmap False in place of 'columns')"
+        )
+    listed = ", ".join(f"'{name}' (n, {_flow(value).order.size})" for name, value in floats.items())
+    raise Unsupported(
+        f"the graph has {len(floats)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
+    )
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    """Whether two outputs are one tensor under two names."""
+    return type(first) is type(second) and (
+        chain_of(first) is chain_of(second) and np.array_equal(_flow(first).order, _flow(second).order)
+    )
+
+
+def _same_largest(first: Flow, second: Flow) -> bool:
+    """Whether the largest values of two flows stand at one place, in every row."""
+    base = common_ancestor(first.chain, second.chain)
+    places = [_places_before(flow, base) for flow in (first, second)]
+    return all(found is not None for found in places) and np.array_equal(*places)
+
+
+def _places_before(flow: Flow, base: Chain) -> Any:
+    """The feature of `base` at each place of a flow; None where a step between them changes which one is largest."""
+    index = flow.order.ravel()
+    for step in reversed(flow.chain.steps_after(base)):
+        if isinstance(step, Select):
+            index = step.index[index]
+        elif not _keeps_order(step):
+            return None
+    return index
+
+
+def _keeps_order(step: Step) -> bool:
+    """Whether larger values stay at least as large as smaller ones of the same row."""
+    if isinstance(step, Affine):
+        return step.is_uniform and bool(step.scale > 0)
+    if isinstance(step, Function | Lookup):
+        with np.errstate(all="ignore"):
+            values = step.table.astype(np.int16) if isinstance(step, Lookup) else step.call(PROBES.copy())
+        return bool((np.diff(values) >= 0).all())
+    return isinstance(step, RowFunction | MinusRow | Quantize | Dequantize | DynamicQuantize | DynamicScale)
+
+
+def _flow(value: Any) -> Flow:
+    found: Flow = value if isinstance(value, Flow) else value.flow
+    return found
+
+
+def chain_of(value: Any) -> Chain:
+    """The chain behind a Flow, or behind what was made of one."""
+    return _flow(value).chain
+
+
+def class_names(proto: onnx.ModelProto, outputs: dict[str, Value], n_out: int) -> tuple[str, ...]:
+    """Names from ZipMap, from the label's branch, or from what write_onnx stored; () where they do not fit."""
+    for value in outputs.values():
+        if isinstance(value, Label | Probabilities) and len(value.classes) == n_out:
+            return value.classes
+    stored = next((entry.value for entry in proto.metadata_props if entry.key == "class_names"), None)
+    if proto.producer_name != "smallnet" or stored is None or len(stored) > 1 << 20:
+        return ()
+    names = json.loads(stored)
+    return tuple(names) if isinstance(names, list) and len(names) == n_out else ()

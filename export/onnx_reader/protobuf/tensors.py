@@ -1,0 +1,181 @@
+"""Arrays out of TensorProto: every size is checked against what is really there before anything is allocated."""
+
+from __future__ import annotations
+
+import math
+import os
+from collections.abc import Iterable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from export.onnx_reader.nodes import Budget, Unsupported
+
+Array = NDArray[Any]
+
+_RAW = {
+    TensorProto.FLOAT: "<f4",
+    TensorProto.DOUBLE: "<f8",
+    TensorProto.FLOAT16: "<f2",
+    TensorProto.BFLOAT16: "<u2",
+    TensorProto.INT8: "i1",
+    TensorProto.INT16: "<i2",
+    TensorProto.INT32: "<i4",
+    TensorProto.INT64: "<i8",
+    TensorProto.UINT8: "u1",
+    TensorProto.UINT16: "<u2",
+    TensorProto.UINT32: "<u4",
+    TensorProto.UINT64: "<u8",
+    TensorProto.BOOL: "?",
+}
+_FIELDS = {
+    TensorProto.FLOAT: "float_data",
+    TensorProto.DOUBLE: "double_data",
+    TensorProto.INT64: "int64_data",
+    TensorProto.UINT32: "uint64_data",
+    TensorProto.UINT64: "uint64_data",
+}  # every other type uses int32_data
+_LARGEST_AXIS = 1 << 31
+_MOST_AXES = 16
+
+
+def element_type(code: int) -> np.dtype[Any]:
+    """The dtype that arrays of an ONNX element type get here (bfloat16 is widened). Raises Unsupported."""
+    if code not in _RAW:
+        names = {value: name for name, value in TensorProto.DataType.items()}
+        raise Unsupported(f"element type {names.get(code, code)} is not supported; expected floats or integers")
+    return np.dtype(np.float32 if code == TensorProto.BFLOAT16 else _RAW[code]).newbyteorder("=")
+
+
+def checked_shape(dims: Any, name: str) -> tuple[int, ...]:
+    """A shape whose axes are sizes. Raises Unsupported."""
+    shape = tuple(int(size) for size in dims)
+    if len(shape) > _MOST_AXES or any(not 0 <= size < _LARGEST_AXIS for size in shape):
+        raise Unsupported(
+            f"tensor '{name}' has shape {shape[:_MOST_AXES]}, expected {_MOST_AXES} axes at most, each below 2^31"
+        )
+    return shape
+
+
+class TensorReader:
+    """Reads the tensors of one model. folder: the only place from which external data is taken, max_bytes at most."""
+
+    def __init__(self, folder: Path, budget: Budget, max_bytes: int) -> None:
+        self.folder = folder
+        self.budget = budget
+        self.max_bytes = self.left = max_bytes
+
+    def array(self, tensor: onnx.TensorProto) -> Array:
+        """The values of a tensor, native byte order; object strings for STRING. Raises Unsupported."""
+        shape = checked_shape(tensor.dims, tensor.name)
+        count = math.prod(shape)
+        if tensor.data_type == TensorProto.STRING:
+            if len(tensor.string_data) != count:
+                raise Unsupported(f"tensor '{tensor.name}' holds {len(tensor.string_data)} texts, expected {count:,}")
+            texts = [text.decode("utf-8", "replace") for text in tensor.string_data]
+            return np.array(texts, dtype=object).reshape(shape)
+        try:
+            dtype = element_type(tensor.data_type)
+        except Unsupported as error:
+            raise Unsupported(f"tensor '{tensor.name}': {error}") from error
+        self.budget.charge(count, dtype.itemsize)
+        if tensor.data_location == TensorProto.EXTERNAL:
+            values = self._decode(tensor, self._external(tensor, count), count)
+        elif tensor.HasField("raw_data"):
+            values = self._decode(tensor, tensor.raw_data, count)
+        else:
+            values = self._fields(tensor, count)
+        return values.astype(dtype, copy=False).reshape(shape)
+
+    def sparse(self, tensor: onnx.SparseTensorProto) -> Array:
+        """The dense form of a sparse tensor. Raises Unsupported."""
+        shape = checked_shape(tensor.dims, tensor.values.name)
+        values, indices = self.array(tensor.values), self.array(tensor.indices)
+        if values.ndim != 1 or indices.dtype != np.int64 or indices.shape[:1] != values.shape or indices.ndim > 2:
+            raise Unsupported(
+                f"sparse tensor '{tensor.values.name}' has values {values.shape}, indices {indices.shape}"
+            )
+        self.budget.charge(math.prod(shape), values.dtype.itemsize)
+        if indices.ndim == 2 and indices.shape[1] != len(shape):
+            raise Unsupported(f"sparse tensor '{tensor.values.name}' has {indices.shape[1]} indices for shape {shape}")
+        axes = np.array([math.prod(shape)] if indices.ndim == 1 else shape)
+        if (indices < 0).any() or (indices >= axes).any():
+            raise Unsupported(f"sparse tensor '{tensor.values.name}' has an index outside of its shape {shape}")
+        dense = np.zeros(shape, values.dtype)
+        dense[np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)] = values
+        return dense
+
+    def external_bytes(self, tensors: Iterable[onnx.TensorProto]) -> int:
+        """Bytes of external data that tensors ask for and files have. Raises Unsupported if one may not be read."""
+        external = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
+        asked = sum(math.prod(checked_shape(tensor.dims, tensor.name)) * _item(tensor) for tensor in external)
+        paths = {self._inside(_location(tensor), tensor.name) for tensor in external}
+        return min(asked, sum(path.stat().st_size for path in paths))
+
+    def _decode(self, tensor: onnx.TensorProto, raw: bytes, count: int) -> Array:
+        dtype = np.dtype(_RAW[tensor.data_type])
+        if len(raw) != count * dtype.itemsize:
+            raise Unsupported(f"tensor '{tensor.name}' has {len(raw):,} bytes, expected {count * dtype.itemsize:,}")
+        values = np.frombuffer(raw, dtype)
+        return _widened_bfloat16(values) if tensor.data_type == TensorProto.BFLOAT16 else values
+
+    def _fields(self, tensor: onnx.TensorProto, count: int) -> Array:
+        name = _FIELDS.get(tensor.data_type, "int32_data")
+        stored = getattr(tensor, name)
+        if len(stored) != count:
+            raise Unsupported(f"tensor '{tensor.name}' has {len(stored):,} values in {name}, expected {count:,}")
+        values = np.array(stored, None if count else np.float32)
+        if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
+            bits = values.astype(np.uint16)
+            return _widened_bfloat16(bits) if tensor.data_type == TensorProto.BFLOAT16 else bits.view(np.float16)
+        return values
+
+    def _external(self, tensor: onnx.TensorProto, count: int) -> bytes:
+        entries = {entry.key: entry.value for entry in tensor.external_data}
+        path = self._inside(_location(tensor), tensor.name)
+        expected = count * _item(tensor)
+        offset, length = _size(entries.get("offset", "0")), _size(entries.get("length", str(expected)))
+        if offset is None or length != expected:
+            found = f"offset {entries.get('offset')}, length {entries.get('length')}"
+            raise Unsupported(f"external tensor '{tensor.name}' has {found}, expected {expected:,} bytes")
+        self.left -= expected
+        if self.left < 0:
+            raise Unsupported(
+                f"external tensor '{tensor.name}' makes it {self.max_bytes - self.left:,} bytes of external data, "
+                f"expected {self.max_bytes:,} at most; raise max_bytes"
+            )
+        with open(path, "rb") as file:
+            file.seek(offset)
+            return file.read(expected)
+
+    def _inside(self, location: str, name: str) -> Path:
+        """The file that holds external data: a regular one, inside of the model's folder, links followed."""
+        if not location or "\0" in location or os.path.isabs(location) or "\\" in location or ":" in location:
+            raise Unsupported(f"external tensor '{name}' has the location {location!r}, expected a relative path")
+        folder = Path(os.path.realpath(self.folder))
+        path = Path(os.path.realpath(folder / location))
+        if folder not in path.parents:
+            raise Unsupported(f"external tensor '{name}' lies outside of the model's folder: {location!r}")
+        if not path.is_file():
+            raise Unsupported(f"external tensor '{name}': {location!r} is no file in the model's folder; copy it there")
+        return path
+
+
+def _item(tensor: onnx.TensorProto) -> int:
+    return np.dtype(_RAW[tensor.data_type]).itemsize if tensor.data_type in _RAW else 0
+
+
+def _location(tensor: onnx.TensorProto) -> str:
+    return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
+
+
+def _widened_bfloat16(bits: Array) -> Array:
+    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
+
+
+def _size(text: str) -> int | None:
+    return int(text) if text.isascii() and text.isdigit() and len(text) < 16 else None

@@ -1,0 +1,300 @@
+"""Read anybody's dense network: an ONNX file of any producer, opset 6 to the newest, becomes a `Model`.
+
+The graph is not matched against patterns. Its nodes are followed from the input to the output, and each says what it
+does to the rows (`operators`); the chain of steps that comes out is then made into layers (`layers`). What is no chain
+of dense layers is refused with the first node that is not, and no file can make the reader raise anything but
+ArtifactError and OSError.
+"""
+
+from __future__ import annotations
+
+import os
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edge_runtime.artifact import MODEL_MAX_BYTES
+from edge_runtime.errors import ArtifactError, InputError, ModelError
+from edge_runtime.files import describe, printable, read_file
+from edge_runtime.model import Model
+from edge_runtime.numerics import QuantParams
+from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
+from export.onnx_reader.layers import Assembly, build_layers
+from export.onnx_reader.nodes import SUPPORTED, Budget, Node, Unsupported, with_expectation
+from export.onnx_reader.operators import (
+    FOLDED,
+    HANDLERS,
+    TAKE_ROW_NUMBERS,
+    check_origins,
+    constant_node,
+    constant_of_shape,
+    is_folded,
+    with_origins,
+)
+from export.onnx_reader.outputs import chain_of, class_names, main_output, reached_outputs
+from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
+from export.onnx_reader.steps import Select
+from export.onnx_reader.values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
+
+OLDEST_OPSET = 6
+OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
+
+
+@dataclass(frozen=True, eq=False)
+class Imported:
+    """A model, and how its file takes rows and gives them back.
+
+    output: the tensor that the model's outputs are. output_kind: "values", "label" (an index of the largest) or
+    "probabilities" (a list of dictionaries). output_batch: the batch's axis in it, None where it is one row.
+    output_grids: what the file rounds its outputs to. computes_in_half: the file does some arithmetic in
+    float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
+    be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
+    outputs, which the model does not compute. ties: entries of tables that stand so near to a tie that onnxruntime may
+    round them otherwise, as layer, code and the other value.
+    """
+
+    model: Model
+    input: Input
+    output: str
+    output_kind: str
+    output_batch: int | None
+    output_grids: tuple[QuantParams, ...]
+    computes_in_half: bool
+    same_standardization: bool
+    slack: dict[str, NDArray[np.float64]]
+    dropped: tuple[str, ...] = ()
+    ties: tuple[tuple[str, int, int], ...] = ()
+
+
+def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None) -> Model:
+    """The model in an ONNX file.
+
+    max_bytes: limit on the file, on its external data, and on what its constants unfold to. output: the name of the
+    output that the model computes, for a file with several; a label beside its values needs none. Raises ArtifactError,
+    in one line, for a file that is damaged, too large, or no chain of dense layers, naming the node; OSError if it
+    cannot be read. Outputs agree with the file's within the bounds of `edge_runtime.reference.bounds`; use
+    `verify_import`.
+    """
+    return import_onnx(path, max_bytes=max_bytes, output=output).model
+
+
+def import_onnx(
+    path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None
+) -> Imported:
+    """`read_onnx`, with what is needed to run the file beside the model."""
+    try:
+        content = bytes(read_file(path, max_bytes=max_bytes))
+        if not content:
+            raise Unsupported("the file is empty, expected an ONNX model; export the model again")
+        check_counts(content)
+        proto = onnx.ModelProto.FromString(content)
+        with np.errstate(all="ignore"):
+            return _Reader(proto, content, Path(path).parent, max_bytes, output).read()
+    except (Unsupported, ModelError, InputError) as error:
+        text, name = printable(error), describe(path)
+        raise ArtifactError(text if text.startswith(f"{name}:") else f"{name}: {text}") from error
+    except OSError:
+        raise
+    except (
+        Exception
+    ) as error:  # protobuf's DecodeError is no type of onnx; MemoryError and RecursionError come here too
+        raise ArtifactError(
+            f"{describe(path)}: not a readable ONNX file ({printable(error, 200)}); export the model again"
+        ) from error
+
+
+class _Reader:
+    def __init__(
+        self, proto: onnx.ModelProto, content: bytes, folder: Path, max_bytes: int, output: str | None
+    ) -> None:
+        self.proto, self.output = proto, output
+        self.size = len(content)
+        self.budget = Budget(2 * max_bytes)
+        self.tensors = TensorReader(folder, self.budget, max_bytes)
+        self.constants = self._initializers()
+        self.in_half = False
+        self.producers: dict[str, Node] = {}
+        self.failed: dict[str, Unsupported] = {}  # what nodes in branches that are perhaps not taken could not compute
+
+    def read(self) -> Imported:
+        """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
+        self._check_versions()
+        outputs = self._wanted_outputs()
+        nodes = needed_nodes(self.proto, outputs, self.constants)
+        self.producers = {name: node for node in nodes for name in node.outputs}
+        first: Unsupported | None = None
+        for candidate in find_input(self.proto.graph, self.constants, nodes, self._widest(nodes)):
+            try:
+                return self._follow(candidate, nodes, outputs)
+            except (Unsupported, ModelError) as error:
+                first = first or with_expectation(error)
+        raise first or Unsupported("the graph has no input, expected one")
+
+    def _wanted_outputs(self) -> list[str]:
+        """The output that was chosen, or all that depend on the input."""
+        names = [value.name for value in self.proto.graph.output]
+        if self.output is None:
+            nodes = needed_nodes(self.proto, names, self.constants)
+            return reached_outputs(self.proto, nodes, self.constants) or names
+        if self.output not in names:
+            raise Unsupported(f"no output '{self.output}'; expected one of {', '.join(map(repr, names))}")
+        return [self.output]
+
+    def _check_versions(self) -> None:
+        opset = next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), None)
+        if opset is not None and opset < OLDEST_OPSET:
+            raise Unsupported(
+                f"opset {opset} found, expected {OLDEST_OPSET} or newer; convert it with onnx's converter"
+            )
+        if not self.proto.graph.output:
+            raise Unsupported(
+                "not an ONNX model: its graph has no outputs, expected one at least; export the model again"
+            )
+
+    def _initializers(self) -> dict[str, Const | onnx.TensorProto | onnx.SparseTensorProto]:
+        graph = self.proto.graph
+        found: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
+        found.update({tensor.values.name: tensor for tensor in graph.sparse_initializer})
+        return found
+
+    def _widest(self, nodes: list[Node]) -> int:
+        """No input can be wider than there are weights, and each weight takes a byte of a file at least."""
+        used = {name for node in nodes for name in node.inputs}
+        tensors = [
+            value for name, value in self.constants.items() if name in used and isinstance(value, onnx.TensorProto)
+        ]
+        return max(LEAST_WIDTH, self.size + self.tensors.external_bytes(tensors))
+
+    def _constant(self, name: str) -> Const | None:
+        """An initializer, decoded when it is first used: those of dead nodes never are."""
+        value = self.constants.get(name)
+        if value is None or isinstance(value, Const):
+            return value
+        is_sparse = isinstance(value, onnx.SparseTensorProto)
+        self.constants[name] = Const(self.tensors.sparse(value) if is_sparse else self.tensors.array(value))
+        return self.constants[name]
+
+    def _follow(self, source: Input, nodes: list[Node], outputs: list[str]) -> Imported:
+        self.budget.charge(source.width)
+        values: dict[str, Value] = {source.name: source.flow()}
+        self.failed.clear()
+        for node in nodes:
+            try:
+                results = self._results(node, values)
+            except Unsupported as error:
+                if not node.is_optional:
+                    raise
+                self.failed.update(dict.fromkeys(node.outputs, error))
+                continue
+            _note_origin(node, results)
+            self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
+            values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
+        return self._finish(source, {name: self._value(name, values) for name in outputs})
+
+    def _results(self, node: Node, values: dict[str, Value]) -> list[Value]:
+        """What a node computes. Raises Unsupported, naming it."""
+        try:
+            if (node.domain, node.operator) == ("", "If"):
+                return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
+            inputs = [self._value(name, values) for name in node.inputs]
+            check_origins(node, inputs)
+            results = with_origins(node, inputs, self._apply(node, inputs))
+            self._charge_layouts(inputs, results)
+            return results
+        except Unsupported as error:
+            raise with_expectation(error).at(node) from error
+        except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
+            detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
+            words = f"its inputs or attributes do not fit ({detail}); export the model again"
+            raise Unsupported(words).at(node) from error
+
+    def _charge_layouts(self, inputs: list[Value], results: list[Value]) -> None:
+        """Take the memory of new layouts off the budget: those that are no view of an input's."""
+        old = [value.order for value in inputs if isinstance(value, Flow)]
+        for result in results:
+            if isinstance(result, Flow) and not any(np.may_share_memory(result.order, order) for order in old):
+                self.budget.charge(result.order.size)
+
+    def _value(self, name: str, values: dict[str, Value]) -> Value:
+        if not name:
+            return None
+        if name in values:
+            return values[name]
+        constant = self._constant(name)
+        if name in self.failed:
+            raise self.failed[name]
+        if constant is None and name in self.producers:
+            raise Unsupported(f"its output '{name}' is not supported; {SUPPORTED}").at(self.producers[name])
+        if constant is None:
+            raise Unsupported(f"tensor '{name}' is computed by no node and is not the input; export the model again")
+        return constant
+
+    def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
+        if (node.domain, node.operator) == ("", "Constant"):
+            return [constant_node(node, self.tensors)]
+        if (node.domain, node.operator) == ("", "ConstantOfShape"):
+            return [constant_of_shape(node, inputs, self.tensors, self.budget)]
+        if is_folded(node, inputs):
+            return FOLDED[node.operator](node, inputs, self.budget)
+        if any(isinstance(value, Stacked) for value in inputs):
+            raise Unsupported("its input holds the values of all rows in one axis; expected an axis for the rows")
+        if any(isinstance(value, RowNumber) for value in inputs) and node.operator not in TAKE_ROW_NUMBERS:
+            raise Unsupported("it uses one number for each row, which is supported as part of softmax only")
+        handler = HANDLERS.get((node.domain, node.operator))
+        if handler is None:
+            raise Unsupported(f"not supported; {SUPPORTED}")
+        return handler(node, inputs, self.budget)
+
+    def _finish(self, source: Input, outputs: dict[str, Value]) -> Imported:
+        try:
+            name, value = main_output(outputs)
+        except Unsupported as error:
+            raise error.at(self.producers.get(next(iter(outputs)))) from error
+        flow = value if isinstance(value, Flow) else value.flow  # type: ignore[union-attr]
+        if isinstance(value, Stacked) and not np.array_equal(flow.order.ravel(), np.arange(flow.chain.width)):
+            flow = replace(flow, order=np.arange(flow.order.size), chain=flow.chain.then(Select(flow.order.ravel())))
+        flow = flow.made_whole()
+        chain = flow.chain
+        if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):
+            chain = chain.then(Select(flow.order.ravel()))
+        try:
+            assembly = Assembly(chain, source.width, self.budget)
+            build_layers(assembly)
+            layers = tuple(assembly.layers)
+            names = class_names(self.proto, outputs, layers[-1].n_out)
+            model = Model(layers, assembly.preprocessing, names, self._metadata())
+        except (Unsupported, ModelError) as error:
+            raise with_expectation(error).at(self.producers.get(name)) from error
+        kind = {Flow: "values", Stacked: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
+        same, slack = assembly.same_standardization, assembly.slack
+        dropped = tuple(value.name for value in self.proto.graph.output if value.name != name)
+        if dropped:
+            model = replace(model, metadata={**model.metadata, OUTPUT_KEY: name})
+        return Imported(
+            model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped,
+            tuple(sorted(assembly.ties)),
+        )  # fmt: skip
+
+    def _metadata(self) -> dict[str, str]:
+        properties = {entry.key: entry.value for entry in self.proto.metadata_props}
+        if self.proto.producer_name == "smallnet":
+            return {k: v for k, v in properties.items() if k not in ("precision", "form", "class_names")}
+        return {"imported_from": printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)}
+
+
+def _taken(node: Node, condition: Value) -> tuple[str, ...]:
+    """The tensors of the branch that a constant condition takes. Raises Unsupported."""
+    if not isinstance(condition, Const) or condition.origin is not Origin.FILE or condition.array.size != 1:
+        raise Unsupported("its condition is not constant; expected one that is the same for every input")
+    count = len(node.outputs)
+    return node.inputs[1 : 1 + count] if condition.array.ravel()[0] else node.inputs[1 + count :]
+
+
+def _note_origin(node: Node, results: list[Value]) -> None:
+    for result in results:
+        if isinstance(result, Flow | Label | Probabilities | Stacked | RowNumber):
+            chain_of(result).made_by(node)

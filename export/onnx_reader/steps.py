@@ -1,0 +1,185 @@
+"""What a graph does to the input's rows: steps, one after another, each knowing the node that it comes from."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.numerics import Activation, QuantParams
+from export.onnx_reader.nodes import Node
+
+Array = NDArray[Any]
+
+
+@dataclass(frozen=True, eq=False)
+class Affine:
+    """y = x * scale + shift, float64, () or (width,) each."""
+
+    scale: Array
+    shift: Array
+
+    @property
+    def is_uniform(self) -> bool:
+        """Whether it is the same for every feature."""
+        return self.scale.ndim == self.shift.ndim == 0
+
+    @property
+    def is_identity(self) -> bool:
+        """Whether y = x."""
+        return bool((self.scale == 1).all() and (self.shift == 0).all())
+
+    def then(self, after: Affine) -> Affine:
+        """Both, this one first."""
+        return Affine(self.scale * after.scale, self.shift * after.scale + after.shift)
+
+    def __call__(self, x: Array) -> Array:
+        """Apply it to float64 values."""
+        return np.asarray(x * self.scale + self.shift)
+
+
+IDENTITY = Affine(np.array(1.0), np.array(0.0))
+
+
+@dataclass(frozen=True, eq=False)
+class Select:
+    """y = x[index]: features repeated, left out or in another order."""
+
+    index: Array
+
+
+@dataclass(frozen=True, eq=False)
+class Linear:
+    """y = x @ weight. weight: (n_in, n_out) as stored. codes, scale: as in Const, scale (n_out,)."""
+
+    weight: Array
+    codes: Array | None = None
+    scale: Array | None = None
+
+
+@dataclass(frozen=True, eq=False)
+class Function:
+    """One function of one number for all features. activation: which one, where the operator says so.
+
+    node: what computes it. cost: operators that one call of it takes. rounds: it puts values on grids on the way, so
+    that it can only become a table of codes.
+    """
+
+    call: Callable[[Array], Array]
+    activation: Activation | None
+    node: Node
+    cost: int = 1
+    rounds: bool = False
+
+
+@dataclass(frozen=True)
+class RowFunction:
+    """softmax or log_softmax."""
+
+    activation: Activation
+
+
+@dataclass(frozen=True)
+class MinusRow:
+    """One number for the whole row is taken off each value: its largest. softmax takes it in, nothing else can."""
+
+
+@dataclass(frozen=True)
+class Quantize:
+    """Real values become codes on a uint8 grid. kind: what the file stores them as, "uint8" or "int8"."""
+
+    grid: QuantParams
+    kind: str = "uint8"
+
+
+@dataclass(frozen=True)
+class Dequantize:
+    """Codes become real values: (code - grid.zero_point) * grid.scale."""
+
+    grid: QuantParams
+
+
+@dataclass(frozen=True, eq=False)
+class Lookup:
+    """Codes become other codes: uint8 table (256,). kind as in Quantize."""
+
+    table: Array
+    kind: str = "uint8"
+
+
+@dataclass(frozen=True)
+class DynamicQuantize:
+    """Real values become codes on a grid that is found when the model runs, the zero point taken off."""
+
+
+@dataclass(frozen=True)
+class DynamicScale:
+    """Values are multiplied by the scale that was found."""
+
+
+Step = (
+    Affine
+    | Select
+    | Linear
+    | Function
+    | RowFunction
+    | MinusRow
+    | Quantize
+    | Dequantize
+    | Lookup
+    | DynamicQuantize
+    | DynamicScale
+)
+
+
+@dataclass(eq=False)
+class Chain:
+    """Steps from the input on, each knowing the one before. width: features after it.
+
+    origin: the node that made the step; the reader writes it down when the node has been read.
+    """
+
+    parent: Chain | None
+    step: Step | None
+    width: int
+    depth: int = 0
+    origin: Node | None = None
+
+    def then(self, step: Step, width: int | None = None) -> Chain:
+        """One more step."""
+        return Chain(self, step, self.width if width is None else width, self.depth + 1)
+
+    def links_after(self, ancestor: Chain | None) -> list[Chain]:
+        """What leads here from `ancestor`, first one first."""
+        found: list[Chain] = []
+        at: Chain | None = self
+        while at is not None and at is not ancestor:
+            found.append(at)
+            at = at.parent
+        return found[::-1]
+
+    def steps_after(self, ancestor: Chain | None) -> list[Step]:
+        """The steps that lead here from `ancestor`, first one first."""
+        return [link.step for link in self.links_after(ancestor) if link.step is not None]
+
+    def made_by(self, node: Node) -> None:
+        """Note the node that made the last steps: all that no other node made."""
+        at: Chain | None = self
+        while at is not None and at.origin is None:
+            at.origin, at = node, at.parent
+
+
+def common_ancestor(first: Chain, second: Chain) -> Chain:
+    """The last point that two chains share. Every chain of one graph starts at its input."""
+    a, b = first, second
+    while a is not b:
+        if a.depth >= b.depth:
+            assert a.parent is not None
+            a = a.parent
+        else:
+            assert b.parent is not None
+            b = b.parent
+    return a

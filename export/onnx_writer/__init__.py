@@ -1,0 +1,28 @@
+"""A model becomes an ONNX file."""
+
+from export.onnx_writer.activation_tables import entry_range
+from export.onnx_writer.int8_forms import FORMS
+from export.onnx_writer.pair_saturation import (
+    PRECISE,
+    WITH_TRANSFORMATIONS,
+    foreign_doubts,
+    saturating_weights,
+    saturation_doubts,
+    session_config,
+)
+from export.onnx_writer.writer import OPSET, check_form, to_onnx, write_onnx
+
+__all__ = [
+    "FORMS",
+    "OPSET",
+    "PRECISE",
+    "WITH_TRANSFORMATIONS",
+    "check_form",
+    "entry_range",
+    "foreign_doubts",
+    "saturating_weights",
+    "saturation_doubts",
+    "session_config",
+    "to_onnx",
+    "write_onnx",
+]

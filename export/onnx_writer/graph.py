@@ -1,0 +1,131 @@
+"""A graph under construction, and the few nodes that every form of it has."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import onnx
+from onnx import helper, numpy_helper
+
+from edge_runtime.numerics import OVER_THE_ROW, Activation, QuantParams
+
+# Operators that opset 13 has; the other activations are composed of them.
+_OPERATORS = {
+    "relu": "Relu",
+    "leaky_relu": "LeakyRelu",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "softmax": "Softmax",
+    "log_softmax": "LogSoftmax",
+    "elu": "Elu",
+    "selu": "Selu",
+    "celu": "Celu",
+    "softplus": "Softplus",
+    "softsign": "Softsign",
+    "hard_sigmoid": "HardSigmoid",
+    "thresholded_relu": "ThresholdedRelu",
+    "abs": "Abs",
+}
+
+
+class Graph:
+    """Nodes and initializers, in the order in which they are added. Tensors are referred to by name."""
+
+    def __init__(self) -> None:
+        self.nodes: list[onnx.NodeProto] = []
+        self.initializers: dict[str, onnx.TensorProto] = {}
+
+    def node(self, operator: str, inputs: list[str], output: str, **attributes: Any) -> str:
+        """Add a node; the name of its one output."""
+        self.add_node(operator, inputs, [output], **attributes)
+        return output
+
+    def add_node(self, operator: str, inputs: list[str], outputs: list[str], **attributes: Any) -> None:
+        """Add a node with any number of outputs; it is named after the first."""
+        self.nodes.append(helper.make_node(operator, inputs, outputs, name=outputs[0], **attributes))
+
+    def constant(self, name: str, array: Any) -> str:
+        """Add an initializer; its name."""
+        self.initializers[name] = numpy_helper.from_array(np.array(array), name)  # a copy: protobuf wants it writable
+        return name
+
+    def grid(self, name: str, grid: QuantParams) -> list[str]:
+        """Add the scale and the zero point of a grid; their names."""
+        scale = self.constant(f"{name}_scale", np.float32(grid.scale))
+        return [scale, self.constant(f"{name}_zero_point", np.uint8(grid.zero_point))]
+
+    def quantize(self, value: str, grid: QuantParams, output: str) -> str:
+        """QuantizeLinear onto a uint8 grid."""
+        return self.node("QuantizeLinear", [value, *self.grid(output, grid)], output)
+
+    def activation(self, activation: Activation, value: str, output: str) -> str:
+        """A float32 activation; Identity for linear, so that `output` exists."""
+        if activation.name == "linear":
+            return self.node("Identity", [value], output)
+        if activation.name in _COMPOSED:
+            return _COMPOSED[activation.name](self, value, output, **dict(activation.params))
+        attributes: dict[str, Any] = dict(activation.params)
+        if activation.name in OVER_THE_ROW:
+            attributes["axis"] = -1
+        return self.node(_OPERATORS[activation.name], [value], output, **attributes)
+
+    def scalar(self, output: str, name: str, value: float) -> str:
+        """A float32 constant that belongs to the tensor `output`; its name."""
+        return self.constant(f"{output}.{name}", np.float32(value))
+
+
+def _clip(graph: Graph, value: str, output: str, *, min: float, max: float) -> str:
+    return graph.node("Clip", [value, graph.scalar(output, "min", min), graph.scalar(output, "max", max)], output)
+
+
+def _gelu(graph: Graph, value: str, output: str) -> str:
+    """x * (1 + erf(x / sqrt(2))) / 2."""
+    inside = graph.node("Div", [value, graph.scalar(output, "sqrt2", np.sqrt(2))], f"{output}.inside")
+    return _half_of_product(graph, value, graph.node("Erf", [inside], f"{output}.erf"), output)
+
+
+def _gelu_tanh(graph: Graph, value: str, output: str) -> str:
+    """x * (1 + tanh(sqrt(2 / pi) * x * (1 + 0.044715 * x^2))) / 2."""
+    square = graph.node("Mul", [value, value], f"{output}.square")
+    cubic = graph.node("Mul", [square, graph.scalar(output, "cubic", 0.044715)], f"{output}.cubic_term")
+    factor = graph.node("Add", [cubic, graph.scalar(output, "unit", 1)], f"{output}.factor")
+    inside = graph.node("Mul", [factor, value], f"{output}.inside")
+    scaled = graph.node("Mul", [inside, graph.scalar(output, "slope", np.sqrt(2 / np.pi))], f"{output}.scaled")
+    return _half_of_product(graph, value, graph.node("Tanh", [scaled], f"{output}.tanh"), output)
+
+
+def _half_of_product(graph: Graph, value: str, gate: str, output: str) -> str:
+    """value * (1 + gate) / 2."""
+    above = graph.node("Add", [gate, graph.scalar(output, "one", 1)], f"{output}.gate")
+    product = graph.node("Mul", [value, above], f"{output}.product")
+    return graph.node("Mul", [product, graph.scalar(output, "half", 0.5)], output)
+
+
+def _swish(graph: Graph, value: str, output: str, *, alpha: float) -> str:
+    inside = value
+    if alpha != 1.0:
+        inside = graph.node("Mul", [value, graph.scalar(output, "alpha", alpha)], f"{output}.inside")
+    return graph.node("Mul", [value, graph.node("Sigmoid", [inside], f"{output}.gate")], output)
+
+
+def _mish(graph: Graph, value: str, output: str) -> str:
+    softplus = graph.node("Softplus", [value], f"{output}.softplus")
+    return graph.node("Mul", [value, graph.node("Tanh", [softplus], f"{output}.gate")], output)
+
+
+def _hard_swish(graph: Graph, value: str, output: str) -> str:
+    return graph.node(
+        "Mul", [value, graph.node("HardSigmoid", [value], f"{output}.gate", alpha=1 / 6, beta=0.5)], output
+    )
+
+
+_COMPOSED: dict[str, Callable[..., str]] = {
+    "clip": _clip,
+    "gelu": _gelu,
+    "gelu_tanh": _gelu_tanh,
+    "swish": _swish,
+    "mish": _mish,
+    "hard_swish": _hard_swish,
+}

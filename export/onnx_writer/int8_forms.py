@@ -1,0 +1,182 @@
+"""int8 layers in ONNX, in three forms.
+
+integer   MatMulInteger -> Add -> Cast -> Mul -> ... -> QuantizeLinear. Standard operators that say exactly what
+          `edge_runtime.numerics.quantization` says; the same bits at every level of graph optimization.
+qgemm     com.microsoft.QGemm. The same bits in one node, for onnxruntime only.
+qdq       QuantizeLinear and DequantizeLinear around Gemm. What TensorRT, QNN and OpenVINO take in. Not bit-exact: an
+          engine may compute it in integers or in floats, and onnxruntime does either, depending on its level.
+
+Each function adds one layer to a graph and returns the name of its output: uint8 on the layer's output grid, or float32
+where it has none. `value` is uint8 on the layer's input grid.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+from numpy.typing import NDArray
+from onnx import TensorProto
+
+from edge_runtime.layers import DynamicQuantizedDense, QuantizedDense
+from edge_runtime.numerics import QuantParams
+from export.onnx_writer.activation_tables import is_its_function
+from export.onnx_writer.graph import Graph
+from export.onnx_writer.pair_saturation import is_pair_safe
+
+MICROSOFT = "com.microsoft"
+
+
+def integer_layer(graph: Graph, layer: QuantizedDense, value: str, output: str) -> str:
+    """Explicit integers in standard operators."""
+    accumulator = _accumulator(graph, layer.name, layer.weight, value, _zero_point(graph, layer))
+    accumulator = graph.node(
+        "Add", [accumulator, graph.constant(f"{layer.name}.bias", layer.bias)], f"{layer.name}.accumulator"
+    )
+    as_float = graph.node("Cast", [accumulator], f"{layer.name}.accumulator_float32", to=TensorProto.FLOAT)
+    multiplier = graph.constant(f"{layer.name}.multiplier", layer.multiplier)
+    scaled = graph.node("Mul", [as_float, multiplier], f"{layer.name}.scaled")
+    return _after_scaling(graph, layer, scaled, output)
+
+
+def qgemm_layer(graph: Graph, layer: QuantizedDense, value: str, output: str) -> str:
+    """One QGemm, with input scale 1 and the multipliers in the place of the weights' scales."""
+    name = layer.name
+    weight, zero_point = _weight(graph, name, layer.weight, per_channel=True)
+    inputs = [value, graph.constant(f"{name}.one", np.float32(1)), _zero_point(graph, layer), weight]
+    inputs += [graph.constant(f"{name}.multiplier", layer.multiplier), zero_point]
+    inputs += [graph.constant(f"{name}.bias", layer.bias)]
+    rounds = layer.output is not None and (_is_plain(layer) or layer.table is not None)
+    if not rounds or layer.output is None:
+        scaled = graph.node("QGemm", inputs, f"{name}.scaled", domain=MICROSOFT)
+        return _after_scaling(graph, layer, scaled, output)
+    rounded = output if layer.table is None else f"{name}.codes"
+    grid = graph.grid(rounded, _one_step(layer.output))
+    codes = graph.node("QGemm", [*inputs, *grid], rounded, domain=MICROSOFT)
+    return codes if layer.table is None else _look_up(graph, layer, codes, output)
+
+
+def qdq_layer(graph: Graph, layer: QuantizedDense, value: str, output: str, *, portable: bool = False) -> str:
+    """Dequantize, Gemm, activation, quantize: real arithmetic with the integers' scales around it.
+
+    A table that is not what its activation gives (an imported one may be any) is looked up, as in the other forms.
+    portable: weights that can saturate are stored as uint8 with zero point 128, which no x86 processor saturates.
+    """
+    name = layer.name
+    data = graph.node("DequantizeLinear", [value, *graph.grid(f"{name}.input", layer.input)], f"{name}.input_real")
+    out_scale = 1.0 if layer.output is None else layer.output.scale
+    bias_scale = layer.multiplier.astype(np.float64) * out_scale
+    weight_scale = (bias_scale / layer.input.scale).astype(np.float32)
+    is_shifted = portable and not is_pair_safe(layer.weight)
+    weight: NDArray[np.integer] = _shifted(layer.weight) if is_shifted else layer.weight
+    zero_point = 128 if is_shifted else 0
+    weight_real = _dequantized(graph, f"{name}.weight", weight, weight_scale, axis=1, zero_point=zero_point)
+    bias = _dequantized(graph, f"{name}.bias", layer.bias, bias_scale.astype(np.float32), axis=0)
+    product = graph.node("Gemm", [data, weight_real, bias], f"{name}.real")
+    if layer.output is None:
+        return graph.activation(layer.activation, product, output)
+    if layer.table is None or layer.table_output is None:
+        return graph.quantize(graph.activation(layer.activation, product, f"{name}.activated"), layer.output, output)
+    codes = graph.quantize(product, layer.output, f"{name}.codes")
+    if not is_its_function(layer):
+        return _look_up(graph, layer, codes, output)
+    real = graph.node(
+        "DequantizeLinear", [codes, *graph.grid(f"{name}.codes_real", layer.output)], f"{name}.codes_real"
+    )
+    return graph.quantize(graph.activation(layer.activation, real, f"{name}.activated"), layer.table_output, output)
+
+
+def dynamic_layer(graph: Graph, layer: DynamicQuantizedDense, value: str, output: str) -> str:
+    """An int8-dynamic layer, from float32 to float32.
+
+    The two scales are multiplied in one after the other: engines fuse the pattern in which their product comes first,
+    and the fused operator rounds otherwise.
+    """
+    name = layer.name
+    quantized, scale, zero_point = f"{name}.quantized_input", f"{name}.input_scale", f"{name}.input_zero_point"
+    graph.add_node("DynamicQuantizeLinear", [value], [quantized, scale, zero_point])
+    accumulator = _accumulator(graph, name, layer.weight, quantized, zero_point, f"{name}.accumulator")
+    as_float = graph.node("Cast", [accumulator], f"{name}.accumulator_float32", to=TensorProto.FLOAT)
+    weight_scale = graph.constant(f"{name}.weight_scale", layer.weight_scale)
+    scaled = graph.node("Mul", [as_float, weight_scale], f"{name}.scaled")
+    real = graph.node("Mul", [scaled, scale], f"{name}.real")
+    summed = graph.node("Add", [real, graph.constant(f"{name}.bias", layer.bias)], f"{name}.preactivation")
+    return graph.activation(layer.activation, summed, output)
+
+
+FORMS: dict[str, Callable[[Graph, QuantizedDense, str, str], str]] = {
+    "integer": integer_layer,
+    "qdq": qdq_layer,
+    "qgemm": qgemm_layer,
+}
+
+
+def _after_scaling(graph: Graph, layer: QuantizedDense, scaled: str, output: str) -> str:
+    """What follows accumulator * multiplier: activation and rounding, or the table, or a float32 activation."""
+    if layer.output is None:
+        return graph.activation(layer.activation, scaled, output)
+    if layer.table is not None:
+        codes = graph.quantize(scaled, _one_step(layer.output), f"{layer.name}.codes")
+        return _look_up(graph, layer, codes, output)
+    activated = scaled
+    if not _is_plain(layer):
+        activated = graph.activation(layer.activation, scaled, f"{layer.name}.activated")
+    return graph.quantize(activated, _one_step(layer.output), output)
+
+
+def _is_plain(layer: QuantizedDense) -> bool:
+    """Whether saturation alone is the activation: linear, or ReLU on a grid that starts at 0."""
+    assert layer.output is not None
+    return layer.activation.name == "linear" or (layer.activation.name == "relu" and layer.output.zero_point == 0)
+
+
+def _one_step(grid: QuantParams) -> QuantParams:
+    """The grid in its own steps: the multiplier has divided by the scale already."""
+    return QuantParams(1.0, grid.zero_point)
+
+
+def _look_up(graph: Graph, layer: QuantizedDense, codes: str, output: str) -> str:
+    index = graph.node("Cast", [codes], f"{layer.name}.index", to=TensorProto.INT32)
+    return graph.node("Gather", [graph.constant(f"{layer.name}.table", layer.table), index], output)
+
+
+def _zero_point(graph: Graph, layer: QuantizedDense) -> str:
+    return graph.constant(f"{layer.name}.input_zero_point", np.uint8(layer.input.zero_point))
+
+
+def _accumulator(
+    graph: Graph, name: str, weight: NDArray[np.int8], value: str, zero_point: str, output: str | None = None
+) -> str:
+    stored, weight_zero_point = _weight(graph, name, weight)
+    return graph.node("MatMulInteger", [value, stored, zero_point, weight_zero_point], output or f"{name}.product")
+
+
+def _weight(graph: Graph, name: str, weight: NDArray[np.int8], *, per_channel: bool = False) -> tuple[str, str]:
+    """int8 weights where no pair of products can saturate; else the same integers as uint8 with zero point 128."""
+    stored: NDArray[np.integer]
+    if is_pair_safe(weight):
+        stored, zero_point = weight, np.zeros(weight.shape[1], np.int8)
+    else:
+        stored = _shifted(weight)
+        zero_point = np.full(weight.shape[1], 128, np.uint8)
+    shaped = zero_point if per_channel else zero_point[0]  # QGemm wants the zero point in the shape of the scale
+    return graph.constant(f"{name}.weight", stored), graph.constant(f"{name}.weight_zero_point", shaped)
+
+
+def _shifted(weight: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """The same integers above a zero point of 128."""
+    return (weight.astype(np.int16) + 128).astype(np.uint8)
+
+
+def _dequantized(
+    graph: Graph,
+    name: str,
+    values: NDArray[np.integer],
+    scale: NDArray[np.float32],
+    axis: int,
+    zero_point: int = 0,
+) -> str:
+    """A constant stored in integers, with one scale per output channel along `axis`."""
+    inputs = [graph.constant(name, values), graph.constant(f"{name}_scale", scale)]
+    inputs.append(graph.constant(f"{name}_zero_point", np.full(len(scale), zero_point, values.dtype)))
+    return graph.node("DequantizeLinear", inputs, f"{name}_real", axis=axis)

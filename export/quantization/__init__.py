@@ -1,0 +1,29 @@
+"""A float32 model becomes a float16 or an int8 one."""
+
+from export.quantization.doubts import (
+    Fidelity,
+    calibration_doubts,
+    comparison_doubts,
+    fidelity_doubts,
+    measure,
+    row_doubts,
+)
+from export.quantization.equalization import equalize
+from export.quantization.fidelity import finite
+from export.quantization.quantizer import QuantizationWarning, quantize
+from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+
+__all__ = [
+    "DEFAULT_ROWS",
+    "Fidelity",
+    "QuantizationWarning",
+    "calibration_doubts",
+    "comparison_doubts",
+    "equalize",
+    "fidelity_doubts",
+    "finite",
+    "measure",
+    "quantize",
+    "row_doubts",
+    "with_test_vectors",
+]

@@ -1,0 +1,166 @@
+"""What a user should know before trusting an export, an import or a comparison: one line each, with its figure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.engine import Engine, Limits
+from edge_runtime.layers import QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.numerics import QuantParams, dequantize
+from edge_runtime.reference import WARN_ABOVE, logits, range_warning, trace
+from export.quantization.calibration import float_model
+from export.quantization.fidelity import sqnr_db
+from export.quantization.float16 import scale_for_float16
+
+LEAST_DB = {"float16": 40.0}  # 11 bits give some 65
+LEAST_DB_INT8 = 20.0
+MOST_CHANGED = 0.01  # share of decisions
+MOST_ROWS = 1024  # looked at layer by layer: memory does not grow with the data
+_CLASSIFIERS = ("softmax", "log_softmax", "sigmoid", "hard_sigmoid")
+
+
+@dataclass(frozen=True)
+class Fidelity:
+    """How a smaller network answers beside the float32 one, before a final activation.
+
+    sqnr_db: see `export.quantization.fidelity`. decisions_changed: rows whose class differs, None for a model that
+    gives no classes.
+    """
+
+    rows: int
+    sqnr_db: float
+    decisions_changed: int | None
+
+
+def measure(model: Model, small: Model, rows: NDArray[np.float32]) -> Fidelity:
+    """Compare `small` with the float32 `model` on rows (n, n_in)."""
+    limits = Limits(max_batch=max(1, len(rows)))  # an int8-dynamic model takes its batch whole
+    with np.errstate(over="ignore", invalid="ignore"):
+        before, after = (Engine(network, limits).logits(rows) for network in (model, small))
+    changed = int(np.sum(_decisions(before) != _decisions(after)))
+    decides = model.metadata.get("target") not in ("regression", "autoencoder")
+    return Fidelity(len(rows), sqnr_db(before, after), changed if decides else None)
+
+
+def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found: Fidelity) -> list[str]:
+    """Where the answers of `small` are not those of the float network, and at which layer it begins.
+
+    model: float32, with the units of `small`: equalized, or as it was. rows, found: of `measure`.
+    """
+    least = LEAST_DB.get(small.precision, LEAST_DB_INT8)
+    changed = found.decisions_changed or 0
+    texts = []
+    if is_classifier(model) and changed > MOST_CHANGED * found.rows:
+        texts.append(f"{changed:,} of {found.rows:,} decisions ({changed / found.rows:.1%}) are not those of float32")
+    if found.sqnr_db < least:
+        texts.append(f"{found.sqnr_db:.1f} dB at the outputs, expected at least {least:.0f}")
+    if not texts:
+        return []
+    name, decibels = _where(by_layer(model, small, rows), least)
+    return [f"{'; '.join(texts)}, on {found.rows:,} rows; layer '{name}' has {decibels:.1f} dB"]
+
+
+def by_layer(model: Model, small: Model, rows: NDArray[np.float32]) -> dict[str, float]:
+    """Signal to noise (dB) behind each layer, before a final activation, on the first rows."""
+    source = scale_for_float16(float_model(model)) if small.precision == "float16" else model
+    with np.errstate(over="ignore", invalid="ignore"):
+        before, after = trace(source, rows[:MOST_ROWS]), trace(small, rows[:MOST_ROWS])
+    names = [layer.name for layer in small.layers[:-1]]
+    decibels = {name: sqnr_db(before[f"{name}.output"], _real(small, name, after)) for name in names}
+    return {**decibels, small.layers[-1].name: sqnr_db(logits(source, before), logits(small, after))}
+
+
+def calibration_doubts(
+    calibration: NDArray[np.float32], held_out: NDArray[np.float32], small: Model, model: Model
+) -> list[str]:
+    """What the calibration rows did not show. model: float32, with the units of the static int8 model `small`."""
+    rows = np.asarray(calibration)
+    spread = np.ptp(rows, axis=0) == 0
+    if spread.all():
+        return [f"all {len(rows):,} calibration rows are the same row: grids that serve others are a guess"]
+    moves = np.mean(held_out != rows[0], axis=0) > WARN_ABOVE
+    constant = np.flatnonzero(spread & moves)
+    texts = [_constant_text(constant, rows)] if len(constant) else []
+    clipped = range_warning(small, held_out)
+    texts += [] if clipped is None else [f"held-out rows: {clipped}"]
+    return texts + _clipped_layers(model, small, held_out)
+
+
+def row_doubts(model: Model, rows: NDArray[np.float32]) -> list[str]:
+    """What makes a comparison on these rows say little: outputs that are not finite, or that are all the same."""
+    few = rows[:MOST_ROWS]
+    if len(few) == 0:
+        return []
+    with np.errstate(over="ignore", invalid="ignore"):
+        outputs = trace(model, few)[f"{model.layers[-1].name}.output"]
+    bad = int(np.sum(~np.isfinite(outputs).all(axis=1)))
+    if bad:
+        return [f"{bad:,} of {len(few):,} rows give NaN or inf at the output: they compare equal, and say nothing"]
+    if len(few) > 1 and (outputs == outputs[0]).all() and (few != few[0]).any():
+        return [f"all {len(few):,} rows give the same output: a comparison on them says little"]
+    return []
+
+
+def comparison_doubts(model: Model, rows: NDArray[np.float32]) -> list[str]:
+    """Of a comparison of `model` with a file on these rows: how many inputs are clipped, and `row_doubts`."""
+    clipped = range_warning(model, rows)
+    return [*([] if clipped is None else [clipped]), *row_doubts(model, rows)]
+
+
+def is_classifier(model: Model) -> bool:
+    """Whether the largest output is surely a decision."""
+    target = model.metadata.get("target")
+    if target in ("regression", "autoencoder"):
+        return False
+    return target == "class" or bool(model.class_names) or model.final_activation.name in _CLASSIFIERS
+
+
+def _decisions(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """As `Engine.predict` decides."""
+    return np.asarray(values[:, 0] > 0 if values.shape[1] == 1 else values.argmax(axis=1), np.int64)
+
+
+def _where(decibels: dict[str, float], least: float) -> tuple[str, float]:
+    """The first layer below `least`; without one the layer with the least."""
+    first = next((name for name, value in decibels.items() if value < least), None)
+    name = min(decibels, key=lambda name: decibels[name]) if first is None else first
+    return name, decibels[name]
+
+
+def _real(model: Model, name: str, tensors: dict[str, NDArray[np.generic]]) -> NDArray[np.generic]:
+    """A layer's outputs as real values."""
+    layer = next(layer for layer in model.layers if layer.name == name)
+    values = tensors[f"{name}.output"]
+    if isinstance(layer, QuantizedDense) and layer.final_grid is not None:
+        return dequantize(values.astype(np.uint8), layer.final_grid)
+    return values
+
+
+def _constant_text(constant: NDArray[np.int64], rows: NDArray[np.float32]) -> str:
+    features = f"{len(constant):,} of {rows.shape[1]:,} features are" if len(constant) > 1 else "a feature is"
+    first = int(constant[0])
+    seen = f"first feature {first}, always {rows[0, first]:g}"
+    return f"{features} constant in the calibration rows and not in the held-out ones ({seen})"
+
+
+def _clipped_layers(model: Model, small: Model, held_out: NDArray[np.float32]) -> list[str]:
+    """Layers whose outputs leave the calibrated range on many held-out values: the worst is named."""
+    with np.errstate(over="ignore", invalid="ignore"):
+        tensors = trace(float_model(model), held_out[:MOST_ROWS])
+    shares = {}
+    for layer in small.layers[:-1]:
+        if isinstance(layer, QuantizedDense) and layer.final_grid is not None:
+            shares[layer.name] = _outside(tensors[f"{layer.name}.output"], layer.final_grid)
+    name = max(shares, key=lambda name: shares[name], default="")
+    if not name or shares[name] <= WARN_ABOVE:
+        return []
+    return [f"{shares[name]:.1%} of the outputs of layer '{name}' on held-out rows lie outside its calibrated range"]
+
+
+def _outside(values: NDArray[np.generic], grid: QuantParams) -> float:
+    numbers = values.astype(np.float32)
+    return float(np.mean((numbers < grid.low - grid.scale) | (numbers > grid.high + grid.scale)))

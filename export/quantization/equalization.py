@@ -1,0 +1,60 @@
+"""Equalize the ranges of a layer's units, so that a grid for the whole layer serves each of them better.
+
+ReLU, leaky ReLU and linear layers let a positive factor through: dividing a unit's weights by s and multiplying the
+next layer's by s leaves the network's function as it is. s = sqrt(range of the unit / largest range of the layer)
+brings the units' ranges together half of the way, between what the activations and what the weights of the next layer
+would like. After M. Nagel et al., "Data-Free Quantization Through Weight Equalization and Bias Correction", ICCV
+2019, with ranges of activations seen in calibration in the place of ranges of weights.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.layers import Dense
+from edge_runtime.model import Model
+from edge_runtime.numerics import ARITHMETIC_ON_INT8
+from export.quantization.calibration import Rows, blocks, float_model, observed
+
+
+def equalize(model: Model, calibration: Rows) -> Model:
+    """The same network in float32 with equalized hidden units: the same outputs up to rounding, better int8 ones.
+
+    model: float layers. calibration: rows as for `export.quantization.quantizer.quantize`. Layers with other
+    activations than ReLU, leaky ReLU and linear stay as they are, and so do units that are always 0. Test vectors are
+    dropped. Raises QuantizationError for bad rows.
+    """
+    network = float_model(model)
+    ranges = _ranges(network, calibration)
+    layers = list(network.layers)
+    for position, seen in enumerate(ranges):
+        before, after = layers[position], layers[position + 1]
+        assert isinstance(before, Dense)
+        assert isinstance(after, Dense)
+        if before.activation.name not in ARITHMETIC_ON_INT8:
+            continue
+        factor = _factors(seen)
+        layers[position] = replace(before, weight=before.weight / factor, bias=before.bias / factor)
+        layers[position + 1] = replace(after, weight=after.weight * factor[:, np.newaxis])
+    return replace(model, layers=tuple(layers), test_vectors=None)
+
+
+def _ranges(network: Model, calibration: Rows) -> list[NDArray[np.float64]]:
+    """The largest magnitude of each hidden unit's output over the calibration rows, layer by layer."""
+    hidden = network.layers[:-1]
+    ranges = [np.zeros(layer.n_out) for layer in hidden]
+    for block in blocks(network, calibration):
+        tensors = observed(network, block)
+        for seen, layer in zip(ranges, hidden, strict=True):
+            np.maximum(seen, np.abs(tensors[f"{layer.name}.output"]).max(axis=0), out=seen)
+    return ranges
+
+
+def _factors(seen: NDArray[np.float64]) -> NDArray[np.float32]:
+    """A positive factor per unit, at most 1; powers of two, so that no weight is rounded by it."""
+    largest = float(seen.max(initial=0.0))
+    share = np.where(seen > 0, seen / largest if largest > 0 else 1.0, 1.0)
+    return np.exp2(np.rint(np.log2(np.sqrt(share)))).astype(np.float32)

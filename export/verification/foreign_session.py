@@ -1,0 +1,204 @@
+"""Somebody's ONNX file is run in a child process, under a limit on memory and on time.
+
+onnxruntime folds constants and allocates what a file asks for: some hundred bytes can ask for gigabytes. The child
+lives as long as this process, so that only the first file waits for its start; a file that breaks a limit ends it, and
+the next one gets another.
+"""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import os
+import subprocess
+import sys
+import threading
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ArtifactError
+from edge_runtime.files import printable
+from export.verification.onnx_worker import read_message, write_message
+
+_BASE_BYTES = 1 << 30  # what a session of a small file may take, rows included
+_BYTES_PER_BYTE = 8  # and for each byte of the file: read, decoded, packed for the matrix products, at two levels
+_LONGEST_REASON = 1200  # onnxruntime names its source file and function before it comes to the reason
+_CODE = "import sys; sys.path[:] = {path!r}; from export.verification.onnx_worker import main; main()"
+
+
+@dataclass(frozen=True)
+class RunLimits:
+    """What running somebody's file may take.
+
+    max_memory: bytes of address space beyond the idle child's; None is 1 GiB and 8 times the file's size. Linux only.
+    max_seconds: for opening the file, and again for each block of rows.
+    """
+
+    max_memory: int | None = None
+    max_seconds: float = 60.0
+
+    def memory_for(self, file_bytes: int) -> int:
+        """The limit on memory for a file of this size, its external data included."""
+        return self.max_memory if self.max_memory is not None else _BASE_BYTES + _BYTES_PER_BYTE * file_bytes
+
+
+class ForeignSession:
+    """An onnxruntime session in the child: `run` as its own, errors as ArtifactError in one line. A context.
+
+    content: the model's bytes.
+    path: the file that they come from, for messages and for external data beside it.
+    level, threads, config: as `make_session` takes them.
+    limits: by default `RunLimits()`.
+    size: bytes of the file and its external data, if that is more than `content`.
+    """
+
+    def __init__(
+        self,
+        content: bytes,
+        path: str | os.PathLike[str],
+        level: str,
+        *,
+        threads: int = 1,
+        config: Iterable[tuple[str, str]] = (),
+        limits: RunLimits | None = None,
+        size: int = 0,
+    ) -> None:
+        self.path, self.limits = path, limits or RunLimits()
+        self.memory_bytes = self.limits.memory_for(max(size, len(content)))
+        folder = os.path.dirname(os.path.abspath(path))
+        entries = [*config, ("session.model_external_initializers_file_folder_path", folder)]
+        self._opening = {"level": level, "threads": threads, "config": entries, "memory_bytes": self.memory_bytes}
+        self._content = np.frombuffer(content, np.uint8)
+        self.outputs = self._open()
+
+    def __enter__(self) -> ForeignSession:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        if _WORKER.lives(self.child):
+            _WORKER.ask(self, {"do": "close"}, [])
+
+    def _open(self) -> list[str]:
+        facts, _arrays = _WORKER.ask(self, {"do": "open", **self._opening}, [self._content])
+        self.child = _WORKER.process
+        if "error" in facts:
+            raise self._refused(facts["error"], facts["memory"])
+        return list(facts["outputs"])
+
+    def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
+        """The values of `outputs` (None: of all), a classifier's dictionaries as lists. Raises ArtifactError."""
+        if not _WORKER.lives(self.child):
+            self._open()
+        request = {"do": "run", "outputs": list(outputs or ()), "inputs": list(feeds)}
+        facts, arrays = _WORKER.ask(self, request, list(feeds.values()))
+        if "error" in facts:
+            rows = len(next(iter(feeds.values())))
+            raise self._refused(f"onnxruntime cannot run the model on {rows} rows: {facts['error']}", facts["memory"])
+        found, rows_of = iter(arrays), iter(facts["rows"])
+        return [next(found) if kind == "array" else list(map(dict, next(rows_of))) for kind in facts["kinds"]]
+
+    def _refused(self, reason: str, is_memory: bool) -> ArtifactError:
+        return ArtifactError(
+            f"{self.path}: {self.too_large() if is_memory else printable(' '.join(reason.split()), _LONGEST_REASON)}"
+        )
+
+    def too_large(self) -> str:
+        """What is said of a file that breaks the limit on memory."""
+        return f"onnxruntime needs more than {self.memory_bytes:,} bytes for it; raise max_memory if you trust the file"
+
+    def too_slow(self) -> str:
+        """What is said of a file that breaks the limit on time."""
+        limit = f"{self.limits.max_seconds:g} s"
+        return f"onnxruntime takes longer than {limit} for it; raise max_seconds if you trust the file"
+
+
+class _Worker:
+    """The child, started when it is first needed. One thread at a time asks it."""
+
+    def __init__(self) -> None:
+        self.process: subprocess.Popen[bytes] | None = None
+        self.owner = 0
+        self.lock = threading.RLock()
+
+    def lives(self, process: subprocess.Popen[bytes] | None) -> bool:
+        """Whether `process` is the present child of this process, and runs."""
+        is_ours = self.owner == os.getpid()  # after a fork it is the parent's
+        return process is not None and process is self.process and is_ours and process.poll() is None
+
+    def ask(
+        self, session: ForeignSession, facts: dict[str, Any], arrays: list[NDArray[Any]]
+    ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+        """The answer to a request of `session`. Raises ArtifactError if the child ends, or takes too long."""
+        with self.lock:
+            process = self._started()
+            is_late = threading.Event()
+            timer = threading.Timer(session.limits.max_seconds, _end, (process, is_late))
+            timer.daemon = True
+            timer.start()
+            try:
+                answer = _exchange(process, {**facts, "session": id(session)}, arrays)
+            except BaseException:  # Ctrl-C too: what is left in the pipes belongs to nobody
+                self.stop()
+                raise
+            finally:
+                timer.cancel()
+            if answer is not None:
+                return answer
+            status = process.wait()
+            self.stop()
+            how = session.too_slow() if is_late.is_set() else f"{session.too_large()} (it ended with status {status})"
+            raise ArtifactError(f"{session.path}: {how}")
+
+    def _started(self) -> subprocess.Popen[bytes]:
+        if self.process is None or not self.lives(self.process):
+            self.stop()
+            command, pipe = [sys.executable, "-c", _CODE.format(path=sys.path)], subprocess.PIPE
+            self.process = subprocess.Popen(
+                command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
+            )
+            self.owner = os.getpid()
+        return self.process
+
+    def stop(self) -> None:
+        """End the child, if it is ours, and close our ends of its pipes."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        if self.owner == os.getpid():
+            process.kill()
+            process.wait()
+        for stream in (process.stdin, process.stdout):
+            with contextlib.suppress(OSError):
+                if stream is not None:
+                    stream.close()
+
+    def forget_lock(self) -> None:
+        """In a process that was forked just now, the thread that held the lock does not run."""
+        self.lock = threading.RLock()
+
+
+def _end(process: subprocess.Popen[bytes], is_late: threading.Event) -> None:
+    is_late.set()
+    process.kill()
+
+
+def _exchange(
+    process: subprocess.Popen[bytes], facts: dict[str, Any], arrays: list[NDArray[Any]]
+) -> tuple[dict[str, Any], list[NDArray[Any]]] | None:
+    assert process.stdin is not None
+    assert process.stdout is not None
+    try:
+        write_message(process.stdin, facts, arrays)
+        return read_message(process.stdout)
+    except (BrokenPipeError, ConnectionResetError):
+        return None
+
+
+_WORKER = _Worker()
+atexit.register(_WORKER.stop)
+if hasattr(os, "register_at_fork"):  # not on Windows
+    os.register_at_fork(after_in_child=_WORKER.forget_lock)

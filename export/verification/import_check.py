@@ -1,0 +1,327 @@
+"""Does an imported model compute what its file computes? The file itself is run by onnxruntime, rows beside rows.
+
+Outputs are compared within the bound of `edge_runtime.reference.bounds`: what two float32 evaluations may differ by,
+layer by layer; for int8, nothing before the last activation. Only where a file itself rounds more (float16 arithmetic,
+outputs put on a grid) is that rounding allowed too.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from dataclasses import fields, replace
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import onnx
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.artifact import MODEL_MAX_BYTES
+from edge_runtime.errors import ArtifactError, InputError
+from edge_runtime.files import printable
+from edge_runtime.layers import QuantizedDense
+from edge_runtime.model import Model
+from edge_runtime.reference import output_bound, trace
+from export.onnx_reader import ANY_ROWS, OUTPUT_KEY, Imported, Input, TooLarge, Unsupported, import_onnx, in_opset_7
+from export.onnx_writer import PRECISE, WITH_TRANSFORMATIONS, saturating_weights
+from export.verification.comparison import TensorCheck, rows_to_compare, within
+from export.verification.foreign_session import ForeignSession, RunLimits
+from export.verification.report import Report
+from export.verification.row_count import bytes_per_row, rows_within
+from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
+
+IMPORT = "import"
+Tie: TypeAlias = tuple[str, int, int]  # layer, code, what its table holds in onnxruntime
+_MOST_TIES = 64  # tried one by one
+HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
+_MOST_CHECK_BYTES = 1 << 31  # if the file itself says how many rows it takes
+
+
+def verify_import(
+    model: Model,
+    onnx_path: str | os.PathLike[str],
+    x: ArrayLike | None = None,
+    *,
+    levels: Iterable[str] = ("default",),
+    imported: Imported | None = None,
+    run_limits: RunLimits | None = None,
+) -> Report:
+    """Compare `model` with the ONNX file that it was imported from.
+
+    x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. levels: keys of
+    `export.verification.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. run_limits: what
+    running the file may take, by default `RunLimits()`. onnxruntime runs so that no processor saturates (see
+    `saturation`), which it cannot for integer operators at the levels without transformations: these are left out.
+    Raises ArtifactError if the file cannot be read or run, or takes more, InputError for rows that do not fit, OSError.
+    """
+    source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
+    if (model.n_in, model.n_out) != (source.model.n_in, source.model.n_out):
+        raise ArtifactError(
+            f"{onnx_path}: takes {source.model.n_in} values and gives {source.model.n_out}, the model takes "
+            f"{model.n_in} and gives {model.n_out}; it was not imported from this file"
+        )
+    _require_few_rows(source, onnx_path)
+    rows = random_rows(source) if x is None else rows_to_compare(model, x)
+    _require_fit(source.input, rows)
+    checks, changed, largest = [], 0, 0.0
+    notes: dict[str, None] = {}
+    saturating = saturating_weights(onnx.load(onnx_path, load_external_data=False))
+    config = (PRECISE,) if saturating else ()
+    for level in levels:
+        if any(saturating.values()) and level not in WITH_TRANSFORMATIONS:
+            continue  # the file itself gives other answers there on some processors
+        theirs = _outputs(source, onnx_path, rows, level, config, run_limits)
+        check, differing, flipped = _compared_beside_ties(level, model, source, rows, theirs)
+        notes |= dict.fromkeys(
+            f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
+            for layer, code, other in flipped
+        )
+        checks.append(check)
+        changed, largest = max(changed, differing), max(largest, check.max_abs_error)
+    return Report(IMPORT, len(rows), tuple(checks), changed, largest, config, tuple(notes))
+
+
+def import_of(
+    model: Model,
+    onnx_path: str | os.PathLike[str],
+    *,
+    max_bytes: int = MODEL_MAX_BYTES,
+    output: str | None = None,
+) -> Imported | None:
+    """What reading the file gives, where that is `model`: how its inputs and outputs are laid out, and its slack.
+
+    Raises ArtifactError for a file that asks for more memory or time than it may have: it is not run either.
+    """
+    try:
+        source = import_onnx(onnx_path, max_bytes=max_bytes, output=output)
+    except ArtifactError as error:
+        if isinstance(error.__cause__, TooLarge):
+            raise
+        return None
+    ours, theirs = _parts(model), _parts(source.model)
+    return source if len(ours) == len(theirs) and all(map(_is_same, ours, theirs)) else None
+
+
+def _parts(model: Model) -> list[Any]:
+    """The layers' and the standardization's types, arrays and numbers."""
+    holders: list[Any] = [*model.layers, *([model.preprocessing] if model.preprocessing is not None else [])]
+    return [part for held in holders for part in (type(held), *(getattr(held, field.name) for field in fields(held)))]
+
+
+def _is_same(first: Any, second: Any) -> bool:
+    return np.array_equal(first, second) if isinstance(first, np.ndarray) else bool(first == second)
+
+
+def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
+    """Rows as wide as the file's input, spread as its standardization expects, in the range of its dtype.
+
+    256 of them, fewer if they would take the check more than 256 MiB: 4 of a million features.
+    """
+    rng = np.random.default_rng(seed)
+    model, kind = source.model, source.input.kind
+    x = rng.normal(size=(rows_within(model), model.n_in)) * 2
+    if model.preprocessing is not None:
+        x = x / model.preprocessing.inv_std + model.preprocessing.mean
+    if not kind.startswith("float"):
+        limits = np.iinfo(kind)
+        x = np.clip(np.rint(x * 16), max(limits.min, -(1 << 20)), min(limits.max, 1 << 20))
+    return x.astype(np.float16 if kind == "float16" else np.float32).astype(np.float32)
+
+
+def _outputs(
+    source: Imported,
+    path: str | os.PathLike[str],
+    rows: NDArray[np.float32],
+    level: str,
+    config: Sequence[tuple[str, str]],
+    limits: RunLimits | None,
+) -> Any:
+    """What the file gives for all rows, fed as many at a time as it takes."""
+    size = _rows_at_once(source)
+    parts = []
+    with _session(source, path, level, config, limits) as session:
+        for start in range(0, len(rows), size):
+            part = rows[start : start + size]
+            padded = part if source.input.rows == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
+            found = session.run([source.output], {source.input.name: _fed(source.input, padded)})[0]
+            parts.append(_by_row(source, found, len(padded))[: len(part)])
+    return np.concatenate(parts)
+
+
+def _rows_at_once(source: Imported) -> int:
+    return rows_within(source.model) if source.input.rows == ANY_ROWS else source.input.rows
+
+
+def _require_few_rows(source: Imported, path: str | os.PathLike[str]) -> None:
+    """Raise ArtifactError for a file that takes so many rows at once that they would fill the memory."""
+    rows = source.input.rows
+    need = rows * bytes_per_row(source.model)
+    if rows != ANY_ROWS and need > _MOST_CHECK_BYTES:
+        raise ArtifactError(
+            f"{path}: takes {rows:,} rows at once, which takes {need:,} bytes to check, expected {_MOST_CHECK_BYTES:,} "
+            "at most; export it with a free number of rows"
+        )
+
+
+def _session(
+    source: Imported,
+    path: str | os.PathLike[str],
+    level: str,
+    config: Sequence[tuple[str, str]],
+    limits: RunLimits | None,
+) -> ForeignSession:
+    """A session on the file, less the nodes that no output needs, and with an opset below 7 made one of 7.
+
+    Its weights count for the limit on memory, wherever they are stored.
+    """
+    content = Path(path).read_bytes()
+    proto = onnx.ModelProto.FromString(content)
+    refuse_loops(proto, path)
+    keep_output(proto.graph, source.output)
+    is_changed = remove_unused(proto) or bool(source.dropped)
+    try:
+        content = _in_opset_7(proto) or (proto.SerializeToString() if is_changed else content)
+    except Unsupported as error:
+        raise ArtifactError(f"{path}: {error}") from error
+    weights = sum(array.nbytes for layer in source.model.layers for array in layer.arrays().values())
+    size = len(content) + weights
+    return ForeignSession(content, path, level, config=config, limits=limits, size=size)
+
+
+def _in_opset_7(proto: onnx.ModelProto) -> bytes | None:
+    """A file of opset 6, for which onnxruntime has no kernels, in the next one; None for any other file."""
+    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=7)
+    return None if opset >= 7 else bytes(in_opset_7(proto).SerializeToString())
+
+
+def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:
+    """Raise InputError where the file's input cannot hold a value: a fraction or 300 in uint8, 1e6 in float16."""
+    with np.errstate(all="ignore"):
+        held = rows.astype(source.kind)
+        if source.kind.startswith("float"):
+            bad = np.isinf(held) & np.isfinite(rows)
+        else:  # a cast beyond the range gives any number, and 2^63 looks like itself again
+            largest = float(np.iinfo(source.kind).max) + 1
+            bad = (held.astype(np.float32) != rows) | ~(np.abs(rows) < largest)
+    if bad.any():
+        row, column = (int(index) for index in np.argwhere(bad)[0])
+        what = "smaller numbers" if source.kind.startswith("float") else "whole numbers in its range"
+        raise InputError(
+            f"row {row}, column {column} (counted from 0) is {rows[row, column]:g}, the file's input "
+            f"'{printable(source.name)}' is {source.kind}, expected {what}; give rows as the file takes them"
+        )
+
+
+def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:
+    values = rows.astype(source.kind).reshape(len(rows), *source.shape)
+    return values[0] if source.batch is None else np.moveaxis(values, 0, source.batch)
+
+
+def _by_row(source: Imported, found: Any, count: int) -> NDArray[Any]:
+    """One row of outputs for each row of inputs."""
+    if source.output_kind == "probabilities":
+        return np.array([_in_order(row, source.model.class_names) for row in found], np.float32)
+    values = np.asarray(found)
+    if source.output_kind == "label":
+        return values.reshape(count)
+    if source.output_batch is not None:
+        values = np.moveaxis(values, source.output_batch, 0)
+    return values.reshape(count, -1)
+
+
+def _in_order(found: dict[Any, float], names: tuple[str, ...]) -> list[float]:
+    """A row's probabilities in the order of the classes: onnxruntime sorts its dictionaries, a file its classes not.
+
+    The keys are the classes' names, or their numbers beside labels that have others.
+    """
+    by_name = {str(name): value for name, value in found.items()}
+    numbers = [str(number) for number in range(len(by_name))]
+    for order in (names, numbers):
+        if by_name.keys() == set(order):
+            return [by_name[name] for name in order]
+    return list(by_name.values())
+
+
+def _compared_beside_ties(
+    level: str, model: Model, source: Imported, rows: NDArray[np.float32], theirs: NDArray[Any]
+) -> tuple[TensorCheck, int, list[Tie]]:
+    """`_compared`, and the table entries without which an output would differ.
+
+    A file has one value for each entry: if it rounds one beside a tie otherwise, it does so in every row. So the model
+    with that entry must agree in all of them.
+    """
+    check, changed = _compared(level, model, source, rows, theirs)
+    flipped: list[Tie] = []
+    for tie in source.ties[:_MOST_TIES]:
+        if check.differing == 0:
+            break
+        other = _with_entry(model, tie)
+        if other is None:
+            continue
+        found, changed_then = _compared(level, other, source, rows, theirs)
+        if found.differing < check.differing:
+            model, check, changed = other, found, changed_then
+            flipped.append(tie)
+    return check, changed, flipped
+
+
+def _with_entry(model: Model, tie: Tie) -> Model | None:
+    """The model with another entry in one table; None if it has no such table."""
+    name, code, value = tie
+    index = next((i for i, layer in enumerate(model.layers) if layer.name == name), None)
+    layer = None if index is None else model.layers[index]
+    if index is None or not isinstance(layer, QuantizedDense) or layer.table is None:
+        return None
+    table = layer.table.copy()
+    table[code] = value
+    layers = (*model.layers[:index], replace(layer, table=table), *model.layers[index + 1 :])
+    return replace(model, layers=layers, test_vectors=None)
+
+
+def _compared(
+    level: str, model: Model, source: Imported, rows: NDArray[np.float32], theirs: NDArray[Any]
+) -> tuple[TensorCheck, int]:
+    """The outputs' check, and the rows whose class differs."""
+    ours, bound = _ours(model, source, rows)
+    if source.computes_in_half:
+        bound = bound * HALF_IN_FLOATS
+    for grid in source.output_grids:
+        ours = np.clip(ours, grid.low, grid.high)
+        bound = bound + grid.scale * (1.5 + 1e-5)  # onnxruntime's softmax on codes is off by up to a step, and rounds
+    if source.output_kind == "label":
+        return _compared_labels(level, model, ours, theirs, bound)
+    if theirs.shape != ours.shape:
+        raise InputError(f"the file gives {theirs.shape[1]} values a row, the model {ours.shape[1]}")
+    check = within(level, source.output, ours, theirs, bound)
+    changed = int(np.sum(ours.argmax(axis=1) != theirs.argmax(axis=1))) if model.n_out > 1 else 0
+    return check, changed
+
+
+def _ours(model: Model, source: Imported, rows: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:
+    """Outputs and their bounds, in the batches that the file gets: int8-dynamic grids depend on the whole batch."""
+    size, same = _rows_at_once(source), source.same_standardization
+    parts = [rows[start : start + size] for start in range(0, len(rows), size)]
+    with np.errstate(all="ignore"):
+        ours = [trace(model, part)[f"{model.layers[-1].name}.output"] for part in parts]
+        bounds = [
+            output_bound(model, part, activated=True, foreign=True, same_standardization=same, slack=source.slack)
+            for part in parts
+        ]
+    return np.concatenate(ours), np.concatenate(bounds)
+
+
+def _compared_labels(
+    level: str, model: Model, ours: NDArray[Any], theirs: NDArray[Any], bound: NDArray[Any]
+) -> tuple[TensorCheck, int]:
+    """Classes: the file's must be the largest here, but for what the outputs may differ by."""
+    names = {name: index for index, name in enumerate(model.class_names)}
+    index = np.array([names.get(str(label), -1) if names else int(label) for label in theirs])
+    known = (index >= 0) & (index < model.n_out)
+    picked = np.take_along_axis(ours, np.where(known, index, 0)[:, None], axis=1)[:, 0]
+    behind = ours.max(axis=1) - picked
+    allowed = np.where(np.isfinite(bound), bound, 0.0).max(axis=1)
+    wrong = ~known | (behind > 2 * allowed)
+    changed = int(np.sum(ours.argmax(axis=1) != index))
+    check = TensorCheck(level, "label", "within bound", len(index), int(wrong.sum()), float(behind.max()), 0.0)
+    return check, changed

@@ -1,0 +1,93 @@
+"""What of somebody's graph onnxruntime is given to run: it executes every node of a file, needed or not.
+
+A node that no output needs is passed over by the reader (`reader_walk`), and may yet fill the memory or never end.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import onnx
+
+from edge_runtime.errors import ArtifactError
+from edge_runtime.files import printable
+
+_LOOPS = ("Loop", "Scan")
+
+
+def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
+    """Raise ArtifactError for a loop in a graph, in a branch or a function of it: it may never end."""
+    waiting: list[Any] = [proto.graph.node, *(function.node for function in proto.functions)]
+    while waiting:
+        for node in waiting.pop():
+            if node.op_type in _LOOPS:
+                raise ArtifactError(
+                    printable(
+                        f"{path}: node '{node.name}' is a {node.op_type}, which may never end; expected a dense network"
+                    )
+                )
+            waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
+
+
+def remove_unused(proto: onnx.ModelProto) -> bool:
+    """Take out the nodes of the graph, its branches and functions that no output needs, and inputs that no node uses.
+
+    Returns whether there were any.
+    """
+    found = _prune(proto.graph.node, [value.name for value in proto.graph.output])
+    found |= _keep_used_inputs(proto.graph)
+    for function in proto.functions:
+        found |= _prune(function.node, function.output)
+    return found
+
+
+def _prune(nodes: Any, outputs: Iterable[str]) -> bool:
+    """Branches first: what only a dead node of a branch reads is not needed around it either."""
+    found = False
+    for branch in (attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")):
+        found |= _prune(branch.node, [value.name for value in branch.output])
+    return _keep_needed(nodes, outputs) or found
+
+
+def keep_output(graph: onnx.GraphProto, name: str) -> None:
+    """Take every other output out of a graph; `remove_unused` then takes out what only they need."""
+    kept = [value for value in graph.output if value.name == name]
+    del graph.output[:]
+    graph.output.extend(kept)
+
+
+def _inputs(node: Any) -> Iterator[str]:
+    """The names that a node reads, those in its branches too: a branch sees the values around it."""
+    waiting = [node]
+    while waiting:
+        inner = waiting.pop()
+        yield from inner.input
+        for attribute in inner.attribute:
+            waiting += attribute.g.node
+            yield from (value.name for value in attribute.g.output)
+
+
+def _keep_used_inputs(graph: onnx.GraphProto) -> bool:
+    """Initializers stay, which old files list as inputs too."""
+    used = {name for node in graph.node for name in _inputs(node)} | {value.name for value in graph.output}
+    used |= {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
+    unused = [value for value in graph.input if value.name not in used]
+    for value in unused:
+        graph.input.remove(value)
+    return bool(unused)
+
+
+def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:
+    producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
+    needed: set[int] = set()
+    open_names = list(outputs)
+    while open_names:
+        index = producers.get(open_names.pop())
+        if index is not None and index not in needed:
+            needed.add(index)
+            open_names += _inputs(nodes[index])
+    unused = [index for index in range(len(nodes)) if index not in needed]
+    for index in reversed(unused):
+        del nodes[index]
+    return bool(unused)

@@ -1,0 +1,143 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Activation, Dense, Model, TestVectors, selftest
+from edge_runtime.engine.engine import Engine
+from edge_runtime.numerics.quantization import dequantize, dynamic_grid
+from edge_runtime.reference.bounds import (
+    activation_bound,
+    agree,
+    implementation_error,
+    output_bound,
+    steepness,
+    tensor_bounds,
+)
+from edge_runtime.reference.trace import trace
+from export.quantization.quantizer import quantize
+from tests.networks import random_model, random_rows
+
+ACTIVATIONS = [["relu", "softmax"], ["tanh", "sigmoid"], ["leaky_relu", "linear"]]
+
+
+@pytest.mark.parametrize("activations", ACTIVATIONS)
+@pytest.mark.parametrize("seed", range(5))
+def test_float64_arithmetic_stays_within_the_bound_of_float32(activations, seed):
+    """The same network in float64 stands for any correct float32 implementation."""
+    model = random_model([40, 30, 6], activations, seed=seed, standardize=True)
+    rows = random_rows(50, 40, seed)
+    value = model.preprocessing(rows).astype(np.float64)
+    for layer in model.layers:
+        value = layer.activation(value @ layer.weight.astype(np.float64) + layer.bias)
+    assert (np.abs(Engine(model).run(rows) - value) <= output_bound(model, rows, activated=True)).all()
+
+
+def test_the_bound_is_small_enough_to_find_an_error():
+    """A hundred-thousandth in one bias breaks it."""
+    model = random_model([40, 30, 6], ["relu", "linear"])
+    rows = random_rows(50, 40)
+    bias = model.layers[1].bias.copy()
+    bias[0] += 3e-5
+    other = replace(model, layers=(model.layers[0], replace(model.layers[1], bias=bias)))
+    error = np.abs(Engine(other).run(rows) - Engine(model).run(rows))
+    assert (error > output_bound(model, rows, activated=True)).any()
+
+
+def test_int8_logits_have_no_room_for_differences():
+    """For int8 the bound is zero: the bits are the same or the implementation is wrong."""
+    model = quantize(random_model([40, 30, 6], ["tanh", "softmax"]), random_rows(50, 40))
+    assert output_bound(model, random_rows(50, 40), activated=False).max() == 0
+
+
+AGREE = [
+    # ours, theirs, bound, whether they agree
+    (np.inf, np.inf, np.inf, True),
+    (np.nan, np.nan, 0, True),
+    (np.nan, np.inf, np.inf, True),
+    (-np.inf, np.nan, np.inf, True),
+    (np.nan, np.inf, 1, False),
+    (np.inf, -np.inf, np.inf, False),
+    (1, np.inf, np.inf, False),
+    (np.nan, 1, np.inf, False),
+    (1, 2, np.inf, True),
+    (-3e38, 3e38, np.inf, True),
+    (1, 2, np.nan, False),
+    (2, 2, np.nan, True),
+    (np.inf, np.inf, np.nan, True),
+    (np.nan, np.inf, np.nan, False),
+    (5, 6, 1, True),
+    (5, 5.5, 1, True),
+    (5, 5.5, 0.25, False),
+    (5, 5.5, np.nan, False),
+]
+
+
+@pytest.mark.parametrize(("ours", "theirs", "bound", "expected"), AGREE)
+def test_what_cannot_be_bounded_agrees_only_where_it_is_of_the_same_kind(ours, theirs, bound, expected):
+    """Infinite bounds allow any two numbers and NaN beside inf, but no number beside either, and no two signs."""
+    pair = np.array([ours], np.float32), np.array([theirs], np.float32)
+    assert agree(*pair, np.array([bound])).tolist() == agree(*pair[::-1], np.array([bound])).tolist() == [expected]
+
+
+@pytest.mark.filterwarnings("ignore:overflow encountered")
+def test_an_overflow_is_not_taken_for_agreement():
+    """Sums beyond float32 beside stored outputs that are numbers: a self-test fails."""
+    layer = Dense("a", np.full((4, 3), 1e38, np.float32), np.zeros(3, np.float32), Activation.of("linear"))
+    vectors = TestVectors(np.full((2, 4), 2, np.float32), np.zeros((2, 3), np.float32))
+    assert selftest(Model((layer,), test_vectors=vectors)).differing == 6
+
+
+@pytest.mark.parametrize(
+    ("name", "error", "slope"),
+    [("sigmoid", 1e-6, 0.25), ("tanh", 1e-6, 1.0), ("softmax", 2e-6, 0.5), ("relu", 0.0, 1.0)],
+)
+def test_an_activation_carries_its_slope_and_its_own_error(name, error, slope):
+    """The steepest slope times the difference before, and the stated error of exp, tanh and their like: no more."""
+    x = random_rows(5, 4)
+    before = np.full(x.shape, 0.5)
+    assert implementation_error(Activation.of(name), x).max() == error
+    np.testing.assert_allclose(activation_bound(Activation.of(name), x, before), 0.5 * slope + error, rtol=1e-12)
+
+
+def test_softmax_takes_the_largest_difference_of_its_row():
+    """Every output depends on every input; and log_softmax can widen it twofold."""
+    before = np.array([[0.0, 0.0, 3.0]])
+    x = np.zeros((1, 3), np.float32)
+    np.testing.assert_allclose(activation_bound(Activation.of("softmax"), x, before), 1.5 + 2e-6)
+    np.testing.assert_allclose(activation_bound(Activation.of("log_softmax"), x, before), 6.0 + 2e-6)
+
+
+def test_a_threshold_adds_its_jump_where_it_may_be_crossed():
+    """Of thresholded_relu at 1: a value within the bound of 1 may become 0 or stay."""
+    x, before = np.float32([[1.05, 3.0]]), np.full((1, 2), 0.1)
+    found = activation_bound(Activation.of("thresholded_relu", {"alpha": 1.0}), x, before)
+    np.testing.assert_allclose(found, [[1.15, 0.1]], rtol=1e-6)
+
+
+def test_slopes_follow_parameters():
+    """leaky_relu and elu are as steep as alpha, where that is above 1."""
+    for name in ("leaky_relu", "elu"):
+        assert [steepness(Activation.of(name, {"alpha": alpha})) for alpha in (0.1, -3.0)] == [1.0, 3.0]
+
+
+def test_a_dynamic_layer_after_a_float_one_may_move_by_its_grid():
+    """The bound before it and two steps of its grid, times the weights; nothing for the very same input."""
+    model = quantize(random_model([6, 5, 4], ["relu", "linear"]), precision="int8-dynamic")
+    rows, last = random_rows(9, 6), model.layers[1]
+    assert not output_bound(model, rows, activated=False).any()
+    slack = {model.layers[0].name: np.full(5, 1e-3)}
+    step = float(dynamic_grid(trace(model, rows)[f"{model.layers[0].name}.output"])[0])
+    reach = np.abs(last.weight.astype(np.float64)).sum(axis=0) * last.weight_scale
+    found = output_bound(model, rows, activated=False, slack=slack)
+    np.testing.assert_allclose(found, np.broadcast_to((1e-3 + 2 * step) * reach, found.shape), rtol=1e-9)
+    assert (output_bound(model, rows, activated=False, foreign=True) > 0).all()
+
+
+def test_a_table_carries_a_rounded_difference_by_its_largest_jump():
+    """A difference before it moves the code by its steps and one more, and each step by the largest jump."""
+    model = quantize(random_model([6, 5, 4], ["tanh", "linear"]), random_rows(50, 6))
+    layer = model.layers[0]
+    found = tensor_bounds(model, random_rows(3, 6), slack={layer.name: np.full(5, 2.0 * layer.output.scale)})
+    jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max()
+    np.testing.assert_allclose(found[f"{layer.name}.output"], 3 * jump, rtol=1e-6)

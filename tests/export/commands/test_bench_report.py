@@ -1,0 +1,114 @@
+import csv
+import sys
+
+import pytest
+
+from edge_runtime import Engine, Limits, load, save
+from edge_runtime.console.reports import bench_csv
+from export.commands.bench_report import bench, bench_text
+from export.quantization.quantizer import quantize
+from tests.command import run_command
+from tests.networks import random_model, random_rows
+
+linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are measured on Linux")
+
+
+@pytest.fixture(scope="module")
+def path(tmp_path_factory):
+    path = tmp_path_factory.mktemp("bench") / "m.npz"
+    save(quantize(random_model([64, 32, 10], ["relu", "softmax"]), random_rows(50, 64)), path)
+    return path
+
+
+@linux_only
+def test_a_bench_states_everything_that_it_measured_and_how(path):
+    """Percentiles, throughput, load time and memory of both engines, a prediction, and every condition; in text too."""
+    limits = Limits(device="stm32l4r5", max_batch=4, over="split")
+    facts = bench(path, limits, against=True, batches=(1, 9), seconds=0.01, mmap=True)
+    assert [(row["engine"], row["batch"]) for row in facts["latency"]] == [
+        ("numpy", 1), ("onnxruntime", 1), ("numpy", 9), ("onnxruntime", 9)
+    ]  # fmt: skip
+    assert set(facts["load_seconds"]) == {"numpy", "onnxruntime"}
+    assert min(facts["load_seconds"].values()) > 0
+    assert {"cpu", "cores", "python", "numpy", "onnxruntime", "blas_threads", "warm_up"} <= set(facts["conditions"])
+    assert facts["limits"]["mmap"]
+    assert facts["limits"]["ram_bytes"] == 655_360
+    assert facts["predicted"]["device"] == "stm32l4r5"
+    peaks = {name: result["peak_rss_bytes"] for name, result in facts["processes"].items()}
+    assert 0 < peaks["import numpy"] < peaks["numpy"] < peaks["onnxruntime"]
+    text = bench_text(facts)
+    for part in ("p50 us", "p99 us", "rows/s", "load and compile: numpy", "planned memory", "predicted for stm32l4r5"):
+        assert part in text
+
+
+def test_a_bench_shows_the_plan_that_it_ran_with(path):
+    """In one line, and as data: under a tight budget layers are widened tile by tile, which is why it is slow."""
+    for limits, words in (
+        (Limits(max_batch=4, over="split"), "widened at each run: no layer"),
+        (Limits(max_batch=4, over="split", lean=True), "widened at each run: dense0 whole, dense1 whole"),
+        (Limits(ram_bytes=7_000), "rows at a time)"),
+    ):
+        facts, plan = bench(path, limits, against=False, batches=(1,), seconds=0), Engine(load(path), limits).plan
+        assert facts["planned_bytes"] == facts["plan"]["total_bytes"] == plan.total_bytes
+        assert facts["plan"]["block"] == plan.block
+        lean = [(step.name, step.tile_rows) for step in plan.steps if step.lean]
+        assert [(step["layer"], step["tile_rows"]) for step in facts["plan"]["widened_each_run"]] == lean
+        line = next(line for line in bench_text(facts).splitlines() if line.startswith("planned memory"))
+        assert f"{plan.total_bytes:,} B, for {plan.block} rows at once; widened at each run: " in line
+        assert words in line
+
+
+@linux_only
+def test_what_fits_here_and_not_there_is_measured(path):
+    """Under a limit between what the two processes need, ours runs and onnxruntime's does not."""
+    free = bench(path, Limits(), against=True, batches=(1,), seconds=0.01, enforce_bytes=0)["enforced"]
+    needs = {name: result["peak_address_space_bytes"] for name, result in free.items()}
+    between = (needs["numpy"] + needs["onnxruntime"]) // 2
+    facts = bench(path, Limits(), against=True, batches=(1,), seconds=0.01, enforce_bytes=between)
+    assert facts["enforced"]["numpy"]["ok"]
+    assert not facts["enforced"]["onnxruntime"]["ok"]
+    assert facts["enforced"]["onnxruntime"]["error"]
+    assert f"onnxruntime, limit {between:,} B: did not run" in bench_text(facts)
+
+
+@linux_only
+def test_the_csv_has_one_row_for_each_engine_and_batch_size(path):
+    """Every row has every column, the load time and the memory of its engine among them."""
+    facts = bench(path, Limits(), against=True, batches=(1, 2), seconds=0.01)
+    rows = list(csv.DictReader(bench_csv(facts).splitlines(), strict=True))
+    assert len(rows) == 4
+    for named in rows:
+        assert None not in {*named, *named.values()}
+        assert float(named["p50_s"]) <= float(named["p90_s"]) <= float(named["p99_s"])
+        assert float(named["load_s"]) == facts["load_seconds"][named["engine"]]
+        assert int(named["peak_rss_bytes"]) == facts["processes"][named["engine"]]["peak_rss_bytes"]
+
+
+@linux_only
+def test_the_csv_says_how_an_engine_fared_under_an_enforced_limit(path):
+    """The limit, whether it ran, and its peaks or the reason, on each of its rows; no such columns without a limit."""
+    facts = bench(path, Limits(), against=False, batches=(1, 2), seconds=0, enforce_bytes=0)
+    rows = list(csv.DictReader(bench_csv(facts).splitlines(), strict=True))
+    for row in rows:
+        assert (row["enforced_limit_bytes"], row["enforced_ok"], row["enforced_error"]) == ("0", "True", "")
+        assert int(row["enforced_peak_rss_bytes"]) == facts["enforced"]["numpy"]["peak_rss_bytes"]
+        assert int(row["enforced_peak_address_space_bytes"]) > int(row["enforced_peak_rss_bytes"])
+    failed = {"limit_bytes": 9, "ok": False, "peak_rss_bytes": None, "peak_address_space_bytes": None}
+    facts["enforced"]["numpy"] = {**failed, "error": 'MemoryError: 5 B, "none" left'}
+    row = next(csv.DictReader(bench_csv(facts).splitlines(), strict=True))
+    found = {name: value for name, value in row.items() if name.startswith("enforced_")}
+    assert list(found.values()) == ["9", "False", "", "", 'MemoryError: 5 B, "none" left']
+    del facts["enforced"]
+    assert "enforced" not in bench_csv(facts)
+
+
+@linux_only
+@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+def test_the_command_ends_with_1_where_our_engine_did_not_run_under_the_limit(path, form):
+    """What was measured is printed all the same; under a limit that is large enough the status is 0."""
+    command = ["bench", path, "--batch", "1", "--seconds", "0", *form]
+    result = run_command(*command, "--enforce", "1M")
+    assert result.exit_code == 1
+    assert "1,048,576" in result.stdout or "1048576" in result.stdout
+    assert "Traceback" not in result.stderr
+    assert run_command(*command, "--enforce", "1G").exit_code == 0

@@ -1,0 +1,94 @@
+"""Every activation, in float32 and int8, against onnxruntime."""
+
+import math
+
+import numpy as np
+import pytest
+
+from edge_runtime import Activation
+from edge_runtime.numerics.activations import DEFAULTS, FORWARD, OVER_THE_ROW
+from edge_runtime.reference.bounds import implementation_error, steepness
+from export.onnx_writer.writer import write_onnx
+from export.quantization.quantizer import quantize
+from export.verification.verify import verify
+from tests.networks import random_model, random_rows
+
+OTHER_PARAMETERS = {
+    "leaky_relu": {"alpha": 1.7},
+    "elu": {"alpha": 0.3},
+    "selu": {"alpha": 0.5, "gamma": 2.0},
+    "celu": {"alpha": 2.5},
+    "swish": {"alpha": 1.702},
+    "hard_sigmoid": {"alpha": 1 / 6, "beta": 0.4},
+    "clip": {"min": -0.5, "max": 0.25},
+    "thresholded_relu": {"alpha": 0.375},
+}
+CASES = [Activation.of(name) for name in FORWARD]
+CASES += [Activation.of(name, params) for name, params in OTHER_PARAMETERS.items()]
+
+
+def network(activation):
+    """Its activation in the middle and at the end; at the end alone where it works on whole rows."""
+    middle = "tanh" if activation.name in OVER_THE_ROW else activation
+    return random_model([12, 9, 5], [middle, activation], seed=3, weight_scale=2.0)
+
+
+@pytest.mark.parametrize("activation", CASES, ids=str)
+def test_float32_keeps_the_bound_of_every_layer(tmp_path, activation):
+    """The operator, or the nodes it is composed of at opset 13, give what the runtime computes."""
+    model = network(activation)
+    write_onnx(model, tmp_path / "m.onnx")
+    report = verify(model, tmp_path / "m.onnx", random_rows(300, 12, seed=5) * 3)
+    assert report.ok, report.first_diverging_layer
+
+
+@pytest.mark.parametrize("activation", CASES, ids=str)
+@pytest.mark.parametrize("form", ["integer", "qgemm"])
+def test_int8_has_no_differing_value(tmp_path, activation, form):
+    """Between int8 layers it is a stored table: every integer and every logit has the same bits."""
+    model = quantize(network(activation), random_rows(200, 12), "int8", "minmax")
+    write_onnx(model, tmp_path / "m.onnx", form)
+    report = verify(model, tmp_path / "m.onnx", random_rows(300, 12, seed=5) * 3)
+    assert report.ok, report.first_diverging_layer
+    assert report.exact_compared > 0
+    assert report.exact_differing == 0
+
+
+def test_the_two_lists_name_every_parameter():
+    """An activation with parameters is tested with others than its defaults too."""
+    assert OTHER_PARAMETERS.keys() == DEFAULTS.keys()
+
+
+def test_gelu_is_as_close_to_erf_as_its_docstring_says():
+    """2e-9 in float64 and 2e-7 * max(1, |x|) in float32, from -40 to 40, beside Python's own erfc."""
+    x = np.concatenate([np.linspace(-40, 40, 20_001), np.linspace(-6, 6, 20_001)])
+    exact = np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in x])
+    assert np.abs(Activation.of("gelu")(x) - exact).max() < 2e-9
+    single = x.astype(np.float32)
+    exact = np.array([value * 0.5 * math.erfc(-value / math.sqrt(2)) for value in single.astype(np.float64)])
+    assert (np.abs(Activation.of("gelu")(single) - exact) <= 2e-7 * np.maximum(1, np.abs(x))).all()
+
+
+@pytest.mark.parametrize("activation", [case for case in CASES if case.name != "thresholded_relu"], ids=str)
+def test_no_activation_is_steeper_than_stated(activation):
+    """Its slope anywhere, in float64, is at most the factor by which a bound is widened; thresholded_relu jumps."""
+    step = 2.0**-12
+    x = np.arange(-12, 12, step)
+    if activation.name in OVER_THE_ROW:
+        x = np.stack([x, -x[::-1] / 3], axis=1)
+        change = np.abs(activation(x + np.array([step, -step])) - activation(x)).max(axis=-1)
+    else:
+        change = np.abs(activation(x + step) - activation(x))
+    assert change.max() / step <= steepness(activation) * (1 + 1e-9)
+
+
+@pytest.mark.parametrize("activation", CASES, ids=str)
+def test_float32_is_as_close_to_float64_as_two_implementations_may_be(activation):
+    """The stated error of each activation covers this one, up to 1e4 on either side of zero, without an overflow."""
+    x = np.concatenate([np.linspace(-20, 20, 4001), np.geomspace(1, 1e4, 500), -np.geomspace(1, 1e4, 500)])
+    single = x.astype(np.float32)[:, None] + np.float32([0, 0.5, -0.25])
+    exact = activation(single.astype(np.float64))
+    with np.errstate(all="raise", under="ignore"):
+        found = activation(single)
+    rounding = np.spacing(np.abs(exact).astype(np.float32)) * 2 + 1e-37
+    assert (np.abs(found - exact) <= implementation_error(activation, single) + rounding).all()

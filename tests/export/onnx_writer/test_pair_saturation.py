@@ -1,0 +1,195 @@
+import itertools
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from export import read_onnx
+from export.commands.reports import report_table
+from export.onnx_writer.pair_saturation import (
+    PRECISE_KEY,
+    is_pair_safe,
+    may_saturate,
+    saturating_weights,
+    saturation_doubts,
+    session_config,
+)
+from export.onnx_writer.writer import to_onnx, write_onnx
+from export.quantization.quantizer import quantize
+from export.verification.import_check import verify_import
+from export.verification.verify import verify
+from tests.command import run_command
+from tests.export.foreign import graph
+from tests.networks import random_model, random_rows
+
+
+def avx2_sums(q: np.ndarray, weight: np.ndarray) -> np.ndarray:
+    """VPMADDUBSW: neighbouring uint8 x int8 products added with int16 saturation; then summed exactly."""
+    n_in, n_out = weight.shape
+    padded = np.zeros((n_in + n_in % 2, n_out), np.int64)
+    padded[:n_in] = weight
+    values = np.zeros(len(padded), np.int64)
+    values[:n_in] = q
+    pairs = (padded * values[:, None]).reshape(-1, 2, n_out).sum(axis=1)
+    return np.clip(pairs, -32768, 32767).sum(axis=0)
+
+
+@pytest.mark.parametrize(
+    "pair", [(64, 64), (127, 1), (127, 2), (65, 63), (65, 64), (-64, -64), (-64, -65), (-127, 127)]
+)
+def test_the_rule_is_tight(pair):
+    """A pair is called safe exactly when no two uint8 inputs make the 16-bit sum saturate."""
+    weight = np.array(pair, np.int8)[:, None]
+    extremes = [np.array(q) for q in itertools.product((0, 255), repeat=2)]
+    exact = all((avx2_sums(q, weight) == q @ weight.astype(np.int64)).all() for q in extremes)
+    assert is_pair_safe(weight) == exact
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_safe_weights_never_saturate_on_any_input(seed):
+    """Random inputs on random safe matrices: the 16-bit sums are the exact ones."""
+    rng = np.random.default_rng(seed)
+    weight = rng.integers(-64, 65, (int(rng.integers(1, 40)), 3)).astype(np.int8)
+    assert is_pair_safe(weight)
+    for _ in range(20):
+        q = rng.integers(0, 256, len(weight))
+        assert (avx2_sums(q, weight) == q @ weight.astype(np.int64)).all()
+
+
+def test_a_last_weight_without_a_neighbour_is_safe():
+    """An odd row pairs with nothing."""
+    assert is_pair_safe(np.array([[0], [0], [127]], np.int8))
+
+
+def networks():
+    """A network whose weights can saturate, and the same with weights that cannot."""
+    unsafe = quantize(random_model([13, 11, 5], ["relu", "softmax"]), random_rows(200, 13))
+    layers = tuple(replace(layer, weight=np.clip(layer.weight, -64, 64)) for layer in unsafe.layers)
+    return unsafe, replace(unsafe, layers=layers)
+
+
+def weights(proto):
+    return [numpy_helper.to_array(tensor) for tensor in proto.graph.initializer if tensor.name.endswith(".weight")]
+
+
+@pytest.mark.parametrize("form", ["integer", "qgemm", "qdq"])
+def test_a_file_states_the_option_that_its_weights_need(form):
+    """Only the qdq form, only where a pair can saturate, and not where it was written to be portable."""
+    unsafe, safe = networks()
+    assert (may_saturate(unsafe), may_saturate(safe)) == (True, False)
+    assert session_config(to_onnx(safe, form)) == ()
+    stated = (("session.x64quantprecision", "1"),) if form == "qdq" else ()
+    assert session_config(to_onnx(unsafe, form)) == stated
+    assert len(saturation_doubts(to_onnx(unsafe, form))) == len(stated)
+    assert all("session.x64quantprecision=1" in text for text in saturation_doubts(to_onnx(unsafe, form)))
+
+
+def test_only_the_option_of_this_project_is_taken_from_a_file():
+    """A file cannot set other options of a session."""
+    proto = to_onnx(networks()[0], "qdq")
+    entry = next(entry for entry in proto.metadata_props if entry.key == PRECISE_KEY)
+    entry.value = "session.load_model_format=ORT"
+    assert session_config(proto) == ()
+
+
+def test_portable_weights_are_the_same_integers_and_need_no_option(tmp_path):
+    """uint8 with zero point 128 for a layer that can saturate, int8 for one that cannot; without the option."""
+    unsafe, safe = networks()
+    mixed = replace(unsafe, layers=(unsafe.layers[0], safe.layers[1]))
+    first, second = weights(to_onnx(mixed, "qdq", portable=True))
+    assert (first.dtype, second.dtype) == (np.uint8, np.int8)
+    assert (first.astype(int) - 128 == unsafe.layers[0].weight).all()
+    write_onnx(mixed, tmp_path / "m.onnx", "qdq", portable=True)
+    report = verify(mixed, tmp_path / "m.onnx", random_rows(300, 13) * 2)
+    assert report.ok
+    assert report.session_config == ()
+
+
+def test_verify_says_which_option_it_ran_with(tmp_path):
+    """In the report, in JSON and in text, on every kind of processor alike."""
+    unsafe, safe = networks()
+    for model, expected in ((unsafe, {"session.x64quantprecision": "1"}), (safe, {})):
+        write_onnx(model, tmp_path / "m.onnx", "qdq")
+        report = verify(model, tmp_path / "m.onnx", random_rows(300, 13) * 2)
+        assert report.ok
+        assert report.as_dict()["session_config"] == expected
+        assert ("ran with session.x64quantprecision=1" in report_table(report)) == bool(expected)
+
+
+FORMATS = ["QDQ", "QOperator", "dynamic"]
+
+
+@pytest.fixture(scope="module")
+def quantized_files(tmp_path_factory):
+    """Files of onnxruntime's own tools, int8 weights and uint8 activations, most pairs of which may saturate."""
+    tools = pytest.importorskip("onnxruntime.quantization")
+    folder = tmp_path_factory.mktemp("quantized")
+    rng = np.random.default_rng(0)
+    shapes = {"w0": (24, 16), "w1": (16, 5)}
+    values = {name: (rng.choice([-1, 1], shape) * rng.uniform(0.7, 1, shape)) for name, shape in shapes.items()}
+    nodes = "h0 = MatMul(x, w0) h = Relu(h0) y = MatMul(h, w1)"
+    constants = {name: value.astype(np.float32) for name, value in values.items()}
+    onnx.save(graph(nodes, 17, "float[N,24] x", "float[N,5] y", **constants), folder / "float.onnx")
+    rows = rng.uniform(0.5, 1, (200, 24)).astype(np.float32)
+
+    class Reader(tools.CalibrationDataReader):
+        def __init__(self):
+            self.batches = iter([{"x": rows[:100]}, {"x": rows[100:]}])
+
+        def get_next(self):
+            return next(self.batches, None)
+
+    paths = {}
+    for name in FORMATS:
+        paths[name] = folder / f"{name}.onnx"
+        if name == "dynamic":
+            tools.quantize_dynamic(folder / "float.onnx", paths[name])
+        else:
+            options = {"quant_format": tools.QuantFormat[name], "activation_type": tools.QuantType.QUInt8}
+            tools.quantize_static(folder / "float.onnx", paths[name], Reader(), **options)
+    return paths, rows
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FORMATS)
+def test_files_of_onnxruntime_s_own_tools_are_read_on_every_processor(quantized_files, name):
+    """The check runs with the option that no processor saturates with; the weights that may saturate are named."""
+    paths, rows = quantized_files
+    found = saturating_weights(onnx.load(paths[name]))
+    assert len(found) == 2
+    assert all(weight.startswith(("w0", "w1")) for weight in found)
+    assert set(found.values()) == {name != "QDQ"}
+    model = read_onnx(paths[name])
+    report = verify_import(model, paths[name], rows, levels=("default", "extended", "basic", "disabled"))
+    assert report.ok
+    assert report.session_config == (("session.x64quantprecision", "1"),)
+    levels = {check.level for check in report.checks}
+    assert levels == ({"default", "extended", "basic", "disabled"} if name == "QDQ" else {"default", "extended"})
+    assert verify(model, paths[name], rows).ok
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("name", FORMATS)
+def test_the_import_says_which_weights_may_saturate(quantized_files, name, tmp_path):
+    """By name, as a warning on standard error and in JSON; files that are safe bring none."""
+    path = quantized_files[0][name]
+    result = run_command("import", path, "--out", tmp_path / "m.npz", "--json")
+    assert result.exit_code == 0
+    warnings = [text for text in json.loads(result.stdout)["warnings"] if "VNNI" in text]
+    assert len(warnings) == 1
+    assert all(f"'{weight}'" in warnings[0] for weight in saturating_weights(onnx.load(path)))
+    assert f"warning: {warnings[0]}" in result.stderr
+
+
+@pytest.mark.parametrize("turned", [0, 1])
+def test_pairs_are_those_of_one_output(turned):
+    """Along the inputs, whichever way the weights lie: neighbours of one output add up, those of one input do not."""
+    along_rows = np.array([[120, 120], [1, 1]], np.int8)  # 240 along a row, 121 along a column
+    for weight, expected in ((along_rows, turned == 1), (along_rows.T, turned == 0)):
+        nodes = "q = QuantizeLinear(x, s) e = DequantizeLinear(q, s) d = DequantizeLinear(w, s) "
+        nodes += f"y = Gemm<transB={turned}>(e, d)"
+        proto = graph(nodes, 17, "float[N,K] x", "float[N,M] y", w=weight, s=np.float32(0.1))
+        assert bool(saturating_weights(proto)) == expected

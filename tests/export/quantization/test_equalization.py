@@ -1,0 +1,113 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, QuantizationError
+from export.quantization.equalization import equalize
+from export.quantization.fidelity import sqnr_db
+from export.quantization.quantizer import quantize
+from export.quantization.test_rows import with_test_vectors
+from tests.networks import random_model, random_rows
+
+
+def uneven(activations, seed=0):
+    """A network whose hidden units have ranges that differ by a factor of a hundred."""
+    model = random_model([20, 30, 25, 4], activations, seed)
+    rng = np.random.default_rng(seed)
+    layers = list(model.layers)
+    for index in (0, 1):
+        factor = np.exp(rng.uniform(np.log(0.01), 0, layers[index].n_out)).astype(np.float32)
+        layers[index] = replace(layers[index], weight=layers[index].weight * factor, bias=layers[index].bias * factor)
+        layers[index + 1] = replace(layers[index + 1], weight=layers[index + 1].weight / factor[:, None])
+    return replace(model, layers=tuple(layers))
+
+
+@pytest.mark.parametrize("activations", [["relu", "leaky_relu", "linear"], ["linear", "relu", "softmax"]])
+def test_the_function_stays_bit_for_bit(activations):
+    """The factors are powers of two: no weight, product or sum is rounded differently."""
+    model, rows = uneven(activations), random_rows(200, 20)
+    np.testing.assert_array_equal(Engine(equalize(model, rows)).run(rows), Engine(model).run(rows))
+
+
+@pytest.mark.parametrize("seed", range(5))
+def test_int8_outputs_come_closer(seed):
+    """Where units differ widely, at least 3 dB are gained with the same min-max ranges."""
+    model, rows = uneven(["relu", "relu", "linear"], seed), random_rows(500, 20)
+    reference = Engine(model).run(rows)
+    plain = sqnr_db(reference, Engine(quantize(model, rows, method="minmax")).run(rows))
+    better = sqnr_db(reference, Engine(quantize(equalize(model, rows), rows, method="minmax")).run(rows))
+    assert better > plain + 3
+
+
+def test_smooth_activations_and_dead_units_are_left_alone():
+    """A factor does not pass through tanh; a unit that is always 0 has no range."""
+    model, rows = random_model([5, 4, 3, 2], ["tanh", "relu", "linear"]), random_rows(50, 5)
+    weight = model.layers[1].weight * np.float32([0, 1, 1])
+    dead = replace(model.layers[1], weight=weight, bias=np.float32([-1, 0, 0]))
+    model = replace(model, layers=(model.layers[0], dead, model.layers[2]))
+    equalized = equalize(model, rows)
+    np.testing.assert_array_equal(equalized.layers[0].weight, model.layers[0].weight)
+    np.testing.assert_array_equal(equalized.layers[1].weight[:, 0], 0)
+    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+
+
+def test_bad_rows_are_refused():
+    """The same errors as calibration."""
+    with pytest.raises(QuantizationError, match="row 0, feature 0 is nan"):
+        equalize(random_model([2, 2, 2], ["relu", "linear"]), np.full((1, 2), np.nan))
+
+
+def expected_factors(model, rows):
+    """sqrt(range / largest range) to the nearest power of two, for the outputs of each hidden layer."""
+    tensors = Engine(model).trace(rows)
+    for layer in model.layers[:-1]:
+        ranges = np.abs(tensors[f"{layer.name}.output"]).max(axis=0).astype(np.float64)
+        yield np.exp2(np.rint(np.log2(np.sqrt(ranges / ranges.max()))))
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-3])
+def test_every_hidden_layer_takes_the_stated_factors(scale):
+    """The first, the middle and the last hidden one, whether their ranges are above 1 or below."""
+    model, rows = uneven(["linear", "leaky_relu", "linear"]), random_rows(200, 20) * np.float32(scale)
+    model = replace(model, layers=tuple(replace(layer, bias=layer.bias * np.float32(scale)) for layer in model.layers))
+    equalized = equalize(model, rows)
+    before = np.ones(20)
+    for layer, found, factor in zip(model.layers, equalized.layers, expected_factors(model, rows), strict=False):
+        assert (factor < 1).any()
+        np.testing.assert_array_equal(found.weight, np.float32(layer.weight * before[:, None] / factor))
+        np.testing.assert_array_equal(found.bias, np.float32(layer.bias / factor))
+        before = factor
+
+
+def test_layers_behind_a_smooth_activation_are_equalized():
+    """A tanh stops its own layer's factors, not those of the layers behind it."""
+    model, rows = uneven(["tanh", "relu", "linear"]), random_rows(200, 20)
+    equalized = equalize(model, rows)
+    np.testing.assert_array_equal(equalized.layers[0].weight, model.layers[0].weight)
+    assert (equalized.layers[1].weight != model.layers[1].weight).any()
+    assert (equalized.layers[2].weight != model.layers[2].weight).any()
+    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+
+
+@pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "elu", "selu", "softplus", "hard_swish"])
+def test_no_factor_passes_another_activation(activation):
+    """Only ReLU, leaky ReLU and linear layers let a positive factor through."""
+    model, rows = uneven([activation, activation, "linear"]), random_rows(50, 20)
+    for before, after in zip(model.layers, equalize(model, rows).layers, strict=True):
+        np.testing.assert_array_equal(after.weight, before.weight)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_layer_that_is_always_0_stays_as_it_is():
+    """It has no largest range to divide by."""
+    model, rows = random_model([5, 4, 2], ["relu", "linear"]), random_rows(50, 5)
+    dead = replace(model.layers[0], weight=model.layers[0].weight * 0, bias=np.full(4, -1, np.float32))
+    model = replace(model, layers=(dead, model.layers[1]))
+    np.testing.assert_array_equal(equalize(model, rows).layers[1].weight, model.layers[1].weight)
+
+
+def test_test_vectors_are_dropped():
+    """They belong to the model before."""
+    model, rows = random_model([5, 4, 2], ["relu", "linear"]), random_rows(50, 5)
+    assert equalize(with_test_vectors(model, rows), rows).test_vectors is None

@@ -1,0 +1,63 @@
+"""The same bits in NumPy, in onnxruntime and in an implementation that shares no code with either."""
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine
+from edge_runtime.reference.trace import logits, trace
+from export.onnx_writer.writer import to_onnx
+from export.verification.onnx_session import LEVELS
+from export.verification.verify import verify
+from tests.adversarial import adversarial_model, adversarial_rows
+from tests.opsets import newest_opset
+from tests.plain_int8 import MUTATIONS, logits_and_hidden
+
+NETWORKS = 320
+ALL_LEVELS = tuple(LEVELS)
+
+NEWEST = newest_opset()
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(start, start + 20) for start in range(0, NETWORKS, 20)], ids=lambda s: f"{s[0]}-"
+)
+def test_adversarial_networks_give_the_same_bits_everywhere(seeds, tmp_path):
+    """Hidden tensors and logits at every optimization level, in two forms, opsets 13 to the newest, 1 and 2 threads."""
+    for seed in seeds:
+        model, rows = adversarial_model(seed), adversarial_rows(adversarial_model(seed), seed)
+        form = ("integer", "qgemm")[seed % 4 == 3]
+        opset = 13 + seed % (NEWEST - 12)
+        path = tmp_path / f"{seed}.onnx"
+        path.write_bytes(to_onnx(model, form, opset=opset).SerializeToString())
+        report = verify(model, path, rows, levels=ALL_LEVELS, threads=1 + seed % 2)
+        assert report.form == form
+        assert report.exact_differing == 0, (seed, form, opset, report.first_diverging_layer)
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(start, start + 50) for start in range(0, NETWORKS, 50)], ids=lambda s: f"{s[0]}-"
+)
+def test_the_engine_the_trace_and_an_independent_implementation_agree(seeds):
+    """int64 sums written from the definition, float64 sums of the trace, float32 products of the engine: one result."""
+    for seed in seeds:
+        model, rows = adversarial_model(seed), adversarial_rows(adversarial_model(seed), seed)
+        expected, hidden = logits_and_hidden(model, rows)
+        tensors = trace(model, rows)
+        found = Engine(model).logits(rows)
+        np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
+        np.testing.assert_array_equal(logits(model, tensors).view(np.uint32), expected.view(np.uint32))
+        for layer, values in zip(model.layers, hidden[1:], strict=False):
+            np.testing.assert_array_equal(tensors[f"{layer.name}.output"], values)
+
+
+@pytest.mark.parametrize("mutation", MUTATIONS)
+def test_each_way_of_getting_the_arithmetic_wrong_is_caught(mutation):
+    """Half-away rounding, float64 products, multiplying with 1 / s, zero point before rounding: each changes bits."""
+    caught = 0
+    for seed in range(NETWORKS):
+        model, rows = adversarial_model(seed), adversarial_rows(adversarial_model(seed), seed)
+        right, right_hidden = logits_and_hidden(model, rows)
+        wrong, wrong_hidden = logits_and_hidden(model, rows, mutation)
+        same = (right.view(np.uint32) == wrong.view(np.uint32)).all()
+        caught += not (same and all((a == b).all() for a, b in zip(right_hidden, wrong_hidden, strict=True)))
+    assert caught >= 5, f"only {caught} of {NETWORKS} networks tell '{mutation}' from the right arithmetic"

@@ -1,0 +1,169 @@
+import numpy as np
+import pytest
+from hypothesis import assume, given, settings
+from hypothesis import strategies as st
+
+from edge_runtime import InputError
+from tests.trainer.samples import blobs, small_network
+from trainer import ConfigurationError, NeuralNetworkModel
+from trainer.data.preprocessing import (
+    as_rows,
+    check_finite,
+    class_weights,
+    encode_targets,
+    learn_standardization,
+    one_hot,
+)
+from trainer.losses import LOSSES
+
+CROSS_ENTROPY, BINARY, SQUARED = LOSSES["cross_entropy"], LOSSES["binary_cross_entropy"], LOSSES["mse"]
+SINGLE = np.dtype(np.float32)
+
+
+@settings(max_examples=40, deadline=None)
+@given(rows=st.integers(2, 60), n_in=st.integers(1, 8), seed=st.integers(0, 2**31), power=st.integers(-6, 6))
+def test_standardized_rows_have_mean_0_and_variance_1(rows, n_in, seed, power):
+    """Per feature, or for all values together, whatever the scale."""
+    rng = np.random.default_rng(seed)
+    x = ((rng.standard_normal((rows, n_in)) + rng.standard_normal(n_in)) * 10.0**power).astype(np.float32)
+    spread = x.std(axis=0, dtype=np.float64)
+    assume((spread > 0.01 * 10.0**power).all())  # two rows may be nearly the same
+    per_feature = learn_standardization(x, "per-feature")
+    assert per_feature.mean.shape == (n_in,)
+    z = (x.astype(np.float64) - per_feature.mean) * per_feature.inv_std
+    slack = 1e-6 * np.abs(x).max(axis=0) / spread + 1e-5  # mean is rounded to float32
+    assert (np.abs(z.mean(axis=0)) <= slack).all()
+    np.testing.assert_allclose(z.std(axis=0), 1, rtol=1e-4)
+    together = learn_standardization(x, "global")
+    assert together.mean.shape == (1,)
+    np.testing.assert_allclose(together.mean, x.mean(dtype=np.float64), rtol=1e-5, atol=1e-6 * 10.0**power)
+    np.testing.assert_allclose(together.inv_std, 1 / x.std(dtype=np.float64), rtol=1e-4)
+
+
+def test_constant_features_keep_their_scale():
+    """A feature without variance gets inv_std 1: it becomes 0, not NaN. Also where float noise hides in its sum."""
+    x = np.random.default_rng(0).random((3000, 3)).astype(np.float32)
+    x[:, 1], x[:, 2] = 0.1, 0.0
+    learned = learn_standardization(x, "per-feature")
+    assert learned.inv_std[1] == learned.inv_std[2] == 1
+    assert learned.inv_std[0] != 1
+    assert learn_standardization(np.full((5, 2), 7.0), "global").inv_std[0] == 1
+
+
+def test_standardization_is_learned_in_pieces():
+    """More rows than one piece give what one pass would."""
+    x = np.random.default_rng(0).random((5000, 3)).astype(np.float32)
+    learned = learn_standardization(x, "per-feature")
+    np.testing.assert_allclose(learned.mean, x.mean(axis=0, dtype=np.float64), rtol=1e-6)
+    np.testing.assert_allclose(learned.inv_std, 1 / x.std(axis=0, dtype=np.float64), rtol=1e-6)
+
+
+def test_standardization_is_learned_from_training_rows_only():
+    """Validation rows are transformed by it but do not change it; "none" keeps what is there."""
+    x, y = blobs()
+    network = small_network(kind=NeuralNetworkModel)
+    network.fit(x, y, epochs=1, standardize="per-feature", validation_data=(x * 100, y))
+    learned = network.preprocessing
+    np.testing.assert_allclose(learned.mean, x.mean(axis=0), atol=1e-5)
+    network.fit(x * 3, y, epochs=1)
+    assert network.preprocessing is learned
+
+
+def test_rows_are_copied_only_when_they_must_be():
+    """float32 rows in C order are used as they are; others are converted; the caller's array is never changed."""
+    x = np.random.default_rng(0).random((6, 3)).astype(np.float32)
+    assert as_rows(x, 3, SINGLE) is x
+    converted = as_rows(np.asfortranarray(x), 3, SINGLE)
+    assert converted.flags.c_contiguous
+    assert (converted == x).all()
+    assert as_rows([[1, 2, 3]], 3, SINGLE).dtype == np.float32
+    assert as_rows([1, 2, 3], 3, SINGLE).shape == (1, 3)
+    with pytest.raises(InputError, match=r"holds 1e\+300 at .*beyond float32"):
+        as_rows([[1e300, 0, 0]], 3, SINGLE)
+
+
+def test_large_finite_values_are_finite():
+    """Values whose sum overflows are not mistaken for infinite ones."""
+    check_finite(np.full((3, 3), 3e38, np.float32), "x")
+    with pytest.raises(InputError, match=r"x holds nan at \(1, 2\)"):
+        check_finite(np.array([[0, 0, 0], [0, 0, np.nan]]), "x")
+
+
+@settings(max_examples=30, deadline=None)
+@given(labels=st.lists(st.integers(0, 6), min_size=1, max_size=30))
+def test_one_hot_rows_have_one_1_at_the_label(labels):
+    """Rows sum to 1 and their largest entry is the label."""
+    rows = one_hot(labels, 7)
+    assert rows.dtype == np.float32
+    assert (rows.sum(axis=1) == 1).all()
+    assert (rows.argmax(axis=1) == labels).all()
+
+
+def test_label_smoothing_spreads_the_share():
+    """1 - e + e / k for the label, e / k for the others; e / 2 for one sigmoid output."""
+    targets = encode_targets([2, 0], 2, 4, CROSS_ENTROPY, SINGLE, label_smoothing=0.2)
+    np.testing.assert_allclose(targets.values[0], [0.05, 0.05, 0.85, 0.05], rtol=1e-6)
+    assert targets.labels.tolist() == [2, 0]
+    binary = encode_targets([1, 0], 2, 1, BINARY, SINGLE, label_smoothing=0.2)
+    np.testing.assert_allclose(binary.values[:, 0], [0.9, 0.1], rtol=1e-6)
+    with pytest.raises(ConfigurationError, match="label_smoothing is for class labels"):
+        encode_targets(np.zeros((2, 3)), 2, 3, SQUARED, SINGLE, label_smoothing=0.1)
+
+
+def test_label_smoothing_and_class_weights_change_training():
+    """Smoothing bounds the confidence; a weight of 0 forgets a class."""
+    x, y = blobs()
+    plain, smooth, forgetful = (small_network(epochs=60, learning_rate=0.3) for _ in range(3))
+    plain.fit(x, y)
+    smooth.fit(x, y, label_smoothing=0.3)
+    forgetful.fit(x, y, class_weight=[1.0, 1.0, 0.0])
+    assert smooth.predict_proba(x).max() < plain.predict_proba(x).max()
+    assert (forgetful.predict(x) != 2).mean() > (plain.predict(x) != 2).mean()
+
+
+def test_class_weights():
+    """ "balanced" is scikit-learn's formula; lists and mappings are taken as they are; others are refused."""
+    labels = np.array([0, 0, 0, 1, 2, 2])
+    utils = pytest.importorskip("sklearn.utils.class_weight")
+    expected = utils.compute_class_weight("balanced", classes=np.arange(3), y=labels)
+    np.testing.assert_allclose(class_weights(labels, 3, "balanced"), expected)
+    assert class_weights(labels, 3, {1: 5.0}).tolist() == [1, 5, 1]
+    targets = encode_targets(labels, 6, 3, CROSS_ENTROPY, SINGLE, class_weight=[1.0, 2.0, 3.0])
+    assert targets.weight[:, 0].tolist() == [1, 1, 1, 2, 3, 3]
+    with pytest.raises(ConfigurationError, match=r"class_weight\[1\] is -1"):
+        class_weights(labels, 3, [1.0, -1.0, 1.0])
+    with pytest.raises(ConfigurationError, match="class_weight is for class labels"):
+        encode_targets(np.zeros((2, 3)), 2, 3, SQUARED, SINGLE, class_weight="balanced")
+
+
+def test_weighted_training_is_repeated_rows():
+    """A class of weight 2 trains as if each of its rows came twice, with the step scaled to the same number of rows."""
+    x, y = blobs(rows=30)
+    config = {"train_dtype": "float64"}
+    weighted, repeated = (small_network(kind=NeuralNetworkModel, config=config) for _ in range(2))
+    twice = np.concatenate([np.arange(30), np.flatnonzero(y == 1)])
+    weighted.fit(x, y, epochs=1, batch_size=30, learning_rate=0.1, class_weight={1: 2.0})
+    rate = 0.1 * len(twice) / 30
+    repeated.fit(x[twice], y[twice], epochs=1, batch_size=len(twice), learning_rate=rate)
+    for a, b in zip(weighted.weights, repeated.weights, strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-10, atol=1e-12)
+
+
+def test_what_counts_as_labels():
+    """Whole numbers for several outputs, 0 and 1 for one sigmoid; probabilities and columns are targets."""
+    assert encode_targets([0, 1], 2, 3, SQUARED, SINGLE).labels.tolist() == [0, 1]
+    assert encode_targets([[0], [1]], 2, 3, CROSS_ENTROPY, SINGLE).labels.tolist() == [0, 1]
+    assert encode_targets([0.0, 1.0], 2, 1, BINARY, SINGLE).labels.tolist() == [0, 1]
+    assert encode_targets([True, False], 2, 1, BINARY, SINGLE).labels.tolist() == [1, 0]
+    assert encode_targets([0.5, 1.0], 2, 1, BINARY, SINGLE).labels is None
+    assert encode_targets([3, 4], 2, 1, SQUARED, SINGLE).labels is None
+    assert encode_targets(np.eye(3), 3, 3, CROSS_ENTROPY, SINGLE).labels.tolist() == [0, 1, 2]
+
+
+@pytest.mark.parametrize(("mode", "where"), [("global", r"\Ax varies"), ("per-feature", r"\Acolumn 1 of x")])
+def test_values_too_small_to_standardize_are_named(mode, where):
+    """Where 1 / standard deviation is beyond float32, the message says what varies by how much and what to do."""
+    x = np.linspace(0, 1e-40, 20, dtype=np.float32).reshape(10, 2) * np.float32([0, 1])
+    with pytest.raises(InputError, match=where + r".* by \d(\.\d)?e-41, .*beyond float32's range; scale the data up"):
+        learn_standardization(x, mode)
+    assert learn_standardization(x * np.float32(1e20), mode) is not None

@@ -1,0 +1,294 @@
+import os
+import signal
+import subprocess
+import sys
+import textwrap
+import threading
+import time
+
+import numpy as np
+import pytest
+
+from tests.trainer.samples import all_bytes, blobs, small_network
+from trainer import CheckpointError, NeuralNetwork, NeuralNetworkModel
+from trainer.fitting.checkpoint import read_checkpoint, write_checkpoint
+from trainer.fitting.interrupts import deferred_interrupt
+
+SETTINGS = {"epochs": 6, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01, "patience": 50}
+
+# a run with everything that has a state: shuffling, dropout, batch statistics, Adam's moments, early stopping
+PROGRAM = """
+import sys
+import numpy as np
+from trainer import NeuralNetwork, PrecisionConfig
+rng = np.random.default_rng(0)
+x, y = rng.standard_normal((2003, 20)).astype(np.float32), rng.integers(0, 3, 2003)
+net = NeuralNetwork([20, 16, 3], ["relu", "softmax"], 1e-3, 0.2, PrecisionConfig(seed=3), batch_norm=True)
+path, resume, out = sys.argv[1], sys.argv[2] == "resume", sys.argv[3]
+def progress(record):
+    print(record.epoch, flush=True)
+try:
+    history = net.fit(x, y, epochs=40, batch_size=16, optimizer="adam", learning_rate=0.01, schedule="cosine",
+                      validation_data=(x[:50], y[:50]), patience=30, standardize="per-feature",
+                      checkpoint=path, resume=path if resume else None, on_epoch=progress)
+except KeyboardInterrupt as stop:
+    sys.exit(f"interrupted: {stop}")
+net.save_weights(out)
+open(out + ".json", "w").write(history.to_json())
+"""
+
+
+def _start(folder, mode, out):
+    command = [sys.executable, "-c", textwrap.dedent(PROGRAM), str(folder / "c.npz"), mode, str(folder / out)]
+    return subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(folder, mode, out):
+    with _start(folder, mode, out) as process:
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 0, errors
+
+
+def _result(folder, out):
+    return (folder / out).read_bytes(), (folder / f"{out}.json").read_text()
+
+
+@pytest.fixture(scope="module")
+def uninterrupted(tmp_path_factory):
+    """Weights file and history of a run that nothing disturbed."""
+    folder = tmp_path_factory.mktemp("whole")
+    _finish(folder, "new", "whole.npz")
+    return _result(folder, "whole.npz")
+
+
+@pytest.mark.skipif(os.name != "posix", reason="SIGKILL is a POSIX signal")
+@pytest.mark.parametrize("delay", [0.0, 0.004, 0.013])
+def test_killed_and_resumed_is_byte_identical(tmp_path, uninterrupted, delay):
+    """kill -9 at any moment, three times in one run, then resumed: the same weights file and history, to the byte."""
+    mode = "new"
+    for epochs_before_kill in (1, 3, 2):
+        with _start(tmp_path, mode, "end.npz") as process:
+            for _ in range(epochs_before_kill):
+                process.stdout.readline()
+            time.sleep(delay)
+            process.send_signal(signal.SIGKILL)
+        assert process.returncode == -signal.SIGKILL
+        mode = "resume"
+    _finish(tmp_path, "resume", "end.npz")
+    assert _result(tmp_path, "end.npz") == uninterrupted
+    assert sorted(os.listdir(tmp_path)) == ["c.npz", "end.npz", "end.npz.json"]  # nothing half-written is left
+
+
+@pytest.mark.skipif(os.name != "posix", reason="sends SIGINT")
+def test_interrupted_and_resumed_is_byte_identical(tmp_path, uninterrupted):
+    """Ctrl-C ends after the batch with a checkpoint and says how to go on; the resumed run ends as if undisturbed."""
+    with _start(tmp_path, "new", "end.npz") as process:
+        process.stdout.readline()
+        time.sleep(0.003)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+    assert process.returncode == 1
+    assert "interrupted: stopped in epoch" in errors
+    assert "continue with resume=" in errors
+    _finish(tmp_path, "resume", "end.npz")
+    assert _result(tmp_path, "end.npz") == uninterrupted
+
+
+@pytest.mark.parametrize("batch", [1, 7, 12, 13, 60])
+def test_stopping_after_any_batch_changes_nothing(tmp_path, batch):
+    """Stopped after a batch within, at the end of, or at the start of an epoch: the resumed run is byte-identical."""
+    x, y = blobs(rows=100)
+    whole = small_network(dropout_rate=0.3)
+    history = whole.fit(x, y, **SETTINGS)
+    stopped, path = small_network(dropout_rate=0.3), tmp_path / "c.npz"
+    backward, count = stopped.chain.backward, [0]
+
+    def interrupt(*arguments):
+        count[0] += 1
+        if count[0] == batch:
+            os.kill(os.getpid(), signal.SIGINT)
+        backward(*arguments)
+
+    stopped.chain.backward = interrupt
+    with pytest.raises(KeyboardInterrupt, match=r"continue with resume="):
+        stopped.fit(x, y, checkpoint=path, **SETTINGS)
+    assert read_checkpoint(path)[0]["step"] == batch
+    resumed = small_network(dropout_rate=0.3)
+    assert resumed.fit(x, y, resume=path, **SETTINGS) == history
+    assert all_bytes(resumed) == all_bytes(whole)
+
+
+def test_a_finished_run_resumes_to_its_result(tmp_path):
+    """Resuming a run that ended returns its history and weights at once; more epochs continue it."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    first = small_network()
+    history = first.fit(x, y, checkpoint=path, **SETTINGS)
+    again = small_network()
+    assert again.fit(x, y, resume=path, **SETTINGS) == history
+    assert all_bytes(again) == all_bytes(first)
+    longer = small_network()
+    assert longer.fit(x, y, resume=path, **(SETTINGS | {"epochs": 9})) == small_network().fit(
+        x, y, **(SETTINGS | {"epochs": 9})
+    )
+
+
+def test_early_stopping_counters_survive(tmp_path):
+    """A run that was about to lose its patience loses it at the same epoch after resuming."""
+    x, y = blobs()
+    settings = {"epochs": 50, "learning_rate": 1e-6, "patience": 4, "min_delta": 1.0}
+    whole = small_network().fit(x, y, **settings)
+    path = tmp_path / "c.npz"
+    small_network().fit(x, y, checkpoint=path, **(settings | {"epochs": 3}))
+    resumed = small_network().fit(x, y, resume=path, **settings)
+    assert resumed == whole
+    assert resumed.stopped_early
+
+
+@pytest.mark.parametrize(
+    ("change", "words"),
+    [
+        ({"batch_size": 9}, "made with batch_size 8, this run has 9"),
+        ({"learning_rate": 0.02}, "made with learning_rate 0.01, this run has 0.02"),
+        ({"optimizer": "sgd"}, "made with optimizer"),
+        ({"shuffle": False}, "made with shuffle True"),
+        ({"patience": None}, "made with patience 50, this run has None"),
+        ({"label_smoothing": 0.1}, "made with data"),
+    ],
+)
+def test_another_run_is_refused(tmp_path, change, words):
+    """A checkpoint continues only the run that wrote it; the message names the setting that differs."""
+    x, y = blobs()
+    small_network().fit(x, y, checkpoint=tmp_path / "c.npz", **SETTINGS)
+    with pytest.raises(CheckpointError, match=words):
+        small_network().fit(x, y, resume=tmp_path / "c.npz", **(SETTINGS | change))
+
+
+def test_other_data_and_networks_are_refused(tmp_path):
+    """Other rows, other layers, another regularization: named, before any weight changes."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    small_network().fit(x, y, checkpoint=path, **SETTINGS)
+    network = NeuralNetworkModel([5, 7, 3], ["relu", "softmax"])
+    before = all_bytes(network)
+    with pytest.raises(CheckpointError, match="made with data"):
+        network.fit(x + 1, y, resume=path, **SETTINGS)
+    assert all_bytes(network) == before
+    with pytest.raises(CheckpointError, match=r"made with layers 5-7-3 \(relu, softmax\), this run has 5-8-3"):
+        small_network(sizes=(5, 8, 3)).fit(x, y, resume=path, **SETTINGS)
+    with pytest.raises(CheckpointError, match="made with l2_lambda"):
+        small_network(l2_lambda=0.1).fit(x, y, resume=path, **SETTINGS)
+
+
+def test_damaged_checkpoints_are_refused(tmp_path):
+    """A missing file is an OSError; a flipped byte, a cut file or another file is a CheckpointError."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    small_network().fit(x, y, checkpoint=path, **SETTINGS)
+    content = path.read_bytes()
+    with pytest.raises(FileNotFoundError):
+        small_network().fit(x, y, resume=tmp_path / "none.npz", **SETTINGS)
+    for position in range(70, len(content), 997):
+        path.write_bytes(content[:position] + bytes([content[position] ^ 1]) + content[position + 1 :])
+        try:
+            facts, arrays = read_checkpoint(path)
+        except CheckpointError:
+            continue
+        path.write_bytes(content)  # a byte that nothing reads, such as a date: the content is whole
+        expected = read_checkpoint(path)
+        assert facts == expected[0]
+        assert all((arrays[name] == expected[1][name]).all() for name in expected[1])
+    for damaged in (b"", content[:1000], b"PK" + bytes(200)):
+        path.write_bytes(damaged)
+        with pytest.raises(CheckpointError, match="expected a checkpoint"):
+            read_checkpoint(path)
+    small_network().save_weights(path)
+    with pytest.raises(CheckpointError, match="no checkpoint, it holds format, "):
+        read_checkpoint(path)
+
+
+@pytest.mark.parametrize(
+    "forge",
+    [
+        lambda facts: facts.update(step=10**400),
+        lambda facts: facts.update(epoch=-1),
+        lambda facts: facts.update(offset=10**6),
+        lambda facts: facts.update(history="[" * 100_000),
+        lambda facts: facts.update(generator={"bit_generator": "PCG64", "state": {"state": -1, "inc": 10**60}}),
+        lambda facts: facts["generator"]["state"].update(state=-1),
+        lambda facts: facts["generator"]["state"].update(inc=1 << 128),
+        lambda facts: facts["generator"].update(uinteger=0.5),
+        lambda facts: facts.update(sums=[None, "x"]),
+        lambda facts: facts.pop("stopping"),
+    ],
+)
+def test_forged_counters_are_refused(tmp_path, forge):
+    """A checkpoint with the right digest and counters that no run can have is a CheckpointError like a damaged one."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    small_network().fit(x, y, checkpoint=path, **SETTINGS)
+    facts, arrays = read_checkpoint(path)
+    forge(facts)
+    write_checkpoint(path, facts, arrays)
+    with pytest.raises(CheckpointError, match=r"counters do not fit together .*; start anew"):
+        small_network().fit(x, y, resume=path, **SETTINGS)
+
+
+def test_a_checkpoint_that_claims_a_terabyte_is_not_read(tmp_path):
+    """Its size is compared with that of the run's own arrays before a byte is read; a pipe is not opened."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    with open(path, "wb") as file:
+        file.truncate(1 << 40)
+    with pytest.raises(CheckpointError, match="over the limit of"):
+        small_network().fit(x, y, resume=path, **SETTINGS)
+    if hasattr(os, "mkfifo"):
+        os.mkfifo(tmp_path / "pipe")
+        with pytest.raises(CheckpointError, match="a pipe, socket or device"):
+            small_network().fit(x, y, resume=tmp_path / "pipe", **SETTINGS)
+
+
+def test_checkpoints_need_no_pickle(tmp_path):
+    """NumPy reads the file with pickle switched off, so that nothing in it can run."""
+    x, y = blobs()
+    small_network().fit(x, y, checkpoint=tmp_path / "c.npz", **SETTINGS)
+    with np.load(tmp_path / "c.npz", allow_pickle=False) as file:
+        assert {"checkpoint", "values", "order", "best.values", "slot0", "slot1"} <= set(file)
+
+
+def test_a_second_interrupt_acts_at_once():
+    """The first Ctrl-C is a request; the second raises, and the old handler is put back."""
+    before = signal.getsignal(signal.SIGINT)
+
+    def press_twice():
+        with deferred_interrupt(True) as request:
+            signal.raise_signal(signal.SIGINT)
+            assert request.is_set
+            signal.raise_signal(signal.SIGINT)
+
+    with pytest.raises(KeyboardInterrupt):
+        press_twice()
+    assert signal.getsignal(signal.SIGINT) is before
+
+
+def test_training_in_a_thread_needs_no_signals(tmp_path):
+    """Signals belong to the main thread: elsewhere a run with checkpoints works without them."""
+    x, y = blobs()
+    results = []
+    network = NeuralNetwork([5, 7, 3], ["relu", "softmax"])
+    thread = threading.Thread(target=lambda: results.append(network.fit(x, y, checkpoint=tmp_path / "c", **SETTINGS)))
+    thread.start()
+    thread.join()
+    assert len(results[0].records) == 6
+
+
+def test_another_seed_is_refused_by_both(tmp_path):
+    """A run is its seed too: the order of rows and the held-out rows follow from it. Older files do not state it."""
+    x, y = blobs()
+    small_network(config={"seed": 4}).fit(x, y, **SETTINGS, checkpoint=tmp_path / "c")
+    with pytest.raises(CheckpointError, match="made with seed 4, this run has 5"):
+        small_network(config={"seed": 5}).fit(x, y, **SETTINGS, resume=tmp_path / "c")
+    facts, arrays = read_checkpoint(tmp_path / "c")
+    del facts["settings"]["seed"]
+    write_checkpoint(tmp_path / "old", facts, arrays)
+    small_network(config={"seed": 4}).fit(x, y, **SETTINGS, resume=tmp_path / "old")

@@ -1,0 +1,73 @@
+"""A training that ends like success and is worth nothing says so, in a line and in JSON."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import pytest
+
+from tests.command import run_command
+from trainer.fitting.doubts import training_doubts
+
+LABELS = np.array([0] * 6 + [1] * 3 + [2])
+
+
+@pytest.mark.parametrize(("right", "lines"), [(7, 0), (6, 1), (5, 1)], ids=["better than", "as good as", "worse than"])
+def test_no_better_than_the_most_frequent_class_is_said(right, lines):
+    """The class is the most frequent one of the training rows; its share is that of the held-out rows."""
+    predicted = np.where(np.arange(10) < right, LABELS, (LABELS + 1) % 3)
+    found = training_doubts(predicted, LABELS, np.array([0, 0, 1]), right / 10, ("a", "b", "c"))
+    assert len(found) == lines
+    if lines:
+        assert f"test accuracy {right / 10:.4f} is no better" in found[0]
+        assert "'a' (0.6000)" in found[0]
+
+
+def test_one_class_for_all_is_said_unless_there_is_one_only():
+    """By its name, or its number if it has none."""
+    ones = np.ones(10, np.int64)
+    found = training_doubts(ones, LABELS, np.array([1, 1, 0]), 0.3)
+    assert found[-1] == "all 10 held-out rows are answered with one class, '1'"
+    assert not any("one class" in text for text in training_doubts(ones, ones, np.array([0, 1, 0]), 1.0))
+
+
+@pytest.mark.parametrize(("score", "lines"), [(0.01, 0), (0.0, 1), (-16.0, 1)])
+def test_a_regression_worse_than_the_mean_is_said(score, lines):
+    """R^2 of 0 or below, with the figure."""
+    found = training_doubts(np.zeros(3), np.array([0.5, 1.0, 2.0]), np.zeros(3), score)
+    assert len(found) == lines
+    assert all(f"R^2 {score:.4f}" in text for text in found)
+
+
+@pytest.mark.parametrize("kind", ["regression", "noise"])
+def test_the_command_says_it_and_ends_as_before(kind, tmp_path):
+    """A warning line on standard error and a list in JSON; status 0, for the file was written as asked."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    y = (rng.random(300) < 0.2).astype(int) if kind == "noise" else x[:, 0] * 1e6
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    rate = ["--learning-rate", "0.000001" if kind == "noise" else "50", "--optimizer", "sgd", "--patience", "3"]
+    result = run_command(
+        "train", "--data", tmp_path / "d.npz", "--epochs", "3", "--out", tmp_path / "m.npz", "--json", *rate
+    )
+    if result.exit_code != 0:  # it diverged, and says so in its own words
+        assert "error: " in result.stderr
+        return
+    doubts = json.loads(result.stdout)["warnings"]
+    assert doubts
+    assert all(f"warning: {text}" in result.stderr for text in doubts)
+
+
+def test_a_good_training_brings_no_warning(tmp_path):
+    """The digits: an empty list."""
+    result = run_command("train", "--epochs", "5", "--out", tmp_path / "m.npz", "--json")
+    assert json.loads(result.stdout)["warnings"] == []
+    assert "warning" not in result.stderr
+
+
+@pytest.mark.parametrize("rate", ["1000", "100"])
+def test_a_learning_rate_that_ruins_the_digits_is_announced(rate, tmp_path):
+    """Chance accuracy never ends like success."""
+    result = run_command("train", "--learning-rate", rate, "--epochs", "5", "--out", tmp_path / "m.npz")
+    assert "warning: test accuracy" in result.stderr or result.exit_code == 1

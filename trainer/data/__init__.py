@@ -1,0 +1,29 @@
+"""From files and tables to arrays that a network learns from."""
+
+from trainer.data.idx import read_idx_folder
+from trainer.data.labels import Target, checked_names, encode_labels, parse_labels, unicode_texts
+from trainer.data.preprocessing import (
+    STANDARDIZATIONS,
+    ClassWeight,
+    Targets,
+    as_rows,
+    as_truth,
+    encode_targets,
+    learn_standardization,
+)
+
+__all__ = [
+    "ClassWeight",
+    "STANDARDIZATIONS",
+    "Target",
+    "Targets",
+    "as_rows",
+    "as_truth",
+    "checked_names",
+    "encode_labels",
+    "encode_targets",
+    "learn_standardization",
+    "parse_labels",
+    "read_idx_folder",
+    "unicode_texts",
+]

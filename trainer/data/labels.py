@@ -1,0 +1,202 @@
+"""From labels as people write them (numbers, texts) to what a network learns: class indices or regression targets."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable, Sequence
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import InputError
+from edge_runtime.files import printable
+
+Target = Literal["auto", "class", "regression", "autoencoder"]
+Where = Callable[[int], str]  # names the row with this index, for messages: "data.csv: row 7"
+_MAX_NAME = 256
+_EXACT = 1 << 53  # float64 holds every whole number up to here
+_MANY_CLASSES = 256  # above it, classes of less than two rows each are taken for a mistake: numbers of rows, or names
+_MOST_TARGETS = 1 << 28  # 1 GiB
+_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
+
+
+def parse_labels(texts: Sequence[str], where: Where) -> NDArray[Any] | list[str]:
+    """Label cells as int64 (n,) if all are whole numbers, else float64 (n,) if all are numbers, else the texts.
+
+    Raises InputError for an empty or NaN label, by row.
+    """
+    for row, text in enumerate(texts):
+        if not text or text.lower() == "nan":
+            raise InputError(f"{where(row)}: the label is missing; fill it in or drop the row")
+    if all(_WHOLE.fullmatch(text) for text in texts):
+        return np.array([int(text) for text in texts], np.int64)
+    if all(_is_number(text) for text in texts):
+        return np.array([float(text) for text in texts], np.float64)
+    return list(texts)
+
+
+def encode_labels(
+    labels: NDArray[Any] | list[str],
+    target: Target,
+    class_names: Sequence[str] | None,
+    where: Where,
+    what: str,
+    *,
+    for_training: bool = True,
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """What a network learns from `labels`: (int64 (n,) class indices, names) or (float32 (n, k) targets, ()).
+
+    labels: n texts, or numbers (n,) or (n, k). "auto": classes for texts and whole numbers (n,), else regression. The
+    classes are the distinct labels, sorted, named by their text; with class_names the labels are their indices.
+    Raises InputError, naming row or `what`, for labels that do not fit the target and, `for_training`, for fewer than
+    two classes, for hundreds of classes that hardly repeat, and for more rows x classes than `_MOST_TARGETS`.
+    """
+    indices, names = _encoded(labels, target, class_names, where, what)
+    if for_training and indices.dtype == np.int64:
+        _check_classes(indices, len(names), what)
+    return indices, names
+
+
+def _encoded(
+    labels: NDArray[Any] | list[str], target: Target, class_names: Sequence[str] | None, where: Where, what: str
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    if not isinstance(labels, list):
+        if labels.ndim == 2 and labels.shape[1] == 1:
+            labels = labels[:, 0]
+        if (
+            labels.dtype.kind not in "biufU"
+            or labels.ndim not in (1, 2)
+            or (labels.dtype.kind == "U" and labels.ndim > 1)
+        ):
+            raise InputError(
+                f"{what}: labels are {labels.dtype} {labels.shape}, expected numbers or text of shape (n,)"
+            )
+        if labels.dtype.kind == "U":
+            labels = unicode_texts(labels, what)
+    if target == "auto":
+        target = "class" if isinstance(labels, list) or _are_whole(labels) else "regression"
+    if target == "regression":
+        return _regression_targets(labels, where, what), ()
+    if not isinstance(labels, list):
+        return _number_classes(labels, class_names, where, what)
+    for row, text in enumerate(labels):
+        if not text.strip():
+            raise InputError(f"{where(row)}: the label is missing; fill it in or drop the row")
+    names = checked_names(sorted(set(labels)) if class_names is None else class_names, what)
+    index = {name: number for number, name in enumerate(names)}
+    unknown = next((row for row, text in enumerate(labels) if text not in index), None)
+    if unknown is not None:
+        raise InputError(f"{where(unknown)}: label {printable(repr(labels[unknown]), 40)} is not in class_names")
+    return np.array([index[text] for text in labels], np.int64), names
+
+
+def unicode_texts(array: NDArray[Any], what: str) -> list[str]:
+    """The texts in a fixed-width unicode (n,) array. Raises InputError for another kind or shape."""
+    if array.dtype.kind != "U" or array.ndim != 1:
+        raise InputError(f"{what}: {array.dtype} {array.shape}, expected fixed-width unicode text of shape (n,)")
+    return [str(text) for text in array.tolist()]
+
+
+def checked_names(names: Sequence[str], what: str) -> tuple[str, ...]:
+    """Names that are safe to print and tell apart. InputError for an empty, long, unprintable or repeated one."""
+    for name in names:
+        if not name.strip() or not name.isprintable() or len(name) > _MAX_NAME:
+            raise InputError(
+                f"{what}: name {printable(repr(name), 40)}, expected 1 to {_MAX_NAME} printable characters; rename it"
+            )
+    if len(set(names)) != len(names):
+        twice = next(name for index, name in enumerate(names) if name in names[:index])
+        raise InputError(f"{what}: name {printable(repr(twice), 40)} appears twice; rename one")
+    return tuple(names)
+
+
+def _number_classes(
+    labels: NDArray[Any], class_names: Sequence[str] | None, where: Where, what: str
+) -> tuple[NDArray[np.int64], tuple[str, ...]]:
+    if labels.ndim != 1:
+        raise InputError(
+            f"{what}: labels have shape {labels.shape}, expected one class a row, (n,); or ask for regression"
+        )
+    not_whole: NDArray[np.bool_] = ~_whole(labels)
+    bad = _first(not_whole)
+    if bad is not None:
+        raise InputError(
+            f"{where(bad)}: label {labels[bad]} is not a whole number below 2^53; mend it or ask for regression"
+        )
+    numbers: NDArray[np.int64] = labels.astype(np.int64)
+    if class_names is None:
+        distinct, indices = np.unique(numbers, return_inverse=True)
+        names = tuple(str(number) for number in distinct.tolist())
+        return indices.reshape(-1).astype(np.int64), names
+    outside: NDArray[np.bool_] = (numbers < 0) | (numbers >= len(class_names))
+    bad = _first(outside)
+    if bad is not None:
+        raise InputError(
+            f"{where(bad)}: label {numbers[bad]} is out of range, expected 0 to {len(class_names) - 1} "
+            f"for {len(class_names)} class names"
+        )
+    return numbers, checked_names(class_names, what)
+
+
+def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: str) -> NDArray[np.float32]:
+    if isinstance(labels, list):
+        wrong = next((row for row, text in enumerate(labels) if not _is_number(text)), 0)
+        raise InputError(
+            f"{where(wrong)}: label {printable(repr(labels[wrong]), 40)} is not a number; mend it or ask for classes"
+        )
+    if labels.size == 0:
+        raise InputError(f"{what}: labels have shape {labels.shape}, expected at least one number a row")
+    with np.errstate(over="ignore", invalid="ignore"):
+        targets = np.ascontiguousarray(labels.reshape(len(labels), -1), np.float32)
+    bad = _first(~np.isfinite(targets))
+    if bad is not None:
+        raise InputError(
+            f"{where(bad // targets.shape[1])}: the label is NaN, inf or beyond float32's range; mend or drop the row"
+        )
+    return targets
+
+
+def _check_classes(indices: NDArray[np.int64], n_classes: int, what: str) -> None:
+    rows = len(indices)
+    if indices.size and (indices == indices[0]).all():
+        raise InputError(
+            f"{what}: every row has the same label, expected at least two classes; add rows of another class"
+        )
+    if n_classes > _MANY_CLASSES and 2 * n_classes > rows:
+        raise InputError(
+            f"{what}: {n_classes:,} classes in {rows:,} rows, so they hardly repeat; expected the label in the "
+            "last column (y), or ask for regression"
+        )
+    if rows * n_classes > _MOST_TARGETS:
+        raise InputError(
+            f"{what}: {rows:,} rows x {n_classes:,} classes, expected {_MOST_TARGETS:,} at most, which a training "
+            "holds as float32 targets; use fewer rows or classes"
+        )
+
+
+def _are_whole(labels: NDArray[Any]) -> bool:
+    """Whether labels are classes: NaN and inf count as whole, so that they are refused as labels, by row."""
+    if labels.ndim != 1 or labels.dtype.kind != "f":
+        return labels.ndim == 1
+    return bool((_whole(labels) | ~np.isfinite(labels)).all())
+
+
+def _whole(labels: NDArray[Any]) -> NDArray[np.bool_]:
+    """Where labels are whole numbers that int64 and float64 hold exactly."""
+    with np.errstate(invalid="ignore", over="ignore"):  # in float16 the limit is inf, and every number is inside
+        inside = (labels > -_EXACT) & (labels < _EXACT) if labels.dtype.kind != "b" else np.ones(labels.shape, np.bool_)
+        whole: NDArray[np.bool_] = inside & (labels == np.floor(labels)) if labels.dtype.kind == "f" else inside
+    return whole
+
+
+def _first(bad: NDArray[np.bool_]) -> int | None:
+    return int(bad.argmax()) if bad.any() else None
+
+
+def _is_number(text: str) -> bool:
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text

@@ -1,0 +1,224 @@
+"""From what a user has (rows, labels, targets) to what training takes: checked float arrays, one-hot rows, weights."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime import InputError, Standardization
+from edge_runtime.numerics import as_array, as_numbers
+from trainer.config import check_number
+from trainer.errors import ConfigurationError
+from trainer.losses import Loss
+
+Array = NDArray[Any]
+ClassWeight = str | Mapping[int, float] | Sequence[float] | None
+STANDARDIZATIONS = ("none", "global", "per-feature")
+_CHUNK = 1024  # rows that are worked on at once where a whole copy would double the memory
+
+
+def as_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> Array:
+    """`x` as a C-ordered (rows, n_in) array of `dtype`: the very array where it is one already, else a copy.
+
+    One row may be given as (n_in,). Raises InputError for another shape, a dtype that is not a real number, no rows, or
+    NaN or infinite values.
+    """
+    array = as_numbers(x, what)
+    if array.ndim == 1 and array.shape == (n_in,) and n_in > 1:
+        array = array[None]
+    if array.ndim != 2 or array.shape[1] != n_in:
+        raise InputError(f"{what} has shape {array.shape}, expected (rows, {n_in})")
+    if len(array) == 0:
+        raise InputError(f"{what} has no rows, expected at least 1")
+    with np.errstate(over="ignore"):
+        rows = np.ascontiguousarray(array, dtype)
+    check_finite(rows, what, array)
+    return rows
+
+
+def as_truth(y: ArrayLike, what: str = "y") -> Array:
+    """Labels of any kind, or targets, as an array of at least one axis.
+
+    Raises InputError for masked values, whose mask would be lost, for NaN among labels, by row, and for no array.
+    """
+    array = as_array(y, what)
+    if array.ndim == 0:
+        raise InputError(f"{what} is {y!r:.40}, expected a label, or targets, for each row of x")
+    if array.ndim == 1:
+        check_finite(array, what)
+    return array
+
+
+def check_finite(array: Array, what: str, source: Array | None = None) -> None:
+    """Raise InputError that names the first NaN or infinite value. Allocates nothing for an array that has none.
+
+    source: what `array` was converted from, whose finite numbers its dtype may not hold.
+    """
+    with np.errstate(all="ignore"):
+        if array.dtype.kind != "f" or np.isfinite(array.sum()):  # one pass; a finite sum has finite terms
+            return
+    if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # min and max pass NaN on, and cannot overflow
+        place = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
+        found, problem = array[place] if source is None else source[place], "expected finite numbers"
+        if np.isfinite(found):
+            problem = f"which is beyond {array.dtype}'s range"
+        raise InputError(f"{what} holds {found} at {place}, {problem}; remove or replace such rows")
+
+
+def learn_standardization(x: Array, mode: str) -> Standardization | None:
+    """Mean and 1 / standard deviation of training rows (rows, n_in), summed in float64.
+
+    mode: "per-feature" gives (n_in,) arrays, "global" one pair (1,) for all, "none" gives None. A constant feature gets
+    inv_std 1. Raises ConfigurationError for another mode, InputError for values that float32 cannot standardize.
+    """
+    if mode not in STANDARDIZATIONS:
+        raise ConfigurationError(f"standardize is {mode!r}, expected one of {', '.join(STANDARDIZATIONS)}")
+    if mode == "none":
+        return None
+    chunks = [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
+    mean = sum(chunk.sum(axis=0, dtype=np.float64) for chunk in chunks) / len(x)
+    if mode == "global":
+        mean = np.atleast_1d(mean.mean())
+    variance = sum(np.square(chunk - mean).sum(axis=0) for chunk in chunks) / len(x)
+    if mode == "global":
+        variance = np.atleast_1d(variance.mean())
+    std = np.sqrt(variance)
+    is_constant = std <= 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)  # float noise around one value
+    inv_std = np.divide(1.0, std, out=np.ones_like(std), where=~is_constant)
+    beyond = inv_std > np.finfo(np.float32).max
+    if beyond.any():
+        column = int(beyond.argmax())
+        where = "x" if mode == "global" else f"column {column} of x (counted from 0)"
+        raise InputError(
+            f"{where} varies by {std[column]:.2g}, and 1 / {std[column]:.2g} is beyond float32's range; "
+            "scale the data up, or train without standardization"
+        )
+    return Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
+
+
+def one_hot(labels: ArrayLike, n_classes: int, dtype: Any = np.float32) -> Array:
+    """Rows (n, n_classes) with 1 at each label and 0 elsewhere. Raises InputError for labels outside 0..n_classes-1."""
+    indices = _as_labels(labels, n_classes)
+    rows = np.zeros((len(indices), n_classes), dtype)
+    rows[np.arange(len(indices)), indices] = 1
+    return rows
+
+
+@dataclass(frozen=True, eq=False)
+class Targets:
+    """What a batch is compared with.
+
+    values: (rows, n_out). labels: int64 (rows,) where the rows stand for classes, else None. weight: (rows, 1) or None.
+    """
+
+    values: Array
+    labels: NDArray[np.int64] | None
+    weight: Array | None
+
+    @property
+    def metric_name(self) -> str:
+        """ "accuracy" where there are labels, else "mean_absolute_error"."""
+        return "accuracy" if self.labels is not None else "mean_absolute_error"
+
+
+def encode_targets(
+    y: ArrayLike,
+    rows: int,
+    n_out: int,
+    loss: Loss,
+    dtype: np.dtype[Any],
+    *,
+    label_smoothing: float = 0.0,
+    class_weight: ClassWeight = None,
+    what: str = "y",
+) -> Targets:
+    """Labels (rows,) or target values (rows, n_out) as `Targets`.
+
+    Whole numbers (rows,) are labels where the loss or the number of outputs makes them so; other values are targets,
+    and (rows,) is taken as one column. label_smoothing e: the share e of each row is spread evenly over the classes
+    (Szegedy 2016). class_weight: "balanced" (rows / (classes * count)), one number per class, or {class: number}.
+    Labels of one class only are taken as they are. Raises InputError for data that do not fit, masked values among
+    them, ConfigurationError for settings that do not.
+    """
+    array = as_truth(y, what)
+    if len(array) != rows:
+        raise InputError(f"{what} has shape {array.shape}, expected {rows} rows, one for each row of x")
+    labels = _labels_in(array, n_out, loss, what)
+    if labels is None:
+        values = as_rows(array[:, None] if array.ndim == 1 else array, n_out, dtype, what)
+        _check_range(values, loss, what)
+        labels = values.argmax(axis=1) if loss.fused_with == "softmax" else None
+    elif n_out == 1:
+        values = labels.astype(dtype)[:, None]
+    else:
+        values = one_hot(labels, n_out, dtype)
+    if label_smoothing:
+        if labels is None:
+            raise ConfigurationError("label_smoothing is for class labels, found other targets; leave it at 0")
+        values = values * dtype.type(1 - label_smoothing) + dtype.type(label_smoothing / max(n_out, 2))
+    return Targets(values, labels, _row_weights(labels, max(n_out, 2), class_weight, dtype))
+
+
+def _labels_in(array: Array, n_out: int, loss: Loss, what: str) -> NDArray[np.int64] | None:
+    """The labels that `array` holds, or None where it holds target values."""
+    is_vector = array.ndim == 1 or (array.ndim == 2 and array.shape[1] == 1 and n_out > 1)
+    is_label = is_vector and (n_out > 1 or loss.fused_with == "sigmoid")
+    if not is_label:
+        return None
+    if loss.fused_with == "sigmoid" and array.dtype.kind == "f" and not np.array_equal(array, np.rint(array)):
+        return None  # probabilities as targets
+    return _as_labels(array.reshape(-1), max(n_out, 2), what)
+
+
+def _as_labels(labels: ArrayLike, n_classes: int, what: str = "y") -> NDArray[np.int64]:
+    array = np.asarray(labels)
+    if array.dtype.kind not in "fiub" or array.ndim != 1:
+        raise InputError(f"{what} has dtype {array.dtype} and shape {array.shape}, expected whole numbers (rows,)")
+    check_finite(array, what)
+    if array.size and (array.min() < 0 or array.max() >= n_classes):
+        raise InputError(f"{what} holds labels from {array.min()} to {array.max()}, expected 0 to {n_classes - 1}")
+    result = array.astype(np.int64)
+    if array.dtype.kind == "f" and not np.array_equal(result, array):
+        raise InputError(f"{what} holds values such as {array[result != array][0]}, expected whole numbers as labels")
+    return result
+
+
+def _check_range(values: Array, loss: Loss, what: str) -> None:
+    if loss.fused_with is not None and (values.min() < 0 or values.max() > 1):
+        raise InputError(
+            f"{what} holds values from {values.min():g} to {values.max():g}, expected 0 to 1 for loss '{loss.name}'"
+        )
+    if loss.fused_with == "softmax":
+        worst = int(np.abs(values.sum(axis=1) - 1).argmax())
+        if abs(float(values[worst].sum()) - 1) > 1e-3:
+            raise InputError(f"{what} row {worst} sums to {values[worst].sum():g}, expected 1 for loss '{loss.name}'")
+
+
+def _row_weights(labels: Array | None, n_classes: int, class_weight: ClassWeight, dtype: np.dtype[Any]) -> Array | None:
+    if class_weight is None:
+        return None
+    if labels is None:
+        raise ConfigurationError("class_weight is for class labels, found other targets; leave it at None")
+    return np.ascontiguousarray(class_weights(labels, n_classes, class_weight)[labels][:, None], dtype)
+
+
+def class_weights(labels: Array, n_classes: int, class_weight: ClassWeight) -> NDArray[np.float64]:
+    """The weight of each class, (n_classes,); see `encode_targets`. Raises ConfigurationError."""
+    if isinstance(class_weight, str):
+        if class_weight != "balanced":
+            raise ConfigurationError(f"class_weight is {class_weight!r}, expected 'balanced' or a number per class")
+        counts = np.bincount(labels, minlength=n_classes)
+        return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
+    weights = np.ones(n_classes)
+    pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight or ())
+    if not isinstance(class_weight, Mapping) and len(class_weight or ()) != n_classes:
+        raise ConfigurationError(f"class_weight has {len(class_weight or ())} numbers, expected {n_classes}")
+    for index, value in pairs:
+        if index not in range(n_classes):
+            raise ConfigurationError(f"class_weight names class {index!r}, expected 0 to {n_classes - 1}")
+        weights[index] = check_number(f"class_weight[{index}]", value, low=0.0)
+    return weights

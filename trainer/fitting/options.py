@@ -1,0 +1,70 @@
+"""The settings of one training run, checked when they are made."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass
+
+from trainer.config import check_number, check_whole
+from trainer.data import STANDARDIZATIONS, ClassWeight
+from trainer.errors import ConfigurationError
+from trainer.history import EpochRecord
+from trainer.losses import Loss
+from trainer.optimizers import Optimizer, choose_optimizer
+from trainer.schedules import Schedule, choose_schedule
+
+PathLike = str | os.PathLike[str]
+
+
+@dataclass(frozen=True)
+class TrainingOptions:
+    """See `NeuralNetworkModel.fit`, whose arguments these are. Raises ConfigurationError."""
+
+    epochs: int
+    batch_size: int
+    learning_rate: float
+    patience: int | None
+    min_delta: float
+    monitor: str
+    shuffle: bool
+    optimizer: Optimizer
+    schedule: Schedule
+    loss: str | Loss | None
+    label_smoothing: float
+    class_weight: ClassWeight
+    standardize: str
+    checkpoint: PathLike | None
+    resume: PathLike | None
+    on_epoch: Callable[[EpochRecord], object] | None
+
+    @classmethod
+    def of(
+        cls,
+        *,
+        optimizer: str | Optimizer,
+        schedule: str | Schedule,
+        learning_rate: float | None,
+        **others: object,
+    ) -> TrainingOptions:
+        """Options with optimizer and schedule by name; learning_rate None is the optimizer's own."""
+        rule = choose_optimizer(optimizer)
+        rate = rule.default_learning_rate if learning_rate is None else learning_rate
+        return cls(optimizer=rule, schedule=choose_schedule(schedule), learning_rate=rate, **others)  # type: ignore[arg-type]
+
+    def __post_init__(self) -> None:
+        check_whole("epochs", self.epochs, 0)
+        check_whole("batch_size", self.batch_size, 1)
+        check_number("learning_rate", self.learning_rate, above=0.0)
+        check_number("min_delta", self.min_delta, low=0.0)
+        if self.monitor not in ("loss", "metric"):
+            raise ConfigurationError(f"monitor is {self.monitor!r}, expected loss or metric")
+        check_number("label_smoothing", self.label_smoothing, low=0.0, below=1.0)
+        if self.patience is not None:
+            check_whole("patience", self.patience, 1)
+        if self.standardize not in STANDARDIZATIONS:
+            raise ConfigurationError(
+                f"standardize is {self.standardize!r}, expected one of {', '.join(STANDARDIZATIONS)}"
+            )
+        if self.on_epoch is not None and not callable(self.on_epoch):
+            raise ConfigurationError(f"on_epoch is {self.on_epoch!r}, expected a function of an EpochRecord")

@@ -1,0 +1,80 @@
+"""What stands between the data of a run and its loop: memory counted, batch size fitted, settings written down."""
+
+from __future__ import annotations
+
+import dataclasses
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edge_runtime import InputError
+from trainer.config import PrecisionConfig
+from trainer.fitting.batches import Rows
+from trainer.fitting.checkpoint import data_digest
+from trainer.fitting.options import TrainingOptions
+from trainer.fitting.simulation import MemoryCount, count_memory, fitting_batch_size
+from trainer.losses import Loss
+
+
+def pair_of(data: Any) -> tuple[ArrayLike, ArrayLike]:
+    """`validation_data` as (x, y). Raises InputError for anything but a pair."""
+    if not isinstance(data, (tuple, list)) or len(data) != 2:
+        raise InputError(f"validation_data is a {type(data).__name__}, expected a pair (x, y)")
+    return data[0], data[1]
+
+
+def owned_bytes(rows: Rows, x: Any) -> int:
+    """Bytes of prepared data that are not the caller's own array x."""
+    targets = rows.targets
+    own = [targets.values, targets.labels, targets.weight]
+    if not (isinstance(x, np.ndarray) and np.may_share_memory(x, rows.x)):
+        own.append(rows.x)
+    return sum(array.nbytes for array in own if array is not None)
+
+
+def fit_to_hardware(
+    network: Any, options: TrainingOptions, rows: Rows, validation: Rows | None, owned: int
+) -> tuple[TrainingOptions, MemoryCount]:
+    """The options with the batch size that will be used, and the bytes of that run.
+
+    network: a `NeuralNetworkModel`. Raises BudgetExceeded where hardware is simulated and one row does not fit.
+    """
+
+    def count(batch_size: int) -> MemoryCount:
+        return count_memory(network.chain.blocks, network.parameters, options, rows, validation, batch_size, owned)
+
+    config: PrecisionConfig = network.config
+    size = options.batch_size
+    if config.enable_hardware_simulation:
+        size = fitting_batch_size(config, size, count)
+    size = min(size, len(rows))
+    return dataclasses.replace(options, batch_size=size), count(size)
+
+
+def describe_run(
+    network: Any, options: TrainingOptions, loss: Loss, rows: Rows, validation: Rows | None
+) -> dict[str, str]:
+    """All that decides a run's result, as text; what a checkpoint is compared by. Empty without checkpoints."""
+    if options.checkpoint is None and options.resume is None:
+        return {}
+    config: PrecisionConfig = network.config
+    data = [rows.x, rows.targets.values, rows.targets.weight]
+    if validation is not None:
+        data += [validation.x, validation.targets.values, validation.targets.weight]
+    settings = {
+        "seed": config.seed,
+        "layers": network.layout,
+        "between": [type(layer).__name__ for layer in network.chain.blocks[0].between],
+        "l2_lambda": network.l2_lambda,
+        "dropout_rate": network.dropout_rate,
+        "precision": (config.train_dtype, config.precision_mode, config.int8_clip_value),
+        "loss": (type(loss).__name__, dataclasses.asdict(loss)),
+        "optimizer": (type(options.optimizer).__name__, dataclasses.asdict(options.optimizer)),
+        "schedule": (type(options.schedule).__name__, dataclasses.asdict(options.schedule)),
+        "epochs": options.epochs if options.schedule.depends_on_length else "any",
+        "data": data_digest(*data),
+    }
+    names = ("batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle")
+    settings |= {name: getattr(options, name) for name in names}
+    return {name: str(value) for name, value in settings.items()}

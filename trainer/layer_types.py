@@ -1,8 +1,0 @@
-"""The layers that can stand between a dense layer and its activation, by name. A new type is a file and a line here."""
-
-from trainer.batch_norm import BatchNorm
-from trainer.layers import BetweenLayer
-
-LAYER_TYPES: dict[str, type[BetweenLayer]] = {
-    "batch_norm": BatchNorm,
-}

@@ -1,0 +1,68 @@
+"""From data to a trained model, by options that are stated by name: build, fit, to_model. `train` and `demo` use it."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+from edge_runtime.model import Model
+from trainer.config import PrecisionConfig
+from trainer.datasets import Dataset, Split
+from trainer.history import EpochRecord, History
+from trainer.student import NeuralNetwork
+
+# Of the settings tried on the bundled digits these were among the best; a fair start for small tables and images.
+DEFAULTS: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.005, "l2": 1e-3, "patience": 15}
+
+
+def build_network(rows: Dataset, options: dict[str, Any]) -> NeuralNetwork:
+    """A network for these rows, as the options say."""
+    hidden = options["hidden"]
+    return NeuralNetwork(
+        [rows.n_in, *hidden, rows.n_out],
+        [options["activation"]] * len(hidden) + ["softmax" if rows.is_classification else "linear"],
+        l2_lambda=options["l2"],
+        dropout_rate=options["dropout"],
+        precision_config=PrecisionConfig(seed=options["seed"]),
+    )
+
+
+def fit_network(
+    network: NeuralNetwork,
+    parts: Split,
+    options: dict[str, Any],
+    on_epoch: Callable[[EpochRecord], object] | None = None,
+) -> History:
+    """Train it as the options say. on_epoch: told of each epoch. Raises what `NeuralNetwork.fit` raises."""
+    return network.fit(
+        parts.train.x,
+        parts.train.y,
+        epochs=options["epochs"],
+        batch_size=options["batch_size"],
+        learning_rate=options["learning_rate"],
+        optimizer=options["optimizer"],
+        schedule=options["schedule"],
+        validation_data=(parts.validation.x, parts.validation.y),
+        patience=options["patience"],
+        monitor=options.get("monitor", "loss"),
+        label_smoothing=options.get("label_smoothing", 0.0),
+        standardize=options["standardize"],
+        checkpoint=options.get("checkpoint"),
+        resume=options.get("resume"),
+        on_epoch=on_epoch,
+    )
+
+
+def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]) -> Model:
+    """What is written: the network with the names of the classes, and where it comes from."""
+    return network.to_model(class_names=rows.class_names, metadata=_metadata(rows, options))
+
+
+def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
+    """Where the model comes from. No time and no path: the same training always writes the same bytes."""
+    return {
+        "data": dataset.name,
+        "target": options["target"],
+        "seed": str(options["seed"]),
+        "made_by": "smallnet train",
+    }
