@@ -39,7 +39,7 @@ class Const:
     """An array known from the file. codes, scale: where it came out of DequantizeLinear, array = codes * scale.
 
     codes: int16, zero point taken off, of the array's shape. scale: float32, broadcasts to it with as many axes.
-    origin: as `reader_origin` works it out for every node, which hands it on. of_half: float16 numbers, widened.
+    origin: as `operators.origin` works it out for every node, which hands it on. of_half: float16 numbers, widened.
     """
 
     array: Array

@@ -1,6 +1,6 @@
 """What of somebody's graph onnxruntime is given to run: it executes every node of a file, needed or not.
 
-A node that no output needs is passed over by the reader (`reader_walk`), and may yet fill the memory or never end.
+A node that no output needs is passed over by the reader (`protobuf.walk`), and may yet fill the memory or never end.
 """
 
 from __future__ import annotations

@@ -146,17 +146,17 @@ def test_what_cannot_be_written_is_refused_before_the_work_and_leaves_nothing(na
 
 def test_an_opset_that_onnxruntime_cannot_run_is_refused_by_name(trained, tmp_path, monkeypatch):
     """onnx may write newer opsets than onnxruntime runs: then the newest that it runs is named, and nothing written."""
-    import export.verification.supported_opset as opset_check
+    import export.verification.supported_opset as supported_opset
 
     def refuse_from_20(proto):
         if proto.opset_import[0].version >= 20:
-            raise opset_check.ArtifactError("no implementation")
+            raise supported_opset.ArtifactError("no implementation")
 
-    monkeypatch.setattr(opset_check, "make_session", refuse_from_20)
-    opset_check._runs.cache_clear()
+    monkeypatch.setattr(supported_opset, "make_session", refuse_from_20)
+    supported_opset._runs.cache_clear()
     out = tmp_path / "new"
     result = run_command("export", trained / "m.npz", "--calibrate", "digits", "--out", out, "--opset", 21)
-    opset_check._runs.cache_clear()
+    supported_opset._runs.cache_clear()
     assert result.exit_code == 2
     assert "opset is 21, expected 13 to 19, the newest that onnxruntime" in result.stderr
     assert not out.exists()

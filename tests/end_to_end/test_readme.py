@@ -13,8 +13,12 @@ import pytest
 
 ROOT = Path(__file__).parent.parent.parent
 README = (ROOT / "README.md").read_text(encoding="utf-8")
+# pages whose examples run after one another in one folder
+PAGES = ("README.md", "edge_runtime/artifact/FORMAT.md", "export/onnx_reader/README.md")
+EVERY_PAGE = (*PAGES, "benchmarks/README.md", "tests/README.md", "tests/fuzz/README.md")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z0-9 ]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
-BLOCKS = [match.groupdict() for match in BLOCK.finditer(README)]
+BLOCKS = [match.groupdict() for page in PAGES for match in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))]
+LINK = re.compile(r"\]\(([^)#]+)\)")
 
 
 def run_shell(code: str, cwd: Path, **variables: str) -> str:
@@ -70,7 +74,7 @@ def _inside(folder: Path):
 
 def test_the_examples_run_in_order_in_one_folder(examples):
     """All blocks that need nothing but this package and its extras."""
-    assert examples.count(None) >= 7
+    assert examples.count(None) >= 6
 
 
 @pytest.mark.parametrize("library", sorted({block["mark"].removeprefix("needs ") for block in BLOCKS if _needs(block)}))
@@ -78,6 +82,20 @@ def test_the_examples_for_another_library_run_where_it_is_installed(examples, li
     """Bring your own model, from each of them."""
     pytest.importorskip(library, reason=f"{library} is not installed")
     assert f"needs {library}" in examples
+
+
+@pytest.mark.parametrize("page", EVERY_PAGE)
+def test_pages_are_narrow_and_their_links_lead_somewhere(page):
+    """No line over 120 columns, and no link to a file that is not there."""
+    text = (ROOT / page).read_text(encoding="utf-8")
+    assert max(map(len, text.splitlines())) <= 120
+    for target in LINK.findall(text):
+        assert (ROOT / page).parent.joinpath(target).exists(), target
+
+
+def test_the_readme_stays_short():
+    """What is not for first use stands beside the code."""
+    assert len(README.splitlines()) <= 200
 
 
 def test_the_installing_command_works_in_a_copy(tmp_path):

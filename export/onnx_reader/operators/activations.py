@@ -1,4 +1,4 @@
-"""Operators that are activations by themselves. Those that are spelled out in several are `reader_elementwise`'s."""
+"""Operators that are activations by themselves. Those that are spelled out in several are `elementwise`'s."""
 
 from __future__ import annotations
 

@@ -5,9 +5,9 @@ import pytest
 
 from edge_runtime import save
 from edge_runtime.artifact import account
+from edge_runtime.console import inspection
 from edge_runtime.console.inspection import describe
 from edge_runtime.console.reports import inspection_text
-from edge_runtime.engine import inspection as inspection
 from edge_runtime.files.bounded import read_file
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors

@@ -1,0 +1,77 @@
+"""The list of training settings is `TrainingOptions`; whoever names settings names these."""
+
+from __future__ import annotations
+
+import dataclasses
+import inspect
+
+import numpy as np
+
+from trainer import NeuralNetwork, NeuralNetworkModel
+from trainer.cli import train
+from trainer.fitting.options import TrainingOptions
+from trainer.fitting.run_setup import describe_run
+from trainer.losses import choose_loss
+from trainer.recipe import fit_network
+
+SETTINGS = {field.name for field in dataclasses.fields(TrainingOptions)}
+OF_ONE_RUN = {"checkpoint", "resume", "on_epoch"}  # no parameters of an estimator
+# settings of `fit` that the command does not have, and why
+NOT_TYPED = {
+    "min_delta": "patience alone says when to stop",
+    "shuffle": "rows are always shuffled",
+    "loss": "chosen by the target",
+    "class_weight": "the API's",
+    "on_epoch": "the command shows its own progress",
+}
+# settings that a checkpoint need not state: the data's fingerprint holds their effect, or they change no weight
+NOT_STATED = {
+    "epochs": "a run may be made longer, unless its schedule depends on it",
+    "loss": "stated with its parameters",
+    "optimizer": "stated with its parameters",
+    "schedule": "stated with its parameters",
+    "label_smoothing": "in the targets",
+    "class_weight": "in the rows' weights",
+    "standardize": "in the rows",
+    **dict.fromkeys(OF_ONE_RUN, "where a run is kept, and who is told of it"),
+}
+
+
+def parameters(function):
+    """Its parameters by name, without self and data."""
+    found = dict(inspect.signature(function).parameters)
+    return {name: found[name] for name in found if name not in ("self", "x", "y", "validation_data")}
+
+
+def test_fit_takes_the_settings_and_no_others():
+    """By keyword, each of them."""
+    found = parameters(NeuralNetworkModel.fit)
+    assert set(found) == SETTINGS
+    assert all(parameter.kind is inspect.Parameter.KEYWORD_ONLY for parameter in found.values())
+
+
+def test_the_estimator_has_them_as_parameters_with_the_same_defaults():
+    """All but what belongs to one run."""
+    fit, made = parameters(NeuralNetworkModel.fit), parameters(NeuralNetwork.__init__)
+    assert set(made) >= SETTINGS - OF_ONE_RUN
+    assert {name: made[name].default for name in SETTINGS - OF_ONE_RUN} == {
+        name: fit[name].default for name in SETTINGS - OF_ONE_RUN
+    }
+
+
+def test_the_command_has_an_option_for_each_and_hands_it_on():
+    """But for those whose reason stands above."""
+    typed = {option.name for option in train.params}
+    assert SETTINGS - typed == set(NOT_TYPED)
+    source = inspect.getsource(fit_network)
+    assert all(f"{name}=" in source for name in SETTINGS - set(NOT_TYPED))
+
+
+def test_a_checkpoint_states_all_that_decides_a_result():
+    """Directly, or in the fingerprint of the data."""
+    network = NeuralNetworkModel([2, 2], ["softmax"])
+    values = {name: parameter.default for name, parameter in parameters(NeuralNetworkModel.fit).items()}
+    options = TrainingOptions.of(**{**values, "checkpoint": "c"})
+    rows = network._rows(np.zeros((2, 2)), np.array([0, 1]), choose_loss(None, network.final_activation, 2))
+    stated = set(describe_run(network, options, choose_loss(None, network.final_activation, 2), rows, None))
+    assert SETTINGS - stated == set(NOT_STATED) - {"epochs", "loss", "optimizer", "schedule"}
