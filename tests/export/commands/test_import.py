@@ -33,7 +33,7 @@ def test_the_import_command_verifies_and_writes(tmp_path):
 
 def test_the_import_command_writes_nothing_that_differs(tmp_path, monkeypatch):
     """Exit status 1, and no file, when the imported model computes something else."""
-    import export.onnx_reader.reader as reader
+    import export.onnx_reader as reader
 
     def wrong(path, **options):
         found = original(path, **options)
