@@ -167,3 +167,14 @@ def test_values_too_small_to_standardize_are_named(mode, where):
     with pytest.raises(InputError, match=where + r".* by \d(\.\d)?e-41, .*beyond float32's range; scale the data up"):
         learn_standardization(x, mode)
     assert learn_standardization(x * np.float32(1e20), mode) is not None
+
+
+@pytest.mark.parametrize("value", [1.0, -3e4, 1e-30])
+def test_a_feature_is_constant_if_it_varies_by_float_noise(value):
+    """A spread of a ten-millionth of the mean is noise and stays as it is; a hundred times that is a signal."""
+    wiggle = np.array([-1.0, 1.0] * 50)
+    for spread, is_constant in ((0.9e-7, True), (0.0, True), (1e-5, False)):
+        x = (value * (1 + spread * wiggle))[:, None]
+        found = learn_standardization(x, "per-feature")
+        assert (found.inv_std[0] == 1) == is_constant
+        assert found.mean[0] == np.float32(value)

@@ -292,3 +292,16 @@ def test_another_seed_is_refused_by_both(tmp_path):
     del facts["settings"]["seed"]
     write_checkpoint(tmp_path / "old", facts, arrays)
     small_network(config={"seed": 4}).fit(x, y, **SETTINGS, resume=tmp_path / "old")
+
+
+@pytest.mark.parametrize("forge", [lambda order: np.r_[order[:-1], order[0]], lambda order: order + 1])
+def test_a_forged_order_of_rows_is_refused(tmp_path, forge):
+    """Rows twice, or rows that are not there, under a digest that was made anew."""
+    x, y = blobs()
+    path = tmp_path / "c"
+    small_network().fit(x, y, **SETTINGS, checkpoint=path)
+    facts, arrays = read_checkpoint(path)
+    arrays = {**arrays, "order": forge(arrays["order"]).astype(arrays["order"].dtype)}
+    write_checkpoint(path, facts, arrays)
+    with pytest.raises(CheckpointError, match="not a permutation"):
+        small_network().fit(x, y, **SETTINGS, resume=path)
