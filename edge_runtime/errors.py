@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import NamedTuple
+from collections.abc import Callable, Sequence
+from typing import Any, NamedTuple
 
 
 class SmallnetError(Exception):
@@ -25,7 +25,7 @@ class InputError(SmallnetError, ValueError):
 class Alternative(NamedTuple):
     """A change with which a model would fit, and the bytes that it needs then.
 
-    change: "max_batch=N", "mmap" (weights mapped from the file), "no test vectors", a precision, or several of them.
+    change: "max_batch=N", "mmap" (weights mapped from the file), both of them, or what another program would do.
     """
 
     change: str
@@ -35,9 +35,9 @@ class Alternative(NamedTuple):
 class BudgetExceeded(SmallnetError, MemoryError):
     """A memory or size limit cannot be kept. The message states need, budget and the missing bytes.
 
-    Where a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes; the name of the layer
-    that is responsible for the most of the need (see `refusal`); the alternatives that would fit; beyond: the changes
-    that help but are not enough by themselves; and the model's own precision and number of test vectors.
+    If a model does not fit an engine's limits, the same as numbers: need_bytes, have_bytes; the name of the layer that
+    is responsible for the most of the need (see `engine.refusal`); the alternatives that would fit; beyond: the changes
+    that help but are not enough by themselves; and the model and the limits, for whoever can offer more.
     """
 
     def __init__(
@@ -49,26 +49,28 @@ class BudgetExceeded(SmallnetError, MemoryError):
         layer: str = "",
         alternatives: tuple[Alternative, ...] = (),
         beyond: tuple[Alternative, ...] = (),
-        precision: str = "",
-        test_rows: int = 0,
+        model: Any = None,
+        limits: Any = None,
     ) -> None:
         self.problem, self.need_bytes, self.have_bytes, self.layer = problem, need_bytes, have_bytes, layer
         self.alternatives, self.beyond = alternatives, beyond
-        self.precision, self.test_rows = precision, test_rows
+        self.model, self.limits = model, limits
         super().__init__(self.said(lambda change: change))
 
-    def said(self, name: Callable[[str], str | None]) -> str:
-        """The message, with each change called `name(change)`, and left out where that is None."""
+    def said(self, name: Callable[[str], str | None], more: Sequence[Alternative] = ()) -> str:
+        """The message, with each change called `name(change)`, and left out if that is None.
+
+        more: changes that somebody else offers, under the names that they shall have.
+        """
         if not self.layer:
             return self.problem
-        fitting, others = (
-            [(text, need) for change, need in options if (text := name(change))]
-            for options in (self.alternatives, self.beyond)
-        )
+        named = [(name(change), need) for change, need in (*self.alternatives, *self.beyond)]
+        options = [(text, need) for text, need in (*named, *more) if text and need < self.need_bytes]
+        fitting = [(text, need) for text, need in options if need <= self.have_bytes]
         if fitting:
             advice = "what would fit: " + "; ".join(f"{text} ({need:,} B)" for text, need in fitting)
-        elif others:
-            closest, need = min(others, key=lambda option: option[1])
+        elif options:
+            closest, need = min(options, key=lambda option: option[1])
             advice = f"nothing smaller fits, {closest} would need {need:,} B: use smaller layers"
         else:
             advice = "use smaller layers or a larger budget"

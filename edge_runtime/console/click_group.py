@@ -5,12 +5,13 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any
 
 import click
 
 from edge_runtime.console.exit_status import EXPECTED, explain, one_line
+from edge_runtime.errors import Alternative, BudgetExceeded
 
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
 
@@ -20,6 +21,9 @@ class OneLineErrors(click.Group):
 
     0: done. 1: a check failed, a budget does not hold, or the disk is full. 2: wrong usage or bad input. 130: Ctrl-C.
     """
+
+    advise: Callable[[BudgetExceeded], Sequence[Alternative]] = staticmethod(lambda error: ())
+    """What this program offers besides if a model does not fit its budget, as it is typed."""
 
     def main(self, *args: Any, standalone_mode: bool = True, **kwargs: Any) -> Any:
         """Run the command line and exit, or return its value when not `standalone_mode`."""
@@ -39,7 +43,8 @@ class OneLineErrors(click.Group):
                 click.echo(error.format_message())
             status = 0 if is_help else _fail(_usage_text(error), 2)
         except EXPECTED as error:
-            text, status = explain(error)
+            more = self.advise(error) if isinstance(error, BudgetExceeded) else ()
+            text, status = explain(error, more=more)
             if text:
                 _fail(text, status)
             else:

@@ -5,28 +5,28 @@ from __future__ import annotations
 import errno
 import os
 import re
+from collections.abc import Sequence
 
 from edge_runtime.console.entry import INTERRUPTED
-from edge_runtime.errors import BudgetExceeded, SmallnetError
+from edge_runtime.errors import Alternative, BudgetExceeded, SmallnetError
 
 EXPECTED = (SmallnetError, MemoryError, OSError, KeyboardInterrupt)
 _LONGEST_LINE = 2000  # names in files may be of any length
 _DISK_FULL = {errno.ENOSPC, errno.EFBIG, errno.EDQUOT, errno.EIO}
 
 
-def explain(error: BaseException, *, is_bundle: bool = False) -> tuple[str, int]:
+def explain(error: BaseException, *, is_bundle: bool = False, more: Sequence[Alternative] = ()) -> tuple[str, int]:
     """(text, status) of an error that is one of `EXPECTED`; no text where nobody is left to read it.
 
-    is_bundle: whether what helps must be said in the options of a bundle.
+    is_bundle: whether what helps must be said in the options of a bundle, which cannot map its weights.
+    more: what else would make a model fit its budget, as it is typed.
 
     1: a budget does not hold, or memory or disk are full. 2: bad input. 130: Ctrl-C.
     """
     if isinstance(error, KeyboardInterrupt):
         return "stopped by Ctrl-C", INTERRUPTED
     if isinstance(error, BudgetExceeded):
-        from edge_runtime.engine import in_options
-
-        return in_options(error, is_bundle=is_bundle), 1
+        return error.said(lambda change: _options(change, is_bundle), more), 1
     if isinstance(error, SmallnetError):
         return _as_typed(str(error)), 2
     if isinstance(error, MemoryError):
@@ -36,6 +36,14 @@ def explain(error: BaseException, *, is_bundle: bool = False) -> tuple[str, int]
     if isinstance(error, OSError):
         return _os_text(error), 1 if error.errno in _DISK_FULL else 2
     raise error
+
+
+def _options(change: str, is_bundle: bool) -> str | None:
+    """The options that make a change of an engine's limits."""
+    parts = change.split(", ")
+    if is_bundle and "mmap" in parts:
+        return None
+    return " ".join(f"--{part.replace('max_batch=', 'max-batch ')}" for part in parts)
 
 
 def _as_typed(text: str) -> str:

@@ -10,9 +10,9 @@ if TYPE_CHECKING:
     from edge_runtime.engine.budget import make_plan
     from edge_runtime.engine.engine import Engine
     from edge_runtime.engine.limits import OVER_BATCH, Limits
+    from edge_runtime.engine.model_bytes import held_bytes
     from edge_runtime.engine.plan import MemoryPlan, is_dynamic
-    from edge_runtime.engine.plan_choice import DYNAMIC_BATCH
-    from edge_runtime.engine.refusal import in_options
+    from edge_runtime.engine.plan_choice import DYNAMIC_BATCH, smallest_plan
     from edge_runtime.engine.self_test import SelfTest, require_stored_batch, selftest
 
 __getattr__, __dir__ = lazy_names(
@@ -21,9 +21,9 @@ __getattr__, __dir__ = lazy_names(
         "budget": ("make_plan",),
         "engine": ("Engine",),
         "limits": ("Limits", "OVER_BATCH"),
+        "model_bytes": ("held_bytes",),
         "plan": ("MemoryPlan", "is_dynamic"),
-        "plan_choice": ("DYNAMIC_BATCH",),
-        "refusal": ("in_options",),
+        "plan_choice": ("DYNAMIC_BATCH", "smallest_plan"),
         "self_test": ("SelfTest", "require_stored_batch", "selftest"),
     },
 )
@@ -35,9 +35,10 @@ __all__ = [
     "MemoryPlan",
     "OVER_BATCH",
     "SelfTest",
-    "in_options",
+    "held_bytes",
     "is_dynamic",
     "make_plan",
     "require_stored_batch",
     "selftest",
+    "smallest_plan",
 ]

@@ -41,6 +41,8 @@ def as_array(x: ArrayLike, what: str = "input") -> NDArray[Any]:
         return x
     _refuse_sparse(x, what)
     try:
+        if isinstance(x, list | tuple):  # NumPy before 2 takes rows that turn into arrays by themselves for objects
+            x = [np.asanyarray(row) if hasattr(row, "__array__") else row for row in x]
         array = np.asanyarray(x)
     except MemoryError:
         raise

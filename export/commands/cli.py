@@ -27,6 +27,7 @@ from export.commands.extras import require_extra
 from trainer.cli import train
 
 if TYPE_CHECKING:
+    from edge_runtime.errors import Alternative, BudgetExceeded
     from edge_runtime.model import Model
     from export.verification import RunLimits
 
@@ -70,6 +71,13 @@ def main() -> None:  # noqa: D103  the help text above is its description
     pass
 
 
+def _smaller_exports(error: BudgetExceeded) -> list[Alternative]:
+    from export.commands.smaller import smaller_exports
+
+    return smaller_exports(error)
+
+
+main.advise = _smaller_exports
 for _command in (train, *COMMANDS):
     main.add_command(_command)
 main.add_command(bench_command)

@@ -69,5 +69,5 @@ def test_what_prints_is_imported_when_something_is_printed():
         "names = {'edge_runtime.console.reports', 'edge_runtime.files.text_table', 'edge_runtime.engine.refusal'}; "
         "print(len(names & set(sys.modules))); str(engine.plan); print('edge_runtime.files.text_table' in sys.modules)"
     )
-    answer = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=Path(__file__).parents[2])
+    answer = subprocess.check_output([sys.executable, "-c", code], text=True, cwd=Path(__file__).parents[3])
     assert answer.split() == ["0", "True"]

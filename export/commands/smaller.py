@@ -1,0 +1,79 @@
+"""What an export would need if a model does not fit its budget: each is made, and planned."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.artifact import artifact_bytes
+from edge_runtime.engine import Limits, held_bytes, smallest_plan
+from edge_runtime.errors import Alternative, BudgetExceeded, QuantizationError
+from edge_runtime.layers import Dense
+from edge_runtime.model import Model
+from export.quantization import DEFAULT_ROWS, quantize, with_test_vectors
+
+_STEP = 256  # int8 needs are rounded up to it: the grids of other calibration rows take other letters in the header
+
+
+def smaller_exports(error: BudgetExceeded) -> list[Alternative]:
+    """Exports of the refused model that need less, in the words that make them; none of a model that is int8 already.
+
+    int8 grids are those of the stored test vectors, or of random rows: with others it needs as much, but for a header
+    whose numbers are written longer or shorter.
+    """
+    model, limits = error.model, error.limits
+    if model is None or not all(isinstance(layer, Dense) for layer in model.layers):
+        return []
+    rows, count = _rows(model), 0 if model.test_vectors is None else len(model.test_vectors.inputs)
+    found = []
+    for precision, small in _made(model, rows):
+        for vectors in sorted({count, 0} - ({count} if precision == model.precision else set()), reverse=True):
+            whole = with_test_vectors(small, rows, vectors)
+            found += [_rounded(option, precision) for option in _options(whole, precision, vectors, model, limits)]
+    return found
+
+
+def _made(model: Model, rows: NDArray[np.float32]) -> Iterator[tuple[str, Model]]:
+    """The model's own precision, and those below it that it can be had in."""
+    layers = (
+        replace(layer, weight=layer.weight.astype(np.float32)) for layer in model.layers if isinstance(layer, Dense)
+    )
+    wide = replace(model, layers=tuple(layers), test_vectors=None)
+    for precision in ("float32", "float16", "int8") if model.precision == "float32" else ("float16", "int8"):
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            try:
+                yield precision, quantize(wide, rows, precision, "minmax")
+            except QuantizationError:  # weights or sums that it cannot hold
+                continue
+
+
+def _options(small: Model, precision: str, vectors: int, model: Model, limits: Limits) -> Iterator[Alternative]:
+    words = f"export --precision {precision}"
+    words += " --calibrate DATA" if precision == "int8" else ""
+    words += f" --test-vectors {vectors}" if vectors != DEFAULT_ROWS else ""
+    if limits.flash_bytes is not None and artifact_bytes(model) > limits.flash_bytes:
+        yield Alternative(words, artifact_bytes(small))
+        return
+    beside = smallest_plan(small, limits).total_bytes - held_bytes(small).allocated
+    if held_bytes(model).allocated:
+        yield Alternative(words, beside + artifact_bytes(small))
+    yield Alternative(f"{words}, then --mmap", beside)
+
+
+def _rounded(option: Alternative, precision: str) -> Alternative:
+    need = option.need_bytes if precision != "int8" else -(-option.need_bytes // _STEP) * _STEP
+    return option._replace(need_bytes=need)
+
+
+def _rows(model: Model) -> NDArray[np.float32]:
+    if model.test_vectors is not None:
+        return model.test_vectors.inputs
+    rows = np.random.default_rng(0).normal(size=(64, model.n_in)).astype(np.float32)
+    if model.preprocessing is None:
+        return rows
+    return (rows / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
