@@ -8,7 +8,7 @@ from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from edge_runtime.console.cli import COMMANDS
-    from edge_runtime.console.click_group import OneLineErrors
+    from edge_runtime.console.click_group import LazyCommands, OneLineErrors, Place
     from edge_runtime.console.entry import start
     from edge_runtime.console.options import (
         Size,
@@ -28,7 +28,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "cli": ("COMMANDS",),
-        "click_group": ("OneLineErrors",),
+        "click_group": ("LazyCommands", "OneLineErrors", "Place"),
         "entry": ("start",),
         "options": (
             "Size",
@@ -49,7 +49,9 @@ __getattr__, __dir__ = lazy_names(
 __all__ = [
     "COMMANDS",
     "CallsDone",
+    "LazyCommands",
     "OneLineErrors",
+    "Place",
     "RowsDone",
     "Size",
     "bench_csv",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import importlib
 import sys
 import warnings
-from collections.abc import Callable, Iterator, Sequence
-from typing import Any
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import click
 
@@ -50,6 +51,55 @@ class OneLineErrors(click.Group):
             else:
                 sys.stderr.close()
         sys.exit(status if isinstance(status, int) else 0)
+
+
+class Place(NamedTuple):
+    """Where a command is found: a module, the function in it, and a line for the list of commands."""
+
+    module: str
+    function: str
+    line: str
+
+
+_ABSENT = {  # what a command may need, and what installs it
+    "numpy": "numpy",
+    "onnx": "'smallnet[export]'",
+    "onnxruntime": "'smallnet[export]'",
+}
+
+
+class LazyCommands(OneLineErrors):
+    """Commands that are imported when they run: their list and its help need none of them.
+
+    places: where each is found, by its name.
+    """
+
+    def __init__(self, *args: Any, places: Mapping[str, Place], **settings: Any) -> None:
+        super().__init__(*args, **settings)
+        self.places = places
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Their names, in the order of the table."""
+        return list(self.places)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """The command, imported now; None for an unknown name. What is not installed is said in one line."""
+        if cmd_name not in self.places:
+            return None
+        place = self.places[cmd_name]
+        try:
+            found: click.Command = getattr(importlib.import_module(place.module), place.function)
+        except ModuleNotFoundError as error:
+            if error.name not in _ABSENT:
+                raise
+            need = f"{error.name} not found, '{cmd_name}' needs it; install: pip install {_ABSENT[error.name]}"
+            raise click.ClickException(need) from error
+        return found
+
+    def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
+        """The list, without importing what is listed."""
+        with formatter.section("Commands"):
+            formatter.write_dl([(name, place.line) for name, place in self.places.items()])
 
 
 @contextlib.contextmanager

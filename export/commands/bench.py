@@ -6,7 +6,19 @@ from typing import Any
 
 import click
 
-from edge_runtime.console import CallsDone, Size, cap, echo, echo_json, json_option, limit_options, max_bytes_option
+from edge_runtime.console import (
+    CallsDone,
+    Size,
+    bench_csv,
+    cap,
+    echo,
+    echo_json,
+    json_option,
+    limit_options,
+    max_bytes_option,
+)
+from edge_runtime.engine import Limits
+from export.commands.bench_report import bench, bench_text, conditions_text
 from export.commands.extras import require_extra
 
 _ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
@@ -39,10 +51,6 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         raise click.UsageError(f"--seconds is {options['seconds']}, expected 0 to 3600")
     if options["against"]:
         require_extra("export", "onnx", "onnxruntime")
-    from edge_runtime.console import bench_csv
-    from edge_runtime.engine import Limits
-    from export.commands.bench_report import bench, bench_text, conditions_text
-
     asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap", "max_bytes")}
     with CallsDone("measuring") as on_call:
         facts = bench(

@@ -6,10 +6,13 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
+import click
+
 from edge_runtime.artifact import save
-from edge_runtime.console import check_output
+from edge_runtime.console import check_output, echo, echo_json, force_option, json_option
 from edge_runtime.files import make_folder
 from export.commands.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
+from export.commands.reports import demo_files, demo_table
 from export.commands.timing import side_by_side
 from export.quantization import finite
 from trainer.cli import Progress
@@ -77,3 +80,24 @@ def _row(result: Exported, seconds: dict[str, float]) -> dict[str, Any]:
         "numpy_us": seconds["numpy"] * 1e6,
         "onnxruntime_us": seconds["onnxruntime"] * 1e6,
     }
+
+
+@click.command()
+@click.option("--out", default="smallnet-demo", show_default=True, help="Folder for the files.")
+@click.option(
+    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and the training."
+)
+@force_option
+@json_option
+def demo(out: str, seed: int, force: bool, as_json: bool) -> None:
+    """Run the whole chain on the bundled digits: train, export three precisions, verify, time. Under a minute.
+
+    Example: smallnet demo
+    """
+    rows = run_demo(out, seed, lambda text: echo(text, err=True), force=force)
+    if as_json:
+        echo_json({"rows": rows, "warnings": [text for row in rows for text in row["warnings"]]})
+    else:
+        echo(f"{demo_table(rows)}\n\n{demo_files(rows, out)}")
+    if not all(row["verified"] for row in rows):
+        raise click.exceptions.Exit(1)

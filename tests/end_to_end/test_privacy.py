@@ -84,7 +84,7 @@ def test_no_command_opens_a_socket_or_leaves_anything_at_home(tmp_path: Path) ->
     assert sorted(os.listdir(tmp_path / "home")) == []
     from export.commands.cli import main
 
-    assert {line.split()[0] for line in COMMANDS.splitlines()} == set(main.commands)
+    assert {line.split()[0] for line in COMMANDS.splitlines()} == set(main.places)
 
 
 @needs_strace

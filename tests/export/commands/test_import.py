@@ -33,15 +33,15 @@ def test_the_import_command_verifies_and_writes(tmp_path):
 
 def test_the_import_command_writes_nothing_that_differs(tmp_path, monkeypatch):
     """Exit status 1, and no file, when the imported model computes something else."""
-    import export.onnx_reader as reader
+    import export.commands.import_ as command
 
     def wrong(path, **options):
         found = original(path, **options)
         other = type(found.model)((*found.model.layers[:-1], _shifted(found.model.layers[-1])))
         return type(found)(**{**vars(found), "model": other})
 
-    original = reader.import_onnx
-    monkeypatch.setattr(reader, "import_onnx", wrong)
+    original = command.import_onnx
+    monkeypatch.setattr(command, "import_onnx", wrong)
     result = run("import", keras_style(tmp_path), "--out", tmp_path / "k.npz")
     assert result.exit_code == 1, result.output
     assert "OUTPUTS DIFFER" in result.output

@@ -1,0 +1,124 @@
+"""`smallnet export`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime.console import (
+    RowsDone,
+    cap,
+    echo,
+    echo_json,
+    force_option,
+    json_option,
+    max_bytes_option,
+    one_of,
+)
+from export.commands.data import rows_for_export
+from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options, say_warnings
+from export.commands.pipeline import Evaluation, ExportOptions, check_export, export_model
+from export.commands.reports import choice_text, export_facts, export_table
+from export.verification import RunLimits
+
+PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
+METHODS = ("minmax", "percentile", "mse", "entropy", "auto")
+FORMS = ("integer", "qgemm", "qdq")
+_PRECISION_HELP = """May be given more than once (default: int8); all is the first three. int8-dynamic needs no
+representative rows, but a row's answer depends on the other rows of its batch."""
+_METHOD_HELP = "How int8 ranges are chosen; auto tries the others and takes what is closest to the float network."
+_EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
+_FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
+onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
+_PORTABLE_HELP = """With --form qdq: weights that could saturate on x86 without VNNI as uint8 with zero point 128, for
+engines that take it."""
+
+
+def _precisions(given: tuple[str, ...]) -> list[str]:
+    everything = ("float32", "float16", "int8")
+    names = [name for value in given or ("int8",) for name in (everything if value == "all" else (value,))]
+    for name in names:
+        if name not in PRECISIONS:
+            raise click.UsageError(f"precision {name!r} found, expected one of {', '.join(PRECISIONS)} or all")
+    return list(dict.fromkeys(names))
+
+
+@click.command()
+@click.argument("model_path", metavar="MODEL.npz|MODEL.onnx")
+@click.option("--precision", "precisions", metavar=one_of((*PRECISIONS, "all")), multiple=True, help=_PRECISION_HELP)
+@click.option("--output", metavar="NAME", help=OUTPUT_HELP)
+@click.option("--calibrate", "spec", help=f"Data whose training rows set the int8 grids: {DATA_HELP}.")
+@click.option("--out", default="build", show_default=True, help="Folder for the files.")
+@click.option("--method", metavar=one_of(METHODS), default="auto", show_default=True, help=_METHOD_HELP)
+@click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
+@click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
+@click.option("--form", metavar=one_of(FORMS), default="integer", show_default=True, help=_FORM_HELP)
+@click.option("--portable", is_flag=True, help=_PORTABLE_HELP)
+@click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
+@click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@force_option
+@max_bytes_option
+@run_limit_options
+@json_option
+def export(
+    model_path: str, precisions: tuple[str, ...], spec: str | None, max_bytes: int | None, as_json: bool, **options: Any
+) -> None:
+    """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
+
+    Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
+    out: the data is split by the seed that the model remembers.
+
+    Example: smallnet export digits.npz --precision int8 --calibrate digits --out build/
+    """
+    wanted = _precisions(precisions)
+    if spec is None and "int8" in wanted:
+        raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
+    stem = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx")
+    chosen = ExportOptions(
+        method=options["method"],
+        per_channel=not options["per_tensor"],
+        equalize=options["equalize"],
+        form=options["form"],
+        opset=options["opset"],
+        portable=options["portable"],
+    )
+    check_export(
+        options["out"], stem, wanted, chosen, force=options["force"], sources=list(filter(None, [model_path, spec]))
+    )
+    model = load_any(model_path, max_bytes, RunLimits(options["max_memory"], options["max_seconds"]), options["output"])
+    rows = rows_for_export(model, spec, **cap(max_bytes))
+    if rows.note:
+        echo(rows.note, err=True)
+    evaluation = Evaluation(*rows.test) if rows.test is not None else None
+    with RowsDone("verifying") as on_rows:
+        results = export_model(
+            model,
+            wanted,
+            rows.calibration,
+            options["out"],
+            stem,
+            evaluation=evaluation,
+            verify_rows=rows.compared,
+            held_out=rows.held_out,
+            test_vectors=options["test_vectors"] if spec is not None else 0,
+            options=chosen,
+            on_choice=lambda seen: echo(choice_text(seen), err=True),
+            on_file=lambda name: echo(f"wrote {name}", err=True),
+            on_rows=on_rows,
+        )
+    before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
+    before["score"] = None if evaluation is None else evaluation.score(model)
+    facts = export_facts(before, None if evaluation is None else evaluation.score_name, results, rows.note)
+    say_warnings(facts["warnings"])
+    if as_json:
+        echo_json(facts)
+    else:
+        echo(export_table(facts))
+    failed = [result for result in results if not result.report.ok]
+    for result in failed:
+        broken = f"{result.report.differing:,} values break their rule, first at {result.report.first_diverging_layer}"
+        echo(f"error: {result.precision}: {broken}; not written", err=True)
+    if failed:
+        raise click.exceptions.Exit(1)

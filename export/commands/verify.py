@@ -1,0 +1,82 @@
+"""`smallnet verify`."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from edge_runtime.console import (
+    RowsDone,
+    cap,
+    echo,
+    echo_json,
+    json_option,
+    limit_options,
+    load_limited,
+    max_bytes_option,
+)
+from edge_runtime.engine import require_stored_batch
+from export.commands.data import load_rows
+from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
+from export.commands.reports import report_table
+from export.quantization import comparison_doubts
+from export.verification import RunLimits, rows_to_compare, verify_dumps
+from export.verification import verify as verify_onnx
+
+
+@click.command()
+@click.argument("model_path", metavar="MODEL.npz")
+@click.argument("other_path", metavar="MODEL.onnx|FOLDER")
+@click.option("--data", "spec", help=f"Rows to compare on: {DATA_HELP} (default: the stored test vectors).")
+@click.option("--output", metavar="NAME", help=OUTPUT_HELP)
+@limit_options
+@max_bytes_option
+@run_limit_options
+@json_option
+def verify(
+    model_path: str,
+    other_path: str,
+    spec: str | None,
+    output: str | None,
+    max_bytes: int | None,
+    max_memory: int | None,
+    max_seconds: float,
+    as_json: bool,
+    **limits: Any,
+) -> None:
+    """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
+
+    Two levels: onnxruntime's default, and with graph optimizations disabled. int8 tensors and logits must have the same
+    bits; float layers must stay within a bound that follows from their weights. An ONNX file that was written by
+    something else is compared by its outputs.
+
+    In place of the ONNX file, a folder may be named that holds what a device computed: one .npy for each tensor that it
+    wrote down, named as in this command's table (logits.npy and output.npy for the last layer).
+
+    Example: smallnet verify build/digits.int8.npz build/digits.int8.onnx --data digits
+    """
+    model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
+    rows = None
+    if spec is None:
+        require_stored_batch(model, wanted)
+    else:
+        rows = load_rows(model, spec, **cap(max_bytes)).x
+        wanted.require_batch(len(rows))
+    if Path(other_path).is_dir():
+        report = verify_dumps(model, other_path, rows)
+    else:
+        with RowsDone("comparing") as on_rows:
+            allowed = RunLimits(max_memory, max_seconds)
+            report = verify_onnx(
+                model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output
+            )
+    doubts = [*comparison_doubts(model, rows_to_compare(model, rows)), *report.notes]
+    say_warnings(doubts)
+    if as_json:
+        echo_json({**report.as_dict(), "warnings": doubts})
+    else:
+        echo(report_table(report))
+    if not report.ok:
+        raise click.exceptions.Exit(1)
