@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     )
     from edge_runtime.console.output_files import check_folder, check_output, is_same_file
     from edge_runtime.console.progress import CallsDone, RowsDone, echo, echo_json, say
-    from edge_runtime.console.reports import bench_csv, bench_table
+    from edge_runtime.console.reports import bench_table
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "output_files": ("check_folder", "check_output", "is_same_file"),
         "progress": ("CallsDone", "RowsDone", "echo", "echo_json", "say"),
-        "reports": ("bench_csv", "bench_table"),
+        "reports": ("bench_table",),
     },
 )
 
@@ -54,7 +54,6 @@ __all__ = [
     "Place",
     "RowsDone",
     "Size",
-    "bench_csv",
     "bench_table",
     "cap",
     "check_folder",

@@ -2,16 +2,12 @@
 
 from __future__ import annotations
 
-import io
 from collections.abc import Iterable
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.engine import SelfTest
 from edge_runtime.files import format_table, printable
-
-if TYPE_CHECKING:
-    pass
 
 
 def inspection_text(facts: dict[str, Any]) -> str:
@@ -125,24 +121,3 @@ def bench_table(rows: list[dict[str, Any]]) -> str:
     ]
     columns = {"engine": "engine", "batch": "batch", "p50": "p50 us", "p90": "p90 us", "p99": "p99 us"}
     return format_table(shown, {**columns, "rows": "rows/s", "calls": "calls"})
-
-
-def bench_csv(facts: dict[str, Any]) -> str:
-    """One row for each engine and batch size, with the engine's load time and memory. facts: those of `bench`.
-
-    Under an enforced limit, how the engine fared is added: the fields of `export.commands.enforce.Enforced`.
-    """
-    columns = ["engine", "batch", "calls", "p50_s", "p90_s", "p99_s", "rows_per_second"]
-    enforced = ["limit_bytes", "ok", "peak_rss_bytes", "peak_address_space_bytes", "error"]
-    enforced = enforced if "enforced" in facts else []
-    import csv  # with re, which nothing else on a device needs
-
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*columns, "load_s", "peak_rss_bytes", *(f"enforced_{column}" for column in enforced)])
-    for row in facts["latency"]:
-        engine = row["engine"]
-        beside = [facts["load_seconds"][engine], facts["processes"].get(engine, {}).get("peak_rss_bytes")]
-        beside += [facts["enforced"].get(engine, {}).get(column) for column in enforced]
-        writer.writerow([*(row[column] for column in columns), *beside])  # None is an empty field
-    return text.getvalue().rstrip("\n")

@@ -9,7 +9,6 @@ import click
 from edge_runtime.console import (
     CallsDone,
     Size,
-    bench_csv,
     cap,
     echo,
     echo_json,
@@ -18,7 +17,7 @@ from edge_runtime.console import (
     max_bytes_option,
 )
 from edge_runtime.engine import Limits
-from export.commands.bench_report import bench, bench_text, conditions_text
+from export.commands.bench_report import bench, bench_text
 from export.commands.extras import require_extra
 
 _ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
@@ -34,19 +33,16 @@ _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, t
 @click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
 @click.option("--batch", "batches", type=click.IntRange(1, 1 << 20), multiple=True, help=_BATCH_HELP)
 @click.option("--seconds", default=0.5, show_default=True, help=_SECONDS_HELP)
-@click.option("--csv", "as_csv", is_flag=True, help="Print one CSV row for each engine and batch size.")
 @limit_options
 @max_bytes_option
 @json_option
-def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) -> None:
+def bench_command(model_path: str, as_json: bool, **options: Any) -> None:
     """Measure a model on this machine: latency percentiles, throughput, load time, memory; all after a warm-up.
 
     With --device its RAM and flash are kept, and the prediction for it is added.
 
     Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
     """
-    if as_json and as_csv:
-        raise click.UsageError("--csv and --json are both given, expected one of them")
     if not 0 <= options["seconds"] <= 3600:  # nan would never end either
         raise click.UsageError(f"--seconds is {options['seconds']}, expected 0 to 3600")
     if options["against"]:
@@ -66,9 +62,6 @@ def bench_command(model_path: str, as_json: bool, as_csv: bool, **options: Any) 
         )
     if as_json:
         echo_json(facts)
-    elif as_csv:
-        echo(conditions_text(facts), err=True)
-        echo(bench_csv(facts))
     else:
         echo(bench_text(facts))
     ours = facts.get("enforced", {}).get("numpy")

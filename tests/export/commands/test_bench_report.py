@@ -1,10 +1,8 @@
-import csv
 import sys
 
 import pytest
 
 from edge_runtime import Engine, Limits, load, save
-from edge_runtime.console.reports import bench_csv
 from export.commands.bench_report import bench, bench_text
 from export.quantization.quantizer import quantize
 from tests.command import run_command
@@ -72,38 +70,7 @@ def test_what_fits_here_and_not_there_is_measured(path):
 
 
 @linux_only
-def test_the_csv_has_one_row_for_each_engine_and_batch_size(path):
-    """Every row has every column, the load time and the memory of its engine among them."""
-    facts = bench(path, Limits(), against=True, batches=(1, 2), seconds=0.01)
-    rows = list(csv.DictReader(bench_csv(facts).splitlines(), strict=True))
-    assert len(rows) == 4
-    for named in rows:
-        assert None not in {*named, *named.values()}
-        assert float(named["p50_s"]) <= float(named["p90_s"]) <= float(named["p99_s"])
-        assert float(named["load_s"]) == facts["load_seconds"][named["engine"]]
-        assert int(named["peak_rss_bytes"]) == facts["processes"][named["engine"]]["peak_rss_bytes"]
-
-
-@linux_only
-def test_the_csv_says_how_an_engine_fared_under_an_enforced_limit(path):
-    """The limit, whether it ran, and its peaks or the reason, on each of its rows; no such columns without a limit."""
-    facts = bench(path, Limits(), against=False, batches=(1, 2), seconds=0, enforce_bytes=0)
-    rows = list(csv.DictReader(bench_csv(facts).splitlines(), strict=True))
-    for row in rows:
-        assert (row["enforced_limit_bytes"], row["enforced_ok"], row["enforced_error"]) == ("0", "True", "")
-        assert int(row["enforced_peak_rss_bytes"]) == facts["enforced"]["numpy"]["peak_rss_bytes"]
-        assert int(row["enforced_peak_address_space_bytes"]) > int(row["enforced_peak_rss_bytes"])
-    failed = {"limit_bytes": 9, "ok": False, "peak_rss_bytes": None, "peak_address_space_bytes": None}
-    facts["enforced"]["numpy"] = {**failed, "error": 'MemoryError: 5 B, "none" left'}
-    row = next(csv.DictReader(bench_csv(facts).splitlines(), strict=True))
-    found = {name: value for name, value in row.items() if name.startswith("enforced_")}
-    assert list(found.values()) == ["9", "False", "", "", 'MemoryError: 5 B, "none" left']
-    del facts["enforced"]
-    assert "enforced" not in bench_csv(facts)
-
-
-@linux_only
-@pytest.mark.parametrize("form", [[], ["--json"], ["--csv"]])
+@pytest.mark.parametrize("form", [[], ["--json"]])
 def test_the_command_ends_with_1_where_our_engine_did_not_run_under_the_limit(path, form):
     """What was measured is printed all the same; under a limit that is large enough the status is 0."""
     command = ["bench", path, "--batch", "1", "--seconds", "0", *form]
