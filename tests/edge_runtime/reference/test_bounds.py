@@ -9,8 +9,10 @@ from edge_runtime.numerics.quantization import dequantize, dynamic_grid
 from edge_runtime.reference.bounds import (
     activation_bound,
     agree,
+    count_lone_nans,
     implementation_error,
     output_bound,
+    product_bound,
     steepness,
     tensor_bounds,
 )
@@ -141,3 +143,85 @@ def test_a_table_carries_a_rounded_difference_by_its_largest_jump():
     found = tensor_bounds(model, random_rows(3, 6), slack={layer.name: np.full(5, 2.0 * layer.output.scale)})
     jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max()
     np.testing.assert_allclose(found[f"{layer.name}.output"], 3 * jump, rtol=1e-6)
+
+
+SLOPES = {
+    # activation, parameters: as steep as it can be; what is computed by the row is held above
+    ("relu", ()): 1.0,
+    ("linear", ()): 1.0,
+    ("sigmoid", ()): 0.25,
+    ("tanh", ()): 1.0,
+    ("softplus", ()): 1.0,
+    ("softsign", ()): 1.0,
+    ("gelu", ()): 1.13,
+    ("gelu_tanh", ()): 1.13,
+    ("mish", ()): 1.09,
+    ("hard_swish", ()): 1.5,
+    ("leaky_relu", (("alpha", 0.1),)): 1.0,
+    ("leaky_relu", (("alpha", 2.5),)): 2.5,
+    ("elu", (("alpha", 0.5),)): 1.0,
+    ("elu", (("alpha", 3.0),)): 3.0,
+    ("selu", (("alpha", 1.6), ("gamma", 1.05))): 1.68,
+    ("selu", (("alpha", 0.5), ("gamma", 2.0))): 2.0,
+    ("hard_sigmoid", (("alpha", 0.2), ("beta", 0.5))): 0.2,
+    ("hard_sigmoid", (("alpha", 1.5), ("beta", 0.5))): 1.5,
+    ("swish", (("alpha", 1.0),)): 1.1,
+    ("swish", (("alpha", 0.3),)): 1.1,
+}
+
+
+@pytest.mark.parametrize(("name", "params"), SLOPES)
+def test_the_steepness_is_the_largest_slope(name, params):
+    """No two inputs are taken further apart, and it is not much larger than need be."""
+    activation = Activation.of(name, dict(params))
+    x = np.linspace(-12, 12, 240_001)
+    with np.errstate(all="ignore"):
+        slope = np.abs(np.diff(np.asarray(activation(x), np.float64)) / np.diff(x)).max()
+    assert slope <= steepness(activation) * (1 + 1e-3)
+    assert steepness(activation) <= slope * 1.02
+    assert steepness(activation) == pytest.approx(SLOPES[name, params], rel=0.02)
+
+
+def test_the_bound_of_a_product_is_its_formula():
+    """16 * 2^-24 of the sum of magnitudes, the bias's too; inf if that sum can leave float32."""
+    layer = Dense("a", np.float32([[1, -2], [-3, 4]]), np.float32([5, -6]), Activation.of("linear"))
+    x = np.float32([[1, -1], [0, 2], [3e38, 0]])
+    reach = np.array([[1 + 3 + 5, 2 + 4 + 6], [6 + 5, 8 + 6], [3e38, np.inf]])
+    found = product_bound(layer, x)
+    np.testing.assert_allclose(found, 16 * 2.0**-24 * reach, rtol=1e-6)
+    assert found.dtype == np.float64
+
+
+def test_weights_that_engines_take_as_zero_widen_the_bound():
+    """By the smallest normal number times the sum of the row's magnitudes, once for each row."""
+    weight = np.full((2, 3), 1e-40, np.float32)
+    layer = Dense("a", weight, np.zeros(3, np.float32), Activation.of("linear"))
+    x = np.float32([[1e30, -3e30], [2e30, 0]])
+    tiny = float(np.finfo(np.float32).tiny)
+    expected = tiny * np.array([[4e30] * 3, [2e30] * 3]) + 16 * 2.0**-24 * np.abs(x.astype(float)) @ weight.astype(
+        float
+    )
+    np.testing.assert_allclose(product_bound(layer, x), expected, rtol=1e-3)
+
+
+def test_an_activation_s_own_error_grows_with_its_input_unless_its_values_are_bounded():
+    """A part of max(1, |x|), times the largest parameter; of log_softmax, of the row's largest; exact ones none."""
+    x = np.float32([[0.5, -4.0, np.nan], [10.0, 2.0, -1.0]])
+    size = np.array([[1, 4, 1], [10, 2, 1]])
+    for name, expected in {
+        "relu": np.zeros((2, 3)),
+        "tanh": np.full((2, 3), 1e-6),
+        "softmax": np.full((2, 3), 2e-6),
+        "gelu": 1e-6 * size,
+        "log_softmax": 2e-6 * np.array([[4] * 3, [10] * 3]),
+    }.items():
+        np.testing.assert_allclose(implementation_error(Activation.of(name), x), expected, rtol=1e-12)
+    steep = Activation.of("elu", {"alpha": -3.0})
+    np.testing.assert_allclose(implementation_error(steep, x), 3e-6 * size, rtol=1e-12)
+
+
+def test_lone_nans_are_counted():
+    """Those of either side, and not those that stand beside one another."""
+    ours, theirs = np.array([np.nan, 1.0, np.nan, np.inf]), np.array([np.nan, np.nan, 2.0, np.inf])
+    assert count_lone_nans(ours, theirs) == 2
+    assert count_lone_nans(ours, ours) == 0
