@@ -79,7 +79,8 @@ def tanh_files(tmp_path_factory):
         )
         onnx.save(proto, folder / "f.onnx")
         paths.append(folder / f"{seed}.onnx")
-        options = {"activation_type": tools.QuantType.QUInt8, "quant_format": tools.QuantFormat.QDQ}
+        options = {"activation_type": tools.QuantType.QInt8, "quant_format": tools.QuantFormat.QDQ}
+        options |= {"weight_type": tools.QuantType.QInt8, "extra_options": {"WeightSymmetric": True}}
         rows = rng.normal(size=(300, 6)).astype(np.float32)
         tools.quantize_static(folder / "f.onnx", paths[-1], Rows(rows), **options)
     return paths
