@@ -20,7 +20,7 @@ from edge_runtime.console import (
     max_bytes_option,
     say,
 )
-from trainer.datasets import Dataset, Split, load_dataset, split
+from trainer.datasets import Dataset, Split, files_of, load_dataset, split
 from trainer.errors import TrainingDiverged
 from trainer.fitting import training_doubts
 from trainer.history import EpochRecord, History
@@ -108,8 +108,9 @@ def _check_outputs(options: dict[str, Any]) -> None:
         raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
     for name, path in outputs.items():
         kind = "artifact" if name == "out" else "checkpoint"
-        read = [options["spec"], options["resume"] if name == "out" else None]  # a checkpoint is continued in its place
-        check_output(path, kind, f"--{name}", force=options["force"], sources=list(filter(None, read)))
+        resumed = [options["resume"]] if name == "out" and options["resume"] else []  # in its place it is continued
+        read = [*files_of(options["spec"]), *resumed]
+        check_output(path, kind, f"--{name}", force=options["force"], sources=read)
 
 
 def _stopped(options: dict[str, Any]) -> str:

@@ -13,7 +13,15 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, as_rows, describe, read_file, read_npz_arrays, to_float32
-from trainer.data import Target, checked_names, encode_labels, parse_labels, unicode_texts
+from trainer.data import (
+    Target,
+    checked_names,
+    encode_labels,
+    idx_files,
+    parse_labels,
+    read_idx_folder,
+    unicode_texts,
+)
 
 BUNDLED = {"digits": Path(__file__).with_name("digits.npz")}  # where they come from: digits.md
 
@@ -119,6 +127,12 @@ def load_dataset(
     )
 
 
+def files_of(spec: str | os.PathLike[str]) -> list[Path]:
+    """The files that `load_dataset` reads for `spec`, whether they are there or not."""
+    path = BUNDLED.get(os.fspath(spec), Path(spec))
+    return idx_files(path) if os.path.isdir(path) else [path]
+
+
 def split(dataset: Dataset, *, test: float = 0.2, validation: float = 0.1, seed: int = 0) -> Split:
     """Cut a data set into three, each row in exactly one part, in an order shuffled by `seed`.
 
@@ -211,8 +225,6 @@ def _load_csv(path: Path, target: Target, max_bytes: int, for_training: bool) ->
 
 
 def _load_idx(folder: Path, target: Target, max_bytes: int, for_training: bool) -> Dataset:
-    from trainer.data import read_idx_folder
-
     what = describe(folder)
     parts = read_idx_folder(folder, max_bytes=max_bytes)
     sizes = [math.prod(images.shape[1:]) for images, _ in parts.values()]

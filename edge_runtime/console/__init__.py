@@ -20,7 +20,7 @@ if TYPE_CHECKING:
         max_bytes_option,
         one_of,
     )
-    from edge_runtime.console.output_files import check_folder, check_output, is_same_file
+    from edge_runtime.console.output_files import check_folder, check_output, is_same_file, refuse_inputs
     from edge_runtime.console.progress import CallsDone, RowsDone, echo, echo_json, say
     from edge_runtime.console.reports import bench_table
 
@@ -40,7 +40,7 @@ __getattr__, __dir__ = lazy_names(
             "max_bytes_option",
             "one_of",
         ),
-        "output_files": ("check_folder", "check_output", "is_same_file"),
+        "output_files": ("check_folder", "check_output", "is_same_file", "refuse_inputs"),
         "progress": ("CallsDone", "RowsDone", "echo", "echo_json", "say"),
         "reports": ("bench_table",),
     },
@@ -62,6 +62,7 @@ __all__ = [
     "echo_json",
     "force_option",
     "is_same_file",
+    "refuse_inputs",
     "json_option",
     "limit_options",
     "load_limited",

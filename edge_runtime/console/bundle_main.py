@@ -60,7 +60,7 @@ def _bundled_model() -> Model:
 def _run(model: Model, limits: Limits, options: argparse.Namespace) -> int:
     if options.classes and model.metadata.get("target") in ("regression", "autoencoder"):
         raise InputError("the model gives values and not classes; leave --classes out")
-    check_rows_output(options.output, force=options.force, source=options.input)
+    check_rows_output(options.output, [options.input, sys.argv[0]], force=options.force)
     engine = Engine(model, limits)
     rows = read_rows(options.input, n_in=model.n_in)
     warning = range_warning(model, rows)

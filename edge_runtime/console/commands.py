@@ -40,7 +40,7 @@ def run(
 
     Example: smallnet run digits.int8.npz --input x.csv --output y.csv
     """
-    check_rows_output(output_path, force=force, source=input_path)
+    check_rows_output(output_path, [input_path, model_path], force=force)
     model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
     engine = Engine(model, wanted)
     rows = read_rows(input_path, n_in=model.n_in, **cap(max_bytes))

@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 from typing import TypeAlias
 
@@ -51,7 +51,7 @@ def check_output(
 ) -> None:
     """Fail before long work where `path` cannot be written, or where that would destroy something else.
 
-    kind: what will be written, a key of `_KINDS`. sources: files that the command reads, which it never replaces.
+    kind: what will be written, a key of `_KINDS`. sources: see `refuse_inputs`.
     may_be_device: whether a pipe or a device is written to; if not, it is refused like a link that leads nowhere.
     Raises OutputRefused, FileNotFoundError for a missing folder, PermissionError.
     """
@@ -63,9 +63,7 @@ def check_output(
         raise OutputRefused(f"{option} {text} is a folder, expected the name of a file")
     require_folder(text)
     require_folder(target)  # of a link, the folder that it leads into
-    for source in sources:
-        if is_same_file(target, source):
-            raise OutputRefused(f"{option} {text} is what the command reads; expected another name")
+    refuse_inputs(path, sources, option)
     if not os.path.lexists(target) or (may_be_device and target.exists() and not target.is_file()):
         return _require_writable(target.parent)
     if not target.is_file():
@@ -76,6 +74,23 @@ def check_output(
     if start and not force and not is_kind(start):
         raise OutputRefused(f"{option} {text} exists and is not {article}; add --force to replace it")
     return _require_writable(target.parent)
+
+
+def refuse_inputs(path: PathLike, sources: Iterable[PathLike], option: str = "--out") -> None:
+    """Raise OutputRefused where `path` leads to a file that the command reads: no option allows to replace that.
+
+    sources: those files, `-` for standard input, which may be a file too.
+    """
+    for source in sources:
+        if _is_standard_input(path) if os.fspath(source) == "-" else is_same_file(path, source):
+            raise OutputRefused(f"{option} {os.fspath(path)} is what the command reads; expected another name")
+
+
+def _is_standard_input(path: PathLike) -> bool:
+    try:
+        return os.path.samestat(os.fstat(0), os.stat(path)) and os.path.isfile(path)
+    except OSError:  # one of the two is not there
+        return False
 
 
 def is_same_file(first: PathLike, second: PathLike) -> bool:
@@ -97,15 +112,18 @@ def check_folder(path: PathLike, option: str = "--out") -> None:
     _require_writable(existing)
 
 
-def check_rows_output(path: PathLike, *, force: bool = False, source: PathLike = "-") -> None:
-    """`check_output` for results that `edge_runtime.files.rows.write_rows` will write; `-` and devices always pass."""
+def check_rows_output(path: PathLike, sources: Sequence[PathLike], *, force: bool = False) -> None:
+    """`check_output` for results that `edge_runtime.files.rows.write_rows` will write; `-` always passes.
+
+    A device or a pipe is written to under any name whose suffix says which kind of table it gets.
+    """
     if os.fspath(path) == "-":
         return
     suffix = Path(path).suffix.lower()
     kind = {".npy": "npy", ".csv": "csv", ".tsv": "csv"}.get(suffix)
     if kind is None and os.fspath(path) and not os.path.isdir(path):
         raise OutputRefused(f"--output {path}: expected a name that ends in .npy or .csv, or -")
-    check_output(path, kind or "csv", "--output", force=force, sources=[source], may_be_device=True)
+    check_output(path, kind or "csv", "--output", force=force, sources=sources, may_be_device=True)
 
 
 def _require_writable(folder: Path) -> None:

@@ -8,7 +8,7 @@ from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from edge_runtime.files.aligned_npy import ALIGNMENT, NPY_MAGIC, npy_header
-    from edge_runtime.files.atomic import make_folder, replacing, require_folder, write_bytes
+    from edge_runtime.files.atomic import make_folder, replacing, require_folder, write_bytes, write_together
     from edge_runtime.files.bounded import DATA_MAX_BYTES, describe, printable, read_at_most, read_file, refuse_no_file
     from edge_runtime.files.csv_table import read_csv
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
-        "atomic": ("make_folder", "replacing", "require_folder", "write_bytes"),
+        "atomic": ("make_folder", "replacing", "require_folder", "write_bytes", "write_together"),
         "bounded": ("DATA_MAX_BYTES", "describe", "printable", "read_at_most", "read_file", "refuse_no_file"),
         "csv_table": ("read_csv",),
         "npy": ("read_npy_bytes", "read_npz_arrays"),
@@ -52,5 +52,6 @@ __all__ = [
     "require_folder",
     "to_float32",
     "write_bytes",
+    "write_together",
     "write_rows",
 ]

@@ -7,7 +7,7 @@ import errno
 import os
 import secrets
 import stat
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
@@ -22,44 +22,104 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
     temporary file is removed and `path` stays as it was. Temporary files that killed processes left in the folder are
     removed first. Raises OSError.
     """
-    target = Path(os.path.realpath(path))  # a link's target is replaced, not the link
-    if os.path.lexists(target) and not target.is_file():
-        raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))
-    _remove_leftovers(target.parent)
-    kept_mode = target.stat().st_mode & 0o777 if target.exists() else None
-    temporary = descriptor = None
-    try:
-        # of a new file the system itself takes off what the process's mask forbids
-        temporary, descriptor = _locked_file(target.parent, 0o666 if kept_mode is None else kept_mode)
-        # the copy of the descriptor keeps the lock until the file has its name
-        with os.fdopen(os.dup(descriptor), "wb") as file:
-            yield file
-            file.flush()
-            os.fsync(file.fileno())
-        if kept_mode is not None:
-            os.chmod(temporary, kept_mode)
-        if os.name != "posix":  # where an open file cannot be renamed
-            os.close(descriptor)
-            descriptor = None
-        os.replace(temporary, target)
-    except OSError as error:
-        _discard(temporary)
-        if error.filename is None or error.filename == str(temporary):  # the user named the target, not our file
-            raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
-        raise
-    except BaseException:  # KeyboardInterrupt too: nothing may be left behind
-        _discard(temporary)
-        raise
-    finally:
-        if descriptor is not None:
-            os.close(descriptor)
-    _sync_folder(target.parent)
+    with _Draft(path) as draft, draft.naming_target():
+        yield draft.file
+        draft.settle()
+        draft.take_name()
 
 
 def write_bytes(path: str | os.PathLike[str], content: bytes) -> None:
     """Replace the content of `path` in one step. Raises OSError."""
     with replacing(path) as file:
         file.write(content)
+
+
+def write_together(contents: Mapping[Path, bytes]) -> None:
+    """Replace the contents of several files in the order given: all are on the disk before the first gets its name.
+
+    A disk that fills leaves every file as it was. Between two names a kill may come: then the first files are new and
+    the others old. Raises OSError.
+    """
+    with contextlib.ExitStack() as stack:
+        drafts = []
+        for path, content in contents.items():
+            drafts.append(stack.enter_context(_Draft(path)))
+            with drafts[-1].naming_target():
+                drafts[-1].file.write(content)
+                drafts[-1].settle()
+        for draft in drafts:
+            with draft.naming_target():
+                draft.take_name()
+
+
+class _Draft:
+    """A temporary file beside its target, held by a lock as long as it is written. A context: what got no name goes."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path, self.target = path, Path(os.path.realpath(path))  # a link's target is replaced, not the link
+        if os.path.lexists(self.target) and not self.target.is_file():
+            raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))
+        self.temporary: Path | None = None
+        self.descriptor: int | None = None
+
+    def __enter__(self) -> _Draft:
+        _remove_leftovers(self.target.parent)
+        self.kept_mode = self.target.stat().st_mode & 0o777 if self.target.exists() else None
+        try:
+            # of a new file the system itself takes off what the process's mask forbids
+            with self.naming_target():
+                mode = 0o666 if self.kept_mode is None else self.kept_mode
+                self.temporary, self.descriptor = _locked_file(self.target.parent, mode)
+            # the copy of the descriptor keeps the lock until the file has its name
+            self.file = os.fdopen(os.dup(self.descriptor), "wb")
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        """On a KeyboardInterrupt too: nothing may be left behind."""
+        with contextlib.suppress(OSError):  # of bytes that were to be flushed: the file goes anyway
+            self.file.close()
+        self._end()
+
+    def _end(self) -> None:
+        if self.temporary is not None:
+            with contextlib.suppress(OSError):
+                self.temporary.unlink()
+        self._unlock()
+
+    def settle(self) -> None:
+        """Bring the content to the disk."""
+        self.file.flush()
+        os.fsync(self.file.fileno())
+        self.file.close()
+
+    def take_name(self) -> None:
+        """Take the place of the target."""
+        assert self.temporary is not None
+        if self.kept_mode is not None:
+            os.chmod(self.temporary, self.kept_mode)
+        if os.name != "posix":  # where an open file cannot be renamed
+            self._unlock()
+        os.replace(self.temporary, self.target)
+        self.temporary = None
+        _sync_folder(self.target.parent)
+
+    def _unlock(self) -> None:
+        descriptor, self.descriptor = self.descriptor, None
+        if descriptor is not None:
+            os.close(descriptor)
+
+    @contextlib.contextmanager
+    def naming_target(self) -> Iterator[None]:
+        """An OSError names what the user named, and not our file."""
+        try:
+            yield
+        except OSError as error:
+            if error.filename is None or error.filename == str(self.temporary):
+                raise type(error)(error.errno, error.strerror, os.fspath(self.path)) from error
+            raise
 
 
 def require_folder(path: str | os.PathLike[str]) -> None:
@@ -88,12 +148,6 @@ def is_temporary(name: str) -> bool:
     middle = name[len(_PREFIX) : -len(_SUFFIX)]
     is_token = len(middle) == 2 * _TOKEN_BYTES and set(middle) <= set("0123456789abcdef")
     return name == f"{_PREFIX}{middle}{_SUFFIX}" and is_token
-
-
-def _discard(temporary: Path | None) -> None:
-    if temporary is not None:
-        with contextlib.suppress(OSError):
-            temporary.unlink()
 
 
 def _locked_file(folder: Path, mode: int) -> tuple[Path, int]:

@@ -16,7 +16,7 @@ from export.commands.reports import demo_files, demo_table
 from export.commands.timing import side_by_side
 from export.quantization import finite
 from trainer.cli import Progress
-from trainer.datasets import load_dataset, split
+from trainer.datasets import files_of, load_dataset, split
 from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
 
 
@@ -27,10 +27,10 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
     ten seconds. Raises OutputRefused, OSError.
     """
     folder, precisions = Path(out), ["float32", "float16", "int8"]
-    check_export(out, "digits", precisions, ExportOptions(), force=force)
+    check_export(out, "digits", precisions, ExportOptions(), force=force, sources=files_of("digits"))
     trained = folder / "digits.npz"
     if folder.is_dir():
-        check_output(trained, "artifact", force=force)
+        check_output(trained, "artifact", force=force, sources=files_of("digits"))
     dataset = load_dataset("digits")
     parts = split(dataset, seed=seed)
     say(

@@ -16,12 +16,14 @@ from edge_runtime.console import (
     json_option,
     max_bytes_option,
     one_of,
+    refuse_inputs,
 )
 from export.commands.data import rows_for_export
 from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options, say_warnings
-from export.commands.pipeline import Evaluation, ExportOptions, check_export, export_model
+from export.commands.pipeline import Evaluation, ExportOptions, check_export, export_model, export_paths
 from export.commands.reports import choice_text, export_facts, export_table
 from export.verification import RunLimits
+from trainer.datasets import files_of
 
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
 METHODS = ("minmax", "percentile", "mse", "entropy", "auto")
@@ -85,9 +87,17 @@ def export(
         portable=options["portable"],
     )
     check_export(
-        options["out"], stem, wanted, chosen, force=options["force"], sources=list(filter(None, [model_path, spec]))
+        options["out"],
+        stem,
+        wanted,
+        chosen,
+        force=options["force"],
+        sources=[model_path, *(files_of(spec) if spec else [])],
     )
-    model = load_any(model_path, max_bytes, RunLimits(options["max_memory"], options["max_seconds"]), options["output"])
+    run_limits = RunLimits(options["max_memory"], options["max_seconds"])
+    model, beside = load_any(model_path, max_bytes, run_limits, options["output"])
+    for path in export_paths(options["out"], stem, wanted):
+        refuse_inputs(path, beside)
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         echo(rows.note, err=True)

@@ -14,6 +14,7 @@ from edge_runtime.console import (
     force_option,
     json_option,
     max_bytes_option,
+    refuse_inputs,
 )
 from export.commands.data import load_rows
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
@@ -22,6 +23,7 @@ from export.onnx_reader import import_onnx
 from export.onnx_writer import foreign_doubts, saturating_weights
 from export.quantization import comparison_doubts, with_test_vectors
 from export.verification import RunLimits, random_rows, verify_import
+from trainer.datasets import files_of
 
 
 @click.command("import")
@@ -56,8 +58,9 @@ def import_command(
     """
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
-    check_output(out, "artifact", force=force, sources=[model_path])
+    check_output(out, "artifact", force=force, sources=[model_path, *(files_of(spec) if spec else [])])
     source, allowed = import_onnx(model_path, output=output, **cap(max_bytes)), RunLimits(max_memory, max_seconds)
+    refuse_inputs(out, source.external_files)
     model, rows = source.model, random_rows(source)
     reports = {"random": verify_import(model, model_path, rows, imported=source, run_limits=allowed)}
     if spec is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from pathlib import Path
 from typing import Any
 
 import click
@@ -34,10 +35,13 @@ def say_warnings(texts: list[str]) -> None:
 
 def load_any(
     path: str, max_bytes: int | None = None, run_limits: RunLimits | None = None, output: str | None = None
-) -> Model:
-    """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first."""
+) -> tuple[Model, tuple[Path, ...]]:
+    """The model in an artifact or in an ONNX file, and the files beside it that hold its weights.
+
+    An ONNX file is compared with onnxruntime first.
+    """
     if not path.lower().endswith(".onnx"):
-        return load(path, **cap(max_bytes))
+        return load(path, **cap(max_bytes)), ()
 
     source = import_onnx(path, output=output, **cap(max_bytes))
     report = verify_import(source.model, path, imported=source, run_limits=run_limits)
@@ -46,4 +50,4 @@ def load_any(
             f"{path}: {report.differing} outputs differ from onnxruntime's by more than their bound; "
             "see 'smallnet import'"
         )
-    return source.model
+    return source.model, source.external_files

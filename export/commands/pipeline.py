@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
-from edge_runtime.files import make_folder, write_bytes
+from edge_runtime.files import make_folder, write_together
 from edge_runtime.model import Model
 from export.onnx_writer import OPSET, saturation_doubts, to_onnx
 from export.quantization import (
@@ -94,7 +94,7 @@ class Exported:
 def check_export(
     out: str | os.PathLike[str],
     stem: str,
-    precisions: list[str],
+    precisions: Sequence[str],
     options: ExportOptions,
     *,
     force: bool = False,
@@ -108,9 +108,14 @@ def check_export(
     """
     check_opset(options.form, options.opset, portable=options.portable)
     check_folder(out)
-    for path in (path for precision in precisions for path in _paths(out, stem, precision)):
+    for path in export_paths(out, stem, precisions):
         if path.parent.is_dir():
             check_output(path, "onnx" if path.suffix == ".onnx" else "artifact", force=force, sources=sources)
+
+
+def export_paths(out: str | os.PathLike[str], stem: str, precisions: Sequence[str]) -> list[Path]:
+    """The files that `export_model` writes."""
+    return [path for precision in precisions for path in _paths(out, stem, precision)]
 
 
 def _paths(out: str | os.PathLike[str], stem: str, precision: str) -> tuple[Path, Path]:
@@ -136,8 +141,9 @@ def export_model(
 ) -> list[Exported]:
     """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
 
-    A pair is verified before it is written, and the ONNX file is written first: however it ends, no artifact is left
-    that was not verified. A pair that breaks a rule is not written (see `Exported.report`).
+    A pair is verified before it is written, and written together: where the disk fills, an older pair stays whole. The
+    ONNX file gets its name first, so that no artifact is left that was not verified. A pair that breaks a rule is not
+    written (see `Exported.report`).
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
     are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
     evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
@@ -163,8 +169,8 @@ def export_model(
         report = verify_content(small, content, onnx, compared, on_rows=on_rows)
         if report.ok:
             make_folder(artifact.parent)
-            for path, data in ((onnx, content), (artifact, save_bytes(small))):
-                write_bytes(path, data)
+            write_together({onnx: content, artifact: save_bytes(small)})
+            for path in (onnx, artifact):
                 if on_file is not None:
                     on_file(str(path))
         fidelity = measure(model, small, judged)

@@ -54,7 +54,7 @@ class Imported:
     float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
     be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
     outputs, which the model does not compute. ties: entries of tables that stand so near to a tie that onnxruntime may
-    round them otherwise, as layer, code and the other value.
+    round them otherwise, as layer, code and the other value. external_files: where the file says that weights lie.
     """
 
     model: Model
@@ -68,6 +68,7 @@ class Imported:
     slack: dict[str, NDArray[np.float64]]
     dropped: tuple[str, ...] = ()
     ties: tuple[tuple[str, int, int], ...] = ()
+    external_files: tuple[Path, ...] = ()
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None) -> Model:
@@ -276,7 +277,7 @@ class _Reader:
             model = replace(model, metadata={**model.metadata, OUTPUT_KEY: name})
         return Imported(
             model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped,
-            tuple(sorted(assembly.ties)),
+            tuple(sorted(assembly.ties)), self.tensors.external_files(self.proto.graph.initializer),
         )  # fmt: skip
 
     def _metadata(self) -> dict[str, str]:

@@ -1,13 +1,20 @@
 """Output files: what stands there is replaced only by its like, and what cannot be written is refused at once."""
 
 import errno
+import gzip
+import itertools
 import os
 import shutil
+import stat
+import struct
+import subprocess
 import sys
 
 import numpy as np
+import onnx
 import pytest
 
+from edge_runtime.files import atomic
 from export.commands import pipeline
 from tests.command import run_command
 
@@ -28,6 +35,7 @@ def trained(tmp_path_factory):
     )
     assert done.exit_code == 0
     assert run_command("export", folder / "m.npz", "--calibrate", "digits", "--out", folder).exit_code == 0
+    assert run_command("export", folder / "m.npz", "--precision", "float32", "--out", folder).exit_code == 0
     np.save(folder / "x.npy", np.ones((2, 64), np.float32))
     np.savetxt(folder / "x.csv", np.ones((2, 64)), delimiter=",")
     return folder
@@ -191,69 +199,169 @@ def test_results_may_go_to_a_device(trained):
     assert device.is_char_device()
 
 
-def links_to(path, folder):
-    """Other names of one file: a link, a hard link, and through a link to its folder."""
-    (folder / "door").symlink_to(path.parent, target_is_directory=True)
-    (folder / "soft.npz").symlink_to(path)
-    os.link(path, folder / "hard.npz")
-    return {"soft": folder / "soft.npz", "hard": folder / "hard.npz", "door": folder / "door" / path.name}
+def links_to(path, folder, suffix):
+    """Other names of one file: a link, a hard link, and through a link to its folder where its own name will do."""
+    folder.mkdir()
+    (folder / f"soft{suffix}").symlink_to(path)
+    os.link(path, folder / f"hard{suffix}")
+    names = [folder / f"soft{suffix}", folder / f"hard{suffix}"]
+    if path.suffix == suffix:
+        (folder / "door").symlink_to(path.parent, target_is_directory=True)
+        names.append(folder / "door" / path.name)
+    return names
+
+
+@pytest.fixture
+def home(trained, tmp_path):
+    """A folder with one file of each kind that commands read."""
+    home = tmp_path / "home"
+    shutil.copytree(trained, home)
+    rng = np.random.default_rng(0)
+    x, y = rng.normal(size=(40, 64)).astype(np.float32), np.arange(40) % 10
+    np.savez(home / "data.npz", x=x, y=y)
+    np.savetxt(home / "data.csv", np.column_stack([x, y]), delimiter=",")
+    (home / "idx").mkdir()
+    images = b"\0\0\x08\x03" + struct.pack(">3I", 40, 8, 8) + bytes(40 * 64)
+    (home / "idx" / "train-images-idx3-ubyte").write_bytes(images)
+    labels = b"\0\0\x08\x01" + struct.pack(">I", 40) + y.astype(np.uint8).tobytes()
+    (home / "idx" / "train-labels-idx1-ubyte.gz").write_bytes(gzip.compress(labels))
+    (home / "app.pyz").unlink(missing_ok=True)
+    assert run_command("bundle", home / "m.int8.npz", "-o", home / "app.pyz").exit_code == 0
+    proto = onnx.load(home / "m.float32.onnx")
+    onnx.save(proto, home / "big.onnx", save_as_external_data=True, location="big.data", size_threshold=0)
+    return home
+
+
+# What is read, the suffix that the output needs, and the command up to the output's name; {h} is the folder of `home`
+READERS = {
+    "model of run": ("m.npz", ".npy", "run {h}/m.npz --input {h}/x.npy --output"),
+    "rows of run": ("x.npy", ".npy", "run {h}/m.npz --input {h}/x.npy --output"),
+    "rows of run in a table": ("x.csv", ".csv", "run {h}/m.npz --input {h}/x.csv --output"),
+    "model of bundle": ("m.int8.npz", ".pyz", "bundle {h}/m.int8.npz -o"),
+    "file of import": ("m.int8.onnx", ".npz", "import {h}/m.int8.onnx --out"),
+    "rows of import": ("data.npz", ".npz", "import {h}/m.int8.onnx --data {h}/data.npz --out"),
+    "table of import": ("data.csv", ".npz", "import {h}/m.int8.onnx --data {h}/data.csv --out"),
+    "weights beside the file of import": ("big.data", ".npz", "import {h}/big.onnx --out"),
+    "data of train": ("data.npz", ".npz", "train --epochs 1 --data {h}/data.npz --out"),
+    "data of train, for the checkpoint": (
+        "data.npz",
+        ".npz",
+        "train --epochs 1 --data {h}/data.npz --out {h}/t.npz --checkpoint",
+    ),
+    "images of train": ("idx/train-images-idx3-ubyte", ".npz", "train --epochs 1 --data {h}/idx --out"),
+    "labels of train": ("idx/train-labels-idx1-ubyte.gz", ".npz", "train --epochs 1 --data {h}/idx --out"),
+    "checkpoint of train": ("c", ".npz", "train --epochs 1 --hidden 6 --resume {h}/c --out"),
+}
+
+
+def contents(folder):
+    return {path: path.read_bytes() for path in folder.rglob("*") if path.is_file()}
 
 
 @pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
-@pytest.mark.parametrize("way", ["soft", "hard", "door"])
-def test_what_a_command_reads_is_never_replaced_under_any_name(way, trained, tmp_path):
-    """train, export, import, run and bundle: outputs are compared with inputs by the files that names lead to."""
-    home = tmp_path / "home"
-    home.mkdir()
-    for name in ("m.npz", "m.int8.npz", "m.int8.onnx", "x.npy"):
-        shutil.copy(trained / name, home / name)
-    (tmp_path / "links").mkdir()
+@pytest.mark.parametrize("what", READERS)
+def test_what_a_command_reads_is_never_replaced_under_any_name(what, home, tmp_path):
+    """No option allows it: outputs are compared with inputs by the files that names lead to."""
+    name, suffix, words = READERS[what]
+    before = contents(home)
+    for other in links_to(home / name, tmp_path / "links", suffix):
+        result = run_command(*words.replace("{h}", str(home)).split(), other, "--force")
+        assert result.exit_code == 2, result.output
+        assert "is what the command reads; expected another name" in result.stderr
+        assert contents(home) == before
 
-    def other(name):
-        folder = tmp_path / "links" / name
-        folder.mkdir()
-        return links_to(home / name, folder)[way]
 
-    inputs = {name: (home / name).read_bytes() for name in ("m.npz", "m.int8.npz", "m.int8.onnx", "x.npy")}
-    np.savez(home / "data.npz", x=np.zeros((40, 3), np.float32), y=np.arange(40) % 2)
-    first = ["train", "--data", home / "data.npz", "--epochs", "1"]
-    run_command(*first, "--out", home / "t.npz", "--checkpoint", home / "c")
+@pytest.mark.skipif(sys.platform == "win32", reason="links need rights there")
+@pytest.mark.parametrize("name", ["m.npz", "data.npz", "data.csv", "big.data"])
+@pytest.mark.parametrize("suffix", ["npz", "onnx"])
+def test_an_export_never_replaces_what_it_reads(name, suffix, home, tmp_path):
+    """Neither the model, nor its calibration rows, nor the weights that lie beside an ONNX file."""
     out = tmp_path / "out"
     out.mkdir()
-    (out / "m.float16.npz").symlink_to(home / "m.npz")
-    for arguments in (
-        ["export", home / "m.npz", "--precision", "float16", "--out", out, "--force"],
-        ["import", home / "m.int8.onnx", "--out", other("m.int8.onnx"), "--force"],
-        ["run", home / "m.npz", "--input", home / "x.npy", "--output", other("x.npy"), "--force"],
-        ["bundle", home / "m.int8.npz", "-o", other("m.int8.npz"), "--force"],
-        [*first, "--out", other("data.npz"), "--force"],
-        [*first, "--resume", home / "c", "--out", other("c"), "--force"],
-    ):
-        result = run_command(*arguments)
-        assert result.exit_code == 2, (arguments, result.output)
-        assert (
-            "is what the command reads" in result.stderr
-            or "expected the name of an .npz" in result.stderr
-            or ("expected a name that ends in" in result.stderr)
-        ), result.stderr
-        assert {name: (home / name).read_bytes() for name in inputs} == inputs
+    model = "big.onnx" if name == "big.data" else "m.npz"
+    rows = name if name.startswith("data") else "data.npz"
+    (out / f"{model.split('.')[0]}.int8.{suffix}").symlink_to(home / name)
+    before = contents(home)
+    result = run_command("export", home / model, "--calibrate", home / rows, "--out", out, "--force")
+    assert result.exit_code == 2, result.output
+    assert "is what the command reads; expected another name" in result.stderr
+    assert contents(home) == before
 
 
-@pytest.mark.parametrize("failing", ["m.int8.onnx", "m.int8.npz"])
-def test_a_failing_disk_leaves_no_artifact_that_was_not_verified(failing, trained, tmp_path, monkeypatch):
-    """Wherever the disk is full: the ONNX file alone may be there, of a pair that was verified."""
-    real = pipeline.write_bytes
+def test_a_bundle_does_not_replace_itself_nor_its_rows(home, tmp_path):
+    """Started from its own file, which it knows by the name that it was started under."""
+    before = contents(home)
+    for name in ("app.pyz", "x.csv"):
+        (tmp_path / "o.csv").unlink(missing_ok=True)
+        (tmp_path / "o.csv").symlink_to(home / name)
+        words = [home / "app.pyz", "--input", home / "x.csv", "--output", tmp_path / "o.csv", "--force"]
+        done = subprocess.run([sys.executable, *words], capture_output=True, text=True, check=False)
+        assert done.returncode == 2
+        assert "is what the command reads; expected another name" in done.stderr
+        assert contents(home) == before
 
-    def full(path, content):
-        if os.path.basename(path) == failing:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), os.fspath(path))
-        real(path, content)
 
-    monkeypatch.setattr(pipeline, "write_bytes", full)
-    result = run_command("export", trained / "m.npz", "--calibrate", "digits", "--out", tmp_path / "new")
-    assert result.exit_code == 1
-    assert failing in result.stderr.splitlines()[-1]
-    assert not (tmp_path / "new" / "m.int8.npz").exists()
+def test_rows_that_come_through_standard_input_are_not_replaced_either(home):
+    """`run m.npz --input - --output x.csv < x.csv` reads x.csv."""
+    before = contents(home)
+    words = ["-m", "export", "run", home / "m.npz", "--input", "-", "--output", home / "x.csv", "--force"]
+    with open(home / "x.csv", "rb") as rows:
+        done = subprocess.run([sys.executable, *words], stdin=rows, capture_output=True, text=True, check=False)
+    assert done.returncode == 2
+    assert "is what the command reads; expected another name" in done.stderr
+    assert contents(home) == before
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk for everybody is Linux's")
+@pytest.mark.parametrize("call", ["_locked_file", "fdopen", "fsync"])
+def test_a_full_disk_leaves_the_older_pair_whole(call, trained, tmp_path, monkeypatch):
+    """Whether a file cannot be made, written or synced: both files are those of before, and nothing else lies there."""
+    out = tmp_path / "out"
+    words = ["export", trained / "m.npz", "--calibrate", "digits", "--out", out]
+    assert run_command(*words, "--per-tensor").exit_code == 0
+    before, named = contents(out), []
+    for position in range(1, 10):
+        with monkeypatch.context() as patch:
+            fill_disk_at(position, call, patch)
+            result = run_command(*words)
+        if result.exit_code == 0:
+            break
+        assert result.exit_code == 1
+        assert "No space left" in result.stderr.splitlines()[-1]
+        named += [name for name in ("m.int8.onnx", "m.int8.npz") if name in result.stderr.splitlines()[-1]]
+        assert contents(out) == before
+    assert named == ["m.int8.onnx", "m.int8.npz"]
+    assert sorted(os.listdir(out)) == ["m.int8.npz", "m.int8.onnx"]
+    assert not set(contents(out).items()) & set(before.items())
+    assert run_command("verify", out / "m.int8.npz", out / "m.int8.onnx", "--data", "digits").exit_code == 0
+
+
+def fill_disk_at(position, call, patch):
+    """Let the disk be full when a temporary file is made, written or synced for the `position`-th time."""
+    owner = atomic if call == "_locked_file" else os
+    real, counter = getattr(owner, call), itertools.count(1)
+
+    def counted(*arguments, **options):
+        is_folder = call == "fsync" and not stat.S_ISREG(os.fstat(arguments[0]).st_mode)
+        if is_folder or next(counter) != position:
+            return real(*arguments, **options)
+        if call == "fdopen":
+            os.close(arguments[0])
+            return open("/dev/full", "wb")
+        raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+
+    patch.setattr(owner, call, counted)
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk for everybody is Linux's")
+def test_a_full_disk_leaves_no_artifact_where_none_was(trained, tmp_path, monkeypatch):
+    """Nor an ONNX file: neither gets its name before both are on the disk."""
+    for position in (1, 2):
+        with monkeypatch.context() as patch:
+            fill_disk_at(position, "fdopen", patch)
+            result = run_command("export", trained / "m.npz", "--calibrate", "digits", "--out", tmp_path / "new")
+        assert result.exit_code == 1
+        assert os.listdir(tmp_path / "new") == []
 
 
 def test_a_pair_that_breaks_a_rule_is_not_written(trained, tmp_path, monkeypatch):

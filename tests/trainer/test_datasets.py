@@ -3,6 +3,7 @@ import io
 import os
 import struct
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -10,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
-from trainer.datasets import BUNDLED, Dataset, load_dataset, split
+from trainer.datasets import BUNDLED, Dataset, files_of, load_dataset, split
 
 X = np.arange(12, dtype=np.uint8).reshape(6, 2)
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -468,3 +469,16 @@ def test_labels_of_every_width_are_classes(tmp_path):
         np.testing.assert_array_equal(data.y, Y)
     with pytest.raises(InputError, match="not a whole number"):
         load_dataset(save(tmp_path / "d.npz", x=X, y=np.where(Y == 1, np.inf, Y).astype("f2")))
+
+
+def test_the_files_of_a_spec_are_those_that_reading_it_opens(tmp_path, monkeypatch):
+    """A file, the bundled one, or the IDX files of a folder and nothing else in it."""
+    np.savez(tmp_path / "d.npz", x=np.zeros((4, 2), np.float32), y=np.arange(4) % 2)
+    assert files_of(tmp_path / "d.npz") == [tmp_path / "d.npz"]
+    assert files_of("digits")[0].read_bytes()[:2] == b"PK"
+    assert files_of("absent.npz") == [Path("absent.npz")]
+    folder = tmp_path / "idx"
+    folder.mkdir()
+    for name in ("train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz", "model.npz"):
+        (folder / name).write_bytes(b"")
+    assert [path.name for path in files_of(folder)] == ["train-images-idx3-ubyte", "train-labels-idx1-ubyte.gz"]

@@ -1,6 +1,6 @@
 """From files and tables to arrays that a network learns from."""
 
-from trainer.data.idx import read_idx_folder
+from trainer.data.idx import idx_files, read_idx_folder
 from trainer.data.labels import Target, checked_names, encode_labels, parse_labels, unicode_texts
 from trainer.data.preprocessing import (
     STANDARDIZATIONS,
@@ -22,6 +22,7 @@ __all__ = [
     "checked_names",
     "encode_labels",
     "encode_targets",
+    "idx_files",
     "learn_standardization",
     "parse_labels",
     "read_idx_folder",

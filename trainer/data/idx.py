@@ -78,6 +78,11 @@ def read_idx_folder(
     return parts
 
 
+def idx_files(folder: str | os.PathLike[str]) -> list[Path]:
+    """The files in a folder whose names are those of IDX files. Raises OSError."""
+    return [Path(folder, name) for name in sorted(os.listdir(folder)) if _NAME.fullmatch(name)]
+
+
 def _find(folder: str | os.PathLike[str]) -> dict[tuple[str, str], Path]:
     found: dict[tuple[str, str], Path] = {}
     sets: dict[tuple[str, str], str | None] = {}

@@ -116,6 +116,11 @@ class TensorReader:
         paths = {self._inside(_location(tensor), tensor.name) for tensor in external}
         return min(asked, sum(path.stat().st_size for path in paths))
 
+    def external_files(self, tensors: Iterable[onnx.TensorProto]) -> tuple[Path, ...]:
+        """The files, whether they may be read or not, in which tensors say that their data lies."""
+        named = {_location(tensor) for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL}
+        return tuple(self.folder / location for location in sorted(named) if location and "\0" not in location)
+
     def _decode(self, tensor: onnx.TensorProto, raw: bytes, count: int) -> Array:
         dtype = np.dtype(_RAW[tensor.data_type])
         if len(raw) != count * dtype.itemsize:

@@ -7,7 +7,7 @@ import threading
 import pytest
 
 from edge_runtime.files import atomic
-from edge_runtime.files.atomic import is_temporary, make_folder, replacing, write_bytes
+from edge_runtime.files.atomic import is_temporary, make_folder, replacing, write_bytes, write_together
 
 WRITE_FOREVER = """
 import sys
@@ -218,3 +218,25 @@ def test_new_folders_are_made_durable_one_in_another(tmp_path, monkeypatch):
     assert (tmp_path / "a" / "b").is_dir()
     make_folder(tmp_path / "a")
     assert len(synced) == 2
+
+
+def test_files_written_together_all_change_or_none_does(tmp_path):
+    """The second cannot be made: the first keeps its content too, and the error names the second."""
+    first, second = tmp_path / "first", tmp_path / "second"
+    first.write_bytes(b"old")
+    second.mkdir()
+    with pytest.raises(OSError, match="second"):
+        write_together({first: b"new", second: b"new"})
+    assert first.read_bytes() == b"old"
+    second.rmdir()
+    write_together({first: b"new", second: b"other"})
+    assert (first.read_bytes(), second.read_bytes()) == (b"new", b"other")
+    assert sorted(path.name for path in tmp_path.iterdir()) == ["first", "second"]
+
+
+def test_files_written_together_get_their_names_in_order(tmp_path, monkeypatch):
+    """A killed export has at most a new ONNX file beside an old artifact, never an artifact that nobody verified."""
+    renamed, real = [], os.replace
+    monkeypatch.setattr(os, "replace", lambda source, target: (renamed.append(target.name), real(source, target)))
+    write_together({tmp_path / "b": b"1", tmp_path / "a": b"2"})
+    assert renamed == ["b", "a"]
