@@ -1,4 +1,3 @@
-import time
 import tracemalloc
 import warnings
 
@@ -221,17 +220,24 @@ def test_compute_speed_factor_makes_training_and_prediction_take_longer(monkeypa
     assert clock.now == pytest.approx(10 * 0.001 * factor)
 
 
-def test_throttle_multiplies_real_time():
-    """Work takes 2.5 times as long; short waits are collected, not lost."""
-    throttle, started, worked = Throttle(2.5), time.perf_counter(), 0.0
+def test_the_throttle_collects_short_waits_and_loses_none(monkeypatch):
+    """Forty pieces of half a millisecond take 2.5 times as long, in fewer and longer waits that may wake up late."""
+    clock, waits = FakeClock(), []
+
+    def sleep(seconds):
+        waits.append(seconds)
+        clock.now += seconds + 0.0001  # as late as a real sleep
+
+    monkeypatch.setattr(clock, "sleep", sleep)
+    monkeypatch.setattr("trainer.fitting.throttle.time", clock)
+    throttle = Throttle(2.5)
     for _ in range(40):
-        before = time.perf_counter()
-        while time.perf_counter() < before + 0.0005:
-            pass
-        worked += time.perf_counter() - before
+        clock.now += 0.0005
         throttle.catch_up()
     throttle.catch_up(is_last=True)
-    assert time.perf_counter() - started >= 2.4 * worked
+    assert clock.now == pytest.approx(2.5 * 40 * 0.0005, abs=0.0002)
+    assert len(waits) < 20
+    assert min(waits[:-1]) > 0.002
 
 
 @pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])

@@ -1,6 +1,5 @@
 import copy
 import pickle
-import time
 from dataclasses import replace
 
 import numpy as np
@@ -162,14 +161,6 @@ def test_the_plan_adds_up_and_is_what_the_engine_holds():
         assert plan.arena_bytes == engine._arena.nbytes
         constants = [array for c in engine._constants for array in (c.weight, c.bias, c.table) if array is not None]
         assert plan.widened_bytes == sum(array.nbytes for array in constants)
-
-
-def test_a_speed_factor_stretches_a_run():
-    """A factor of 1000 on a run of some microseconds is at least a millisecond."""
-    engine = Engine(network("small", "int8"), Limits(speed_factor=1000.0))
-    started = time.perf_counter()
-    engine.run(np.zeros(64))
-    assert time.perf_counter() - started > 1e-3
 
 
 @pytest.mark.parametrize("bad", [{"ram_bytes": 0}, {"max_batch": 0}, {"speed_factor": 0.5}, {"speed_factor": np.nan}])
