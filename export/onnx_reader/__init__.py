@@ -4,7 +4,7 @@ from export.onnx_reader.inputs import Input
 from export.onnx_reader.nodes import TooLarge, Unsupported
 from export.onnx_reader.opset6 import in_opset_7
 from export.onnx_reader.protobuf import check_counts
-from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_onnx, read_onnx
+from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_bytes, import_onnx, read_onnx
 from export.onnx_reader.values import ANY_ROWS
 
 __all__ = [
@@ -15,6 +15,7 @@ __all__ = [
     "TooLarge",
     "Unsupported",
     "check_counts",
+    "import_bytes",
     "import_onnx",
     "in_opset_7",
     "read_onnx",

@@ -8,7 +8,9 @@ ArtifactError and OSError.
 
 from __future__ import annotations
 
+import contextlib
 import os
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
@@ -55,6 +57,7 @@ class Imported:
     be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
     outputs, which the model does not compute. ties: entries of tables that stand so near to a tie that onnxruntime may
     round them otherwise, as layer, code and the other value. external_files: where the file says that weights lie.
+    content: the bytes that were read.
     """
 
     model: Model
@@ -69,6 +72,7 @@ class Imported:
     dropped: tuple[str, ...] = ()
     ties: tuple[tuple[str, int, int], ...] = ()
     external_files: tuple[Path, ...] = ()
+    content: bytes = b""
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None) -> Model:
@@ -87,14 +91,29 @@ def import_onnx(
     path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None
 ) -> Imported:
     """`read_onnx`, with what is needed to run the file beside the model."""
-    try:
+    with _one_line_errors(path):
         content = bytes(read_file(path, max_bytes=max_bytes))
+    return import_bytes(content, path, max_bytes=max_bytes, output=output)
+
+
+def import_bytes(
+    content: bytes, path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None
+) -> Imported:
+    """`import_onnx` of what was read already. path: where from, for messages and for external data beside it."""
+    with _one_line_errors(path):
         if not content:
             raise Unsupported("the file is empty, expected an ONNX model; export the model again")
         check_counts(content)
         proto = onnx.ModelProto.FromString(content)
         with np.errstate(all="ignore"):
             return _Reader(proto, content, Path(path).parent, max_bytes, output).read()
+
+
+@contextlib.contextmanager
+def _one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Whatever a file makes the reader raise becomes an ArtifactError that names the file, or stays an OSError."""
+    try:
+        yield
     except (Unsupported, ModelError, InputError) as error:
         text, name = printable(error), describe(path)
         raise ArtifactError(text if text.startswith(f"{name}:") else f"{name}: {text}") from error
@@ -113,7 +132,7 @@ class _Reader:
         self, proto: onnx.ModelProto, content: bytes, folder: Path, max_bytes: int, output: str | None
     ) -> None:
         self.proto, self.output = proto, output
-        self.size = len(content)
+        self.content = content
         self.budget = Budget(2 * max_bytes)
         self.tensors = TensorReader(folder, self.budget, max_bytes)
         self.constants = self._initializers()
@@ -168,7 +187,7 @@ class _Reader:
         tensors = [
             value for name, value in self.constants.items() if name in used and isinstance(value, onnx.TensorProto)
         ]
-        return max(LEAST_WIDTH, self.size + self.tensors.external_bytes(tensors))
+        return max(LEAST_WIDTH, len(self.content) + self.tensors.external_bytes(tensors))
 
     def _constant(self, name: str) -> Const | None:
         """An initializer, decoded when it is first used: those of dead nodes never are."""
@@ -278,6 +297,7 @@ class _Reader:
         return Imported(
             model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped,
             tuple(sorted(assembly.ties)), self.tensors.external_files(self.proto.graph.initializer),
+            self.content,
         )  # fmt: skip
 
     def _metadata(self) -> dict[str, str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Sequence
 from dataclasses import fields, replace
-from pathlib import Path
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -23,7 +22,17 @@ from edge_runtime.files import printable
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.reference import output_bound, trace
-from export.onnx_reader import ANY_ROWS, OUTPUT_KEY, Imported, Input, TooLarge, Unsupported, import_onnx, in_opset_7
+from export.onnx_reader import (
+    ANY_ROWS,
+    OUTPUT_KEY,
+    Imported,
+    Input,
+    TooLarge,
+    Unsupported,
+    import_bytes,
+    import_onnx,
+    in_opset_7,
+)
 from export.onnx_writer import PRECISE, WITH_TRANSFORMATIONS, saturating_weights
 from export.verification.comparison import TensorCheck, rows_to_compare, within
 from export.verification.foreign_session import ForeignSession, RunLimits
@@ -84,6 +93,7 @@ def verify_import(
 
 def import_of(
     model: Model,
+    content: bytes,
     onnx_path: str | os.PathLike[str],
     *,
     max_bytes: int = MODEL_MAX_BYTES,
@@ -94,7 +104,7 @@ def import_of(
     Raises ArtifactError for a file that asks for more memory or time than it may have: it is not run either.
     """
     try:
-        source = import_onnx(onnx_path, max_bytes=max_bytes, output=output)
+        source = import_bytes(content, onnx_path, max_bytes=max_bytes, output=output)
     except ArtifactError as error:
         if isinstance(error.__cause__, TooLarge):
             raise
@@ -175,7 +185,7 @@ def _session(
 
     Its weights count for the limit on memory, wherever they are stored.
     """
-    content = Path(path).read_bytes()
+    content = source.content
     proto = onnx.ModelProto.FromString(content)
     refuse_loops(proto, path)
     keep_output(proto.graph, source.output)

@@ -98,7 +98,10 @@ def verify_content(
     wanted = output or model.metadata.get(OUTPUT_KEY)
     proto = _parsed(content, onnx_path, wanted)
     form = _form(proto)
-    if form == FOREIGN and (source := import_of(model, onnx_path, max_bytes=MAX_ONNX_BYTES, output=wanted)) is not None:
+    if (
+        form == FOREIGN
+        and (source := import_of(model, content, onnx_path, max_bytes=MAX_ONNX_BYTES, output=wanted)) is not None
+    ):
         return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
     _check_interface(proto, model, onnx_path)
     output_name = proto.graph.output[0].name
