@@ -16,7 +16,7 @@ from trainer.errors import ConfigurationError
 from trainer.losses import Loss
 
 Array = NDArray[Any]
-ClassWeight = str | Mapping[int, float] | Sequence[float] | None
+ClassWeight = str | Mapping[int, float] | Sequence[float] | NDArray[Any] | None
 STANDARDIZATIONS = ("none", "global", "per-feature")
 _CHUNK = 1024  # rows that are worked on at once where a whole copy would double the memory
 
@@ -213,11 +213,15 @@ def class_weights(labels: Array, n_classes: int, class_weight: ClassWeight) -> N
             raise ConfigurationError(f"class_weight is {class_weight!r}, expected 'balanced' or a number per class")
         counts = np.bincount(labels, minlength=n_classes)
         return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
+    if isinstance(class_weight, np.ndarray):
+        class_weight = class_weight.tolist()
+    if not isinstance(class_weight, (Mapping, Sequence)):
+        raise ConfigurationError(f"class_weight is {class_weight!r}, expected 'balanced' or a number per class")
     weights = np.ones(n_classes)
-    pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight or ())
-    if not isinstance(class_weight, Mapping) and len(class_weight or ()) != n_classes:
-        raise ConfigurationError(f"class_weight has {len(class_weight or ())} numbers, expected {n_classes}")
-    for index, value in pairs:
+    pairs = class_weight if isinstance(class_weight, Mapping) else dict(enumerate(class_weight))
+    if not isinstance(class_weight, Mapping) and len(pairs) != n_classes:
+        raise ConfigurationError(f"class_weight has {len(pairs)} numbers, expected {n_classes}")
+    for index, value in pairs.items():
         if index not in range(n_classes):
             raise ConfigurationError(f"class_weight names class {index!r}, expected 0 to {n_classes - 1}")
         weights[index] = check_number(f"class_weight[{index}]", value, low=0.0)

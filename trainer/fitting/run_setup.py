@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
@@ -10,6 +11,7 @@ from numpy.typing import ArrayLike
 
 from edge_runtime import InputError
 from trainer.config import PrecisionConfig
+from trainer.data import ClassWeight
 from trainer.fitting.batches import Rows
 from trainer.fitting.checkpoint import data_digest
 from trainer.fitting.options import TrainingOptions
@@ -52,6 +54,14 @@ def fit_to_hardware(
     return dataclasses.replace(options, batch_size=size), count(size)
 
 
+def _stated(class_weight: ClassWeight) -> Any:
+    """Class weights in one form for a mapping, a list and an array; classes that weigh 1 are left out."""
+    if class_weight is None or isinstance(class_weight, str):
+        return class_weight
+    pairs = class_weight.items() if isinstance(class_weight, Mapping) else enumerate(class_weight)
+    return {int(index): float(weight) for index, weight in sorted(pairs) if weight != 1}
+
+
 def describe_run(
     network: Any, options: TrainingOptions, loss: Loss, rows: Rows, validation: Rows | None
 ) -> dict[str, str]:
@@ -73,8 +83,9 @@ def describe_run(
         "optimizer": (type(options.optimizer).__name__, dataclasses.asdict(options.optimizer)),
         "schedule": (type(options.schedule).__name__, dataclasses.asdict(options.schedule)),
         "epochs": options.epochs if options.schedule.depends_on_length else "any",
-        "data": data_digest(*data),
+        "class_weight": _stated(options.class_weight),
     }
-    names = ("batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle")
-    settings |= {name: getattr(options, name) for name in names}
+    names = ("batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "standardize")
+    settings |= {name: getattr(options, name) for name in (*names, "label_smoothing")}
+    settings["data"] = data_digest(*data)  # last: the settings that it is prepared with are named in its place
     return {name: str(value) for name, value in settings.items()}

@@ -130,6 +130,10 @@ def test_class_weights():
     assert class_weights(labels, 3, {1: 5.0}).tolist() == [1, 5, 1]
     targets = encode_targets(labels, 6, 3, CROSS_ENTROPY, SINGLE, class_weight=[1.0, 2.0, 3.0])
     assert targets.weight[:, 0].tolist() == [1, 1, 1, 2, 3, 3]
+    assert class_weights(labels, 3, np.array([1.0, 2.0, 0.5])).tolist() == [1, 2, 0.5]
+    for wrong in (5, np.array(5.0), None):
+        with pytest.raises(ConfigurationError, match="expected 'balanced' or a number per class"):
+            class_weights(labels, 3, wrong)
     with pytest.raises(ConfigurationError, match=r"class_weight\[1\] is -1"):
         class_weights(labels, 3, [1.0, -1.0, 1.0])
     with pytest.raises(ConfigurationError, match="class_weight is for class labels"):

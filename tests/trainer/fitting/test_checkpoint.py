@@ -153,7 +153,10 @@ def test_early_stopping_counters_survive(tmp_path):
         ({"optimizer": "sgd"}, "made with optimizer"),
         ({"shuffle": False}, "made with shuffle True"),
         ({"patience": None}, "made with patience 50, this run has None"),
-        ({"label_smoothing": 0.1}, "made with data"),
+        ({"label_smoothing": 0.1}, "made with label_smoothing 0.0, this run has 0.1"),
+        ({"standardize": "global"}, "made with standardize none, this run has global"),
+        ({"class_weight": "balanced"}, "made with class_weight None, this run has balanced"),
+        ({"class_weight": [1, 2.5, 1]}, r"made with class_weight None, this run has \{1: 2.5\}"),
     ],
 )
 def test_another_run_is_refused(tmp_path, change, words):
@@ -162,6 +165,38 @@ def test_another_run_is_refused(tmp_path, change, words):
     small_network().fit(x, y, checkpoint=tmp_path / "c.npz", **SETTINGS)
     with pytest.raises(CheckpointError, match=words):
         small_network().fit(x, y, resume=tmp_path / "c.npz", **(SETTINGS | change))
+
+
+@pytest.mark.parametrize("weights", [{1: 2.5}, [1, 2.5, 1.0], np.array([1, 2.5, 1]), {2: 1, 1: 2.5, 0: 1}])
+def test_class_weights_are_compared_by_what_they_weigh(tmp_path, weights):
+    """A mapping, a list and an array that say the same are the same run; another number is another."""
+    x, y = blobs()
+    path = tmp_path / "c.npz"
+    whole = small_network()
+    whole.fit(x, y, checkpoint=path, class_weight={1: 2.5}, **SETTINGS)
+    resumed = small_network()
+    resumed.fit(x, y, resume=path, class_weight=weights, **SETTINGS)
+    assert all_bytes(resumed) == all_bytes(whole)
+    with pytest.raises(CheckpointError, match=r"made with class_weight \{1: 2.5\}, this run has \{1: 2.25\}"):
+        small_network().fit(x, y, resume=path, class_weight={1: 2.25}, **SETTINGS)
+
+
+@pytest.mark.parametrize("name", ["standardize", "class_weight", "label_smoothing"])
+def test_a_checkpoint_that_does_not_state_a_setting_is_continued(tmp_path, name):
+    """Older files lack it: they go on with the same data, and are refused with other data as ever."""
+    x, y = blobs()
+    given = {"standardize": "global", "class_weight": "balanced", "label_smoothing": 0.1}
+    whole = small_network()
+    whole.fit(x, y, checkpoint=tmp_path / "c", **SETTINGS, **given)
+    facts, arrays = read_checkpoint(tmp_path / "c")
+    del facts["settings"][name]
+    write_checkpoint(tmp_path / "old", facts, arrays)
+    resumed = small_network()
+    resumed.fit(x, y, resume=tmp_path / "old", **SETTINGS, **given)
+    assert all_bytes(resumed) == all_bytes(whole)
+    del given[name]
+    with pytest.raises(CheckpointError, match="made with data"):
+        small_network().fit(x, y, resume=tmp_path / "old", **SETTINGS, **given)
 
 
 def test_other_data_and_networks_are_refused(tmp_path):

@@ -24,15 +24,12 @@ NOT_TYPED = {
     "class_weight": "the API's",
     "on_epoch": "the command shows its own progress",
 }
-# settings that a checkpoint need not state: the data's fingerprint holds their effect, or they change no weight
+# settings that a checkpoint need not state as they are
 NOT_STATED = {
     "epochs": "a run may be made longer, unless its schedule depends on it",
     "loss": "stated with its parameters",
     "optimizer": "stated with its parameters",
     "schedule": "stated with its parameters",
-    "label_smoothing": "in the targets",
-    "class_weight": "in the rows' weights",
-    "standardize": "in the rows",
     **dict.fromkeys(OF_ONE_RUN, "where a run is kept, and who is told of it"),
 }
 
@@ -68,7 +65,7 @@ def test_the_command_has_an_option_for_each_and_hands_it_on():
 
 
 def test_a_checkpoint_states_all_that_decides_a_result():
-    """Directly, or in the fingerprint of the data."""
+    """Each setting, so that a refusal names it."""
     network = NeuralNetworkModel([2, 2], ["softmax"])
     values = {name: parameter.default for name, parameter in parameters(NeuralNetworkModel.fit).items()}
     options = TrainingOptions.of(**{**values, "checkpoint": "c"})
