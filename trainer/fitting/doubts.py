@@ -29,18 +29,28 @@ def training_doubts(
         return _regression_doubts(score)
     most = int(np.bincount(trained_on).argmax())
     share = float(np.mean(truth == most))
-    name = class_names[most] if len(class_names) else str(most)
     found = []
-    if score <= share:
+    is_varied = len(np.unique(truth)) > 1
+    if score < share or (score == share and is_varied):  # a right answer to each row of one class is no doubt of it
         found.append(
             f"test accuracy {score:.4f} is no better than always answering the most frequent class "
-            f"'{name}' ({share:.4f}); {_ADVICE}"
+            f"'{_name(most, class_names)}' ({share:.4f}); {_ADVICE}"
         )
     answers = np.unique(predicted)
-    if len(answers) == 1 and len(np.unique(truth)) > 1:
-        only = class_names[int(answers[0])] if len(class_names) else str(answers[0])
-        found.append(f"all {len(predicted):,} held-out rows are answered with one class, '{only}'")
+    if len(answers) == 1 and is_varied:
+        only = _name(answers[0], class_names)
+        advice = "" if found else f"; {_ADVICE}"  # once is enough
+        found.append(f"all {len(predicted):,} held-out rows are answered with one class, '{only}'{advice}")
+    if not is_varied:
+        found.append(
+            f"all {len(truth):,} held-out rows are of one class, '{_name(truth[0], class_names)}': test accuracy "
+            f"{score:.4f} says nothing about the others; give more rows of each class"
+        )
     return found
+
+
+def _name(index: Any, class_names: Sequence[str]) -> str:
+    return class_names[int(index)] if len(class_names) else str(index)
 
 
 def _regression_doubts(score: float) -> list[str]:

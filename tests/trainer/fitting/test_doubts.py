@@ -29,7 +29,35 @@ def test_one_class_for_all_is_said_unless_there_is_one_only():
     ones = np.ones(10, np.int64)
     found = training_doubts(ones, LABELS, np.array([1, 1, 0]), 0.3)
     assert found[-1] == "all 10 held-out rows are answered with one class, '1'"
-    assert not any("one class" in text for text in training_doubts(ones, ones, np.array([0, 1, 0]), 1.0))
+    assert not any("answered with" in text for text in training_doubts(ones, ones, np.array([0, 1, 0]), 1.0))
+
+
+def test_one_class_for_all_brings_advice_where_it_stands_alone():
+    """Better than the most frequent class of training, but one answer for all: what to try is said, once."""
+    found = training_doubts(np.ones(10, np.int64), np.array([1] * 6 + [0] * 4), np.array([0, 0, 1]), 0.6, ("a", "b"))
+    assert len(found) == 1
+    assert found[0].startswith("all 10 held-out rows are answered with one class, 'b'; look at the data, or try")
+    both = training_doubts(np.zeros(10, np.int64), np.array([1] * 6 + [0] * 4), np.array([0, 0, 1]), 0.4)
+    assert sum("look at the data" in text for text in both) == 1
+
+
+@pytest.mark.parametrize("held", [0, 1])
+def test_held_out_rows_of_one_class_are_what_is_doubted(held):
+    """A network that answers all of them rightly is not called worthless: the figure is, and what to do is said."""
+    truth = np.full(7, held)
+    (found,) = training_doubts(truth, truth, np.array([0, 0, 1]), 1.0, ("cat", "dog"))
+    assert found == (
+        f"all 7 held-out rows are of one class, '{('cat', 'dog')[held]}': test accuracy 1.0000 says nothing about the "
+        "others; give more rows of each class"
+    )
+
+
+def test_wrong_answers_to_rows_of_one_class_are_doubted_too():
+    """Always answering that class would be right more often."""
+    truth = np.zeros(4, np.int64)
+    found = training_doubts(np.array([0, 0, 1, 0]), truth, np.array([0, 0, 1]), 0.75)
+    assert "test accuracy 0.7500 is no better than always answering the most frequent class '0' (1.0000)" in found[0]
+    assert "held-out rows are of one class, '0'" in found[1]
 
 
 @pytest.mark.parametrize(("score", "lines"), [(0.01, 0), (0.0, 1), (-16.0, 1)])
