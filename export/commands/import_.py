@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import click
-import onnx
 
 from edge_runtime.artifact import save
 from edge_runtime.console import (
@@ -20,7 +19,7 @@ from export.commands.data import load_rows
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
 from export.commands.reports import import_facts, import_table
 from export.onnx_reader import import_onnx
-from export.onnx_writer import foreign_doubts, saturating_weights
+from export.onnx_writer import foreign_doubts, saturating_layers
 from export.quantization import comparison_doubts, with_test_vectors
 from export.verification import RunLimits, random_rows, verify_import
 from trainer.datasets import files_of
@@ -70,9 +69,8 @@ def import_command(
     is_ok = all(report.ok for report in reports.values())
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
-    weights = saturating_weights(onnx.load(model_path, load_external_data=False))
     notes = dict.fromkeys(note for report in reports.values() for note in report.notes)
-    doubts = [*comparison_doubts(model, rows), *foreign_doubts(weights), *notes]
+    doubts = [*comparison_doubts(model, rows), *foreign_doubts(saturating_layers(source.int8_products)), *notes]
     facts = {**import_facts(source, reports, out if is_ok else None), "warnings": doubts}
     say_warnings(facts["warnings"])
     if as_json:

@@ -117,7 +117,7 @@ def report_table(report: Report) -> str:
     ]
     columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
     table = format_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
-    verdict = "ok" if report.ok else f"FAILED, first at {printable(report.first_diverging_layer)}"
+    verdict = "ok" if report.ok else f"FAILED, {_failure(report)}"
     lone = sum(check.lone_nans for check in report.checks)
     nans = f", {lone:,} are NaN on one side alone" if lone else ""
     return (
@@ -126,10 +126,15 @@ def report_table(report: Report) -> str:
     )
 
 
+def _failure(report: Report) -> str:
+    first = report.first_diverging_layer
+    return f"first at {printable(first)}" if first is not None else "nothing of the file was compared"
+
+
 def _ran_with(report: Report) -> str:
     """The session options that the file needs, which a user has to give too."""
     options = ", ".join("=".join(pair) for pair in report.session_config)
-    return f"\nonnxruntime ran with {options}, which this file needs on x86 without VNNI" if options else ""
+    return f"\nonnxruntime ran with {options}; without it products may saturate on x86 without VNNI" if options else ""
 
 
 def demo_table(rows: list[dict[str, Any]]) -> str:

@@ -50,7 +50,8 @@ def verify(
 
     Two levels: onnxruntime's default, and with graph optimizations disabled. int8 tensors and logits must have the same
     bits; float layers must stay within a bound that follows from their weights. An ONNX file that was written by
-    something else is compared by its outputs.
+    something else is compared by its outputs; of a file whose integer operators may saturate on some processors without
+    optimizations, the second level is left out, which is said.
 
     In place of the ONNX file, a folder may be named that holds what a device computed: one .npy for each tensor that it
     wrote down, named as in this command's table (logits.npy and output.npy for the last layer).

@@ -5,12 +5,14 @@ from export.onnx_reader.nodes import TooLarge, Unsupported
 from export.onnx_reader.opset6 import in_opset_7
 from export.onnx_reader.protobuf import check_counts
 from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_bytes, import_onnx, read_onnx
+from export.onnx_reader.steps import Int8Product
 from export.onnx_reader.values import ANY_ROWS
 
 __all__ = [
     "ANY_ROWS",
     "Imported",
     "Input",
+    "Int8Product",
     "OUTPUT_KEY",
     "TooLarge",
     "Unsupported",

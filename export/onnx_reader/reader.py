@@ -39,7 +39,7 @@ from export.onnx_reader.operators import (
 )
 from export.onnx_reader.outputs import chain_of, class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
-from export.onnx_reader.steps import Select
+from export.onnx_reader.steps import Int8Product, Select
 from export.onnx_reader.values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
 
 OLDEST_OPSET = 6
@@ -57,7 +57,8 @@ class Imported:
     be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
     outputs, which the model does not compute. ties: entries of tables that stand so near to a tie that onnxruntime may
     round them otherwise, as layer, code and the other value. external_files: where the file says that weights lie.
-    content: the bytes that were read.
+    content: the bytes that were read. int8_products: the products whose weights the file has as int8, which may
+    saturate on some processors (`export.onnx_writer.saturating_layers`).
     """
 
     model: Model
@@ -73,6 +74,7 @@ class Imported:
     ties: tuple[tuple[str, int, int], ...] = ()
     external_files: tuple[Path, ...] = ()
     content: bytes = b""
+    int8_products: tuple[Int8Product, ...] = ()
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None) -> Model:
@@ -297,7 +299,7 @@ class _Reader:
         return Imported(
             model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped,
             tuple(sorted(assembly.ties)), self.tensors.external_files(self.proto.graph.initializer),
-            self.content,
+            self.content, tuple(assembly.int8_products),
         )  # fmt: skip
 
     def _metadata(self) -> dict[str, str]:

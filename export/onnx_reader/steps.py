@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -13,6 +13,18 @@ from edge_runtime.numerics import Activation, QuantParams
 from export.onnx_reader.nodes import Node
 
 Array = NDArray[Any]
+
+
+class Int8Product(NamedTuple):
+    """A product of uint8 values with weights that the file has as int8.
+
+    layer: the model's that computes it. weight: int8 (n_in, n_out), rows in the file's order. by_integers: an operator
+    on integers computes it, not one on dequantized values.
+    """
+
+    layer: str
+    weight: NDArray[np.int8]
+    by_integers: bool
 
 
 @dataclass(frozen=True, eq=False)
@@ -53,11 +65,15 @@ class Select:
 
 @dataclass(frozen=True, eq=False)
 class Linear:
-    """y = x @ weight. weight: (n_in, n_out) as stored. codes, scale: as in Const, scale (n_out,)."""
+    """y = x @ weight. weight: (n_in, n_out) as stored. codes, scale: as in Const, scale (n_out,).
+
+    stored: as in Const, (n_in, n_out), its rows in the order in which the file multiplies them.
+    """
 
     weight: Array
     codes: Array | None = None
     scale: Array | None = None
+    stored: NDArray[np.int8] | None = None
 
 
 @dataclass(frozen=True, eq=False)

@@ -6,6 +6,7 @@ place of the tensor. Transposing or reshaping changes the layout alone; arithmet
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -38,7 +39,8 @@ class Origin(IntEnum):
 class Const:
     """An array known from the file. codes, scale: where it came out of DequantizeLinear, array = codes * scale.
 
-    codes: int16, zero point taken off, of the array's shape. scale: float32, broadcasts to it with as many axes.
+    codes: int32, zero point taken off, of the array's shape. scale: float32, broadcasts to it with as many axes.
+    stored: the int8 numbers that the codes are in the file, of the same shape; None where the file has other ones.
     origin: as `operators.origin` works it out for every node, which hands it on. of_half: float16 numbers, widened.
     """
 
@@ -47,6 +49,16 @@ class Const:
     scale: Array | None = None
     origin: Origin = Origin.FILE
     of_half: bool = False
+    stored: NDArray[np.int8] | None = None
+
+    def moved(self, change: Callable[[Array], Array]) -> Const:
+        """This constant after a change of its places; the integers and the scales behind it move along."""
+        array = change(self.array)
+        if self.codes is None or self.scale is None:
+            return Const(array, of_half=self.of_half)
+        scale = change(np.broadcast_to(self.scale, self.codes.shape))
+        stored = None if self.stored is None else change(self.stored)
+        return Const(array, change(self.codes), scale, stored=stored)
 
 
 @dataclass(frozen=True, eq=False)

@@ -3,10 +3,11 @@
 from export.onnx_writer.activation_tables import entry_range
 from export.onnx_writer.int8_forms import FORMS
 from export.onnx_writer.pair_saturation import (
+    INTEGER_PRODUCTS,
     PRECISE,
     WITH_TRANSFORMATIONS,
     foreign_doubts,
-    saturating_weights,
+    saturating_layers,
     saturation_doubts,
     session_config,
 )
@@ -14,13 +15,14 @@ from export.onnx_writer.writer import OPSET, check_form, to_onnx, write_onnx
 
 __all__ = [
     "FORMS",
+    "INTEGER_PRODUCTS",
     "OPSET",
     "PRECISE",
     "WITH_TRANSFORMATIONS",
     "check_form",
     "entry_range",
     "foreign_doubts",
-    "saturating_weights",
+    "saturating_layers",
     "saturation_doubts",
     "session_config",
     "to_onnx",

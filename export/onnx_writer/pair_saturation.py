@@ -6,12 +6,11 @@ saturates the sum to int16. Whether that can happen is decided by the weights al
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable
 
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import numpy_helper
 
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
@@ -25,8 +24,7 @@ PRECISE = ("session.x64quantprecision", "1")
 WITH_TRANSFORMATIONS = ("default", "extended")  # the levels at which it works
 PRECISE_KEY = "onnxruntime_session_config"  # of metadata_props
 
-_INTEGER_PRODUCTS = {"MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
-_PRODUCTS = _INTEGER_PRODUCTS | {"Gemm", "MatMul"}  # of dequantized weights, which onnxruntime fuses into integer ones
+INTEGER_PRODUCTS = {"MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
 _INT16_MAX, _INT16_MIN = 32767, -32768
 
 
@@ -50,47 +48,23 @@ def may_saturate(model: Model) -> bool:
     return any(isinstance(layer, QuantizedDense) and not is_pair_safe(layer.weight) for layer in model.layers)
 
 
-def saturating_weights(proto: onnx.ModelProto) -> dict[str, bool]:
-    """The int8 weights of somebody's file that may saturate on such processors.
+def saturating_layers(products: Iterable[tuple[str, NDArray[np.int8], bool]]) -> dict[str, bool]:
+    """The layers of somebody's file whose int8 weights may saturate on such processors.
 
-    The value says whether an integer operator multiplies them, so that they saturate at every level. Such an operator
-    on int8 inputs is computed otherwise there, exactly; int8 inputs that are dequantized first become uint8 ones.
+    products: uint8 values times int8 weights, as `export.onnx_reader.Int8Product`: the layer's name, int8 weights
+    (n_in, n_out) with rows in the order of the products, and whether an operator on integers computes it. That is the
+    value for each layer found too: it saturates at every level then.
     """
-    graph = proto.graph
-    tensors = {tensor.name: tensor for tensor in graph.initializer if _is_matrix_of_int8(tensor)}
-    signed = {tensor.name for tensor in graph.initializer if tensor.data_type == onnx.TensorProto.INT8}
-    dequantizing = {node.output[0]: node for node in graph.node if node.op_type == "DequantizeLinear"}
-    found: dict[str, bool] = {}
-    for node in graph.node:
-        is_integer = node.op_type in _INTEGER_PRODUCTS
-        is_fused = node.op_type in _PRODUCTS and node.input[0] in dequantizing
-        if not (is_fused or (is_integer and not signed.intersection(_zero_point(node)))):
-            continue
-        turned = any(attribute.name == "transB" and attribute.i for attribute in node.attribute)
-        for name in {dequantizing[x].input[0] if x in dequantizing else x for x in node.input} & tensors.keys():
-            weight = numpy_helper.to_array(tensors[name])
-            if not is_pair_safe(weight.T if turned else weight):
-                found[name] = found.get(name, False) or is_integer
-    return found
+    return {layer: by_integers for layer, weight, by_integers in products if not is_pair_safe(weight)}
 
 
-def _zero_point(node: onnx.NodeProto) -> Sequence[str]:
-    """The name of the zero point of what an integer product multiplies, if it has one."""
-    return [] if node.op_type in ("DynamicQuantizeMatMul", "MatMulIntegerToFloat") else list(node.input[2:3])
-
-
-def _is_matrix_of_int8(tensor: onnx.TensorProto) -> bool:
-    is_here = tensor.data_location != onnx.TensorProto.EXTERNAL
-    return tensor.data_type == onnx.TensorProto.INT8 and len(tensor.dims) == 2 and is_here and 0 not in tensor.dims
-
-
-def foreign_doubts(weights: Iterable[str]) -> list[str]:
-    """What to know of a file with such weights, in a line."""
-    named = ", ".join(f"'{name}'" for name in weights)
+def foreign_doubts(layers: Iterable[str]) -> list[str]:
+    """What to know of a file with such layers, in a line."""
+    named = ", ".join(f"'{name}'" for name in layers)
     if not named:
         return []
     return [
-        f"in the file, products with {named} may saturate in 16 bits under onnxruntime on x86 CPUs without VNNI, "
+        f"in the file, the products of {named} may saturate in 16 bits under onnxruntime on x86 CPUs without VNNI, "
         f"unless the session has {'='.join(PRECISE)}; the model that was read does not"
     ]
 

@@ -33,11 +33,11 @@ from export.onnx_reader import (
     import_onnx,
     in_opset_7,
 )
-from export.onnx_writer import PRECISE, WITH_TRANSFORMATIONS, saturating_weights
 from export.verification.comparison import TensorCheck, rows_to_compare, within
 from export.verification.foreign_session import ForeignSession, RunLimits
 from export.verification.report import Report
 from export.verification.row_count import bytes_per_row, rows_within
+from export.verification.saturation import precaution_for
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
 
 IMPORT = "import"
@@ -61,7 +61,8 @@ def verify_import(
     x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. levels: keys of
     `export.verification.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. run_limits: what
     running the file may take, by default `RunLimits()`. onnxruntime runs so that no processor saturates (see
-    `saturation`), which it cannot for integer operators at the levels without transformations: these are left out.
+    `saturation`), which it cannot for integer operators at the levels without transformations: these are left out, and
+    `Report.skipped` names them; if no level is left, nothing was compared and the report is not ok.
     Raises ArtifactError if the file cannot be read or run, or takes more, InputError for rows that do not fit, OSError.
     """
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
@@ -74,13 +75,10 @@ def verify_import(
     rows = random_rows(source) if x is None else rows_to_compare(model, x)
     _require_fit(source.input, rows)
     checks, changed, largest = [], 0, 0.0
-    notes: dict[str, None] = {}
-    saturating = saturating_weights(onnx.load(onnx_path, load_external_data=False))
-    config = (PRECISE,) if saturating else ()
-    for level in levels:
-        if any(saturating.values()) and level not in WITH_TRANSFORMATIONS:
-            continue  # the file itself gives other answers there on some processors
-        theirs = _outputs(source, onnx_path, rows, level, config, run_limits)
+    precaution, levels = precaution_for(source), tuple(levels)
+    notes: dict[str, None] = dict.fromkeys(precaution.notes(levels))
+    for level in filter(precaution.runs_at, levels):
+        theirs = _outputs(source, onnx_path, rows, level, precaution.config, run_limits)
         check, differing, flipped = _compared_beside_ties(level, model, source, rows, theirs)
         notes |= dict.fromkeys(
             f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
@@ -88,7 +86,8 @@ def verify_import(
         )
         checks.append(check)
         changed, largest = max(changed, differing), max(largest, check.max_abs_error)
-    return Report(IMPORT, len(rows), tuple(checks), changed, largest, config, tuple(notes))
+    skipped = tuple(level for level in levels if not precaution.runs_at(level))
+    return Report(IMPORT, len(rows), tuple(checks), changed, largest, precaution.config, tuple(notes), skipped)
 
 
 def import_of(

@@ -7,6 +7,8 @@ from typing import Any
 
 from export.verification.comparison import SAME_BITS, TensorCheck
 
+ENGINE = "engine"  # the level under which the engine's own logits are listed
+
 
 @dataclass(frozen=True)
 class Report:
@@ -15,7 +17,8 @@ class Report:
     form: the ONNX form, "foreign" for a file that this project did not write, "dumps" for a device's outputs.
     decisions_changed: rows whose class differs. max_abs_error: the largest difference of a final output.
     session_config: the options that the file states and onnxruntime ran with, names and values. notes: what was
-    allowed for, a line each.
+    allowed for, a line each. skipped: levels that were asked for and not run, because the file gives other answers
+    there on some processors.
     """
 
     form: str
@@ -25,6 +28,7 @@ class Report:
     max_abs_error: float
     session_config: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
+    skipped: tuple[str, ...] = ()
 
     @property
     def differing(self) -> int:
@@ -33,8 +37,13 @@ class Report:
 
     @property
     def ok(self) -> bool:
-        """Whether every value keeps its rule."""
-        return self.differing == 0
+        """Whether every value keeps its rule, and something was compared at all: the engine beside us is no proof."""
+        return self.differing == 0 and self.compared_elsewhere > 0
+
+    @property
+    def compared_elsewhere(self) -> int:
+        """Values of another engine, or of a device, that were compared."""
+        return sum(check.compared for check in self.checks if check.level != ENGINE)
 
     @property
     def exact_compared(self) -> int:
@@ -69,5 +78,6 @@ class Report:
             "first_diverging_layer": self.first_diverging_layer,
             "session_config": dict(self.session_config),
             "notes": list(self.notes),
+            "skipped_levels": list(self.skipped),
             "checks": [{**vars(check), "max_real_error": check.max_real_error} for check in self.checks],
         }

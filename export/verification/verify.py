@@ -42,13 +42,13 @@ from export.verification.comparison import (
 )
 from export.verification.foreign_session import ForeignSession, RunLimits
 from export.verification.import_check import import_of, verify_import
-from export.verification.report import Report
+from export.verification.report import ENGINE, Report
+from export.verification.saturation import Precaution, precaution_for_unread
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
 MAX_ONNX_BYTES = 1 << 30
 FOREIGN = "foreign"
-ENGINE = "engine"  # the level under which the engine's own logits are listed
 
 
 def verify(
@@ -95,7 +95,7 @@ def verify_content(
 ) -> Report:
     """`verify` for the content of a file, which need not have been written yet."""
     rows = rows_to_compare(model, x)
-    wanted = output or model.metadata.get(OUTPUT_KEY)
+    wanted, levels = output or model.metadata.get(OUTPUT_KEY), tuple(levels)
     proto = _parsed(content, onnx_path, wanted)
     form = _form(proto)
     if (
@@ -108,16 +108,19 @@ def verify_content(
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     protos = (proto, expose(proto, names))
     engine = Engine(model, limits)
-    config = session_config(proto)
+    precaution = precaution_for_unread(proto) if form == FOREIGN else Precaution(session_config(proto))
+    config = precaution.config
     made = functools.partial(ForeignSession, path=onnx_path, threads=threads, config=config, limits=run_limits)
     with ExitStack() as stack:
 
         def opened(level: str, content: bytes) -> ForeignSession:
             return stack.enter_context(made(content, level=level))
 
-        sessions = {level: _Sessions(protos, functools.partial(opened, level)) for level in levels}
+        run = [level for level in levels if precaution.runs_at(level)]
+        sessions = {level: _Sessions(protos, functools.partial(opened, level)) for level in run}
         report = _compared(model, form, rows, output_name, sessions, engine, on_rows)
-    return replace(report, session_config=config)
+    skipped = tuple(level for level in levels if level not in run)
+    return replace(report, session_config=config, notes=precaution.notes(levels), skipped=skipped)
 
 
 def _compared(
@@ -143,12 +146,12 @@ def _compared(
         for check in [*_compare(model, form, part, ours, found, output), _compare_engine(engine, part, ours)]:
             key = (check.level, check.tensor)
             checks[key] = checks[key].merged(check) if key in checks else check
-        plain = next(iter(found.values()))[0]
         if on_rows is not None:
             on_rows(start + len(part), len(rows))
         final = ours[f"{model.layers[-1].name}.output"]
-        changed += int(np.sum(_decisions(model, final) != _decisions(model, plain)))
-        largest = max(largest, _largest_difference(final, plain))
+        for plain, _exposed in list(found.values())[:1]:
+            changed += int(np.sum(_decisions(model, final) != _decisions(model, plain)))
+            largest = max(largest, _largest_difference(final, plain))
     order = [*sessions, ENGINE]
     in_order = tuple(sorted(checks.values(), key=lambda c: order.index(c.level)))
     return Report(form, len(rows), in_order, changed, largest)

@@ -25,13 +25,17 @@ from export.onnx_reader.steps import (
     Chain,
     DynamicScale,
     Function,
+    Int8Product,
     Linear,
+    Lookup,
+    Quantize,
     RowFunction,
     Step,
 )
 
 Array = NDArray[Any]
 LINEAR = Activation.of("linear")
+_INTEGER_PRODUCTS = ("MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
 
 
 class Assembly:
@@ -41,7 +45,7 @@ class Assembly:
     the grids that the file rounds its final outputs to and the model does not. same_standardization: the file
     subtracts and multiplies as the model does. slack: by layer, how far its sums may be from the file's, because a
     bias was put on their grid; real units, float64 (n_out,). ties: entries of tables beside a tie, as layer, code and
-    what another engine may round it to.
+    what another engine may round it to. int8_products: those whose weights the file has as int8.
     """
 
     def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
@@ -60,6 +64,7 @@ class Assembly:
         self.same_standardization = True
         self.slack: dict[str, Array] = {}
         self.ties: set[tuple[str, int, int]] = set()
+        self.int8_products: list[Int8Product] = []
 
     def peek(self) -> Step | None:
         """The next step, None at the end."""
@@ -83,6 +88,18 @@ class Assembly:
     def name(self) -> str:
         """The name of the layer that is made next."""
         return f"dense{len(self.layers)}"
+
+    def note_product(self, at: int) -> None:
+        """Note the weights of the product at step `at`, which the next layer computes, if the file has them as int8.
+
+        Operators on integers compute int8 values times int8 weights otherwise, exactly on every processor.
+        """
+        step, node = self.steps[at], self.nodes[at]
+        assert isinstance(step, Linear)
+        by_integers = node is not None and node.operator in _INTEGER_PRODUCTS
+        kinds = [before.kind for before in self.steps[:at] if isinstance(before, Quantize | Lookup)]
+        if step.stored is not None and not (by_integers and kinds[-1:] == ["int8"]):
+            self.int8_products.append(Int8Product(self.name(), step.stored, by_integers))
 
     def begin(self) -> None:
         """Standardization, and functions of the input itself, which need a layer that changes nothing else."""
@@ -178,6 +195,7 @@ class Assembly:
         if not isinstance(step, Linear) or step.codes is None:
             raise Unsupported("what follows DynamicQuantizeLinear is no product with integer weights, expected one")
         self.focus = self.at
+        self.note_product(self.at)
         self.at += 1
         before = self._affine_run()
         if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():

@@ -78,6 +78,7 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
             assembly.focus = assembly.at
             raise Unsupported("its weights are not what quantized values need: expected integers, one scale per output")
         assembly.focus = assembly.at
+        assembly.note_product(assembly.at)
         assembly.at += 1
         return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
     start = assembly.at

@@ -59,7 +59,8 @@ def _select(done: list[Placed], select: Placed, width: int, budget: Budget) -> N
             budget.charge(step.weight.shape[0] * index.size)
             codes = None if step.codes is None else step.codes[:, index]
             scale = None if step.scale is None else step.scale[index]
-            done[position] = Placed(Linear(step.weight[:, index], codes, scale), node)
+            stored = None if step.stored is None else step.stored[:, index]
+            done[position] = Placed(Linear(step.weight[:, index], codes, scale, stored), node)
             return
         if isinstance(step, Affine):
             parts = (part[index] if part.ndim else part for part in (step.scale, step.shift))

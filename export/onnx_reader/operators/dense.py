@@ -78,16 +78,12 @@ def _matrix(constant: Const, *, as_column: bool) -> Const:
     if array.ndim > 2 and array.size != array.shape[-1] * array.shape[-2]:
         raise Unsupported(f"its weights have shape {array.shape}, expected one matrix")
     shape = (-1, 1) if array.ndim == 1 and as_column else (1, -1) if array.ndim == 1 else array.shape[-2:]
-    codes = None if constant.codes is None else constant.codes.reshape(shape)
-    scale = None if constant.codes is None else np.broadcast_to(constant.scale, constant.codes.shape).reshape(shape)  # type: ignore[arg-type]
     values = array.astype(np.float16) if constant.of_half else array
-    return Const(values.reshape(shape), codes, scale)
+    return replace(constant, array=values).moved(lambda places: places.reshape(shape))
 
 
 def _transposed(weight: Const) -> Const:
-    if weight.codes is None or weight.scale is None:
-        return Const(weight.array.T)
-    return Const(weight.array.T, weight.codes.T, weight.scale.T)
+    return weight.moved(np.transpose)
 
 
 def _linear(flow: Flow, weight: Const, n: int, budget: Budget) -> Any:
@@ -109,7 +105,7 @@ def _linear(flow: Flow, weight: Const, n: int, budget: Budget) -> Any:
     if weight.codes is not None and weight.scale is not None and (weight.scale == weight.scale[:1]).all():
         codes, scale = weight.codes[back], np.ascontiguousarray(weight.scale[0])
     array = weight.array[back] if width > 1 else weight.array
-    return flow.chain.then(Linear(array, codes, scale), array.shape[1])
+    return flow.chain.then(Linear(array, codes, scale, weight.stored), array.shape[1])
 
 
 def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

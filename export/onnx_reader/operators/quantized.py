@@ -93,7 +93,8 @@ def integers(value: Value, scale: Value, zero_point: Value, axis: int, budget: B
     scales = along(scale.array.astype(np.float32), axis, rank)
     zeros = np.zeros(1, np.int64) if zero_point is None else zero_point.array.astype(np.int64)
     codes = value.array.astype(np.int64) - along(zeros, axis, rank)
-    return Const(codes.astype(np.float32) * scales, codes.astype(np.int32), scales)
+    stored = value.array if value.array.dtype == np.int8 else None
+    return Const(codes.astype(np.float32) * scales, codes.astype(np.int32), scales, stored=stored)
 
 
 def qlinear_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -117,9 +118,7 @@ def qgemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported("it has transA or alpha, expected neither")
     turned = bool(node.attribute("transB", int, 0))
     weight = integers(b, b_scale, b_zero, 0 if turned else 1, budget)
-    if turned and weight.codes is not None and weight.scale is not None:
-        weight = Const(weight.array.T, weight.codes.T, weight.scale.T)
-    flow = product(_dequantized(a, a_scale, a_zero), weight, budget)
+    flow = product(_dequantized(a, a_scale, a_zero), weight.moved(np.transpose) if turned else weight, budget)
     if isinstance(bias, Const) and isinstance(a_scale, Const) and isinstance(b_scale, Const):
         unit = a_scale.array.astype(np.float64) * b_scale.array.astype(np.float64)
         flow = shifted(flow, bias.array.astype(np.float64) * unit.reshape(-1), budget)

@@ -50,11 +50,7 @@ def mapped(value: Value, change: Callable[[Array], Array], budget: Budget) -> Co
     if not isinstance(value, Const):
         raise Unsupported("its input is neither a constant nor made of the model's input")
     budget.charge(value.array.size, value.array.dtype.itemsize)
-    array = change(value.array)
-    if value.codes is None or value.scale is None:
-        return Const(array, of_half=value.of_half)
-    scale = np.broadcast_to(value.scale, value.codes.shape)
-    return Const(array, change(value.codes), change(scale))
+    return value.moved(change)
 
 
 def identity(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -85,7 +81,7 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             return [value]
         budget.charge(value.array.size, dtype.itemsize)
         of_half = dtype.kind == "f" and (value.of_half or value.array.dtype == np.float16)
-        return [Const(value.array.astype(dtype), value.codes, value.scale, of_half=of_half)]
+        return [Const(value.array.astype(dtype), value.codes, value.scale, of_half=of_half, stored=value.stored)]
     if not isinstance(value, Flow):
         raise Unsupported("its input is neither a constant nor made of the model's input")
     before = np.dtype(value.kind)

@@ -134,7 +134,7 @@ def test_what_is_not_known_is_a_dash(results):
 @pytest.mark.parametrize("out", ["m.npz", None])
 def test_an_import_shows_layers_checks_and_file(out):
     """Each check by the name of its rows, and its verdict; nothing is written where one fails."""
-    good = Report("foreign", 64, (), 0, 1e-7)
+    good = Report("foreign", 64, (TensorCheck("default", "y", "within bound", 192, 0, 1e-7, 1e-6),), 0, 1e-7)
     reports = {"random": good, "mine.csv": good if out else FAILED}
     facts = import_facts(source(replace(MODEL, class_names=("a", "b", "c")), "aux"), reports, out)
     assert json.loads(json.dumps(facts)) == facts

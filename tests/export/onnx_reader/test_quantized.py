@@ -21,7 +21,7 @@ from export import quantize, read_onnx, verify, verify_import
 from export.onnx_reader.layers.assembly import LINEAR
 from export.onnx_reader.layers.bias import Rounding, diagonal
 from export.onnx_reader.steps import Affine
-from export.onnx_writer.pair_saturation import PRECISE, saturating_weights
+from export.onnx_writer.pair_saturation import PRECISE, saturating_layers
 from export.onnx_writer.writer import write_onnx
 from export.verification.onnx_session import make_session
 from tests.export.foreign import checked, graph, imported, normal
@@ -160,7 +160,7 @@ def test_a_bias_that_is_added_to_codes_or_to_real_values(tmp_path, form, operato
     found = checked(path, ("default",))
     assert found.model.precision == "int8"
     rows = random_rows(400, 16)
-    config = [PRECISE] if saturating_weights(onnx.load(path)) else []
+    config = [PRECISE] if saturating_layers(found.int8_products) else []
     theirs = make_session(str(path), config=config).run(None, {"input": rows})[0]
     ours = Engine(found.model).run(rows)
     step = np.ptp(theirs) / 255

@@ -34,6 +34,14 @@ def test_the_first_tensor_that_breaks_its_rule_is_named():
     assert (well.first_diverging_layer, well.ok, well.differing) == (None, True, 0)
 
 
+def test_nothing_compared_is_not_ok():
+    """No check at all, no value in it, or the engine beside ourselves alone: none of them is a proof of the file."""
+    agreeing = replace(CHECKS[4], differing=0)
+    for checks in ((), (agreeing,), (agreeing, replace(CHECKS[0], compared=0))):
+        assert not Report("foreign", 7, checks, 0, 0.0).ok
+    assert Report("foreign", 7, (agreeing, CHECKS[0]), 0, 0.0).ok
+
+
 def test_the_report_as_plain_data_has_every_figure():
     """Each field of the report and of each check, with the error in real units."""
     facts = REPORT.as_dict()
@@ -47,6 +55,7 @@ def test_the_report_as_plain_data_has_every_figure():
         "first_diverging_layer": "dense0.output",
         "session_config": {"a": "b"},
         "notes": [],
+        "skipped_levels": [],
     }
     assert [check["tensor"] for check in facts["checks"]] == [check.tensor for check in CHECKS]
     assert facts["checks"][1] == {**vars(CHECKS[1]), "max_real_error": 0.5}
