@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import io
 import pickle
 from collections.abc import Callable
 from pathlib import Path
@@ -18,11 +19,22 @@ RNG = np.random.default_rng(0)
 X = RNG.normal(size=(120, 5)).astype(np.float32)
 Y = (X[:, 0] * X[:, 1] > 0).astype(int)
 
+
+def joblib_copy(net: Any) -> Any:
+    """Written by joblib and read again."""
+    joblib = pytest.importorskip("joblib")
+    file = io.BytesIO()
+    joblib.dump(net, file)
+    file.seek(0)
+    return joblib.load(file)
+
+
 COPIES: dict[str, Callable[[Any], Any]] = {
     "copy": copy.copy,
     "deepcopy": copy.deepcopy,
     "pickle": lambda net: pickle.loads(pickle.dumps(net)),
     "oldest protocol": lambda net: pickle.loads(pickle.dumps(net, protocol=0)),
+    "joblib": joblib_copy,
     "twice": lambda net: copy.deepcopy(pickle.loads(pickle.dumps(net))),
 }
 KINDS: dict[str, dict[str, Any]] = {
