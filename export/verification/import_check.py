@@ -58,7 +58,8 @@ def verify_import(
 ) -> Report:
     """Compare `model` with the ONNX file that it was imported from.
 
-    x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. levels: keys of
+    x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. Both sides get what a file's float16
+    input makes of them, which `Report.notes` says. levels: keys of
     `export.verification.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. run_limits: what
     running the file may take, by default `RunLimits()`. onnxruntime runs so that no processor saturates (see
     `saturation`), which it cannot for integer operators at the levels without transformations: these are left out, and
@@ -74,9 +75,10 @@ def verify_import(
     _require_few_rows(source, onnx_path)
     rows = random_rows(source) if x is None else rows_to_compare(model, x)
     _require_fit(source.input, rows)
+    rows, rounded = _rounded(source.input, rows)
     checks, changed, largest = [], 0, 0.0
     precaution, levels = precaution_for(source), tuple(levels)
-    notes: dict[str, None] = dict.fromkeys(precaution.notes(levels))
+    notes: dict[str, None] = dict.fromkeys([*precaution.notes(levels), *rounded])
     for level in filter(precaution.runs_at, levels):
         theirs = _outputs(source, onnx_path, rows, level, precaution.config, run_limits)
         check, differing, flipped = _compared_beside_ties(level, model, source, rows, theirs)
@@ -220,6 +222,20 @@ def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:
             f"row {row}, column {column} (counted from 0) is {rows[row, column]:g}, the file's input "
             f"'{printable(source.name)}' is {source.kind}, expected {what}; give rows as the file takes them"
         )
+
+
+def _rounded(source: Input, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
+    """The rows as the file's input holds them, and what to say of it, in a line: float16 has 11 bits of a number."""
+    if source.kind != "float16":
+        return rows, []
+    with np.errstate(under="ignore"):
+        held = rows.astype(np.float16).astype(np.float32)
+    count = int(np.sum((held != rows) & ~np.isnan(rows)))
+    note = (
+        f"the file's input '{printable(source.name)}' is float16: {count:,} of {rows.size:,} values of the rows were "
+        "rounded to it, for both sides"
+    )
+    return held, [note] if count else []
 
 
 def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:

@@ -48,4 +48,22 @@ def test_rows_beyond_the_type_of_a_files_input_are_refused(file):
             with pytest.raises(InputError, match=rf"row 1, column 4 .* the file's input 'x' is {kind}, expected"):
                 check(model, path, with_value(value))
     for value in good:
-        assert verify_import(model, path, with_value(value)).ok
+        report = verify_import(model, path, with_value(value))
+        assert report.ok
+        assert report.notes == ()
+
+
+@pytest.mark.parametrize("value", [0.1, 1e-9, 2049.0, -65519.0])
+def test_both_sides_get_what_a_float16_input_makes_of_a_row(value, tmp_path):
+    """It keeps 11 bits of a number: that is no difference between a model and its file, and is said."""
+    content = graph("f = Cast<to=1>(x) y = Gemm(f, V, B)", source="float16[N,6] x", V=normal(6, 3), B=normal(3))
+    path = tmp_path / "half.onnx"
+    path.write_bytes(content.SerializeToString())
+    model = import_onnx(path).model
+    for check in (verify_import, verify):
+        report = check(model, path, with_value(value))
+        assert report.ok
+        assert [note.partition(" of the rows")[0] for note in report.notes] == [
+            "the file's input 'x' is float16: 1 of 18 values"
+        ]
+    assert verify_import(model, path, with_value(np.nan)).notes == ()
