@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import ArtifactError, Engine, TestVectors, load, save
-from edge_runtime.artifact.artifact import from_members, to_members
+from edge_runtime import ArtifactError, Engine, Model, TestVectors, load, save
+from edge_runtime.artifact.artifact import artifact_bytes, from_members, save_bytes, to_members
 from edge_runtime.artifact.npz import read_members, write_members
 from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -220,3 +220,35 @@ def test_what_no_reader_would_take_back_is_not_written(tmp_path):
     with (tmp_path / "m.npz").open("wb") as file, pytest.raises(ArtifactError, match="expected at most 2,147,483,647"):
         write_members(file, {"huge": huge})
     assert (tmp_path / "m.npz").stat().st_size == 0
+
+
+def with_header_of(size):
+    """A model whose header, format line and JSON together, has `size` bytes."""
+    model = replace(random_model([2, 2], ["linear"]), metadata={"text": ""})
+    return replace(model, metadata={"text": "x" * (size - to_members(model)["format"].size)})
+
+
+def test_a_header_of_a_mebibyte_is_saved_and_a_byte_more_is_refused(tmp_path):
+    """Names and metadata: all that is written is read again; what is refused leaves no file behind."""
+    model = with_header_of(1 << 20)
+    assert to_members(model)["format"].size == 1 << 20
+    save(model, tmp_path / "m.npz")
+    assert load(tmp_path / "m.npz").metadata == model.metadata
+    assert artifact_bytes(model) == (tmp_path / "m.npz").stat().st_size
+    message = r"^2 arrays and 1,\d\d\d,\d\d\d bytes of names and metadata, expected less than 4,096 and 1,048,576: "
+    for action in (lambda model: save(model, tmp_path / "n.npz"), save_bytes):
+        with pytest.raises(ArtifactError, match=message):
+            action(with_header_of((1 << 20) + 1))
+    assert [path.name for path in tmp_path.iterdir()] == ["m.npz"]
+
+
+def test_as_many_layers_are_saved_as_are_read(tmp_path):
+    """4,096 arrays with the header: 1,365 layers of three are read again, 2,048 layers of two are one too many."""
+    layer = random_model([1, 1], ["linear"]).layers[0]
+    dynamic = quantize(random_model([1, 1], ["linear"]), None, "int8-dynamic").layers[0]
+    most = Model(tuple(replace(dynamic, name=f"d{index}") for index in range(1365)))
+    save(most, tmp_path / "m.npz")
+    assert len(load(tmp_path / "m.npz").layers) == 1365
+    with pytest.raises(ArtifactError, match=r"^4,096 arrays and .* expected less than 4,096 and"):
+        save(Model(tuple(replace(layer, name=f"d{index}") for index in range(2048))), tmp_path / "n.npz")
+    assert not (tmp_path / "n.npz").exists()
