@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, InputError
-from edge_runtime.reference.bounds import implementation_error, product_bound
+from edge_runtime.reference.bounds import SUM_ERROR, implementation_error, product_bound
 from edge_runtime.reference.trace import trace, trace_layer
 from export.quantization import with_test_vectors
 from export.quantization.quantizer import quantize
@@ -257,6 +257,7 @@ def test_floats_at_the_end_of_the_qdq_form_have_a_bound_and_no_more():
         theirs = {name: exact[name].astype(np.float64) + factor * allowed}
         (check,) = check_loose_int8("l", last, entering, theirs)
         assert check.differing == expected, factor
+    assert check.largest_bound == pytest.approx(2 * SUM_ERROR * allowed.max(), rel=1e-6)
 
 
 def test_a_float_that_enters_a_later_layer_is_quantized_first():
