@@ -225,3 +225,117 @@ def test_lone_nans_are_counted():
     ours, theirs = np.array([np.nan, 1.0, np.nan, np.inf]), np.array([np.nan, np.nan, 2.0, np.inf])
     assert count_lone_nans(ours, theirs) == 2
     assert count_lone_nans(ours, ours) == 0
+
+
+EPS = 2.0**-24
+
+
+def test_standardization_spelled_otherwise_has_four_roundings():
+    """Of numbers as large as the input and the mean, in standardized units; none if it is spelled the same way."""
+    model = random_model([6, 4], ["linear"], standardize=True)
+    rows, layer, prep = random_rows(3, 6) * 50, model.layers[0], model.preprocessing
+    moved = (
+        4 * EPS * (np.abs(rows.astype(float)) + np.abs(prep.mean.astype(float))) * np.abs(prep.inv_std.astype(float))
+    )
+    own = product_bound(layer, prep(rows))
+    spread = moved @ np.abs(layer.weight.astype(float)) * (1 + 16 * EPS)
+    found = output_bound(model, rows, activated=False, foreign=True)
+    np.testing.assert_allclose(found, spread + own, rtol=1e-9)
+    for options in ({}, {"foreign": True, "same_standardization": True}):
+        np.testing.assert_allclose(output_bound(model, rows, activated=False, **options), own, rtol=1e-12)
+        np.testing.assert_allclose(tensor_bounds(model, rows, **options)["logits"], own, rtol=1e-12)
+
+
+def test_a_float_layer_carries_what_entered_by_its_weights():
+    """|W| times the bound before it, as much more as the sum rounds, and its own product's bound on top."""
+    model = random_model([6, 5, 4], ["tanh", "sigmoid"], standardize=True)
+    rows = random_rows(3, 6)
+    first, last = model.layers
+    tensors = trace(model, rows)
+    bounds = tensor_bounds(model, rows)
+    assert set(bounds) == {
+        "logits",
+        *(f"{n.name}.{part}" for n in model.layers for part in ("preactivation", "output")),
+    }
+    entered = product_bound(first, tensors["input.standardized"])
+    np.testing.assert_allclose(bounds[f"{first.name}.preactivation"], entered, rtol=1e-12)
+    np.testing.assert_allclose(bounds[f"{first.name}.output"], entered + 1e-6, rtol=1e-12)
+    spread = (entered + 1e-6) @ np.abs(last.weight.astype(float)) * (1 + 16 * EPS)
+    before = spread + product_bound(last, tensors[f"{first.name}.output"])
+    np.testing.assert_allclose(bounds["logits"], before, rtol=1e-9)
+    np.testing.assert_allclose(output_bound(model, rows, activated=False), before, rtol=1e-9)
+    np.testing.assert_allclose(output_bound(model, rows, activated=True), before / 4 + 1e-6, rtol=1e-9)
+
+
+def test_a_dynamic_layer_of_another_producer_has_four_roundings():
+    """Of the scaled sums and of the bias."""
+    model = quantize(random_model([6, 4], ["linear"]), precision="int8-dynamic")
+    rows, layer = random_rows(3, 6), model.layers[0]
+    reach = np.abs(rows.astype(float)) @ (np.abs(layer.weight.astype(float)) * layer.weight_scale)
+    expected = 4 * EPS * (reach + np.abs(layer.bias.astype(float)))
+    found = output_bound(model, rows, activated=False, foreign=True)
+    np.testing.assert_allclose(found, expected, rtol=1e-9)
+    assert found.shape == (3, 4)
+
+
+@pytest.mark.parametrize("name", ["relu", "leaky_relu"])
+def test_integers_carry_a_difference_in_steps(name):
+    """Rounded onto the input's grid, through |W|, rounded onto the output's: a step more each time."""
+    model = quantize(random_model([6, 5, 4], [name, "linear"]), random_rows(50, 6))
+    model = replace(model, layers=tuple(replace(layer, table=None, table_output=None) for layer in model.layers))
+    first, last = model.layers
+    assert first.table is None
+    slack = 3.0 * first.output.scale
+    bounds = tensor_bounds(model, random_rows(3, 6), slack={first.name: np.full(5, slack)})
+    slope = 1.0
+    np.testing.assert_allclose(bounds[f"{first.name}.output"], slack * slope + first.output.scale, rtol=1e-9)
+    entering = (slack + first.output.scale + last.input.scale) / last.input.scale
+    expected = entering * np.abs(last.weight.astype(float)).sum(axis=0) * last.multiplier
+    np.testing.assert_allclose(bounds["logits"], np.broadcast_to(expected, (3, 4)), rtol=1e-6)
+
+
+def test_integers_between_two_layers_carry_a_difference_in_units_of_their_output():
+    """The middle layer's sums are steps of its output grid, and its bound is in real units."""
+    model = quantize(random_model([6, 5, 4, 3], ["relu", "relu", "linear"]), random_rows(50, 6))
+    first, middle, _last = model.layers
+    slack = 3.0 * first.output.scale
+    bounds = tensor_bounds(model, random_rows(3, 6), slack={first.name: np.full(5, slack)})
+    entering = (slack + first.output.scale + middle.input.scale) / middle.input.scale
+    before = entering * np.abs(middle.weight.astype(float)).sum(axis=0) * middle.multiplier * middle.output.scale
+    expected = np.broadcast_to(before + middle.output.scale, (3, 4))
+    np.testing.assert_allclose(bounds[f"{middle.name}.output"], expected, rtol=1e-6)
+
+
+def test_the_largest_of_a_row_is_that_row_s():
+    """A difference in one row widens softmax and log_softmax in that row alone."""
+    before = np.array([[0.0, 0.0, 3.0], [0.0, 1.0, 0.0]])
+    found = activation_bound(Activation.of("softmax"), np.zeros((2, 3), np.float32), before)
+    np.testing.assert_allclose(found, [[1.5 + 2e-6] * 3, [0.5 + 2e-6] * 3])
+    size = implementation_error(Activation.of("log_softmax"), np.float32([[9, 1, 0], [2, 3, 0], [0, 0, 0]]))
+    np.testing.assert_allclose(size, 2e-6 * np.array([[9.0] * 3, [3.0] * 3, [1.0] * 3]))
+
+
+def test_a_sum_as_large_as_float32_is_bounded_and_one_beyond_is_not():
+    """The rounding of values that engines take as zero comes on top of the sum's own."""
+    largest = float(np.finfo(np.float32).max)
+    layer = Dense("a", np.float32([[1.0]]), np.zeros(1, np.float32), Activation.of("linear"))
+    assert product_bound(layer, np.float32([[largest]]))[0, 0] == 16 * EPS * largest
+    layer = Dense("a", np.float32([[1e-40], [1e-3]]), np.zeros(1, np.float32), Activation.of("linear"))
+    tiny = float(np.finfo(np.float32).tiny)
+    found = product_bound(layer, np.float32([[2.0, 1e-33]]))
+    np.testing.assert_allclose(found, tiny * 2.0 + 16 * EPS * (2e-40 + 1e-36), rtol=1e-3)
+
+
+def test_rows_that_overflow_are_bounded_without_a_warning():
+    """Infinite sums and NaN behind them have an infinite bound."""
+    model = random_model([6, 5], ["linear"])
+    with np.errstate(all="raise", under="ignore"):
+        found = tensor_bounds(model, np.full((2, 6), 3e38, np.float32))
+    assert np.isposinf(found[f"{model.layers[0].name}.preactivation"]).any()
+
+
+def test_a_value_on_the_threshold_s_bound_may_jump():
+    """At the very edge of the bound too."""
+    activation = Activation.of("thresholded_relu", {"alpha": 1.0})
+    found = activation_bound(activation, np.float32([[1.5]]), np.array([[0.5]]))
+    assert found.tolist() == [[2.0]]
