@@ -4,7 +4,6 @@ import pytest
 from tests.trainer.samples import blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.optimizers import SGD, Adam, AdamW, Momentum
-from trainer.schedules import Constant, Cosine, Step
 
 REFERENCES = [
     ("sgd", lambda torch, p: torch.optim.SGD(p, lr=0.03, weight_decay=0.01)),
@@ -72,13 +71,10 @@ def test_adam_is_the_papers_formula():
         (lambda: Adam(beta1=-0.1), "beta1 is -0.1"),
         (lambda: AdamW(beta2=1.0), "beta2 is 1.0"),
         (lambda: Adam(epsilon=0.0), "epsilon is 0.0"),
-        (lambda: Step(every=0), "every is 0"),
-        (lambda: Step(decay=0.0), "decay is 0.0"),
-        (lambda: Cosine(final=-1), "final is -1"),
     ],
 )
 def test_rules_check_their_numbers(make, words):
-    """Out-of-range settings of optimizers and schedules are refused when they are made."""
+    """Out-of-range settings are refused when they are made."""
     with pytest.raises(ConfigurationError, match=words):
         make()
 
@@ -89,23 +85,3 @@ def test_default_learning_rates():
     for name, rate in (("sgd", 0.1), ("momentum", 0.02), ("adam", 0.001), ("adamw", 0.001)):
         assert small_network().fit(x, y, epochs=1, optimizer=name).records[0].learning_rate == rate
     assert small_network().fit(x, y, epochs=1, optimizer=SGD(), learning_rate=0.3).records[0].learning_rate == 0.3
-
-
-def test_schedules():
-    """Constant; a step of a half every ten epochs; half a cosine, starting at 1 and ending above its final factor."""
-    assert [Constant().factor(epoch, 30) for epoch in (0, 29)] == [1, 1]
-    assert [Step().factor(epoch, 30) for epoch in (0, 9, 10, 19, 20)] == [1, 1, 0.5, 0.5, 0.25]
-    assert [Step(2, 0.1).factor(epoch, 5) for epoch in (1, 2)] == pytest.approx([1, 0.1])
-    cosine = [Cosine().factor(epoch, 4) for epoch in range(4)]
-    assert cosine == pytest.approx([1, 0.5 + np.sqrt(0.125), 0.5, 0.5 - np.sqrt(0.125)])
-    assert Cosine(final=0.2).factor(2, 4) == pytest.approx(0.6)
-
-
-def test_schedules_move_the_learning_rate_of_training():
-    """The history's learning rates are the schedule's, and training differs."""
-    x, y = blobs()
-    constant = small_network().fit(x, y, epochs=4, learning_rate=0.1)
-    stepped = small_network().fit(x, y, epochs=4, learning_rate=0.1, schedule=Step(2, 0.1))
-    assert [record.learning_rate for record in stepped.records] == pytest.approx([0.1, 0.1, 0.01, 0.01])
-    assert stepped.loss[:2] == constant.loss[:2]
-    assert stepped.loss[3] != constant.loss[3]
