@@ -100,3 +100,72 @@ def test_a_loss_made_by_the_caller_trains():
     network = NeuralNetworkModel([1, 1], ["linear"])
     assert network.gradient_check(x, 2 * x, loss=Quartic()) < 1e-7
     assert network.fit(x, 2 * x, loss=Quartic(), epochs=100).loss[-1] < 1e-3
+
+
+def by_differences(loss, of, at, targets):
+    """Central differences of a row's summed elements by each of `at`, float64, times what `per_row` leaves out."""
+    found = np.empty_like(at)
+    for place in np.ndindex(*at.shape):
+        costs = []
+        for change in (1e-6, -1e-6):
+            moved = at.copy()
+            moved[place] += change
+            out, scratch = np.empty_like(at), np.empty_like(at)
+            loss.elements(of(moved), targets, out, scratch)
+            costs.append(out.sum())
+        found[place] = (costs[0] - costs[1]) / 2e-6
+    return found
+
+
+@pytest.mark.parametrize(
+    ("loss", "activation"),
+    [
+        (CrossEntropy(), "softmax"),
+        (BinaryCrossEntropy(), "sigmoid"),
+        (MeanSquaredError(), "linear"),
+        (Huber(), "linear"),
+        (Huber(0.3), "linear"),
+    ],
+    ids=str,
+)
+def test_a_gradient_is_that_of_the_elements(loss, activation):
+    """Central differences in float64, by z where the loss is fused with an activation, by the outputs where not."""
+    z, targets = RNG.normal(size=(5, 3)) * 2, RNG.dirichlet(np.ones(3), 5)
+    assert (loss.fused_with or "linear") == activation
+    of = Activation.of(activation)
+    out = np.full_like(z, np.nan)
+    loss.gradient(of(z), targets, out)
+    np.testing.assert_allclose(out, by_differences(loss, of, z, targets), rtol=1e-6, atol=1e-8)
+
+
+def test_a_rows_loss_is_a_sum_or_a_mean_over_its_outputs():
+    """Cross-entropy sums, the others take the mean, which divides their gradients too."""
+    assert {name: loss.per_row(4) for name, loss in LOSSES.items()} == {
+        "cross_entropy": 1.0, "binary_cross_entropy": 0.25, "mse": 0.25, "huber": 0.25
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize("loss", LOSSES.values(), ids=LOSSES)
+def test_inputs_are_left_alone(loss):
+    """Outputs and targets are the same after the loss and after its gradient."""
+    a, t, out, scratch = A.copy(), T.copy(), np.empty_like(A), np.empty_like(A)
+    loss.total(a, t, np.ones((6, 1)), out, scratch)
+    loss.gradient(a, t, out)
+    np.testing.assert_array_equal(a, A)
+    np.testing.assert_array_equal(t, T)
+
+
+def test_a_refusal_lists_the_losses():
+    """By name, separated by commas; the whole line for one output of softmax."""
+    names = "cross_entropy, binary_cross_entropy, mse, huber"
+    for spec, last, n_out, expected in (
+        ("l1", "linear", 1, f"loss is 'l1', expected one of {names}"),
+        (3, "linear", 1, f"loss is 3, expected a name ({names}) or a Loss"),
+        ("cross_entropy", "linear", 3, "loss 'cross_entropy' needs softmax as the last activation, found linear; "
+                                       f"change the activation or choose another loss ({names})"),
+        ("cross_entropy", "softmax", 1,
+         "loss 'cross_entropy' needs at least 2 outputs, found 1; use sigmoid for one output"),
+    ):  # fmt: skip
+        with pytest.raises(ConfigurationError) as caught:
+            choose_loss(spec, Activation.of(last), n_out)
+        assert str(caught.value) == expected
