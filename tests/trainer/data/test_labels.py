@@ -1,0 +1,191 @@
+"""From labels as people write them to class indices or targets; what does not fit is refused by row."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_runtime import InputError
+from trainer.data.labels import checked_names, encode_labels, parse_labels, unicode_texts
+
+
+def where(row):
+    return f"d.csv: row {row + 1}"
+
+
+def encoded(labels, target="auto", names=None, **options):
+    if isinstance(labels, list) and not all(isinstance(label, str) for label in labels):
+        labels = np.array(labels)
+    return encode_labels(labels, target, names, where, "d.csv", **options)
+
+
+@pytest.mark.parametrize(
+    ("texts", "dtype", "values"),
+    [
+        (["1", "-2", "+3", "007"], np.int64, [1, -2, 3, 7]),
+        (["999999999999999999"], np.int64, [999_999_999_999_999_999]),
+        (["1", "2.0"], np.float64, [1, 2]),
+        (["1", "1" * 19], np.float64, [1, float("1" * 19)]),  # longer than int64 is sure to hold
+        (["1e3", "-inf"], np.float64, [1000, -np.inf]),
+        ([], np.int64, []),
+    ],
+)
+def test_cells_become_numbers_where_all_are(texts, dtype, values):
+    """Whole numbers stay whole; one that is not makes all of them floats."""
+    found = parse_labels(texts, where)
+    assert found.dtype == dtype
+    assert found.tolist() == values
+
+
+@pytest.mark.parametrize("texts", [["a", "1"], ["1", "1_000"], ["1", "٣x"], ["yes", "no"]])
+def test_one_text_makes_all_of_them_texts(texts):
+    """As they are written; 1_000 is a thousand to Python alone."""
+    assert parse_labels(texts, where) == texts
+
+
+def test_digits_of_other_scripts_are_numbers_but_no_whole_ones():
+    """Only ASCII digits make int64, whose sign and width are known."""
+    assert parse_labels(["٣"], where).dtype == np.float64
+
+
+@pytest.mark.parametrize("missing", ["", "nan", "NaN", "NAN"])
+def test_a_missing_label_is_named_by_its_row(missing):
+    """An empty cell, and what tables write for none."""
+    with pytest.raises(InputError, match=r"^d\.csv: row 2: the label is missing; fill it in or drop the row$"):
+        parse_labels(["1", missing, "x"], where)
+
+
+def test_texts_are_classes_in_sorted_order():
+    """The indices of the distinct texts, sorted; names are the texts."""
+    indices, names = encoded(["b", "a", "c", "a"])
+    assert (indices.tolist(), indices.dtype, names) == ([1, 0, 2, 0], np.int64, ("a", "b", "c"))
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.uint64, np.int64, np.float16, np.float64])
+def test_whole_numbers_are_classes_whatever_their_dtype(dtype):
+    """Distinct numbers in order, named by their digits; a column is taken as a list."""
+    labels = np.array([7, 3, 7, 5], dtype)
+    for shaped in (labels, labels[:, None]):
+        indices, names = encoded(shaped)
+        assert (indices.tolist(), indices.dtype, names) == ([2, 0, 2, 1], np.int64, ("3", "5", "7"))
+
+
+def test_truth_values_are_two_classes():
+    """False is the first one."""
+    indices, names = encoded([True, False, True])
+    assert (indices.tolist(), names) == ([1, 0, 1], ("0", "1"))
+
+
+def test_negative_classes_are_sorted_as_numbers():
+    """-10 comes before -9, and before 2."""
+    assert encoded([2, -9, -10])[1] == ("-10", "-9", "2")
+
+
+def test_names_make_labels_their_indices():
+    """Of numbers: each within the names. Of texts: each one of them; names that no row has stay."""
+    names = ("no", "yes", "perhaps")
+    for labels in ([1, 0, 1], ["yes", "no", "yes"]):
+        indices, found = encoded(labels, names=names)
+        assert (indices.tolist(), found) == ([1, 0, 1], names)
+
+
+@pytest.mark.parametrize("labels", [[0.5, 1.0], [[1, 2], [3, 4]]])
+def test_fractions_and_tables_are_targets(labels):
+    """float32 (n, k), without names."""
+    targets, names = encoded(labels)
+    assert (targets.dtype, names) == (np.float32, ())
+    np.testing.assert_array_equal(targets, np.array(labels).reshape(2, -1))
+
+
+def test_whole_numbers_are_targets_if_that_is_asked_for():
+    """A regression takes any number; a class takes whole floats."""
+    assert encoded([3, 4], "regression")[0].tolist() == [[3.0], [4.0]]
+    assert encoded([3.0, 4.0], "class")[0].tolist() == [0, 1]
+    assert encoded([3.0, 4.0], "regression")[0].flags.c_contiguous
+
+
+WRONG = {
+    "a fraction as class": (np.array([1.0, 2.5]), "class", None, "d.csv: row 2: label 2.5 is not a whole number below "
+                            "2^53; mend it or ask for regression"),
+    "a number too large": (np.array([1.0, 2.0**53]), "class", None, "d.csv: row 2: label 9007199254740992.0 is not a "
+                           "whole number below 2^53"),
+    "NaN among classes": (np.array([1.0, np.nan]), "auto", None, "d.csv: row 2: label nan is not a whole number"),
+    "a large integer": (np.array([1, 1 << 53]), "auto", None, "d.csv: row 2: label 9007199254740992 is not a whole"),
+    "a table as class": (np.zeros((2, 3)), "class", None, "d.csv: labels have shape (2, 3), expected one class a row, "
+                         "(n,); or ask for regression"),
+    "a text as number": (["1", "x"], "regression", None, "d.csv: row 2: label 'x' is not a number; mend it or ask for "
+                         "classes"),
+    "a text of blanks": (["a", " "], "auto", None, "d.csv: row 2: the label is missing; fill it in or drop the row"),
+    "outside of names": (np.array([0, 2]), "auto", ("a", "b"), "d.csv: row 2: label 2 is out of range, expected 0 to 1 "
+                         "for 2 class names"),
+    "below names": (np.array([0, -1]), "auto", ("a", "b"), "d.csv: row 2: label -1 is out of range"),
+    "not in names": (["a", "c"], "auto", ("a", "b"), "d.csv: row 2: label 'c' is not in class_names"),
+    "infinite target": (np.array([[1.0, 2.0], [3.0, np.inf]]), "regression", None, "d.csv: row 2: the label is NaN, "
+                        "inf or beyond float32's range; mend or drop the row"),
+    "beyond float32": (np.array([0.5, 1e39]), "auto", None, "d.csv: row 2: the label is NaN, inf or beyond"),
+    "no target": (np.zeros((2, 0)), "regression", None, "d.csv: labels have shape (2, 0), expected at least one number "
+                  "a row"),
+    "complex": (np.array([1j, 2]), "auto", None, "d.csv: labels are complex128 (2,), expected numbers or text of shape "
+                "(n,)"),
+    "three axes": (np.zeros((2, 2, 2)), "auto", None, "d.csv: labels are float64 (2, 2, 2), expected numbers or text"),
+    "a table of texts": (np.array([["a", "b"]]), "auto", None, "d.csv: labels are <U1 (1, 2), expected numbers or"),
+    "one class": (np.array([4, 4]), "auto", None, "d.csv: every row has the same label, expected at least two classes; "
+                  "add rows of another class"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("labels", "target", "names", "words"), WRONG.values(), ids=WRONG)
+def test_labels_that_do_not_fit_are_refused_by_row(labels, target, names, words):
+    """The first wrong one; what was found, expected, and what to do."""
+    with pytest.raises(InputError) as caught:
+        encoded(labels, target, names)
+    assert str(caught.value).startswith(words)
+
+
+def test_the_largest_whole_numbers_are_classes():
+    """2^53 - 1 of either sign."""
+    most = (1 << 53) - 1
+    assert encoded([most, -most, most])[1] == (str(-most), str(most))
+
+
+def test_one_class_is_taken_where_nothing_is_trained():
+    """Rows to run or to verify with may all be alike; without rows there is nothing to refuse."""
+    assert encoded([4, 4], for_training=False)[1] == ("4",)
+    assert encoded(np.zeros(0, np.int64), names=("a", "b"))[0].size == 0
+
+
+def test_classes_that_hardly_repeat_are_refused():
+    """More than 256 with less than two rows each; 256, or two rows each, are taken."""
+    assert len(encoded(np.arange(256))[1]) == 256
+    assert len(encoded(np.tile(np.arange(257), 2))[1]) == 257
+    with pytest.raises(InputError, match=r"^d\.csv: 257 classes in 513 rows, so they hardly repeat; expected"):
+        encoded(np.r_[np.arange(257), np.arange(256)])
+
+
+def test_targets_of_more_than_a_gibibyte_are_refused():
+    """Rows times classes, before they are made: 2^28 are taken, a row more is not."""
+    names = tuple(str(index) for index in range(1 << 13))
+    labels = np.arange((1 << 15) + 1) % (1 << 13)
+    assert len(encoded(labels[:-1], names=names)[0]) == 1 << 15
+    with pytest.raises(InputError, match=r"^d\.csv: 32,769 rows x 8,192 classes, expected 268,435,456 at most, which"):
+        encoded(labels, names=names)
+
+
+def test_names_are_printable_short_and_told_apart():
+    """1 to 256 characters; the whole list comes back."""
+    assert checked_names(["ü", "x" * 256], "m") == ("ü", "x" * 256)
+    for name in ("", " ", "a\nb", "\x1b[31m", "x" * 257):
+        with pytest.raises(InputError, match=r"^m: name .*, expected 1 to 256 printable characters; rename it$"):
+            checked_names(["a", name], "m")
+    with pytest.raises(InputError, match=r"^m: name 'b' appears twice; rename one$"):
+        checked_names(["a", "b", "c", "b", "a"], "m")
+
+
+def test_texts_of_fixed_width_become_str():
+    """Plain str, as JSON and messages want them; other kinds and shapes are refused."""
+    found = unicode_texts(np.array(["a", "bc"]), "y")
+    assert found == ["a", "bc"]
+    assert all(type(text) is str for text in found)
+    for wrong in (np.array([b"a"]), np.array([["a"]]), np.array([1])):
+        with pytest.raises(InputError, match=r"^y: .*, expected fixed-width unicode text of shape \(n,\)$"):
+            unicode_texts(wrong, "y")
