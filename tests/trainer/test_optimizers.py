@@ -3,7 +3,7 @@ import pytest
 
 from tests.trainer.samples import blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel
-from trainer.optimizers import SGD, Adam, AdamW, Momentum
+from trainer.optimizers import SGD, Adam, AdamW, Momentum, choose_optimizer
 
 REFERENCES = [
     ("sgd", lambda torch, p: torch.optim.SGD(p, lr=0.03, weight_decay=0.01)),
@@ -77,6 +77,42 @@ def test_rules_check_their_numbers(make, words):
     """Out-of-range settings are refused when they are made."""
     with pytest.raises(ConfigurationError, match=words):
         make()
+
+
+@pytest.mark.parametrize(
+    ("make", "name"),
+    [(lambda m: Momentum(m), "momentum"), (lambda b: Adam(beta1=b), "beta1"), (lambda b: AdamW(beta2=b), "beta2")],
+    ids=["momentum", "beta1", "beta2"],
+)
+def test_shares_that_are_kept_run_from_zero_to_below_one(make, name):
+    """Nothing is kept with 0; with 1 nothing new would count, and below 0 or beyond 1 it grows without end."""
+    for fits in (0.0, 0.5, float(np.nextafter(1.0, 0.0))):
+        assert getattr(make(fits), name) == fits
+    for wrong in (-1e-9, 1.0, 1.5, np.nan):
+        words = f"^{name} is {wrong}, expected a finite number at least 0 and below 1$"
+        with pytest.raises(ConfigurationError, match=words):
+            make(wrong)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_what_is_remembered_starts_at_zero_in_the_weights_dtype(dtype):
+    """None for plain descent, one array for momentum, two for Adam."""
+    for name, count in (("sgd", 0), ("momentum", 1), ("adam", 2), ("adamw", 2)):
+        slots = choose_optimizer(name).start(5, np.dtype(dtype))
+        assert [(slot.shape, slot.dtype, slot.any()) for slot in slots] == [((5,), dtype, False)] * count
+
+
+def test_an_optimizer_is_named_or_given():
+    """By its name with its defaults, or as an object; anything else is answered with the names there are."""
+    rules = [choose_optimizer(name) for name in ("sgd", "momentum", "adam", "adamw")]
+    assert rules == [SGD(), Momentum(0.9), Adam(0.9, 0.999, 1e-8), AdamW(0.9, 0.999, 1e-8)]
+    mine = Adam(0.5)
+    assert choose_optimizer(mine) is mine
+    for wrong in ("adma", "", 3, None, Adam, ["sgd"]):
+        with pytest.raises(ConfigurationError) as caught:
+            choose_optimizer(wrong)
+        expected = f"optimizer is {wrong!r}, expected one of sgd, momentum, adam, adamw or an Optimizer"
+        assert str(caught.value) == expected
 
 
 def test_default_learning_rates():
