@@ -5,6 +5,7 @@ import pytest
 
 from edge_runtime import Engine, Limits, Model
 from edge_runtime.engine.matmul import FEW_ROWS
+from edge_runtime.engine.plan import compute_dtype
 from edge_runtime.engine.plan_choice import BLOCKS
 from edge_runtime.engine.program import WIDE_INPUT, is_by_rows
 from edge_runtime.reference.bounds import output_bound
@@ -132,3 +133,40 @@ def test_an_int8_layer_that_gives_floats_is_quantized_anew_by_the_next():
     expected = logits(model, trace(model, rows))
     np.testing.assert_array_equal(Engine(model).logits(rows), expected)
     np.testing.assert_array_equal(Engine(model).logits(rows[0]), expected[0])
+
+
+WIDE_SUMS = {"first": [2500, 6, 3], "later": [5, 2500, 6], "last": [5, 6, 2500]}
+
+
+@pytest.mark.parametrize("lean", [False, True])
+@pytest.mark.parametrize("sizes", WIDE_SUMS.values(), ids=list(WIDE_SUMS))
+def test_sums_beyond_float32_s_integers_are_made_in_float64(sizes, lean):
+    """2,500 inputs of weights of one size pass 2^24: the bits of the trace, in arrays that the plan knows of."""
+    full = random_model(sizes, ["relu", "linear"])
+    signs = [replace(layer, weight=np.sign(layer.weight).astype(np.float32)) for layer in full.layers]
+    model = quantize(Model(tuple(signs)), random_rows(60, sizes[0]), "int8", "minmax")
+    wide = next((at for at, layer in enumerate(model.layers) if layer.n_in == 2500), None)
+    assert [compute_dtype(layer) is np.float64 for layer in model.layers] == [at == wide for at in range(2)]
+    engine, rows = Engine(model, Limits(lean=lean, max_batch=40)), random_rows(40, sizes[0])
+    for count in (1, 2, FEW_ROWS + 1, 40):
+        np.testing.assert_array_equal(engine.logits(rows[:count]), logits(model, trace(model, rows[:count])))
+    np.testing.assert_array_equal(engine.logits(rows[0]), engine.logits(rows[:1])[0])
+    with traced() as peak:
+        result = engine.run(rows)
+        assert peak() < result.nbytes + (64 << 10)
+
+
+@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("sizes", [[3000, 90, 4], [4, 3000, 90]], ids=["first", "later"])
+def test_a_lean_product_in_tiles_adds_up_in_the_arena(precision, sizes):
+    """Weights that are widened some rows at a time: the whole product, without an array of its own."""
+    model = quantize(random_model(sizes, ["relu", "linear"]), random_rows(60, sizes[0]), precision, "minmax")
+    engine, rows = Engine(model, Limits(lean=True, max_batch=8)), random_rows(8, sizes[0])
+    position = sizes.index(3000)
+    assert engine.plan.steps[position].tile_rows < 3000
+    bound = output_bound(model, rows, activated=False)
+    for found in (engine.logits(rows), np.stack([engine.logits(row) for row in rows])):
+        assert (np.abs(found - logits(model, trace(model, rows)).astype(np.float64)) <= bound).all()
+    with traced() as peak:
+        result = engine.run(rows)
+        assert peak() < result.nbytes + (64 << 10)
