@@ -27,7 +27,7 @@ LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
 # Differences between implementations that are both correct to a few units in the last place, in parts of max(1, |x|):
 # exp, tanh and erf differ by library, and a product with x carries that further. What is not here is exact: choosing
-# between numbers, or one multiplication.
+# between numbers, or one multiplication. tests/export/onnx_writer/test_activations.py holds onnxruntime to them.
 ACTIVATION_ERROR = {
     "sigmoid": 1e-6,
     "tanh": 1e-6,

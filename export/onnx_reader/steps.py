@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.numerics import Activation, QuantParams
+from edge_runtime.reference import implementation_error
 from export.onnx_reader.nodes import Node
 
 Array = NDArray[Any]
@@ -76,19 +77,40 @@ class Linear:
     stored: NDArray[np.int8] | None = None
 
 
+ROUNDED = 2.0**-22  # of a value: what a few roundings and one call of exp or erf may add up to, beside float64
+
+
+def off_by(nudge: float, activation: Activation | None, x: Array, value: Array) -> Array:
+    """`value`, a function's at x, moved by `nudge` times what another engine's may be off by. 0 moves nothing.
+
+    activation: the function, None for an arithmetic operator.
+    """
+    if not nudge or value.dtype.kind != "f":
+        return value
+    error = ROUNDED * np.abs(value.astype(np.float64))
+    return np.asarray(value + nudge * (error if activation is None else error + implementation_error(activation, x)))
+
+
 @dataclass(frozen=True, eq=False)
 class Function:
     """One function of one number for all features. activation: which one, where the operator says so.
 
-    node: what computes it. cost: operators that one call of it takes. rounds: it puts values on grids on the way, so
-    that it can only become a table of codes.
+    call: of x; without an activation of `nudge` too, which may be left out and is that of `__call__`. node: what
+    computes it. cost: operators that one call of it takes. rounds: it puts values on grids on the way, so that it can
+    only become a table of codes.
     """
 
-    call: Callable[[Array], Array]
+    call: Callable[..., Array]
     activation: Activation | None
     node: Node
     cost: int = 1
     rounds: bool = False
+
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """Its values, off by `nudge` times what another engine's may be off by: a function of several nodes in each."""
+        if self.activation is None:
+            return np.asarray(self.call(x, nudge))
+        return off_by(nudge, self.activation, x, self.call(x))
 
 
 @dataclass(frozen=True)

@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.layers import QuantizedDense
-from edge_runtime.numerics import ARITHMETIC_ON_INT8, OVER_THE_ROW, QMAX, Activation, QuantParams, dequantize, quantize
+from edge_runtime.numerics import ARITHMETIC_ON_INT8, OVER_THE_ROW, QMAX, Activation, QuantParams
 from export.onnx_reader.layers.assembly import (
     LINEAR,
     Assembly,
@@ -21,6 +21,7 @@ from export.onnx_reader.layers.assembly import (
 )
 from export.onnx_reader.layers.bias import Bias, Rounding, diagonal, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
+from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
 from export.onnx_reader.steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
 
@@ -176,41 +177,19 @@ def _takes_table(assembly: Assembly, run: list[Step]) -> bool:
     return fits and same and last is not None and last.activation.name == "linear"
 
 
-# Relative error of a function in onnxruntime beside NumPy's, with room: its tanh is off by 4.5 units in the last place
-# (2^-24 of the value), its sigmoid, erf and exp by less, measured over all 2^16 codes of random grids.
-_FUNCTION_ERROR = 8 * 2.0**-24
-
-
 def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, after: QuantParams) -> QuantParams:
     """All 256 codes through the function, in float32 as an engine would compute it.
 
     Codes whose value stands so near to a tie that another engine's function may round it otherwise are noted.
     """
     is_codes = any(isinstance(step, Function) and step.rounds for step in run)
-    parts = run if is_codes else pieces(run)
-    table = _table(parts, before, after, 0.0, 0.0)
-    for within, at_end in (
-        (_FUNCTION_ERROR, 0.0),
-        (-_FUNCTION_ERROR, 0.0),
-        (0.0, _FUNCTION_ERROR),
-        (0.0, -_FUNCTION_ERROR),
-    ):
-        other = _table(parts, before, after, within, at_end)
-        name = assembly.layers[-1].name
-        assembly.ties |= {(name, int(code), int(other[code])) for code in np.flatnonzero(other != table)}
+    parts: Sequence[Any] = run if is_codes else pieces(run)
+    table = table_of(parts, before, after)
+    assembly.ties |= {(assembly.layers[-1].name, code, other) for code, other in table.ties()}
     functions = [] if is_codes else [part for part in parts if isinstance(part, Activation)]
     # a table is named after its function, unless that is one which a layer without a table computes by arithmetic
     is_named = len(functions) == 1 and functions[0].name not in ARITHMETIC_ON_INT8
-    return _with_table(assembly, table, after, functions[0] if is_named else LINEAR)
-
-
-def _table(
-    parts: Sequence[Any], before: QuantParams, after: QuantParams, input_error: float, output_error: float
-) -> Array:
-    values = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before) * np.float32(1 + input_error)
-    for part in parts:
-        values = (part.call(values) if isinstance(part, Function) else part(values)).astype(np.float32)
-    return quantize(values * np.float32(1 + output_error), after)
+    return _with_table(assembly, table.entries, after, functions[0] if is_named else LINEAR)
 
 
 def _stored_table(assembly: Assembly, step: Lookup, grid: QuantParams) -> QuantParams:

@@ -4,17 +4,24 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.numerics import DEFAULTS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic, by_feature
 from export.onnx_reader.operators.shapes import Handler
-from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select
+from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select, off_by
 from export.onnx_reader.values import Const, Flow, Value
 
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
+
+
+def _erf(x: NDArray[Any], nudge: float = 0.0) -> NDArray[Any]:
+    return off_by(nudge, None, x, np.asarray(_ERF(x)))
+
 
 # Operators that are an activation, with the names of their parameters where they have some.
 _ACTIVATIONS = {
@@ -116,7 +123,7 @@ def erf(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Part of Gelu, when it is spelled out."""
     if not isinstance(inputs[0], Flow):
         raise Unsupported("its input is not made of the model's input")
-    return [inputs[0].with_step(Function(_ERF, None, node))]
+    return [inputs[0].with_step(Function(_erf, None, node))]
 
 
 def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

@@ -29,6 +29,7 @@ from export.onnx_reader.steps import (
     Quantize,
     Step,
     common_ancestor,
+    off_by,
 )
 from export.onnx_reader.values import Const, DynamicGrid, Flow, Value
 
@@ -159,7 +160,7 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
             return joined.with_step(Affine(ELEMENTWISE[node.operator](*factors), np.array(0.0)))
     base, branches = _branches(flows, base)
     paths = iter(branches)
-    parts: list[Callable[[Array], Any]] = []
+    parts: list[Callable[..., Any]] = []
     for value in given:
         if isinstance(value, Flow):
             parts.append(_path(node, next(paths)))
@@ -205,11 +206,11 @@ def _cost(flow: Flow, base: Chain) -> int:
     return sum(step.cost if isinstance(step, Function) else 1 for step in flow.chain.steps_after(base))
 
 
-def _apply(function: Callable[..., Any], parts: tuple[Callable[[Array], Any], ...], x: Array) -> Array:
-    return np.asarray(function(*(part(x) for part in parts)))
+def _apply(function: Callable[..., Any], parts: tuple[Callable[..., Any], ...], x: Array, nudge: float = 0.0) -> Array:
+    return off_by(nudge, None, x, np.asarray(function(*(part(x, nudge) for part in parts))))
 
 
-def _path(node: Node, steps: list[Step]) -> Callable[[Array], Any]:
+def _path(node: Node, steps: list[Step]) -> Callable[..., Any]:
     """How a branch is computed from the tensor where the branches part."""
     if len(steps) > 100:
         raise Unsupported(f"residual {node.operator}: a branch of {len(steps)} nodes; only chains are supported")
@@ -236,7 +237,7 @@ def _require_real(steps: list[Step]) -> None:
         raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
 
 
-def _follow(steps: tuple[Any, ...], x: Array) -> Array:
+def _follow(steps: tuple[Any, ...], x: Array, nudge: float = 0.0) -> Array:
     for step in steps:
         if isinstance(step, Quantize):
             x = quantize(x, step.grid)
@@ -245,11 +246,11 @@ def _follow(steps: tuple[Any, ...], x: Array) -> Array:
         elif isinstance(step, Lookup):
             x = step.table[x]
         else:
-            x = step(x) if isinstance(step, Affine) else step.call(x)
+            x = step(x) if isinstance(step, Affine) else step(x, nudge)
     return x
 
 
-def _constant(node: Node, value: Const, flow: Flow) -> Callable[[Array], Any]:
+def _constant(node: Node, value: Const, flow: Flow) -> Callable[..., Any]:
     shape = aligned(node, [np.empty((1,) * len(flow.shape)), value.array])[1].shape
     if np.broadcast_shapes(flow.shape, shape) != flow.shape:
         raise Unsupported(
@@ -263,7 +264,7 @@ def _constant(node: Node, value: Const, flow: Flow) -> Callable[[Array], Any]:
     return partial(_same, array[0])
 
 
-def _same(number: Any, x: Array) -> Any:
+def _same(number: Any, x: Array, nudge: float = 0.0) -> Any:
     return number
 
 
