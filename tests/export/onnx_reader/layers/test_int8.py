@@ -171,7 +171,7 @@ def test_other_functions_between_two_grids_become_tables(name):
     values = Activation.of(name)((np.arange(256) - 7.0) * 0.125)
     expected = np.clip(np.rint(values / 0.5) + 130, 0, 255)
     on_ties = sorted({code for _name, code, _other in found.ties})
-    assert len(on_ties) < 20
+    assert len(on_ties) < 64  # far out gelu and swish are x: each fourth code lies on a tie
     np.testing.assert_array_equal(np.delete(layer.table, on_ties), np.delete(expected, on_ties))
     assert np.abs(layer.table - expected).max() <= 1
     assert layer.table.dtype == np.uint8
