@@ -30,6 +30,7 @@ from edge_runtime.numerics.quantization import (
     dynamic_grid,
     quantize,
     quantize_on,
+    quantize_symmetric,
     saturate,
     scale_accumulator,
 )
@@ -65,6 +66,7 @@ __all__ = [
     "owner_of",
     "quantize",
     "quantize_on",
+    "quantize_symmetric",
     "relu",
     "require_finite",
     "saturate",

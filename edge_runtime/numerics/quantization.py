@@ -68,6 +68,19 @@ def saturate(value: NDArray[np.floating], zero_point: int) -> NDArray[np.uint8]:
     return (np.rint(clipped) + np.float32(zero_point)).astype(np.uint8)
 
 
+def quantize_symmetric(
+    x: NDArray[Any], scale: Any, limit: int = WEIGHT_MAX, out: NDArray[Any] | None = None
+) -> NDArray[Any]:
+    """Real values on a grid around 0, as weights are: x / scale rounded half to even, within -limit..limit.
+
+    Whole numbers as floats of x's dtype, which the division is made in. scale: positive, of a shape that fits x. out:
+    an array of x's shape and dtype to write into, which may be x itself.
+    """
+    out = np.divide(x, scale, out=out)
+    np.rint(out, out=out)
+    return np.clip(out, -limit, limit, out=out)
+
+
 def dequantize(q: NDArray[np.uint8], grid: QuantParams) -> NDArray[np.float32]:
     """The real values of grid points: float32 scale * (q - zero_point)."""
     return (q.astype(np.float32) - np.float32(grid.zero_point)) * np.float32(grid.scale)

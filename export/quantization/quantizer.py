@@ -22,6 +22,7 @@ from edge_runtime.numerics import (
     QuantParams,
     dequantize,
     flushed,
+    quantize_symmetric,
 )
 from edge_runtime.numerics import quantize as quantize_values
 from export.quantization.calibration import Calibration, Rows, calibrate, widened
@@ -257,8 +258,7 @@ def _weight_scales(layer: Dense, grid: QuantParams, per_channel: bool) -> NDArra
 
 
 def _quantize_weight(layer: Dense, scale: NDArray[np.float64]) -> NDArray[np.int8]:
-    rounded = np.rint(layer.weight.astype(np.float64) / scale)
-    return np.clip(rounded, -WEIGHT_MAX, WEIGHT_MAX).astype(np.int8)
+    return quantize_symmetric(layer.weight.astype(np.float64), scale).astype(np.int8)
 
 
 def _quantize_bias(layer: Dense, scale: NDArray[np.float64]) -> NDArray[np.int32]:

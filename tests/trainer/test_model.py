@@ -7,7 +7,7 @@ from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel, PrecisionConfig
 from trainer.layers import BetweenLayer, Parameter
 from trainer.network.layer_types import LAYER_TYPES
-from trainer.network.precision import lower_weights, quantize_symmetric
+from trainer.network.precision import lower_values, lower_weights
 
 
 @pytest.mark.parametrize(
@@ -199,7 +199,7 @@ def test_symmetric_quantization_is_within_half_a_step(seed, clip, power):
     """Whole numbers from -clip to clip; every value within half a step; the largest is exact; zeros stay zeros."""
     x = np.random.default_rng(seed).standard_normal((6, 5)).astype(np.float32) * np.float32(2.0**power)
     x[0] = 0
-    integers, scale = quantize_symmetric(x, clip, axis=1)
+    integers, scale = lower_values(x, clip, axis=1)
     assert (integers == np.rint(integers)).all()
     assert np.abs(integers).max() <= clip
     assert (np.abs(integers * scale - x) <= scale / 2 * (1 + 1e-5)).all()

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.numerics import quantize_symmetric
 from trainer.layers import DenseLayer
 
 Array = NDArray[Any]
@@ -19,14 +20,13 @@ def symmetric_scale(x: Array, clip_value: int, axis: int) -> Array:
     return np.where(scale > 0, scale, x.dtype.type(1))
 
 
-def quantize_symmetric(x: Array, clip_value: int, axis: int) -> tuple[Array, Array]:
-    """Integers clip(rint(x / scale), -clip_value, clip_value), as floats of x's dtype, and their scale.
+def lower_values(x: Array, clip_value: int, axis: int) -> tuple[Array, Array]:
+    """Integers from -clip_value to clip_value, as floats of x's dtype, and their scale: x = integers * scale.
 
-    One scale along `axis`, from the values themselves (dynamic quantization). Ties go to even. x = integers * scale to
-    within half a step.
+    One scale along `axis`, from the values themselves (dynamic quantization), and the export's rounding.
     """
     scale = symmetric_scale(x, clip_value, axis)
-    return np.clip(np.rint(x / scale), -clip_value, clip_value), scale
+    return quantize_symmetric(x, scale, clip_value), scale
 
 
 def lower_weights(weights: Array, precision: str, clip_value: int, out: Array | None = None) -> Array:
@@ -42,12 +42,9 @@ def lower_weights(weights: Array, precision: str, clip_value: int, out: Array | 
         np.copyto(out, out.astype(np.float16))
         return out
     if precision == "int8":
-        limit = weights.dtype.type(clip_value)
-        scale = np.maximum(weights.max(axis=0), -weights.min(axis=0)) / limit
+        scale = np.maximum(weights.max(axis=0), -weights.min(axis=0)) / weights.dtype.type(clip_value)
         scale = np.where(scale > 0, scale, weights.dtype.type(1))
-        out = np.divide(weights, scale, out=out)
-        np.rint(out, out=out)
-        np.clip(out, -limit, limit, out=out)
+        out = quantize_symmetric(weights, scale, clip_value, out)
         return np.multiply(out, scale, out=out)
     return weights
 
@@ -67,7 +64,7 @@ class LoweredDense:
 
     def __post_init__(self) -> None:
         if self.precision == "int8":
-            integers, scale = quantize_symmetric(self.weights, self.clip_value, axis=0)
+            integers, scale = lower_values(self.weights, self.clip_value, axis=0)
             object.__setattr__(self, "_integers", integers.astype(np.float64))
             object.__setattr__(self, "_scale", scale)
         else:
@@ -77,6 +74,6 @@ class LoweredDense:
         """The pre-activations (rows, n_out) of x (rows, n_in), through `dense`, whose own weights are not used."""
         if self.precision != "int8":
             return dense.forward(x, self.weights, self.bias)
-        integers, scale = quantize_symmetric(x, self.clip_value, axis=1)
+        integers, scale = lower_values(x, self.clip_value, axis=1)
         accumulator = integers.astype(np.float64) @ self._integers  # type: ignore[attr-defined]
         return (accumulator * scale * self._scale + self.bias).astype(x.dtype)  # type: ignore[attr-defined]

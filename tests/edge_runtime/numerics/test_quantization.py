@@ -12,6 +12,7 @@ from edge_runtime.numerics.quantization import (
     dynamic_grid,
     quantize,
     quantize_on,
+    quantize_symmetric,
     saturate,
     scale_accumulator,
 )
@@ -256,3 +257,14 @@ def test_quantizing_on_a_dynamic_grid_is_quantizing_on_a_stored_one(x):
     found = quantize_on(values, scale, zero_point)
     assert (found == quantize(values, QuantParams(float(scale), zero_point))).all()
     assert quantize_on(np.float32([0]), scale, zero_point).tolist() == [zero_point]
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_a_symmetric_grid_rounds_half_to_even_and_never_holds_minus_128(dtype):
+    """In the values' own dtype, in place if asked; another limit is kept too."""
+    x = np.array([[0.25, 0.75, 1.25, -0.25, -64.0, 200.0]], dtype)
+    assert quantize_symmetric(x, dtype(0.5)).tolist() == [[0, 2, 2, 0, -127, 127]]
+    assert quantize_symmetric(x, np.array([0.5], dtype), 7).tolist() == [[0, 2, 2, 0, -7, 7]]
+    assert quantize_symmetric(x, dtype(0.5)).dtype == dtype
+    assert quantize_symmetric(x, dtype(0.5), out=x) is x
+    assert x.tolist() == [[0, 2, 2, 0, -127, 127]]

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from trainer.layers import DenseLayer
-from trainer.network.precision import LoweredDense, lower_weights, quantize_symmetric, symmetric_scale
+from trainer.network.precision import LoweredDense, lower_values, lower_weights, symmetric_scale
 
 RNG = np.random.default_rng(3)
 WEIGHTS = RNG.normal(size=(7, 5)).astype(np.float32) * np.float32([1, 10, 0.01, 0, 1e4])
@@ -28,7 +28,7 @@ def test_a_scale_reaches_the_largest_magnitude(dtype, clip_value):
 def test_integers_are_rounded_half_to_even_and_symmetric():
     """0.5 becomes 0, 1.5 and 2.5 become 2; the largest magnitude is exactly clip_value, with its sign."""
     x = np.float64([[0.5, 1.5, 2.5, -0.5, -1.5, -2.5, -4.0]])
-    integers, scale = quantize_symmetric(x, 4, 1)
+    integers, scale = lower_values(x, 4, 1)
     assert scale.tolist() == [[1.0]]
     assert integers.tolist() == [[0, 2, 2, 0, -2, -2, -4]]
 
@@ -39,7 +39,7 @@ def test_integers_give_the_values_back_to_half_a_step(seed, clip_value):
     """Whole numbers within the clip value; x = integers * scale to within half a step and rounding."""
     x = np.random.default_rng(seed).normal(size=(6, 9)).astype(np.float32)
     for axis in (0, 1):
-        integers, scale = quantize_symmetric(x, clip_value, axis)
+        integers, scale = lower_values(x, clip_value, axis)
         assert integers.dtype == x.dtype
         np.testing.assert_array_equal(integers, np.rint(integers))
         np.testing.assert_array_equal(np.abs(integers).max(axis=axis), clip_value)
@@ -50,7 +50,7 @@ def test_a_magnitude_that_rounding_pushes_over_is_clipped():
     """The division of the largest value by its scale may end above clip_value; the integer does not."""
     x = np.nextafter(np.float32(127) * np.arange(1, 2000, dtype=np.float32)[None].T, np.float32(np.inf))
     for clip_value in (1, 3, 127):
-        integers, _scale = quantize_symmetric(x, clip_value, 1)
+        integers, _scale = lower_values(x, clip_value, 1)
         assert (integers == clip_value).all()
 
 
@@ -71,7 +71,7 @@ def test_int8_weights_lie_on_a_grid_of_their_column(clip_value):
     """Each column has its own scale, from its largest magnitude of either sign; a column of zeros stays."""
     before = WEIGHTS.copy()
     lowered = lower_weights(WEIGHTS, "int8", clip_value)
-    integers, scale = quantize_symmetric(WEIGHTS, clip_value, 0)
+    integers, scale = lower_values(WEIGHTS, clip_value, 0)
     np.testing.assert_allclose(lowered, integers * scale, rtol=1e-6)
     np.testing.assert_allclose(np.abs(lowered).max(axis=0), np.abs(WEIGHTS).max(axis=0), rtol=1e-6)
     assert not lowered[:, 3].any()
@@ -105,7 +105,7 @@ def test_a_layer_computes_with_lowered_weights(precision, dtype):
     x = RNG.normal(size=(4, 7)).astype(dtype)
     found = LoweredDense(weights, bias, precision, 50).forward(DenseLayer(7, 5, dtype=dtype), x)
     if precision == "int8":
-        (rows, row_scale), (columns, column_scale) = quantize_symmetric(x, 50, 1), quantize_symmetric(weights, 50, 0)
+        (rows, row_scale), (columns, column_scale) = lower_values(x, 50, 1), lower_values(weights, 50, 0)
         expected = (rows.astype(np.float64) @ columns) * row_scale * column_scale + bias
     else:
         expected = x.astype(np.float64) @ lower_weights(weights, precision, 50) + bias
