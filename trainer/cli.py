@@ -19,6 +19,8 @@ from edge_runtime.console import (
     json_option,
     max_bytes_option,
     say,
+    typed_path,
+    typed_program,
 )
 from trainer.datasets import Dataset, Split, files_of, load_dataset, split
 from trainer.errors import TrainingDiverged
@@ -173,5 +175,6 @@ def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: His
     name = "accuracy" if dataset.is_classification else "R^2"
     echo(f"test {name} {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
     echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
-    echo(f"next: smallnet export {out} --calibrate {options['spec']} --out build/")
+    spec = options["spec"] if options["spec"] == "digits" else typed_path(options["spec"])
+    echo(f"next: {typed_program()} export {typed_path(out)} --calibrate {spec} --out build/")
     return None

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_runtime.console.output_files import check_folder, check_output, is_same_file, refuse_inputs
     from edge_runtime.console.progress import CallsDone, RowsDone, echo, echo_json, say
     from edge_runtime.console.reports import bench_table
+    from edge_runtime.console.typed import typed_path, typed_program
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -43,6 +44,7 @@ __getattr__, __dir__ = lazy_names(
         "output_files": ("check_folder", "check_output", "is_same_file", "refuse_inputs"),
         "progress": ("CallsDone", "RowsDone", "echo", "echo_json", "say"),
         "reports": ("bench_table",),
+        "typed": ("typed_path", "typed_program"),
     },
 )
 
@@ -70,4 +72,6 @@ __all__ = [
     "one_of",
     "say",
     "start",
+    "typed_path",
+    "typed_program",
 ]

@@ -13,6 +13,7 @@ from edge_runtime.console.options import cap, force_option, json_option, limit_o
 from edge_runtime.console.output_files import check_output, check_rows_output
 from edge_runtime.console.progress import echo, echo_json, warn_of_range
 from edge_runtime.console.reports import devices_table, fit_text, inspection_text, selftest_text
+from edge_runtime.console.typed import typed_path
 from edge_runtime.device_profiles import devices, estimate
 from edge_runtime.engine import Engine, require_stored_batch
 from edge_runtime.engine import selftest as replay
@@ -104,7 +105,7 @@ def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> Non
     """
     check_output(out, "bundle", force=force, sources=[model_path])
     size = write_bundle(model_path, out, **cap(max_bytes))
-    echo(f"wrote {out} ({size:,} bytes); try: python {out} --selftest")
+    echo(f"wrote {out} ({size:,} bytes); try: python {typed_path(out)} --selftest")
 
 
 @click.command("devices")

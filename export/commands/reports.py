@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from edge_runtime.console import typed_path, typed_program
 from edge_runtime.files import format_table, printable
 from export.commands.pipeline import Exported
 from export.onnx_reader import Imported
@@ -162,7 +163,7 @@ def demo_files(rows: list[dict[str, Any]], out: str) -> str:
     paths = [Path(out) / "digits.npz", *(Path(row[key]) for row in rows for key in ("artifact", "onnx"))]
     lines = [f"  {path}  {path.stat().st_size:,} bytes" for path in paths]
     int8 = next(row for row in rows if row["precision"] == "int8")
-    return "\n".join(["files:", *lines, "", f"next: smallnet inspect {int8['artifact']}"])
+    return "\n".join(["files:", *lines, "", f"next: {typed_program()} inspect {typed_path(int8['artifact'])}"])
 
 
 def _exported(result: Exported) -> dict[str, Any]:

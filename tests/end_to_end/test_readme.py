@@ -112,7 +112,7 @@ def test_the_installing_command_works_in_a_copy(tmp_path):
     (tmp_path / "home").mkdir()
     code = next(block["code"] for block in BLOCKS if block["mark"] == "install")
     out = run_shell(code, tmp_path / "copy")
-    assert "next: smallnet inspect" in out
+    assert re.search(r"^next: \S*smallnet inspect ", out, re.MULTILINE)
 
 
 def test_the_test_command_is_the_one_that_ci_runs():
