@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from tests.memory import traced
 from trainer.data import Targets
 from trainer.fitting.batches import Batch, Rows, batch_shapes
 from trainer.losses import BinaryCrossEntropy, CrossEntropy, MeanSquaredError
@@ -64,6 +65,26 @@ def test_rows_in_their_own_order_are_not_copied(labels, weight):
     batch.resize(1)
     batch.view(8)
     assert_holds(batch, rows, slice(8, 9))
+
+
+def test_gathering_copies_each_row_once():
+    """Straight into the batch's own arrays: nothing of their size is made on the way."""
+    x, labels = np.ones((4000, 64), np.float32), np.zeros(4000, np.int64)
+    targets = Targets(np.ones((4000, 32), np.float32), labels, np.ones((4000, 1), np.float32))
+    batch = Batch(Rows(x, targets), 4000, gathers=True)
+    indices = np.arange(4000)[::-1].copy()
+    batch.gather(indices)
+    with traced() as peak:
+        batch.gather(indices)
+        assert peak() < 4000  # a byte for each row would be the least copy
+
+
+def test_a_batch_that_has_seen_no_rows_is_empty():
+    """Where it is a view: no row stands in it before it is told from which one on."""
+    rows = rows_of()
+    batch = Batch(rows, 4, gathers=False)
+    assert (batch.x.shape, batch.targets.shape) == ((0, 4), (0, 3))
+    assert (batch.weight, batch.labels) == (None, None)
 
 
 def test_gathered_rows_are_the_batchs_own():

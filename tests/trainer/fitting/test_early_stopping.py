@@ -94,6 +94,18 @@ def test_the_same_value_is_no_gain_and_none_is_the_last_epoch():
     assert (stopping.best_epoch, stopping.should_stop) == (3, False)
 
 
+def test_before_the_first_epoch_the_first_weights_are_kept():
+    """As epoch 0, with which any epoch's value is better."""
+    stopping, parameters = watching(min_delta=1e300)
+    assert stopping.counters() == {"best_value": np.inf, "best_epoch": 0, "waited": 0}
+    before = parameters.values.copy()
+    parameters.values[:] = 7
+    stopping.restore(parameters)
+    assert parameters.values.tobytes() == before.tobytes()
+    stopping.update(1, 1e300, parameters)
+    assert stopping.best_epoch == 1
+
+
 def test_what_was_kept_comes_back():
     """Weights and state, whatever happened since; the counters go through a checkpoint."""
     stopping, parameters = watching()

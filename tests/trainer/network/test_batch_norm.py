@@ -102,6 +102,22 @@ def test_gradients_are_those_of_the_definition(rows):
             assert gradient[place] == pytest.approx((both[0] - both[1]) / 2e-5, rel=1e-5, abs=1e-6)
 
 
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_all_that_a_layer_holds_has_its_dtype(dtype):
+    """Before and after a pass, whose result lies in the room that was counted."""
+    layer = BatchNorm(3, dtype)
+
+    def dtypes():
+        held = [array for value in vars(layer).values() for array in (value if isinstance(value, tuple) else (value,))]
+        return {array.dtype for array in held if isinstance(array, np.ndarray)}
+
+    assert dtypes() == {np.dtype(dtype)}
+    assert [array.nbytes for array in layer._full] == [0, 0]
+    found = layer.forward(np.ones((4, 3), dtype))
+    assert any(np.shares_memory(found, room) for room in layer._full)
+    assert dtypes() == {np.dtype(dtype)}
+
+
 def test_gradients_keep_float32():
     """No pass widens what a float32 network computes with."""
     layer, rng = filled(np.float32)
