@@ -99,8 +99,12 @@ def test_one_tensor_under_two_names_is_one_output():
 def test_one_output_for_each_class_is_named_as_that():
     """Of width 1 each, beside a label; without a label they are several answers."""
     columns = {name: made(Linear(normal(3, 1)), base=flow((1,))) for name in ("a", "b")}
-    with pytest.raises(Unsupported, match=r"^outputs a, b beside the label hold one class each; expected all in one"):
+    with pytest.raises(Unsupported) as caught:
         main_output({"l": Label(VALUES), **columns})
+    assert str(caught.value) == (
+        "outputs a, b beside the label hold one class each; expected all in one output (skl2onnx: zipmap False in "
+        "place of 'columns')"
+    )
     with pytest.raises(Unsupported, match=r"^the graph has 2 outputs: 'a' \(n, 1\), 'b' \(n, 1\)"):
         main_output(columns)
     with pytest.raises(Unsupported, match=r"^the graph has 2 outputs"):
@@ -117,7 +121,8 @@ def test_labels_of_several_answers_need_their_values():
 
 KEEPS_ORDER = {
     "nothing": (),
-    "a positive factor": (affine(2.0, -5.0),),
+    "a factor above 1": (affine(2.0, -5.0),),
+    "a factor below 1": (affine(0.25, 1.0),),
     "a rising function": (function(np.tanh),),
     "softmax": (RowFunction(Activation.of("softmax")),),
     "less the largest": (MinusRow(),),

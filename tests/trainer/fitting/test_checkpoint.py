@@ -1,4 +1,7 @@
+import hashlib
+import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -9,9 +12,10 @@ import time
 import numpy as np
 import pytest
 
+from edge_runtime.artifact import read_members, write_members
 from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import CheckpointError, NeuralNetwork, NeuralNetworkModel
-from trainer.fitting.checkpoint import read_checkpoint, write_checkpoint
+from trainer.fitting.checkpoint import check_same_run, data_digest, read_checkpoint, write_checkpoint
 from trainer.fitting.interrupts import deferred_interrupt
 
 SETTINGS = {"epochs": 6, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01, "patience": 50}
@@ -340,3 +344,159 @@ def test_a_forged_order_of_rows_is_refused(tmp_path, forge):
     write_checkpoint(path, facts, arrays)
     with pytest.raises(CheckpointError, match="not a permutation"):
         small_network().fit(x, y, **SETTINGS, resume=path)
+
+
+ARRAYS = {"a": np.arange(5, dtype=np.int64), "b": np.linspace(0, 1, 3), "c": np.float32([])}
+FACTS = {"step": 3, "text": "ü", "list": [1.5, None, True]}
+
+
+def written(path, **changes):
+    """A checkpoint of those facts and arrays, some of them changed."""
+    write_checkpoint(path, FACTS, {**ARRAYS, **changes})
+    return path
+
+
+def with_header(path, content, **arrays):
+    """A file in the container of a checkpoint, with this header."""
+    with open(path, "wb") as file:
+        write_members(file, {"checkpoint": np.frombuffer(content, np.uint8), **arrays})
+    return path
+
+
+def signed(text):
+    """This text as a header with a right digest, and no arrays."""
+    return b"smallnet-checkpoint 1 sha256=" + hashlib.sha256(text).hexdigest().encode() + b"\n" + text
+
+
+def said(path, **options):
+    """What a refusal says after the file's name."""
+    with pytest.raises(CheckpointError) as caught:
+        read_checkpoint(path, **options)
+    name, _, text = str(caught.value).partition(": ")
+    assert name == str(path)
+    assert text.isprintable()
+    return text
+
+
+def test_facts_and_arrays_come_back(tmp_path):
+    """Values, dtypes and order; the same content is the same bytes, and a file before it is replaced."""
+    path = tmp_path / "c"
+    path.write_bytes(b"something else")
+    facts, arrays = read_checkpoint(written(path))
+    assert facts == FACTS
+    assert list(arrays) == list(ARRAYS)
+    for name, array in ARRAYS.items():
+        assert arrays[name].dtype == array.dtype
+        np.testing.assert_array_equal(arrays[name], array)
+    assert path.read_bytes() == written(tmp_path / "again").read_bytes()
+    assert sorted(entry.name for entry in tmp_path.iterdir()) == ["again", "c"]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"a": np.array([0, 1, 2, 3, 5])}, {"a": np.arange(5, dtype=np.float64)}, {"a": np.arange(5)[:, None]},
+     {"d": np.zeros(0)}],
+    ids=["a value", "a dtype", "a shape", "one more"],
+)  # fmt: skip
+def test_the_digest_is_of_all_that_is_read(tmp_path, change):
+    """An array under the header of other ones: its bytes, its dtype, its shape and its name count."""
+    members = read_members(written(tmp_path / "c"), max_bytes=1 << 20)
+    with open(tmp_path / "d", "wb") as file:
+        write_members(file, {**members, **change})
+    assert said(tmp_path / "d") == "the content does not match its SHA-256 digest; start training anew"
+
+
+def test_the_digest_is_a_sha256_of_text_and_arrays(tmp_path):
+    """As the file's description says, so that another program can make it."""
+    header = read_members(written(tmp_path / "c"), max_bytes=1 << 20)["checkpoint"].tobytes()
+    line, _, text = header.partition(b"\n")
+    expected = hashlib.sha256(text)
+    for name, array in ARRAYS.items():
+        expected.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode() + array.tobytes())
+    assert line.decode() == f"smallnet-checkpoint 1 sha256={expected.hexdigest()}"
+    assert json.loads(text) == FACTS
+
+
+def test_other_files_are_refused_in_their_own_words(tmp_path):
+    """What was found, what was expected, and what to do; one printable line with the file's name."""
+    path = tmp_path / "c"
+    path.write_bytes(b"hello")
+    assert said(path).endswith("; expected a checkpoint; start training anew")
+    assert "export the model again" not in said(path)
+    for members, held in (({}, "nothing"), ({"a": np.zeros(1), "b": np.zeros(1), "c": np.zeros(1), "d": np.zeros(1)},
+                                            "a, b, c")):  # fmt: skip
+        with open(path, "wb") as file:
+            write_members(file, members)
+        assert said(path) == f"no checkpoint, it holds {held}; give a file that --checkpoint wrote"
+    old = b"smallnet-checkpoint 2 sha256=" + b"0" * 64 + b"\n{}"
+    assert said(with_header(path, old)) == (
+        "begins with b'smallnet-checkpoint 2 sha256=0', expected 'smallnet-checkpoint 1 sha256=...'; give a file that "
+        "--checkpoint wrote"
+    )
+    wrong = "the content does not match its SHA-256 digest; start training anew"
+    assert said(with_header(path, signed(b"{}")[:-1])) == wrong
+    assert said(with_header(path, b"smallnet-checkpoint 1 sha256=\xff\n{}")) == wrong
+    for text in (b"{", b"\xff", b"[" * 100_000):
+        found = said(with_header(path, signed(text)))
+        assert found.startswith("its header is not JSON (")
+        assert found.endswith("); start training anew")
+    for text in (b"[]", b"3", b"null", b'"x"'):
+        assert said(with_header(path, signed(text))) == "its header holds no facts; start training anew"
+    assert read_checkpoint(with_header(path, signed(b"{}"))) == ({}, {})
+
+
+def test_a_file_over_the_limit_is_refused(tmp_path):
+    """By its size, in bytes; just the limit is read. Without one it is 256 MiB."""
+    path = written(tmp_path / "c")
+    size = path.stat().st_size
+    assert read_checkpoint(path, max_bytes=size)[0] == FACTS
+    assert f"{size:,} bytes, over the limit of {size - 1:,}" in said(path, max_bytes=size - 1)
+    with open(path, "r+b") as file:
+        file.truncate((1 << 28) + 1)
+    assert "over the limit of 268,435,456" in said(path)
+
+
+def differs(found, expected):
+    """What is said of two runs; None where they are one."""
+    try:
+        check_same_run("c.npz", found, expected)
+    except CheckpointError as error:
+        return str(error)
+    return None
+
+
+def test_the_first_setting_that_differs_is_named():
+    """In the order of the present run; settings that only one of them has count too."""
+    run = {"layers": "5-3", "epochs": "4", "data": "ab"}
+    advice = "; continue with the same settings and data, or start anew"
+    assert differs(run, dict(reversed(run.items()))) is None
+    assert differs({**run, "epochs": "5", "data": "x"}, run) == f"c.npz: made with epochs 5, this run has 4{advice}"
+    assert differs({"layers": "5-3", "epochs": "4"}, run) == f"c.npz: made with data None, this run has ab{advice}"
+    assert differs({**run, "more": "1"}, run) == f"c.npz: made with more 1, this run has None{advice}"
+    long = differs({**run, "data": "y" * 500 + "\n"}, run)
+    assert len(long) < 200
+    assert long.isprintable()
+
+
+@pytest.mark.parametrize("name", ["seed", "standardize", "class_weight", "label_smoothing"])
+def test_what_older_files_do_not_state_is_not_asked_of_them(name):
+    """But what they state is compared; what they leave out besides is a difference, and the next one is named."""
+    assert differs({"data": "ab"}, {name: "1", "data": "ab"}) is None
+    assert differs({"data": "ab", name: "2"}, {name: "1", "data": "ab"}).startswith(f"c.npz: made with {name} 2, this")
+    assert differs({"data": "cd"}, {name: "1", "data": "ab"}).startswith("c.npz: made with data cd, this run has ab")
+
+
+def test_a_fingerprint_tells_data_apart():
+    """By values, shape, dtype, order and absence; not by how the array lies in memory."""
+    x = np.arange(6, dtype=np.float32).reshape(2, 3)
+    others = [
+        (x,), (x.reshape(3, 2),), (x.astype(np.float64),), (x.view(np.int32),), (x + 1,), (x, None), (None, x), (x, x),
+        (None,), (),
+    ]  # fmt: skip
+    found = [data_digest(*arrays) for arrays in others]
+    assert len(set(found)) == len(others)
+    assert all(re.fullmatch("[0-9a-f]{16}", text) for text in found)
+    assert data_digest(np.asfortranarray(x)) == data_digest(x)
+    assert data_digest(np.repeat(x, 2, axis=1)[:, ::2]) == data_digest(x)
+    expected = hashlib.sha256(b"<f4(2, 3)" + x.tobytes() + b"none").hexdigest()[:16]
+    assert data_digest(x, None) == expected
