@@ -6,8 +6,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import ArtifactError, Engine, Model, TestVectors, load, save
-from edge_runtime.artifact.artifact import artifact_bytes, from_members, save_bytes, to_members
+from edge_runtime import Activation, ArtifactError, Engine, Model, TestVectors, load, save
+from edge_runtime.artifact.artifact import artifact_bytes, from_members, load_bytes, save_bytes, to_members
 from edge_runtime.artifact.npz import read_members, write_members
 from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -252,3 +252,118 @@ def test_as_many_layers_are_saved_as_are_read(tmp_path):
     with pytest.raises(ArtifactError, match=r"^4,096 arrays and .* expected less than 4,096 and"):
         save(Model(tuple(replace(layer, name=f"d{index}") for index in range(2048))), tmp_path / "n.npz")
     assert not (tmp_path / "n.npz").exists()
+
+
+def test_bytes_and_files_are_the_same(tmp_path):
+    """`save_bytes` gives what `save` writes, `load_bytes` reads what `load` does, and a refusal has the given name."""
+    model = small_model()
+    save(model, tmp_path / "m.npz")
+    content = (tmp_path / "m.npz").read_bytes()
+    assert save_bytes(model) == content
+    assert artifact_bytes(model) == len(content)
+    assert save_bytes(load_bytes(content)) == content
+    for options, name in (({}, "artifact"), ({"name": "part 2"}, "part 2")):
+        with pytest.raises(ArtifactError) as caught:
+            load_bytes(content[:-1], **options)
+        assert str(caught.value).startswith(f"{name}: ")
+
+
+@pytest.mark.parametrize("precision", [*PRECISIONS, "int8-dynamic"])
+def test_parameters_of_activations_come_back(tmp_path, precision):
+    """A slope other than the default, to the last bit."""
+    slope = float(np.nextafter(0.3, 1))
+    model = random_model([4, 3, 2], ["leaky_relu", "linear"])
+    first = replace(model.layers[0], activation=Activation.of("leaky_relu", {"alpha": slope}))
+    model = quantize(replace(model, layers=(first, model.layers[1])), random_rows(20, 4), precision)
+    save(model, tmp_path / "m.npz")
+    assert dict(load(tmp_path / "m.npz").layers[0].activation.params) == {"alpha": slope}
+    assert as_bytes(load(tmp_path / "m.npz")) == as_bytes(model)
+
+
+def in_header(text, wrong):
+    return f"'{text}' in its header is {wrong!s:.60}, expected another type"
+
+
+WORDS = {
+    "layers": (set_in("layers", value=7), in_header("layers", "'7'")),
+    "a layer": (set_in("layers", 0, value="x"), in_header("layers", "'x'")),
+    "a name": (set_in("layers", 0, "name", value=3), in_header("name", "'3'")),
+    "parameters": (set_in("layers", 0, "params", value=[1]), in_header("params", "'[1]'")),
+    "a parameter": (set_in("layers", 1, "params", value={"alpha": "x"}), in_header("alpha", "'x'")),
+    "a large parameter": (set_in("layers", 1, "params", value={"alpha": 10**400}), "'alpha' in its header is too large "
+                          "for a float"),
+    "an activation": (set_in("layers", 0, "activation", value=None), in_header("activation", "'None'")),
+    "a kind": (set_in("layers", 0, "kind", value=8), "layer 'dense0' has kind 8, expected float32, float16, int8 or "
+               "int8-dynamic"),
+    "another kind": (set_in("layers", 0, "kind", value="float16"), "'dense0.weight' has dtype int8, expected float16"),
+    "no grid": (set_in("layers", 0, "input", value=None), "layer 'dense0' has no input grid"),
+    "a grid": (set_in("layers", 0, "input", value=5), in_header("dense0.input", "'5'")),
+    "long grid": (set_in("layers", 0, "input", value=[1, 2, 3]), "'dense0.input' has 3 values, expected a scale and a "
+                  "zero point"),
+    "a scale": (set_in("layers", 0, "input", value=["1", 2]), in_header("dense0.input", "'1'")),
+    "a zero point": (set_in("layers", 0, "output", value=[1.0, 2.5]), in_header("dense0.output", "'2.5'")),
+    "a last grid": (set_in("layers", 0, "table_output", value=[True, 0]), in_header("dense0.table_output", "'True'")),
+    "class names": (set_in("class_names", value="abc"), in_header("class_names", "'abc'")),
+    "a class name": (set_in("class_names", value=["a", 2, "c"]), in_header("class_names", "'2'")),
+    "metadata": (set_in("metadata", value=[]), in_header("metadata", "'[]'")),
+    "a missing array": (lambda header, members: members.pop("layer1.bias"), "member 'layer1.bias' is missing"),
+    "half a preprocessing": (lambda header, members: members.pop("input.inv_std"), "member 'input.inv_std' is missing"),
+    "the other half": (lambda header, members: members.pop("input.mean"), "member 'input.mean' is missing"),
+    "inputs alone": (lambda header, members: members.pop("test.outputs"), "member 'test.outputs' is missing"),
+    "outputs alone": (lambda header, members: members.pop("test.inputs"), "member 'test.inputs' is missing"),
+    "a missing table": (lambda header, members: members.pop("layer0.table"), "member 'layer0.table' is missing"),
+    "unknown": (lambda header, members: members.update(z=np.zeros(1), b=np.zeros(1)), "unknown members ['b', 'z']"),
+}  # fmt: skip
+
+
+@pytest.mark.parametrize(("change", "words"), WORDS.values(), ids=WORDS)
+def test_each_refusal_says_what_was_found_and_where(tmp_path, change, words):
+    """By the name that it has in the header; what to do is said where a newer export would help."""
+    with pytest.raises(ArtifactError) as caught:
+        load(rewritten(tmp_path, change))
+    advice = "" if words.startswith(("'", "layer ")) else "; export the model again"
+    assert str(caught.value) == f"{tmp_path / 'changed.npz'}: {words}{advice}"
+
+
+def with_format(content, dtype=np.uint8):
+    """The members of an artifact with another header."""
+    return {**to_members(small_model()), "format": np.frombuffer(content, dtype)}
+
+
+def said(members):
+    with pytest.raises(ArtifactError) as caught:
+        from_members(members)
+    return str(caught.value)
+
+
+def test_a_header_is_checked_from_its_first_word_on():
+    """Place, dtype and axes; name, version and size; the digest; then what it says."""
+    members = to_members(small_model())
+    content = bytes(members["format"])
+    no_format = "no 'format' member at its start, so this is not a smallnet artifact; make one with 'smallnet export'"
+    last = {**{name: array for name, array in members.items() if name != "format"}, "format": members["format"]}
+    for wrong in ({}, last, {**members, "format": members["format"].astype(np.int8)},
+                  {**members, "format": members["format"][None]}):  # fmt: skip
+        assert said(wrong) == no_format
+    for line in (b"smallnet 1", b"smallnet 1 sha256=x more", b"bignet 1 sha256=x", b"smallnet one sha256=x"):
+        assert said(with_format(line + b"\n{}")) == (f"its format line is {line!r}, expected 'smallnet 1 sha256=...'")
+    assert said(with_format(b"x" * 50)) == f"its format line is {b'x' * 40!r}, expected 'smallnet 1 sha256=...'"
+    assert said(with_format(content.replace(b"smallnet 1", b"smallnet 123456789012345678901234"))) == (
+        "format version 12345678901234567890, expected 1; install the smallnet that wrote it"
+    )
+    damaged = "the content does not match its SHA-256 digest, so the file is damaged; copy or export it again"
+    assert said(with_format(content[:-1])) == damaged
+    assert said({**members, "layer0.bias": members["layer0.bias"] + 1}) == damaged
+    most = content + b" " * ((1 << 20) - len(content))
+    assert said(with_format(most)) == damaged
+    assert said(with_format(most + b" ")) == "its header has 1,048,577 bytes, expected at most 1,048,576"
+
+
+@pytest.mark.parametrize("text", [b"{", b"\xff", b"[" * 100_000])
+def test_a_header_that_is_no_json_is_refused(text):
+    """With a right digest; also where it is nested so deeply that Python gives up."""
+    line = f"smallnet 1 sha256={hashlib.sha256(text).hexdigest()}\n".encode()
+    found = said({"format": np.frombuffer(line + text, np.uint8)})
+    assert found.startswith("its header is not JSON (")
+    line = f"smallnet 1 sha256={hashlib.sha256(b'[]').hexdigest()}\n".encode()
+    assert said({"format": np.frombuffer(line + b"[]", np.uint8)}) == in_header("header", "'[]'")
