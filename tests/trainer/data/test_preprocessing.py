@@ -8,6 +8,7 @@ from tests.trainer.samples import blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.data.preprocessing import (
     as_rows,
+    as_truth,
     check_finite,
     class_weights,
     encode_targets,
@@ -182,3 +183,136 @@ def test_a_feature_is_constant_if_it_varies_by_float_noise(value):
         found = learn_standardization(x, "per-feature")
         assert (found.inv_std[0] == 1) == is_constant
         assert found.mean[0] == np.float32(value)
+
+
+def refused(call, kind=InputError):
+    """What a call is refused with."""
+    with pytest.raises(kind) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_rows_that_are_none_are_refused():
+    """The shape that was found and the one that is expected; the name is the caller's."""
+    for wrong, shape in ((np.zeros((2, 4)), "(2, 4)"), (np.zeros(4), "(4,)"), (np.zeros((1, 2, 3)), "(1, 2, 3)")):
+        assert refused(lambda wrong=wrong: as_rows(wrong, 3, SINGLE)) == f"x has shape {shape}, expected (rows, 3)"
+    assert refused(lambda: as_rows(np.zeros(1), 1, SINGLE)) == "x has shape (1,), expected (rows, 1)"
+    assert refused(lambda: as_rows(np.zeros((0, 3)), 3, SINGLE, "rows")) == "rows has no rows, expected at least 1"
+    assert as_rows([1.0, 2.0], 2, SINGLE).tolist() == [[1, 2]]
+    assert refused(lambda: as_rows([["a", "b", "c"]], 3, SINGLE, "rows")).startswith("rows ")
+    found = refused(lambda: as_rows([[1, 2, 3], [4, np.inf, 6]], 3, SINGLE, "rows"))
+    assert found == "rows holds inf at (1, 1), expected finite numbers; remove or replace such rows"
+    found = refused(lambda: as_rows([[0.0, -1e39, 0.0]], 3, SINGLE))
+    assert found == "x holds -1e+39 at (0, 1), which is beyond float32's range; remove or replace such rows"
+    assert as_rows([[1e39]], 1, np.dtype(np.float64)).tolist() == [[1e39]]
+
+
+def test_truth_has_a_row_for_each_row():
+    """One value is none; NaN is refused in a list, and left to the loss's own check in a table."""
+    assert refused(lambda: as_truth(3)) == "y is 3, expected a label, or targets, for each row of x"
+    assert refused(lambda: as_truth("x" * 99, "held y")).startswith("held y is 'xxx")
+    assert len(refused(lambda: as_truth("x" * 99))) < 100
+    assert refused(lambda: as_truth([1, np.nan], "held y")).startswith("held y holds nan at (1,), expected finite")
+    assert np.isnan(as_truth([[1, np.nan]])).any()
+    assert as_truth(["a", "b"]).tolist() == ["a", "b"]
+    masked = np.ma.array([1, 2], mask=[False, True])
+    assert refused(lambda: as_truth(masked, "held y")).startswith("held y")
+
+
+def test_standardization_has_three_names():
+    """And "none" is none."""
+    x = np.arange(6.0).reshape(3, 2)
+    assert learn_standardization(x, "none") is None
+    found = refused(lambda: learn_standardization(x, "all"), ConfigurationError)
+    assert found == "standardize is 'all', expected one of none, global, per-feature"
+    for mode, mean, std in (("global", [2.5], [np.sqrt(35 / 12)]), ("per-feature", [2, 3], [np.sqrt(8 / 3)] * 2)):
+        learned = learn_standardization(x, mode)
+        assert learned.mean.dtype == learned.inv_std.dtype == np.float32
+        np.testing.assert_allclose(learned.mean, mean, rtol=1e-6)
+        np.testing.assert_allclose(learned.inv_std, 1 / np.array(std), rtol=1e-6)
+
+
+def test_one_hot_rows_have_a_dtype_and_a_range():
+    """float32 unless another is asked for; labels are whole numbers below the number of classes."""
+    assert one_hot([1], 2).dtype == np.float32
+    assert one_hot([2, 0], 3, np.float64).tolist() == [[0, 0, 1], [1, 0, 0]]
+    assert one_hot([2, 0], 3, np.float64).dtype == np.float64
+    assert one_hot(np.zeros(0, int), 3).shape == (0, 3)
+    assert refused(lambda: one_hot([0, 3], 3)) == "y holds labels from 0 to 3, expected 0 to 2"
+    assert refused(lambda: one_hot([-1, 1], 3)) == "y holds labels from -1 to 1, expected 0 to 2"
+    assert refused(lambda: one_hot([0, 1.5], 3)) == "y holds values such as 1.5, expected whole numbers as labels"
+    for wrong, found in ((["a"], "<U1 and shape (1,)"), ([[0, 1]], "int64 and shape (1, 2)")):
+        expected = f"y has dtype {found}, expected whole numbers (rows,)"
+        assert refused(lambda wrong=wrong: one_hot(wrong, 3)) == expected
+    assert refused(lambda: one_hot([0.0, np.inf], 3)).startswith("y holds inf at (1,)")
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64])
+def test_targets_have_the_dtype_of_training(dtype):
+    """Of labels, of one output, of values, and of weights; smoothed ones too."""
+    kind = np.dtype(dtype)
+    for y, n_out, loss, given in (
+        ([0, 1], 3, CROSS_ENTROPY, {"label_smoothing": 0.1, "class_weight": "balanced"}),
+        ([0, 1], 1, BINARY, {"label_smoothing": 0.1, "class_weight": {0: 2}}),
+        ([0.5, 0.25], 1, SQUARED, {}),
+    ):
+        found = encode_targets(y, 2, n_out, loss, kind, **given)
+        assert found.values.dtype == dtype
+        assert found.values.shape == (2, n_out)
+        assert found.metric_name == ("accuracy" if given else "mean_absolute_error")
+        if given:
+            assert found.labels.dtype == np.int64
+            assert (found.weight.dtype, found.weight.shape) == (dtype, (2, 1))
+        else:
+            assert (found.labels, found.weight) == (None, None)
+
+
+def test_a_weight_for_one_output_is_of_two_classes():
+    """Yes and no."""
+    found = encode_targets([1, 0, 1], 3, 1, BINARY, SINGLE, class_weight=[2.0, 5.0])
+    assert found.weight.tolist() == [[5], [2], [5]]
+    assert found.values.tolist() == [[1], [0], [1]]
+
+
+def test_targets_that_do_not_fit_are_refused_in_their_own_words():
+    """By the caller's name for them."""
+
+    def encode(y, n_out=3, loss=CROSS_ENTROPY, rows=2, **given):
+        return lambda: encode_targets(y, rows, n_out, loss, SINGLE, what="held y", **given)
+
+    for call, words in (
+        (encode([0, 1, 2]), "held y has shape (3,), expected 2 rows, one for each row of x"),
+        (encode([0, 3]), "held y holds labels from 0 to 3, expected 0 to 2"),
+        (encode([0, 2], 1, BINARY), "held y holds labels from 0 to 2, expected 0 to 1"),
+        (encode([[0.5, 0.5, 0.5], [1, 0, 0]]), "held y row 0 sums to 1.5, expected 1 for loss 'cross_entropy'"),
+        (encode([[1, 0, 0], [0.5, 0.25, 0]]), "held y row 1 sums to 0.75, expected 1 for loss 'cross_entropy'"),
+        (encode([[1.5, -0.5, 0], [1, 0, 0]]), "held y holds values from -0.5 to 1.5, expected 0 to 1 for loss "
+                                              "'cross_entropy'"),
+        (encode([[0.5], [1.25]], 1, BINARY), "held y holds values from 0.5 to 1.25, expected 0 to 1 for loss "
+                                             "'binary_cross_entropy'"),
+        (encode([[-0.25], [0.5]], 1, BINARY), "held y holds values from -0.25 to 0.5, expected 0 to 1 for loss "
+                                              "'binary_cross_entropy'"),
+        (encode(np.zeros((2, 2))), "held y has shape (2, 2), expected (rows, 3)"),
+        (encode(3), "held y is 3, expected a label, or targets, for each row of x"),
+    ):  # fmt: skip
+        assert refused(call) == words
+    for given, words in (
+        ({"label_smoothing": 0.1}, "label_smoothing is for class labels, found other targets; leave it at 0"),
+        ({"class_weight": "balanced"}, "class_weight is for class labels, found other targets; leave it at None"),
+    ):
+        assert refused(encode(np.zeros((2, 3)), 3, SQUARED, **given), ConfigurationError) == words
+    for weights, words in (
+        ("even", "class_weight is 'even', expected 'balanced' or a number per class"),
+        (5, "class_weight is 5, expected 'balanced' or a number per class"),
+        ([1, 2], "class_weight has 2 numbers, expected 3"),
+        ({3: 1.0}, "class_weight names class 3, expected 0 to 2"),
+        ({1: -1.0}, "class_weight[1] is -1.0, expected a finite number at least 0"),
+    ):
+        assert refused(encode([0, 1], class_weight=weights), ConfigurationError) == words
+    assert encode([[1, 5e-4, 0], [1, 0, 0]])().labels.tolist() == [0, 0]  # sums within a thousandth are rounding
+    assert encode(np.full((2, 3), 9.0), 3, SQUARED)().values.tolist() == [[9] * 3] * 2
+
+
+def test_the_balance_counts_classes_that_are_there():
+    """rows / (classes * count): a class without rows is none, and has a weight that nothing uses."""
+    assert class_weights(np.array([0, 0, 0, 2]), 3, "balanced").tolist() == [4 / 6, 2, 2]

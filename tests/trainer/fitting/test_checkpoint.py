@@ -443,6 +443,7 @@ def test_other_files_are_refused_in_their_own_words(tmp_path):
     for text in (b"[]", b"3", b"null", b'"x"'):
         assert said(with_header(path, signed(text))) == "its header holds no facts; start training anew"
     assert read_checkpoint(with_header(path, signed(b"{}"))) == ({}, {})
+    assert read_checkpoint(with_header(path, signed(b"{\n}"))) == ({}, {})  # only the first line is the format's
 
 
 def test_a_file_over_the_limit_is_refused(tmp_path):
