@@ -251,16 +251,16 @@ def test_one_hot_rows_have_a_dtype_and_a_range():
 def test_targets_have_the_dtype_of_training(dtype):
     """Of labels, of one output, of values, and of weights; smoothed ones too."""
     kind = np.dtype(dtype)
-    for y, n_out, loss, given in (
+    for y, n_out, loss, extra in (
         ([0, 1], 3, CROSS_ENTROPY, {"label_smoothing": 0.1, "class_weight": "balanced"}),
         ([0, 1], 1, BINARY, {"label_smoothing": 0.1, "class_weight": {0: 2}}),
         ([0.5, 0.25], 1, SQUARED, {}),
     ):
-        found = encode_targets(y, 2, n_out, loss, kind, **given)
+        found = encode_targets(y, 2, n_out, loss, kind, **extra)
         assert found.values.dtype == dtype
         assert found.values.shape == (2, n_out)
-        assert found.metric_name == ("accuracy" if given else "mean_absolute_error")
-        if given:
+        assert found.metric_name == ("accuracy" if extra else "mean_absolute_error")
+        if extra:
             assert found.labels.dtype == np.int64
             assert (found.weight.dtype, found.weight.shape) == (dtype, (2, 1))
         else:
@@ -277,8 +277,8 @@ def test_a_weight_for_one_output_is_of_two_classes():
 def test_targets_that_do_not_fit_are_refused_in_their_own_words():
     """By the caller's name for them."""
 
-    def encode(y, n_out=3, loss=CROSS_ENTROPY, rows=2, **given):
-        return lambda: encode_targets(y, rows, n_out, loss, SINGLE, what="held y", **given)
+    def encode(y, n_out=3, loss=CROSS_ENTROPY, rows=2, **extra):
+        return lambda: encode_targets(y, rows, n_out, loss, SINGLE, what="held y", **extra)
 
     for call, words in (
         (encode([0, 1, 2]), "held y has shape (3,), expected 2 rows, one for each row of x"),
@@ -296,11 +296,11 @@ def test_targets_that_do_not_fit_are_refused_in_their_own_words():
         (encode(3), "held y is 3, expected a label, or targets, for each row of x"),
     ):  # fmt: skip
         assert refused(call) == words
-    for given, words in (
+    for extra, words in (
         ({"label_smoothing": 0.1}, "label_smoothing is for class labels, found other targets; leave it at 0"),
         ({"class_weight": "balanced"}, "class_weight is for class labels, found other targets; leave it at None"),
     ):
-        assert refused(encode(np.zeros((2, 3)), 3, SQUARED, **given), ConfigurationError) == words
+        assert refused(encode(np.zeros((2, 3)), 3, SQUARED, **extra), ConfigurationError) == words
     for weights, words in (
         ("even", "class_weight is 'even', expected 'balanced' or a number per class"),
         (5, "class_weight is 5, expected 'balanced' or a number per class"),
