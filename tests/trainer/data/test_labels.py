@@ -189,3 +189,62 @@ def test_texts_of_fixed_width_become_str():
     for wrong in (np.array([b"a"]), np.array([["a"]]), np.array([1])):
         with pytest.raises(InputError, match=r"^y: .*, expected fixed-width unicode text of shape \(n,\)$"):
             unicode_texts(wrong, "y")
+
+
+@pytest.mark.parametrize("names", [None, ("a", "b", "c")])
+def test_an_array_of_texts_is_as_a_list_of_them(names):
+    """Of fixed width, as .npz files hold it; a column of them too."""
+    for labels in (np.array(["b", "a", "c", "a"]), np.array([["b"], ["a"], ["c"], ["a"]])):
+        for target in ("auto", "class"):
+            indices, found = encode_labels(labels, target, names, where, "y")
+            assert (indices.tolist(), found) == ([1, 0, 2, 0], ("a", "b", "c"))
+            assert indices.dtype == np.int64
+
+
+def said(call):
+    with pytest.raises(InputError) as caught:
+        call()
+    return str(caught.value)
+
+
+def test_a_refusal_shows_what_was_wrong_and_no_more():
+    """The name or label in quotes, cut where it is long; with the file's name, or the row's."""
+    long = "x" * 300
+    shown = f"'{'x' * 100}"
+    for call, start, end in (
+        (lambda: checked_names(["a", ""], "m"), "m: name '', ", "rename it"),
+        (lambda: checked_names([long], "m"), "m: name 'xxx", "rename it"),
+        (lambda: checked_names([long[:200]] * 2, "m"), "m: name 'xxx", " appears twice; rename one"),
+        (lambda: encoded(["a", long], names=("a", "b")), "d.csv: row 2: label 'xxx", " is not in class_names"),
+        (lambda: encoded(["1", long], "regression"), "d.csv: row 2: label 'xxx", "mend it or ask for classes"),
+        (lambda: encoded(["a", "b"], names=("a", "a")), "d.csv: name 'a' appears twice; rename one", ""),
+        (lambda: encoded([0, 1], names=("a", "a")), "d.csv: name 'a' appears twice; rename one", ""),
+        (lambda: encoded(np.r_[np.arange(257), np.arange(256)]), "d.csv: 257 classes in 513 rows, so they hardly "
+         "repeat; expected the label in the last column (y), or ask for regression", ""),
+        (lambda: encoded(np.zeros((1 << 15) + 1, int) + (np.arange((1 << 15) + 1) == 0),
+                         names=tuple(map(str, range(1 << 13)))),
+         "d.csv: 32,769 rows x 8,192 classes, expected 268,435,456 at most, which a training holds as float32 targets; "
+         "use fewer rows or classes", ""),
+    ):  # fmt: skip
+        text = said(call)
+        assert text.startswith(start)
+        assert text.endswith(end)
+        assert shown not in text
+
+
+def test_one_row_is_one_class():
+    """With which nothing can be told apart."""
+    assert said(lambda: encoded([7])).startswith("d.csv: every row has the same label")
+
+
+def test_numbers_as_texts_are_no_regression_targets():
+    """Texts that are all numbers were read as numbers before: the first row is named."""
+    assert said(lambda: encoded(["1", "2"], "regression")).startswith("d.csv: row 1: label '1' is not a number")
+
+
+@pytest.mark.filterwarnings("error")
+def test_odd_floats_are_judged_without_a_warning():
+    """NaN, infinities and numbers beyond float32, in each width of float."""
+    for dtype in (np.float16, np.float32, np.float64):
+        for labels in ([1, np.nan], [1, np.inf], [1.5, -np.inf]):
+            assert said(lambda labels=labels, dtype=dtype: encoded(np.array(labels, dtype))).startswith("d.csv: row 2")

@@ -304,3 +304,21 @@ def test_a_layer_for_each_value_is_charged():
     """It is as large as the square of the width: refused before it is made."""
     with pytest.raises(Unsupported, match="more than the limit on memory"):
         assembled(Quantize(IN), Dequantize(IN), affine(np.arange(1.0, 1001)), *LAST, width=1000, budget=1 << 20)
+
+
+@pytest.mark.parametrize("factors", [[1.0, 2.0, 0.5, -1.0], [1.0, 1.0, 1.0, 2.0]])
+def test_what_differs_by_feature_becomes_no_table(factors):
+    """A map of each feature after a product's grid is a layer, for a table has one value for all of them."""
+    found = check((Q, D, product(scale=2**-6), *BETWEEN, affine(factors), *LAST), tolerance=0.5)
+    first, second = kept(found)
+    assert first.table is None
+    np.testing.assert_array_equal(np.sign(second.weight), np.diag(np.sign(factors)))
+
+
+def test_ties_of_all_tables_are_told():
+    """Each with the name of its layer."""
+    half = constant(0.75)
+    found = assembled(
+        Q, D, product(scale=2**-6), *BETWEEN, half, *LAST, product(4, 2, scale=2**-6), *BETWEEN, half, *LAST
+    )  # fmt: skip
+    assert {name for name, _code, _other in found.ties} == {"dense0", "dense1"}
