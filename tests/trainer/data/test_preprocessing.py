@@ -316,3 +316,12 @@ def test_targets_that_do_not_fit_are_refused_in_their_own_words():
 def test_the_balance_counts_classes_that_are_there():
     """rows / (classes * count): a class without rows is none, and has a weight that nothing uses."""
     assert class_weights(np.array([0, 0, 0, 2]), 3, "balanced").tolist() == [4 / 6, 2, 2]
+    assert class_weights(np.array([0, 0, 0, 1]), 3, "balanced").tolist() == [4 / 6, 2, 4 / 2]
+
+
+def test_two_outputs_take_labels_as_more_do():
+    """A list or a column; one output takes a column as its values."""
+    for y in ([1, 0], [[1], [0]]):
+        found = encode_targets(y, 2, 2, CROSS_ENTROPY, SINGLE)
+        assert (found.labels.tolist(), found.values.tolist()) == ([1, 0], [[0, 1], [1, 0]])
+    assert encode_targets([[1], [0]], 2, 1, SQUARED, SINGLE).labels is None
