@@ -20,7 +20,7 @@ import export
 import trainer
 from edge_runtime.console import check_output
 from edge_runtime.errors import Alternative, CalibrationError
-from export.onnx_reader import TooLarge, Unsupported, import_onnx
+from export.onnx_reader import Int8Product, TooLarge, Unsupported, import_onnx
 from export.quantization import QuantizationWarning
 from export.quantization.doubts import measure
 from export.verification import RunLimits
@@ -172,6 +172,10 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
         "Split": (split(dataset, seed=1), lambda value: value.test.y.tobytes()),
         "Alternative": (Alternative("mmap", 3), text),
         "Input": (import_onnx(folder / "f.onnx").input, text),
+        "Int8Product": (
+            Int8Product("dense0", int8.layers[0].weight, True),
+            lambda value: (value.layer, value.weight.tobytes(), value.by_integers),
+        ),
         "Fidelity": (measure(model, int8, ROWS), text),
         "TensorCheck": (export.verify(int8, folder / "m.onnx", ROWS).checks[0], text),
         "Targets": (rows.targets, lambda value: (value.values.tobytes(), value.labels.tobytes())),
