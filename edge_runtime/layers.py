@@ -10,7 +10,6 @@ import numpy as np
 
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.numerics import (
-    ARITHMETIC_ON_INT8,
     CHUNK,
     INT32_LIMIT,
     WEIGHT_MAX,
@@ -179,7 +178,7 @@ class QuantizedDense(_Widths):
                     "arithmetic; expected one or the other"
                 )
             object.__setattr__(self, "table", checked_array(self.table, f"'{self.name}.table'", (np.uint8,), (256,)))
-        elif self.output is not None and self.activation.name not in ARITHMETIC_ON_INT8:
+        elif self.output is not None and not self.activation.definition.is_arithmetic_on_int8:
             raise ModelError(f"layer '{self.name}': activation '{self.activation}' between int8 layers needs a table")
 
     @property

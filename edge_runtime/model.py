@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_runtime.errors import ModelError
 from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
-from edge_runtime.numerics import OVER_THE_ROW, Activation
+from edge_runtime.numerics import Activation
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -114,7 +114,7 @@ class Model(Remade):
                 raise ModelError(
                     f"layer '{before.name}' gives {before.n_out} values, layer '{after.name}' takes {after.n_in}"
                 )
-            if before.activation.name in OVER_THE_ROW:
+            if before.activation.definition.is_over_row:
                 raise ModelError(f"layer '{before.name}' has {before.activation.name}; only the last layer may")
             grid = before.final_grid if isinstance(before, QuantizedDense) else None
             wanted = after.input if isinstance(after, QuantizedDense) else None

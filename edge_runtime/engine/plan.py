@@ -15,7 +15,7 @@ from edge_runtime.engine.arena import ALIGNMENT, Region, lay_out
 from edge_runtime.engine.model_bytes import held_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
-from edge_runtime.numerics import FLOAT32_EXACT, TEMPORARIES
+from edge_runtime.numerics import FLOAT32_EXACT
 
 STACKED_BYTES = 128 << 10  # float32 layers up to this size get a copy with their bias stacked: there a call counts
 _F32, _F64, _INDEX = 4, 8, np.dtype(np.intp).itemsize
@@ -46,7 +46,7 @@ class MemoryPlan(NamedTuple):
     block: the most rows that go through the network together. weight_bytes: the layers' arrays as stored, 0 where they
     are mapped from a file. other_bytes: what the model holds beside them (test vectors, preprocessing, the headers of
     the file it was read from). temporary_bytes: what an activation in float32 allocates while it is computed, for those
-    that need more than their output (see `activations.TEMPORARIES`). regions: the arena's parts. Not counted: results,
+    that need more than their output (see `activations.Definition`). regions: the arena's parts. Not counted: results,
     which are the caller's; Python's own objects, some kilobytes; and scratch of 128 KiB at most that a call of NumPy on
     many rows, or a check of a large layer, takes for a moment.
     """
@@ -193,7 +193,7 @@ def _temporary_bytes_a_row(layer: Layer) -> int:
     is_table = isinstance(layer, QuantizedDense) and layer.output is not None
     if is_table or layer.activation.name == "leaky_relu":
         return 0
-    return math.ceil(TEMPORARIES.get(layer.activation.name, 0) * _F32 * layer.n_out)
+    return math.ceil(layer.activation.definition.temporaries * _F32 * layer.n_out)
 
 
 def _can_be_stacked(layer: Layer) -> bool:

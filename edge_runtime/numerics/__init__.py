@@ -1,11 +1,7 @@
 """What numbers mean: activations, the int8 arithmetic, and what is checked of values."""
 
 from edge_runtime.numerics.activations import (
-    ARITHMETIC_ON_INT8,
-    DEFAULTS,
-    FORWARD,
-    OVER_THE_ROW,
-    TEMPORARIES,
+    DEFINITIONS,
     Activation,
     leaky_relu,
     linear,
@@ -37,18 +33,14 @@ from edge_runtime.numerics.quantization import (
 from edge_runtime.numerics.subnormals import TINY, count_subnormals, flush, flushed
 
 __all__ = [
-    "ARITHMETIC_ON_INT8",
     "Activation",
     "CHUNK",
-    "DEFAULTS",
+    "DEFINITIONS",
     "FLOAT32_EXACT",
-    "FORWARD",
     "INT32_LIMIT",
-    "OVER_THE_ROW",
     "QMAX",
     "QMIN",
     "QuantParams",
-    "TEMPORARIES",
     "TINY",
     "WEIGHT_MAX",
     "accumulate",

@@ -1,14 +1,14 @@
 """Forward maths of the activation functions. They are defined here once; the trainer adds derivatives to them.
 
 Every function maps an array to an array of the same shape and floating dtype, and works in place when `out` is `x`.
-`TEMPORARIES` says what it allocates meanwhile, with or without NumPy's own reuse of temporaries, which small arrays and
-some systems go without: hence the operations in place.
+What it allocates meanwhile stands in `DEFINITIONS`, with or without NumPy's own reuse of temporaries, which small
+arrays and some systems go without: hence the operations in place.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
@@ -208,63 +208,70 @@ def _above_zero(x: Array, below: Array, out: Array | None) -> Array:
     return out
 
 
-FORWARD: dict[str, Callable[..., Array]] = {
-    "linear": linear,
-    "relu": relu,
-    "leaky_relu": leaky_relu,
-    "sigmoid": sigmoid,
-    "tanh": tanh,
-    "softmax": softmax,
-    "log_softmax": log_softmax,
-    "elu": elu,
-    "selu": selu,
-    "celu": celu,
-    "gelu": gelu,
-    "gelu_tanh": gelu_tanh,
-    "softplus": softplus,
-    "softsign": softsign,
-    "swish": swish,
-    "mish": mish,
-    "hard_sigmoid": hard_sigmoid,
-    "hard_swish": hard_swish,
-    "clip": clip,
-    "thresholded_relu": thresholded_relu,
-    "abs": absolute,
-}
-DEFAULTS: dict[str, dict[str, float]] = {
-    "leaky_relu": {"alpha": 0.01},
-    "elu": {"alpha": 1.0},
-    "selu": SELU,
-    "celu": {"alpha": 1.0},
-    "swish": {"alpha": 1.0},
-    "hard_sigmoid": {"alpha": 0.2, "beta": 0.5},
-    "clip": {"min": 0.0, "max": 6.0},
-    "thresholded_relu": {"alpha": 1.0},
-}
+@dataclass(frozen=True)
+class Definition:
+    """What is known of an activation, whatever its parameters are.
 
-# The most that a function allocates besides `out`, in arrays of the size of x: float32, and a quarter for a mask. One
-# that is not here allocates at most a value per row and a fixed buffer.
-TEMPORARIES: dict[str, float] = {
-    "leaky_relu": 1.25,
-    "log_softmax": 1.0,
-    "elu": 2.0,
-    "selu": 2.0,
-    "celu": 1.25,
-    "gelu": 5.0,
-    "gelu_tanh": 2.0,
-    "softplus": 2.0,
-    "softsign": 1.0,
-    "swish": 2.0,
-    "mish": 3.0,
-    "hard_swish": 1.0,
-    "thresholded_relu": 1.25,
+    forward: the function (x, out, **params).
+    defaults: its parameters.
+    temporaries: the most that it allocates besides `out`, in arrays of the size of x: float32, and a quarter for a
+        mask. With 0 it allocates a value per row and a fixed buffer at most.
+    steepness: its largest slope, or the function that gives it for the parameters' magnitudes.
+    error: how far two implementations that are both correct to a few units in the last place may be apart, in parts of
+        max(1, |x|). exp, tanh and erf differ by library, and a product with x carries that further. 0: it is exact, a
+        choice between numbers or one multiplication.
+    is_bounded: its values, and so their errors, do not grow with x.
+    is_over_row: every output depends on every input of the row, so only the last layer may have it.
+    is_arithmetic_on_int8: a grid step is computed on the accumulator; any other hidden one becomes a 256-entry table.
+    """
+
+    forward: Callable[..., Array]
+    defaults: Mapping[str, float] = field(default_factory=dict)
+    temporaries: float = 0.0
+    steepness: float | Callable[[Mapping[str, float]], float] = 1.0
+    error: float = 0.0
+    is_bounded: bool = False
+    is_over_row: bool = False
+    is_arithmetic_on_int8: bool = False
+
+
+def _at_least_one(sizes: Mapping[str, float]) -> float:
+    return max(1.0, sizes["alpha"])
+
+
+# A new activation is a function above and its line here; what else it needs by package: tests/README.md.
+DEFINITIONS: dict[str, Definition] = {
+    "linear": Definition(linear, is_arithmetic_on_int8=True),
+    "relu": Definition(relu, is_arithmetic_on_int8=True),
+    "leaky_relu": Definition(
+        leaky_relu, {"alpha": 0.01}, temporaries=1.25, steepness=_at_least_one, is_arithmetic_on_int8=True
+    ),
+    "sigmoid": Definition(sigmoid, steepness=0.25, error=1e-6, is_bounded=True),
+    "tanh": Definition(tanh, error=1e-6, is_bounded=True),
+    "softmax": Definition(softmax, steepness=0.5, error=2e-6, is_bounded=True, is_over_row=True),
+    # d log_softmax_i = dx_i - sum_j p_j dx_j
+    "log_softmax": Definition(log_softmax, temporaries=1.0, steepness=2.0, error=2e-6, is_over_row=True),
+    "elu": Definition(elu, {"alpha": 1.0}, temporaries=2.0, steepness=_at_least_one, error=1e-6),
+    "selu": Definition(
+        selu, SELU, temporaries=2.0, steepness=lambda sizes: sizes["gamma"] * _at_least_one(sizes), error=1e-6
+    ),
+    "celu": Definition(celu, {"alpha": 1.0}, temporaries=1.25, error=1e-6),
+    "gelu": Definition(gelu, temporaries=5.0, steepness=1.13, error=1e-6),
+    "gelu_tanh": Definition(gelu_tanh, temporaries=2.0, steepness=1.13, error=1e-6),
+    "softplus": Definition(softplus, temporaries=2.0, error=1e-6),
+    "softsign": Definition(softsign, temporaries=1.0, error=1e-6),
+    # of z * sigmoid(z), z = alpha * x, whatever alpha is
+    "swish": Definition(swish, {"alpha": 1.0}, temporaries=2.0, steepness=1.1, error=1e-6),
+    "mish": Definition(mish, temporaries=3.0, steepness=1.09, error=1e-6),
+    # the error: with or without a fused multiply-add
+    "hard_sigmoid": Definition(
+        hard_sigmoid, {"alpha": 0.2, "beta": 0.5}, steepness=lambda sizes: sizes["alpha"], error=1e-6
+    ),
+    "hard_swish": Definition(hard_swish, temporaries=1.0, steepness=1.5, error=1e-6),
+    "clip": Definition(clip, {"min": 0.0, "max": 6.0}),
+    "thresholded_relu": Definition(thresholded_relu, {"alpha": 1.0}, temporaries=1.25),
+    "abs": Definition(absolute),
 }
-
-# Every output depends on every input of the row: only the last layer may have one of these.
-OVER_THE_ROW = ("softmax", "log_softmax")
-
-# A grid step of these is computed on the accumulator itself; any other hidden function becomes a 256-entry table.
-ARITHMETIC_ON_INT8 = ("linear", "relu", "leaky_relu")
 
 
 @dataclass(frozen=True)
@@ -282,9 +289,9 @@ class Activation:
         """The activation that `spec` names. Raises ModelError for an unknown name or parameter."""
         if isinstance(spec, Activation):
             return spec
-        if spec not in FORWARD:
-            raise ModelError(f"activation {spec!r} is not known; expected one of {', '.join(sorted(FORWARD))}")
-        values = dict(DEFAULTS.get(spec, {}))
+        if spec not in DEFINITIONS:
+            raise ModelError(f"activation {spec!r} is not known; expected one of {', '.join(sorted(DEFINITIONS))}")
+        values = dict(DEFINITIONS[spec].defaults)
         for key, value in (params or {}).items():
             if key not in values:
                 raise ModelError(f"activation {spec!r} has no parameter {key!r}; it takes {sorted(values) or 'none'}")
@@ -297,7 +304,12 @@ class Activation:
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Apply it to `x`, shape (..., n), floating dtype; see the function of the same name."""
-        return FORWARD[self.name](x, out, **dict(self.params))
+        return DEFINITIONS[self.name].forward(x, out, **dict(self.params))
+
+    @property
+    def definition(self) -> Definition:
+        """What holds for every activation of this name."""
+        return DEFINITIONS[self.name]
 
     def __str__(self) -> str:
         inside = ", ".join(f"{key}={value:g}" for key, value in self.params)

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization
-from edge_runtime.numerics import OVER_THE_ROW, TINY, Activation, QuantParams, dequantize, dynamic_grid
+from edge_runtime.numerics import TINY, Activation, QuantParams, dequantize, dynamic_grid
 from edge_runtime.reference.trace import trace
 
 if TYPE_CHECKING:
@@ -25,36 +25,6 @@ Array: TypeAlias = "NDArray[Any]"
 
 LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
-# Differences between implementations that are both correct to a few units in the last place, in parts of max(1, |x|):
-# exp, tanh and erf differ by library, and a product with x carries that further. What is not here is exact: choosing
-# between numbers, or one multiplication. tests/export/onnx_writer/test_activations.py holds onnxruntime to them.
-ACTIVATION_ERROR = {
-    "sigmoid": 1e-6,
-    "tanh": 1e-6,
-    "softmax": 2e-6,
-    "log_softmax": 2e-6,
-    "elu": 1e-6,
-    "selu": 1e-6,
-    "celu": 1e-6,
-    "gelu": 1e-6,
-    "gelu_tanh": 1e-6,
-    "softplus": 1e-6,
-    "softsign": 1e-6,
-    "swish": 1e-6,
-    "mish": 1e-6,
-    "hard_sigmoid": 1e-6,  # with or without a fused multiply-add
-    "hard_swish": 1e-6,
-}
-_BOUNDED = ("sigmoid", "tanh", "softmax")  # their values, and so their errors, do not grow with x
-_STEEPNESS = {
-    "sigmoid": 0.25,
-    "softmax": 0.5,
-    "log_softmax": 2.0,  # d log_softmax_i = dx_i - sum_j p_j dx_j
-    "gelu": 1.13,
-    "gelu_tanh": 1.13,
-    "mish": 1.09,
-    "hard_swish": 1.5,
-}
 
 
 def product_bound(layer: Dense, x: Array) -> Array:
@@ -91,22 +61,14 @@ def count_lone_nans(ours: Array, theirs: Array) -> int:
 
 def steepness(activation: Activation) -> float:
     """The largest slope of an activation: how much it can widen a difference. See also `activation_bound`."""
-    params = {key: abs(value) for key, value in activation.params}
-    if activation.name in ("leaky_relu", "elu"):
-        return max(1.0, params["alpha"])
-    if activation.name == "selu":
-        return params["gamma"] * max(1.0, params["alpha"])
-    if activation.name == "hard_sigmoid":
-        return params["alpha"]
-    if activation.name == "swish":
-        return 1.1  # of z * sigmoid(z), z = alpha * x, whatever alpha is
-    return _STEEPNESS.get(activation.name, 1.0)
+    slope = activation.definition.steepness
+    return slope({key: abs(value) for key, value in activation.params}) if callable(slope) else slope
 
 
 def implementation_error(activation: Activation, x: Array) -> Array:
     """How far two implementations of an activation may be apart for the same float32 x: float64, of x's shape."""
-    error = ACTIVATION_ERROR.get(activation.name, 0.0)
-    if activation.name in _BOUNDED or error == 0.0:
+    error = activation.definition.error
+    if activation.definition.is_bounded or error == 0.0:
         return np.full(x.shape, error)
     size = np.nan_to_num(np.abs(x.astype(np.float64)), nan=0.0)
     if activation.name == "log_softmax":  # differences from the row's maximum
@@ -215,7 +177,7 @@ def _dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> 
 
 def activation_bound(activation: Activation, x: Array, bound: Array) -> Array:
     """From the bound on an activation's input x to the bound on its output."""
-    if activation.name in OVER_THE_ROW:  # every output depends on every input
+    if activation.definition.is_over_row:  # every output depends on every input
         bound = np.broadcast_to(bound.max(axis=-1, keepdims=True), bound.shape)
     widened = bound * steepness(activation) + implementation_error(activation, x)
     if activation.name == "thresholded_relu":  # it jumps, where x may lie on either side of the threshold

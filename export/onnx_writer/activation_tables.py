@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.layers import QuantizedDense
-from edge_runtime.numerics import OVER_THE_ROW, QMAX, dequantize, quantize
+from edge_runtime.numerics import QMAX, dequantize, quantize
 from edge_runtime.reference import implementation_error
 
 _ROUNDED = 2.0**-22  # of a value: the division by the scale and the sum before it round once each
@@ -14,7 +14,7 @@ _ROUNDED = 2.0**-22  # of a value: the division by the scale and the sum before 
 
 def is_its_function(layer: QuantizedDense) -> bool:
     """Whether the layer's table is its activation, computed code by code; beside a tie an entry may lie either way."""
-    if layer.table is None or layer.activation.name in OVER_THE_ROW:
+    if layer.table is None or layer.activation.definition.is_over_row:
         return False
     low, high = _function_range(layer)
     return bool(((low <= layer.table) & (layer.table <= high)).all())

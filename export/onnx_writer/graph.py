@@ -9,25 +9,7 @@ import numpy as np
 import onnx
 from onnx import helper, numpy_helper
 
-from edge_runtime.numerics import OVER_THE_ROW, Activation, QuantParams
-
-# Operators that opset 13 has; the other activations are composed of them.
-_OPERATORS = {
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "softmax": "Softmax",
-    "log_softmax": "LogSoftmax",
-    "elu": "Elu",
-    "selu": "Selu",
-    "celu": "Celu",
-    "softplus": "Softplus",
-    "softsign": "Softsign",
-    "hard_sigmoid": "HardSigmoid",
-    "thresholded_relu": "ThresholdedRelu",
-    "abs": "Abs",
-}
+from edge_runtime.numerics import Activation, QuantParams
 
 
 class Graph:
@@ -62,14 +44,11 @@ class Graph:
 
     def activation(self, activation: Activation, value: str, output: str) -> str:
         """A float32 activation; Identity for linear, so that `output` exists."""
-        if activation.name == "linear":
-            return self.node("Identity", [value], output)
-        if activation.name in _COMPOSED:
-            return _COMPOSED[activation.name](self, value, output, **dict(activation.params))
-        attributes: dict[str, Any] = dict(activation.params)
-        if activation.name in OVER_THE_ROW:
-            attributes["axis"] = -1
-        return self.node(_OPERATORS[activation.name], [value], output, **attributes)
+        write, attributes = _WRITERS[activation.name], dict(activation.params)
+        if callable(write):
+            return write(self, value, output, **attributes)
+        axis = {"axis": -1} if activation.definition.is_over_row else {}
+        return self.node(write, [value], output, **attributes, **axis)
 
     def scalar(self, output: str, name: str, value: float) -> str:
         """A float32 constant that belongs to the tensor `output`; its name."""
@@ -121,11 +100,27 @@ def _hard_swish(graph: Graph, value: str, output: str) -> str:
     )
 
 
-_COMPOSED: dict[str, Callable[..., str]] = {
-    "clip": _clip,
+# The operator of an activation that opset 13 has; the others are composed by a function.
+_WRITERS: dict[str, str | Callable[..., str]] = {
+    "linear": "Identity",
+    "relu": "Relu",
+    "leaky_relu": "LeakyRelu",
+    "sigmoid": "Sigmoid",
+    "tanh": "Tanh",
+    "softmax": "Softmax",
+    "log_softmax": "LogSoftmax",
+    "elu": "Elu",
+    "selu": "Selu",
+    "celu": "Celu",
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
+    "softplus": "Softplus",
+    "softsign": "Softsign",
     "swish": _swish,
     "mish": _mish,
+    "hard_sigmoid": "HardSigmoid",
     "hard_swish": _hard_swish,
+    "clip": _clip,
+    "thresholded_relu": "ThresholdedRelu",
+    "abs": "Abs",
 }

@@ -16,7 +16,6 @@ from numpy.typing import NDArray
 
 from edge_runtime.layers import Dense
 from edge_runtime.model import Model
-from edge_runtime.numerics import ARITHMETIC_ON_INT8
 from export.quantization.calibration import Rows, blocks, float_model, observed
 
 
@@ -34,7 +33,7 @@ def equalize(model: Model, calibration: Rows) -> Model:
         before, after = layers[position], layers[position + 1]
         assert isinstance(before, Dense)
         assert isinstance(after, Dense)
-        if before.activation.name not in ARITHMETIC_ON_INT8:
+        if not before.activation.definition.is_arithmetic_on_int8:
             continue
         factor = _factors(seen)
         layers[position] = replace(before, weight=before.weight / factor, bias=before.bias / factor)

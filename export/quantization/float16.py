@@ -18,7 +18,6 @@ from numpy.typing import NDArray
 
 from edge_runtime.layers import Dense
 from edge_runtime.model import Model, Standardization
-from edge_runtime.numerics import ARITHMETIC_ON_INT8
 
 LARGEST = 65504.0
 BEYOND = 65520.0  # from here on a half rounds to inf
@@ -101,7 +100,7 @@ def _stretches(layers: Sequence[object]) -> list[list[Dense]]:
     for layer in layers:
         assert isinstance(layer, Dense)
         stretches[-1].append(layer)
-        if layer.activation.name not in ARITHMETIC_ON_INT8:
+        if not layer.activation.definition.is_arithmetic_on_int8:
             stretches.append([])
     return [stretch for stretch in stretches if stretch]
 

@@ -14,7 +14,6 @@ from edge_runtime.errors import ModelError, QuantizationError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import (
-    ARITHMETIC_ON_INT8,
     QMAX,
     QMIN,
     WEIGHT_MAX,
@@ -217,7 +216,7 @@ def _layer_to_int8(
     output, table, table_output = None, None, None
     if not is_last:
         after = grid_for(ranges[f"{layer.name}.output"], f"{layer.name}.output")
-        if layer.activation.name in ARITHMETIC_ON_INT8:
+        if layer.activation.definition.is_arithmetic_on_int8:
             output = after
         else:
             before = f"{layer.name}.preactivation"

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.numerics import FORWARD, Activation
+from edge_runtime.numerics import Activation
 from trainer.activations import DERIVATIVES
 from trainer.arrays import aligned_empty
 from trainer.layers import BetweenLayer, DenseLayer
@@ -36,7 +36,7 @@ class Block:
         self.dense, self.between, self.activation = dense, between, activation
         self.dropout_rate, self.precision_mode, self.clip_value = dropout_rate, precision_mode, clip_value
         self._made_of = (dense, activation, between, dropout_rate, precision_mode, clip_value)
-        self._activate, self._params = FORWARD[activation.name], dict(activation.params)
+        self._activate, self._params = activation.definition.forward, dict(activation.params)
         self._derivative = DERIVATIVES[activation.name]
         self._lowered = np.empty_like(dense.weights) if precision_mode != "float32" else None
         self._keep = dense.weights.dtype.type(1.0 / (1.0 - dropout_rate))

@@ -15,7 +15,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Standardization
-from edge_runtime.numerics import OVER_THE_ROW, Activation, QuantParams
+from edge_runtime.numerics import Activation, QuantParams
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.selection import Placed, without_selections
 from export.onnx_reader.nodes import Budget, Unsupported
@@ -79,7 +79,7 @@ class Assembly:
 
     def require_no_row_function(self) -> None:
         """Raise Unsupported, naming its node, where softmax is not the end."""
-        if self.layers and self.layers[-1].activation.name in OVER_THE_ROW:
+        if self.layers and self.layers[-1].activation.definition.is_over_row:
             before = [index for index in range(self.at) if isinstance(self.steps[index], RowFunction)]
             raise Unsupported(
                 f"something follows {self.layers[-1].activation.name}, which is supported at the end only"

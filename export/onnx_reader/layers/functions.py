@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
-from edge_runtime.numerics import FORWARD, Activation
+from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Unsupported
 from export.onnx_reader.steps import IDENTITY, Affine, Function, RowFunction, Step
 
@@ -99,7 +99,7 @@ def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
     if scaled is None:
         raise Unsupported(
             "it is part of a function that is no activation of this runtime; supported are "
-            f"{', '.join(name for name in FORWARD if name != 'linear')}"
+            f"{', '.join(name for name in DEFINITIONS if name != 'linear')}"
         ).at(step.node)
     return scaled, start + 1
 

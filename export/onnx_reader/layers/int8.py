@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.layers import QuantizedDense
-from edge_runtime.numerics import ARITHMETIC_ON_INT8, OVER_THE_ROW, QMAX, Activation, QuantParams
+from edge_runtime.numerics import QMAX, Activation, QuantParams
 from export.onnx_reader.layers.assembly import (
     LINEAR,
     Assembly,
@@ -44,7 +44,7 @@ def quantized_layers(assembly: Assembly) -> None:
 
 def _rounds_the_output(assembly: Assembly, grid: QuantParams) -> bool:
     """Softmax is the end of a model: a grid that the file rounds it to afterwards is noted, and left out."""
-    ends_with_row = bool(assembly.layers) and assembly.layers[-1].activation.name in OVER_THE_ROW
+    ends_with_row = bool(assembly.layers) and assembly.layers[-1].activation.definition.is_over_row
     if not ends_with_row:
         return False
     grids, is_rounded = [grid], True
@@ -108,7 +108,7 @@ def _tail(assembly: Assembly) -> _Tail:
     after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
     activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
     output, following = None, assembly.peek()
-    if isinstance(following, Quantize) and not rest[1:] and activation.name in ARITHMETIC_ON_INT8:
+    if isinstance(following, Quantize) and not rest[1:] and activation.definition.is_arithmetic_on_int8:
         assembly.at += 1
         output = following.grid
     return _Tail(after, activation, output, rest[1:])
@@ -188,7 +188,7 @@ def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, af
     assembly.ties |= {(assembly.layers[-1].name, code, other) for code, other in table.ties()}
     functions = [] if is_codes else [part for part in parts if isinstance(part, Activation)]
     # a table is named after its function, unless that is one which a layer without a table computes by arithmetic
-    is_named = len(functions) == 1 and functions[0].name not in ARITHMETIC_ON_INT8
+    is_named = len(functions) == 1 and not functions[0].definition.is_arithmetic_on_int8
     return _with_table(assembly, table.entries, after, functions[0] if is_named else LINEAR)
 
 

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.numerics import DEFAULTS, Activation
+from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic, by_feature
 from export.onnx_reader.operators.shapes import Handler
@@ -23,8 +23,8 @@ def _erf(x: NDArray[Any], nudge: float = 0.0) -> NDArray[Any]:
     return off_by(nudge, None, x, np.asarray(_ERF(x)))
 
 
-# Operators that are an activation, with the names of their parameters where they have some.
-_ACTIVATIONS = {
+# Operators that are an activation by themselves; their attributes are its parameters.
+ACTIVATIONS = {
     "Relu": "relu",
     "LeakyRelu": "leaky_relu",
     "Sigmoid": "sigmoid",
@@ -47,14 +47,14 @@ def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """An operator that is an activation by itself."""
     if isinstance(inputs[0], Const):
         raise Unsupported("it is applied to a constant")
-    name = _ACTIVATIONS[node.operator]
+    name = ACTIVATIONS[node.operator]
     params = {key: node.attribute(key, float, default) for key, default in _defaults(node, name).items()}
     return [applied(node, inputs[0], Activation.of(name, params))]
 
 
 def _defaults(node: Node, name: str) -> dict[str, float]:
     """Some defaults of old opsets differ from the newest ones, which the runtime has."""
-    defaults = dict(DEFAULTS.get(name, {}))
+    defaults = dict(DEFINITIONS[name].defaults)
     if name == "selu" and node.opset < 6:
         defaults = {"alpha": 1.6732, "gamma": 1.0507}
     return defaults
@@ -159,7 +159,7 @@ def fused_gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(_ACTIVATIONS, activation),
+    **dict.fromkeys(ACTIVATIONS, activation),
     "Gelu": gelu,
     "Clip": clip,
     "PRelu": prelu,

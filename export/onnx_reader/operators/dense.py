@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.numerics import DEFAULTS, Activation
+from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.activations import applied
+from export.onnx_reader.operators.activations import ACTIVATIONS, applied
 from export.onnx_reader.operators.constants import matmul as matmul_of_constants
 from export.onnx_reader.operators.elementwise import scaled, shifted
 from export.onnx_reader.operators.shapes import Handler
@@ -138,29 +138,16 @@ def _turned(value: Value, turn: int) -> Value:
     raise Unsupported("it turns a tensor that has not two axes")
 
 
-_FUSED = {
-    b"Relu": ("relu", ()),
-    b"Sigmoid": ("sigmoid", ()),
-    b"Tanh": ("tanh", ()),
-    b"Softplus": ("softplus", ()),
-    b"Softsign": ("softsign", ()),
-    b"LeakyRelu": ("leaky_relu", ("alpha",)),
-    b"Elu": ("elu", ("alpha",)),
-    b"ThresholdedRelu": ("thresholded_relu", ("alpha",)),
-    b"HardSigmoid": ("hard_sigmoid", ("alpha", "beta")),
-    b"Selu": ("selu", ("alpha", "gamma")),
-}
-
-
 def _activated(node: Node, flow: Flow) -> Flow:
     """com.microsoft FusedGemm names an activation too."""
-    kind = node.attribute("activation", bytes, b"")
+    kind = node.attribute("activation", bytes, b"").decode("utf-8", "replace")
     if node.operator != "FusedGemm" or not kind:
         return flow
-    if kind not in _FUSED:
+    if kind not in ACTIVATIONS:
         raise Unsupported(f"its activation {kind[:30]!r} is not supported")
-    name, keys = _FUSED[kind]
-    params = {key: float(node.attribute(f"activation_{key}", float, DEFAULTS[name][key])) for key in keys}
+    name = ACTIVATIONS[kind]
+    defaults = DEFINITIONS[name].defaults
+    params = {key: float(node.attribute(f"activation_{key}", float, value)) for key, value in defaults.items()}
     return applied(node, flow, Activation.of(name, params))
 
 

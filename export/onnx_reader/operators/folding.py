@@ -15,8 +15,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.numerics import DEFAULTS, FORWARD
+from edge_runtime.numerics import DEFINITIONS
 from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.activations import ACTIVATIONS
 from export.onnx_reader.operators.constants import ELEMENTWISE, fold_elementwise, matmul, range_
 from export.onnx_reader.operators.shapes import listed, resolved_axis, whole_numbers
 from export.onnx_reader.protobuf import element_type
@@ -45,15 +46,7 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "Round": np.rint,
     "Erf": np.vectorize(math.erf, otypes=[np.float64]),
 }
-_ACTIVATIONS = {
-    "Relu": "relu",
-    "LeakyRelu": "leaky_relu",
-    "Elu": "elu",
-    "Sigmoid": "sigmoid",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "HardSigmoid": "hard_sigmoid",
-}
+_FUNCTIONS = ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Softplus", "Softsign", "HardSigmoid")  # that NumPy lacks
 
 
 def first_constant(inputs: list[Value]) -> Const:
@@ -91,9 +84,9 @@ def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """An activation of a constant, as of weights that are kept positive by Softplus."""
     value = first_constant(inputs)
     budget.charge(value.array.size)
-    name = _ACTIVATIONS[node.operator]
-    params = {key: float(node.attribute(key, float, default)) for key, default in DEFAULTS.get(name, {}).items()}
-    result = FORWARD[name](value.array.astype(np.float64), **params)
+    known = DEFINITIONS[ACTIVATIONS[node.operator]]
+    params = {key: float(node.attribute(key, float, default)) for key, default in known.defaults.items()}
+    result = known.forward(value.array.astype(np.float64), **params)
     return [Const(np.asarray(result).astype(value.array.dtype))]
 
 
@@ -216,7 +209,7 @@ FOLDED: dict[str, Fold] = {
     **dict.fromkeys(ELEMENTWISE, _single(fold_elementwise)),
     **dict.fromkeys(_REDUCTIONS, reduction),
     **dict.fromkeys(_UNARY, unary),
-    **dict.fromkeys(_ACTIVATIONS, activation),
+    **dict.fromkeys(_FUNCTIONS, activation),
     "Clip": clip,
     "Gemm": gemm,
     "LogSoftmax": softmax,

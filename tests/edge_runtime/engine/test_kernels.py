@@ -13,7 +13,7 @@ from edge_runtime import (
     QuantParams,
     Standardization,
 )
-from edge_runtime.numerics.activations import DEFAULTS, FORWARD
+from edge_runtime.numerics.activations import DEFINITIONS
 from edge_runtime.reference.trace import logits, trace
 from tests.networks import random_rows
 from tests.plain_int8 import logits_and_hidden
@@ -33,7 +33,7 @@ def each_alone(activation, column):
     return Engine(model).run(column.reshape(-1, 1))[:, 0]
 
 
-@pytest.mark.parametrize("name", sorted(set(FORWARD) - {"softmax", "log_softmax"}))
+@pytest.mark.parametrize("name", sorted(set(DEFINITIONS) - {"softmax", "log_softmax"}))
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning", "ignore:overflow:RuntimeWarning")
 def test_nan_stays_nan_through_every_float_activation(name):
     """In an engine's calls, in the plain function and in place; but for the one that compares, as ONNX says."""
@@ -202,11 +202,11 @@ def test_a_dynamic_layer_quantizes_by_the_batch_it_is_given(rows):
     np.testing.assert_array_equal(logits(model, trace(model, rows)), value)
 
 
-@pytest.mark.parametrize("name", sorted(FORWARD))
+@pytest.mark.parametrize("name", sorted(DEFINITIONS))
 @pytest.mark.parametrize("count", [1, 9])
 def test_every_activation_in_an_engine_is_the_function_of_its_name(name, count):
     """With its parameters, at the end and between layers, for one row and many."""
-    params = {key: value * 0.7 for key, value in DEFAULTS.get(name, {}).items()}
+    params = {key: value * 0.7 for key, value in DEFINITIONS[name].defaults.items()}
     activation = Activation.of(name, params)
     rows = random_rows(count, 3) * 3
     np.testing.assert_allclose(Engine(one_to_one(activation)).run(rows), activation(rows.copy()), rtol=2e-6, atol=1e-7)

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, ModelError
-from edge_runtime.numerics.activations import FORWARD, OVER_THE_ROW, TEMPORARIES
+from edge_runtime.numerics.activations import DEFINITIONS
 
+OVER_ROW = [name for name, known in DEFINITIONS.items() if known.is_over_row]
 X = np.array([[-200.0, -3.0, -0.5, 0.0, 0.5, 3.0, 200.0]])
 
 
-@pytest.mark.parametrize("name", sorted(FORWARD))
+@pytest.mark.parametrize("name", sorted(DEFINITIONS))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 def test_dtype_and_shape_stay_and_in_place_gives_the_same(name, dtype):
     """A function never widens float32, and writing over its input changes nothing."""
@@ -60,10 +61,10 @@ def test_unknown_names_and_parameters_are_refused():
         Activation.of("leaky_relu", {"alpha": float("nan")})
 
 
-@pytest.mark.parametrize("name", sorted(FORWARD))
+@pytest.mark.parametrize("name", sorted(DEFINITIONS))
 @pytest.mark.parametrize("size", [60_000, 200_000], ids=["no temporaries reused", "temporaries reused"])
 def test_what_an_activation_allocates_is_what_the_planner_counts(name, size):
-    """The peak beside the output is the entry in TEMPORARIES, whether NumPy reuses temporaries (from 256 KiB) or not.
+    """The peak beside the output is what the definition says, whether NumPy reuses temporaries (from 256 KiB) or not.
 
     The arrays dwarf NumPy's own buffers.
     """
@@ -74,7 +75,7 @@ def test_what_an_activation_allocates_is_what_the_planner_counts(name, size):
     activation(y, out=y)
     peak = tracemalloc.get_traced_memory()[1]
     tracemalloc.stop()
-    assert TEMPORARIES.get(name, 0) * y.nbytes <= peak <= TEMPORARIES.get(name, 0) * y.nbytes + 100_000
+    assert (known := DEFINITIONS[name].temporaries) * y.nbytes <= peak <= known * y.nbytes + 100_000
 
 
 def by_definition(name, x):
@@ -109,7 +110,7 @@ def by_definition(name, x):
 POINTS = [-600.0, -90.0, -40.0, -7.0, -3.0, -1.0, -0.3, -1e-6, 0.0, 1e-6, 0.3, 0.5, 1.0, 2.5, 3.0, 7.0, 40.0, 90.0]
 
 
-@pytest.mark.parametrize("name", sorted(set(FORWARD) - {"softmax", "log_softmax"}))
+@pytest.mark.parametrize("name", sorted(set(DEFINITIONS) - {"softmax", "log_softmax"}))
 def test_every_function_is_its_textbook_formula(name):
     """Of doubles to 1e-8 of the larger of 1 and |x|, at thresholds, far out and near zero; of floats to 2e-6."""
     expected = np.array([by_definition(name, x) for x in POINTS])
@@ -142,7 +143,7 @@ def test_parameters_stand_where_the_formula_has_them(name, params, formula):
     np.testing.assert_allclose(Activation.of(name, params)(points), expected, rtol=1e-12, atol=1e-12)
 
 
-@pytest.mark.parametrize("name", sorted(FORWARD))
+@pytest.mark.parametrize("name", sorted(DEFINITIONS))
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
 @pytest.mark.filterwarnings("ignore:invalid value:RuntimeWarning")
 def test_nan_stays_nan(name, dtype):
@@ -150,10 +151,10 @@ def test_nan_stays_nan(name, dtype):
     x = np.array([[np.nan, 1.0]], dtype)
     for found in (Activation.of(name)(x.copy()), Activation.of(name)(y := x.copy(), out=y)):
         assert np.isnan(found[0, 0]) == (name != "thresholded_relu")
-        assert np.isfinite(found[0, 1]) == (name not in OVER_THE_ROW)
+        assert np.isfinite(found[0, 1]) == (name not in OVER_ROW)
 
 
-@pytest.mark.parametrize("name", OVER_THE_ROW)
+@pytest.mark.parametrize("name", OVER_ROW)
 def test_functions_over_the_row_sum_to_one(name):
     """Along the last axis, each row by itself, whatever the size of its logits."""
     rows = np.array([[1.0, 2.0, 3.0], [1000.0, 999.0, -1000.0], [-5000.0, -5000.0, -5000.0]])
@@ -196,7 +197,7 @@ def test_an_activation_is_a_value_with_its_parameters_in_order():
 def test_nothing_is_written_to_what_is_not_the_output():
     """The input stays, and a linear function hands it on without a copy."""
     x = np.float32([-1.5, 2.5])
-    for name in sorted(set(FORWARD) - set(OVER_THE_ROW)):
+    for name in sorted(set(DEFINITIONS) - set(OVER_ROW)):
         kept, out = x.copy(), np.empty_like(x)
         found = Activation.of(name)(x, out=out)
         np.testing.assert_array_equal(x, kept)

@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime import Activation, Model
 from edge_runtime.layers import Dense
-from edge_runtime.numerics.activations import DEFAULTS, FORWARD, OVER_THE_ROW
+from edge_runtime.numerics.activations import DEFINITIONS
 from edge_runtime.reference.bounds import implementation_error, steepness
 from export.onnx_writer.writer import to_onnx, write_onnx
 from export.quantization.quantizer import quantize
@@ -26,13 +26,13 @@ OTHER_PARAMETERS = {
     "clip": {"min": -0.5, "max": 0.25},
     "thresholded_relu": {"alpha": 0.375},
 }
-CASES = [Activation.of(name) for name in FORWARD]
+CASES = [Activation.of(name) for name in DEFINITIONS]
 CASES += [Activation.of(name, params) for name, params in OTHER_PARAMETERS.items()]
 
 
 def network(activation):
     """Its activation in the middle and at the end; at the end alone where it works on whole rows."""
-    middle = "tanh" if activation.name in OVER_THE_ROW else activation
+    middle = "tanh" if activation.definition.is_over_row else activation
     return random_model([12, 9, 5], [middle, activation], seed=3, weight_scale=2.0)
 
 
@@ -52,7 +52,7 @@ def everywhere():
 
 
 @pytest.mark.parametrize("opset", ["13", "newest"])
-@pytest.mark.parametrize("activation", [case for case in CASES if case.name not in OVER_THE_ROW], ids=str)
+@pytest.mark.parametrize("activation", [case for case in CASES if not case.definition.is_over_row], ids=str)
 def test_onnxruntime_is_as_close_as_two_implementations_may_be(activation, opset):
     """Its operator, or the nodes of opset 13, beside ours and beside float64, on 260,003 numbers.
 
@@ -82,7 +82,7 @@ def test_int8_has_no_differing_value(tmp_path, activation, form):
 
 def test_the_two_lists_name_every_parameter():
     """An activation with parameters is tested with others than its defaults too."""
-    assert OTHER_PARAMETERS.keys() == DEFAULTS.keys()
+    assert OTHER_PARAMETERS.keys() == {name for name, known in DEFINITIONS.items() if known.defaults}
 
 
 def test_gelu_is_as_close_to_erf_as_its_docstring_says():
@@ -100,7 +100,7 @@ def test_no_activation_is_steeper_than_stated(activation):
     """Its slope anywhere, in float64, is at most the factor by which a bound is widened; thresholded_relu jumps."""
     step = 2.0**-12
     x = np.arange(-12, 12, step)
-    if activation.name in OVER_THE_ROW:
+    if activation.definition.is_over_row:
         x = np.stack([x, -x[::-1] / 3], axis=1)
         change = np.abs(activation(x + np.array([step, -step])) - activation(x)).max(axis=-1)
     else:
