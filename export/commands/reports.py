@@ -176,6 +176,8 @@ def _exported(result: Exported) -> dict[str, Any]:
         "score": result.score,
         "held_out_rows": result.fidelity.rows,
         "sqnr_db": finite(result.fidelity.sqnr_db),
+        "worst_output": result.fidelity.worst_output,
+        "worst_output_db": None if (worst := result.fidelity.worst_output_db) is None else finite(worst),
         "decisions_changed": result.decisions_changed,
         "verified": result.report.ok,
         "values_compared": sum(check.compared for check in result.report.checks),

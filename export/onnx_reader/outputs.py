@@ -26,8 +26,9 @@ from export.onnx_reader.steps import (
     Step,
     common_ancestor,
 )
-from export.onnx_reader.values import Flow, Label, Probabilities, Stacked, Value
+from export.onnx_reader.values import DynamicGrid, Flow, Label, Probabilities, RowNumber, Stacked, Value
 
+_NEAR = 4.0  # no activation that rises has come near its end here
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
@@ -49,6 +50,7 @@ def main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
     Constants and copies of the input are no network's outputs. A label may stand beside the values that it is of.
     """
     of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Label | Probabilities | Stacked)}
+    _refuse_numbers(outputs)
     if not of_rows:
         raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
     computed = {name: value for name, value in of_rows.items() if _is_computed(value)} or of_rows
@@ -62,6 +64,22 @@ def main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
         if label.is_largest and not _same_largest(label.flow, _flow(value)):
             raise Unsupported(f"label '{name}' is not that of the largest value of output '{chosen}', as expected")
     return chosen, value
+
+
+def _refuse_numbers(outputs: Mapping[str, Value]) -> None:
+    """Raise Unsupported for an output of one number for each row or batch, such as a sum: no chain of layers gives it.
+
+    Beside another output it may be what was meant, so that one has to be chosen.
+    """
+    numbers = [name for name, value in outputs.items() if isinstance(value, RowNumber | DynamicGrid)]
+    if not numbers:
+        return
+    if len(outputs) == 1:
+        raise Unsupported(f"output '{numbers[0]}' is one number for each row or batch; {SUPPORTED}")
+    listed = ", ".join(f"'{name}'" + (" (one number)" if name in numbers else "") for name in outputs)
+    raise Unsupported(
+        f"the graph has {len(outputs)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
+    )
 
 
 def _is_computed(value: Value) -> bool:
@@ -115,10 +133,22 @@ def _keeps_order(step: Step) -> bool:
     if isinstance(step, Affine):
         return step.is_uniform and bool(step.scale > 0)
     if isinstance(step, Function | Lookup):
-        with np.errstate(all="ignore"):
-            values = step.table.astype(np.int16) if isinstance(step, Lookup) else step.call(PROBES.copy())
-        return bool((np.diff(values) >= 0).all())
+        return _rises(step)
     return isinstance(step, RowFunction | MinusRow | Quantize | Dequantize | DynamicQuantize | DynamicScale)
+
+
+def _rises(step: Function | Lookup) -> bool:
+    """Whether larger values stay larger: a function that is flat somewhere, such as relu, makes ties of them.
+
+    Where it is flat by rounding alone, as sigmoid far out or a table beside its end, it is taken to rise.
+    """
+    if isinstance(step, Lookup):
+        return bool((np.diff(step.table.astype(np.int16)) >= 0).all())
+    near = PROBES[np.abs(PROBES) <= _NEAR]
+    with np.errstate(all="ignore"):
+        values = np.asarray(step.call(near.astype(np.float64)))
+        falls = bool((np.diff(np.asarray(step.call(PROBES.copy()))) < 0).any())
+    return not falls and bool((np.diff(values) > 0).all())
 
 
 def _flow(value: Any) -> Flow:

@@ -28,12 +28,15 @@ class Fidelity:
     """How a smaller network answers beside the float32 one, before a final activation.
 
     sqnr_db: see `export.quantization.fidelity`. decisions_changed: rows whose class differs, None for a model that
-    gives no classes.
+    gives no classes. worst_output, worst_output_db: the output with the least, by itself; None where outputs are not
+    quantities of their own, but classes, or the parts of one signal.
     """
 
     rows: int
     sqnr_db: float
     decisions_changed: int | None
+    worst_output: int | None = None
+    worst_output_db: float | None = None
 
 
 def measure(model: Model, small: Model, rows: NDArray[np.float32]) -> Fidelity:
@@ -43,7 +46,22 @@ def measure(model: Model, small: Model, rows: NDArray[np.float32]) -> Fidelity:
         before, after = (Engine(network, limits).logits(rows) for network in (model, small))
     changed = int(np.sum(_decisions(before) != _decisions(after)))
     decides = model.metadata.get("target") not in ("regression", "autoencoder")
-    return Fidelity(len(rows), sqnr_db(before, after), changed if decides else None)
+    worst = (None, None) if is_classifier(model) or _is_one_signal(model) else _worst_output(before, after)
+    return Fidelity(len(rows), sqnr_db(before, after), changed if decides else None, *worst)
+
+
+def _is_one_signal(model: Model) -> bool:
+    """Whether the outputs are parts of one thing, such as an image: a part that hardly varies says little."""
+    target = model.metadata.get("target")
+    return model.n_out == 1 or target == "autoencoder" or (model.n_out == model.n_in and target != "regression")
+
+
+def _worst_output(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[int, float] | tuple[None, None]:
+    """The output with the least decibels by itself, of those that vary: a loud one hides the others."""
+    columns = [(before[:, [at]], after[:, [at]]) for at in range(before.shape[1])]
+    decibels = {at: sqnr_db(*pair) for at, pair in enumerate(columns) if np.ptp(pair[0]) > 0}
+    worst = min(decibels, key=lambda at: decibels[at], default=None)
+    return (None, None) if worst is None else (worst, decibels[worst])
 
 
 def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found: Fidelity) -> list[str]:
@@ -58,6 +76,10 @@ def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found
         texts.append(f"{changed:,} of {found.rows:,} decisions ({changed / found.rows:.1%}) are not those of float32")
     if found.sqnr_db < least:
         texts.append(f"{found.sqnr_db:.1f} dB at the outputs, expected at least {least:.0f}")
+    if not texts and found.worst_output_db is not None and found.worst_output_db < least:
+        texts.append(
+            f"output {found.worst_output} by itself has {found.worst_output_db:.1f} dB, expected at least {least:.0f}"
+        )
     if not texts:
         return []
     name, decibels = _where(by_layer(model, small, rows), least)

@@ -73,6 +73,7 @@ def _handed_on(node: Node, inputs: list[Value], position: int, result: Const) ->
 
 
 def _is_product_of_sizes(value: np.ndarray, others: list[np.ndarray], result: np.ndarray) -> bool:
-    """Whether the numbers are sizes, none of which wrapped: the number of rows times what is not negative."""
+    """Whether the numbers are sizes, none of which wrapped: the number of rows times whole numbers from 0 on."""
     exact = np.multiply(value.astype(np.float64), *others)
-    return bool((exact >= 0).all() and (exact < _LARGEST_SIZE).all() and (result == exact).all())
+    are_whole = all(np.array_equal(other, np.rint(other)) for other in others)
+    return bool(are_whole and (exact >= 0).all() and (exact < _LARGEST_SIZE).all() and (result == exact).all())

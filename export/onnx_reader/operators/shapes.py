@@ -81,12 +81,17 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             return [value]
         budget.charge(value.array.size, dtype.itemsize)
         of_half = dtype.kind == "f" and (value.of_half or value.array.dtype == np.float16)
-        return [Const(value.array.astype(dtype), value.codes, value.scale, of_half=of_half, stored=value.stored)]
+        cast_to = value.array.astype(dtype)
+        if not np.array_equal(cast_to, value.array, equal_nan=dtype.kind == "f"):
+            return [Const(cast_to, of_half=of_half)]  # the integers behind it are those of other values
+        return [Const(cast_to, value.codes, value.scale, of_half=of_half, stored=value.stored)]
     if not isinstance(value, Flow):
         raise Unsupported("its input is neither a constant nor made of the model's input")
     before = np.dtype(value.kind)
-    if code == TensorProto.BFLOAT16 or (dtype.kind != "f" and (before.kind == "f" or dtype.itemsize < before.itemsize)):
-        raise Unsupported(f"it cuts {before} values down to {'bfloat16' if code == TensorProto.BFLOAT16 else dtype}")
+    if code == TensorProto.BFLOAT16 or (dtype.kind != "f" and not np.can_cast(before, dtype, "safe")):
+        raise Unsupported(
+            f"it makes {'bfloat16' if code == TensorProto.BFLOAT16 else dtype} of {before} values, which cuts or wraps"
+        )
     return [replace(value, kind=dtype.name)]
 
 

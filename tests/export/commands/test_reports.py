@@ -73,6 +73,8 @@ def test_every_figure_of_an_export_is_in_the_json(results):
             "score": result.score,
             "held_out_rows": 100,
             "sqnr_db": result.fidelity.sqnr_db,
+            "worst_output": None,  # of a classifier
+            "worst_output_db": None,
             "decisions_changed": result.fidelity.decisions_changed,
             "verified": True,
             "values_compared": sum(check.compared for check in result.report.checks),

@@ -174,7 +174,7 @@ REFUSED_BY_DESIGN = {
     "the output, or a function, takes the codes of a quantized tensor": """
         quantizelinear
     """,
-    "what follows DynamicQuantizeLinear is no product with integer weights": """
+    "'y_scale' (one number), 'y_zero_point' (one number); expected one": """
         dynamicquantizelinear dynamicquantizelinear_max_adjusted dynamicquantizelinear_min_adjusted
     """,
 }

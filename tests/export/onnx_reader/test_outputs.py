@@ -28,7 +28,7 @@ from export.onnx_reader.steps import (
     RowFunction,
     Select,
 )
-from export.onnx_reader.values import Const, Label, Probabilities, Stacked
+from export.onnx_reader.values import Const, Label, Probabilities, RowNumber, Stacked
 from tests.export.foreign import graph, normal
 from tests.export.onnx_reader.operators.test_shapes import flow
 
@@ -244,3 +244,35 @@ def test_an_output_is_chosen_by_its_name(tmp_path):
         found = import_onnx(tmp_path / "m.onnx", output=name)
         assert (found.output, found.dropped) == (name, (other,))
         assert found.model.layers[-1].activation.name == activation
+
+
+@pytest.mark.parametrize(
+    "call",
+    [lambda x: np.maximum(x, 0), lambda x: np.clip(x, -1, 1), lambda x: np.clip(0.2 * x + 0.5, 0, 1), np.floor, np.abs],
+)
+def test_a_label_behind_what_makes_ties_is_not_that_of_the_values(call):
+    """The first of several equal values is the label there, and the largest value may stand elsewhere."""
+    flat = made(function(call), base=VALUES)
+    for label, values in ((flat, VALUES), (VALUES, flat)):
+        with pytest.raises(Unsupported, match="label 'l' is not that of the largest value of output 'y'"):
+            main_output({"l": Label(label), "y": values})
+
+
+@pytest.mark.parametrize("name", ["sigmoid", "tanh", "softplus", "softsign", "leaky_relu", "elu"])
+def test_a_label_behind_what_rises_is_that_of_the_values(name):
+    """On either side of it."""
+    risen = made(function(Activation.of(name)), base=VALUES)
+    for label, values in ((risen, VALUES), (VALUES, risen)):
+        assert main_output({"l": Label(label), "y": values})[0] == "y"
+
+
+def test_one_number_for_each_row_is_an_output_that_has_to_be_chosen_against():
+    """A sum of a row beside the values, or beside a label, is refused with both names; alone it is no network."""
+    number = RowNumber(VALUES, "ReduceSum")
+    for other in (VALUES, Label(VALUES), Probabilities(VALUES, ("a", "b", "c"))):
+        with pytest.raises(
+            Unsupported, match=r"2 outputs: 'y', 's' \(one number\); expected one, choose it by --output"
+        ):
+            main_output({"y": other, "s": number})
+    with pytest.raises(Unsupported, match="output 's' is one number for each row or batch"):
+        main_output({"s": number})

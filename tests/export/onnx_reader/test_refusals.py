@@ -59,7 +59,7 @@ REFUSED = {
     "computed with the batch": ("s = Shape(x) f = Cast<to=1>(s) g = Slice(f, zero, first, zero) "
                                 "h = Mul(x, g) y = MatMul(h, V)",
                                 "number of rows"),
-    "cut to integers": ("h = Gemm(x, V, C) y = Cast<to=7>(h)", "cuts float32 values down to int64"),
+    "cut to integers": ("h = Gemm(x, V, C) y = Cast<to=7>(h)", "it makes int64 of float32 values, which cuts"),
     "no layer": ("y = Identity(x)", "no layer with weights"),
     "a loop": ("y = Gemm(z, V, C) z = Gemm(y, V, C)", "depends on its own output"),
     "nothing of the input": ("y = Gemm(V, V, C)", "no output depends on the input"),

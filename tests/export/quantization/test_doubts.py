@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, Limits, Model, QuantParams, Standardization, save
+from edge_runtime import Activation, Dense, Engine, Limits, Model, QuantParams, Standardization, save
 from export.commands.pipeline import ExportOptions, export_model
 from export.onnx_writer.writer import write_onnx
 from export.quantization.doubts import (
@@ -357,3 +357,40 @@ def test_a_logit_of_0_is_no_decision_for():
     above = replace(zero, layers=(replace(zero.layers[0], bias=np.float32([1e-6])),))
     below = replace(zero, layers=(replace(zero.layers[0], bias=np.float32([-1e-6])),))
     assert (measure(zero, above, ROWS).decisions_changed, measure(zero, below, ROWS).decisions_changed) == (400, 0)
+
+
+def loud_and_quiet(metadata):
+    """Two outputs, one a thousand times as large as the other; int8 has one grid for both before the last layer."""
+    weights = np.float32([[1000.0, 0], [0, 1.0], [0, 0]])
+    first = Dense("a", weights, np.zeros(2, np.float32), Activation.of("softplus"))
+    last = Dense("b", np.eye(2, dtype=np.float32), np.zeros(2, np.float32), Activation.of("linear"))
+    return Model((first, last), metadata=metadata)
+
+
+def test_an_output_that_a_loud_one_hides_is_named():
+    """44 dB together, and the quiet output is a constant: its own decibels are said, with its number."""
+    rows = np.random.default_rng(0).uniform(0.1, 1, (500, 3)).astype(np.float32)
+    model = loud_and_quiet({"target": "regression"})
+    small = quantize(model, rows)
+    found = measure(model, small, rows)
+    assert found.sqnr_db > 40
+    assert found.worst_output == 1
+    assert found.worst_output_db == sqnr_db(*(Engine(net).run(rows)[:, [1]] for net in (model, small))) < 3
+    (text,) = fidelity_doubts(model, small, rows, found)
+    assert text.startswith(f"output 1 by itself has {found.worst_output_db:.1f} dB, expected at least 20, on 500 rows")
+
+
+@pytest.mark.parametrize("metadata", [{"target": "autoencoder"}, {"target": "class"}])
+def test_parts_of_one_signal_and_classes_are_not_judged_one_by_one(metadata):
+    """A pixel that hardly varies, or the score of one class, says little by itself."""
+    rows = np.random.default_rng(0).uniform(0.1, 1, (500, 3)).astype(np.float32)
+    model = loud_and_quiet(metadata)
+    found = measure(model, quantize(model, rows), rows)
+    assert (found.worst_output, found.worst_output_db) == (None, None)
+
+
+def test_an_output_that_never_varies_is_not_the_worst():
+    """What is always the same has no decibels."""
+    model = loud_and_quiet({"target": "regression"})
+    rows = np.float32([[0.5, 1, 0], [0.25, 1, 0], [0.75, 1, 0]])
+    assert measure(model, model, rows).worst_output == 0

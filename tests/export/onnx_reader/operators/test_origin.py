@@ -25,6 +25,7 @@ WHOLE = {
     "i0": np.array(0), "i1": np.array([1]), "m": np.array([-1]), "three": np.array([3]), "zero": np.uint8(3),
     "big": np.array([1 << 33]), "few": np.array([4]), "o": np.array(1), "i00": np.array([0]), "two": np.array([2]),
     "thousand": np.array([1000]), "t12": np.array([1, 2]), "last": np.array([-1]), "t0": np.array([], int),
+    "billionth": np.array([1e-9]), "halves": np.array([0.5]),
 }  # fmt: skip
 # From the sizes s, int64 (2,): its name, or v, float (2,), or e, float (rows, 6), to a vector or a matrix of floats.
 STEPS = {
@@ -79,6 +80,8 @@ STEPS = {
     "rows through int8": "q = Cast<to=3>(s) r = Cast<to=1>(q)",
     "rows through float16": "q = Cast<to=10>(s) r = Cast<to=1>(q)",
     "rows through bool": "q = Cast<to=9>(s) r = Cast<to=1>(q)",
+    "rows times a part": "d = Cast<to=11>(s) k = Mul(d, billionth) r = Cast<to=1>(k)",
+    "rows times a part, compared": "d = Cast<to=11>(s) k = Mul(d, billionth) c = Less(k, halves) r = Cast<to=1>(c)",
     "rows times a negative": "k = Mul(s, m) r = Cast<to=1>(k)",
     "rows times what wraps": "n0 = Slice(s, i00, i1) k = Mul(n0, big) r = Cast<to=1>(k)",
     "rows compared with rows": "c = Equal(s, s) r = Cast<to=1>(c)",

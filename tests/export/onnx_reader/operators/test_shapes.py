@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from export.onnx_reader.inputs import Input
 from export.onnx_reader.nodes import Budget, Node, Unsupported
@@ -111,12 +111,12 @@ def test_sizes_of_one_come_and_go():
 
 
 def test_values_are_cast_to_what_holds_them():
-    """Whole numbers to as many bytes or more, real ones to floats alone, and none to bfloat16."""
-    assert run("Cast", flow(kind="uint8"), to=TensorProto.INT8).kind == "int8"
+    """Whole numbers to those that hold all of them, real ones to floats alone, and none to bfloat16."""
+    assert run("Cast", flow(kind="uint8"), to=TensorProto.INT16).kind == "int16"
     assert run("Cast", flow(kind="int32"), to=TensorProto.FLOAT).kind == "float32"
     for kind, to in (("int32", TensorProto.INT16), ("float32", TensorProto.INT64), ("float32", TensorProto.BFLOAT16),
                      ("uint8", TensorProto.BFLOAT16)):  # fmt: skip
-        with pytest.raises(Unsupported, match=f"it cuts {kind} values down"):
+        with pytest.raises(Unsupported, match=f"it makes .* of {kind} values, which cuts or wraps"):
             run("Cast", flow(kind=kind), to=to)
 
 
@@ -168,3 +168,29 @@ def test_turning_a_tensor_takes_every_axis_once():
     for perm in ([0, 1], [0, 0, 1], [1, 2, 3]):
         with pytest.raises(Unsupported, match="does not fit a tensor of 3 axes"):
             run("Transpose", flow(), perm=perm)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "is_kept"),
+    [
+        ("uint8", "int8", False), ("int8", "uint8", False), ("uint8", "bool", False), ("int32", "uint32", False),
+        ("int64", "int32", False), ("uint8", "int16", True), ("bool", "uint8", True), ("int32", "int64", True),
+        ("float32", "int32", False), ("int64", "float32", True), ("float32", "float16", True),
+    ],
+)  # fmt: skip
+def test_a_cast_of_the_input_keeps_every_value_or_is_refused(before, after, is_kept):
+    """200 of uint8 is -56 of int8, and 1 of bool: a model without that cast would compute something else."""
+    code, value = helper.np_dtype_to_tensor_dtype(np.dtype(after)), flow((3,), kind=before)
+    if is_kept:
+        assert run("Cast", value, to=code).kind == after
+    else:
+        with pytest.raises(Unsupported, match=f"it makes {after} of {before} values, which cuts or wraps"):
+            run("Cast", value, to=code)
+
+
+def test_a_cast_that_cuts_dequantized_weights_drops_the_integers_behind_them():
+    """They are those of other values: a layer made of them would have the uncut weights."""
+    weights = Const(np.float32([0.5, 2.0]), np.int32([1, 4]), np.float32([0.5]))
+    for code, is_kept in ((TensorProto.DOUBLE, True), (TensorProto.INT32, False)):
+        found = run("Cast", weights, to=code)
+        assert (found.codes is not None) == (found.scale is not None) == is_kept
