@@ -1,7 +1,7 @@
 """Anybody's dense ONNX file becomes a model."""
 
 from export.onnx_reader.inputs import Input
-from export.onnx_reader.nodes import TooLarge, Unsupported
+from export.onnx_reader.nodes import Unsupported, in_few_letters
 from export.onnx_reader.opset6 import in_opset_7
 from export.onnx_reader.protobuf import check_counts
 from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_bytes, import_onnx, read_onnx
@@ -14,11 +14,11 @@ __all__ = [
     "Input",
     "Int8Product",
     "OUTPUT_KEY",
-    "TooLarge",
     "Unsupported",
     "check_counts",
     "import_bytes",
     "import_onnx",
+    "in_few_letters",
     "in_opset_7",
     "read_onnx",
 ]

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
+_LONGEST_WORD = 160  # in messages; exporters' names of modules within modules are up to that long
 SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 
 
@@ -21,6 +23,12 @@ class Unsupported(Exception):
         placed = type(self)(f"{node}: {self}")
         placed.is_placed = True
         return placed
+
+    def with_more(self, text: str) -> Unsupported:
+        """This error with something after its own words."""
+        longer = type(self)(f"{self}; {text}")
+        longer.is_placed = self.is_placed
+        return longer
 
 
 class TooLarge(Unsupported):
@@ -62,7 +70,18 @@ def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> 
     """A node in messages: its name, its operator and its first output."""
     prefix = f"{domain}." if domain else ""
     output = next((output for output in outputs if output), "")
-    return f"node '{name}' ({prefix}{operator}, output '{output}')"
+    return f"node '{_shortened(name)}' ({_shortened(prefix + operator)}, output '{_shortened(output)}')"
+
+
+def in_few_letters(text: str) -> str:
+    """A message whose long words, such as names of nodes, are shortened, so that its reason is not cut off."""
+    return re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda found: _shortened(found.group()), text)
+
+
+def _shortened(name: str) -> str:
+    """A name's two ends, where it is long."""
+    half = _LONGEST_WORD // 2 - 2
+    return name if len(name) <= _LONGEST_WORD else f"{name[:half]}...{name[-half:]}"
 
 
 @dataclass(frozen=True)

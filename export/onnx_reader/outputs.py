@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Container, Iterable, Mapping
+from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -29,6 +29,7 @@ from export.onnx_reader.steps import (
 from export.onnx_reader.values import DynamicGrid, Flow, Label, Probabilities, RowNumber, Stacked, Value
 
 _NEAR = 4.0  # no activation that rises has come near its end here
+_MOST_NAMED = 8
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
@@ -101,6 +102,27 @@ def _require_one(floats: Mapping[str, Value], has_label: bool) -> None:
     raise Unsupported(
         f"the graph has {len(floats)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
     )
+
+
+def choice_text(names: Sequence[str], found: Mapping[str, Value]) -> str:
+    """Which of several outputs do not need what is refused, with their shapes, and how one is chosen."""
+    shown = [f"'{name}' {_shape_text(found[name])}" for name in names if name in found]
+    others = [f"'{name}'" for name in names if name not in found]
+    return (
+        f"of the graph's {len(names)} outputs {_some(shown)} can do without it, {_some(others)} cannot: choose one by "
+        "--output NAME (output= in Python)"
+    )
+
+
+def _some(texts: Sequence[str]) -> str:
+    more = len(texts) - _MOST_NAMED
+    return ", ".join(texts[:_MOST_NAMED]) + (f" and {more:,} more" if more > 0 else "")
+
+
+def _shape_text(value: Value) -> str:
+    if isinstance(value, Label):
+        return "(n labels)"
+    return f"(n, {_flow(value).order.size})" if isinstance(value, Flow | Probabilities | Stacked) else "(constant)"
 
 
 def _is_same(first: Any, second: Any) -> bool:

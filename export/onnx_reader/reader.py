@@ -26,7 +26,7 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams
 from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
 from export.onnx_reader.layers import Assembly, build_layers
-from export.onnx_reader.nodes import SUPPORTED, Budget, Node, Unsupported, with_expectation
+from export.onnx_reader.nodes import SUPPORTED, Budget, Node, TooLarge, Unsupported, in_few_letters, with_expectation
 from export.onnx_reader.operators import (
     FOLDED,
     HANDLERS,
@@ -37,7 +37,7 @@ from export.onnx_reader.operators import (
     is_folded,
     with_origins,
 )
-from export.onnx_reader.outputs import chain_of, class_names, main_output, reached_outputs
+from export.onnx_reader.outputs import chain_of, choice_text, class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
 from export.onnx_reader.steps import Int8Product, Select
 from export.onnx_reader.values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
@@ -117,8 +117,9 @@ def _one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
     try:
         yield
     except (Unsupported, ModelError, InputError) as error:
-        text, name = printable(error), describe(path)
-        raise ArtifactError(text if text.startswith(f"{name}:") else f"{name}: {text}") from error
+        name = describe(path)
+        text = str(error).removeprefix(f"{os.fspath(path)}: ").removeprefix(f"{name}: ")
+        raise ArtifactError(f"{name}: {printable(in_few_letters(text))}") from error
     except OSError:
         raise
     except (
@@ -153,8 +154,19 @@ class _Reader:
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
-                first = first or with_expectation(error)
+                first = first or self._with_choice(with_expectation(error), candidate, nodes, outputs)
         raise first or Unsupported("the graph has no input, expected one")
+
+    def _with_choice(self, error: Unsupported, source: Input, nodes: list[Node], outputs: list[str]) -> Unsupported:
+        """A refusal that says too which outputs do without what is refused, if there are several and none is chosen."""
+        if len(outputs) < 2 or isinstance(error, TooLarge):
+            return error
+        try:
+            values = self._computed(source, [replace(node, is_optional=True) for node in nodes])
+            found = {name: values[name] for name in outputs if name in values}
+        except Unsupported:
+            return error
+        return error.with_more(choice_text(outputs, found)) if 0 < len(found) < len(outputs) else error
 
     def _wanted_outputs(self) -> list[str]:
         """The output that was chosen, or all that depend on the input."""
@@ -201,6 +213,11 @@ class _Reader:
         return self.constants[name]
 
     def _follow(self, source: Input, nodes: list[Node], outputs: list[str]) -> Imported:
+        values = self._computed(source, nodes)
+        return self._finish(source, {name: self._value(name, values) for name in outputs})
+
+    def _computed(self, source: Input, nodes: list[Node]) -> dict[str, Value]:
+        """What every node computes. Raises Unsupported for one that is not optional."""
         self.budget.charge(source.width)
         values: dict[str, Value] = {source.name: source.flow()}
         self.failed.clear()
@@ -215,7 +232,7 @@ class _Reader:
             _note_origin(node, results)
             self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
             values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-        return self._finish(source, {name: self._value(name, values) for name in outputs})
+        return values
 
     def _results(self, node: Node, values: dict[str, Value]) -> list[Value]:
         """What a node computes. Raises Unsupported, naming it."""

@@ -3,7 +3,6 @@
 from export.onnx_writer.activation_tables import entry_range
 from export.onnx_writer.int8_forms import FORMS
 from export.onnx_writer.pair_saturation import (
-    INTEGER_PRODUCTS,
     PRECISE,
     WITH_TRANSFORMATIONS,
     foreign_doubts,
@@ -15,7 +14,6 @@ from export.onnx_writer.writer import OPSET, check_form, to_onnx, write_onnx
 
 __all__ = [
     "FORMS",
-    "INTEGER_PRODUCTS",
     "OPSET",
     "PRECISE",
     "WITH_TRANSFORMATIONS",

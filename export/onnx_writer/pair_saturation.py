@@ -24,7 +24,6 @@ PRECISE = ("session.x64quantprecision", "1")
 WITH_TRANSFORMATIONS = ("default", "extended")  # the levels at which it works
 PRECISE_KEY = "onnxruntime_session_config"  # of metadata_props
 
-INTEGER_PRODUCTS = {"MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat"}
 _INT16_MAX, _INT16_MIN = 32767, -32768
 
 

@@ -22,6 +22,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ArtifactError
 from edge_runtime.files import printable
+from export.onnx_reader import in_few_letters
 from export.verification.onnx_worker import read_message, write_message
 
 _BASE_BYTES = 1 << 30  # what a session of a small file may take, rows included
@@ -102,9 +103,8 @@ class ForeignSession:
         return [next(found) if kind == "array" else list(map(dict, next(rows_of))) for kind in facts["kinds"]]
 
     def _refused(self, reason: str, is_memory: bool) -> ArtifactError:
-        return ArtifactError(
-            f"{self.path}: {self.too_large() if is_memory else printable(' '.join(reason.split()), _LONGEST_REASON)}"
-        )
+        words = in_few_letters(" ".join(reason.split()))
+        return ArtifactError(f"{self.path}: {self.too_large() if is_memory else printable(words, _LONGEST_REASON)}")
 
     def too_large(self) -> str:
         """What is said of a file that breaks the limit on memory."""

@@ -16,7 +16,6 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 
-from edge_runtime.artifact import MODEL_MAX_BYTES
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable
 from edge_runtime.layers import QuantizedDense
@@ -27,9 +26,7 @@ from export.onnx_reader import (
     OUTPUT_KEY,
     Imported,
     Input,
-    TooLarge,
     Unsupported,
-    import_bytes,
     import_onnx,
     in_opset_7,
 )
@@ -92,26 +89,10 @@ def verify_import(
     return Report(IMPORT, len(rows), tuple(checks), changed, largest, precaution.config, tuple(notes), skipped)
 
 
-def import_of(
-    model: Model,
-    content: bytes,
-    onnx_path: str | os.PathLike[str],
-    *,
-    max_bytes: int = MODEL_MAX_BYTES,
-    output: str | None = None,
-) -> Imported | None:
-    """What reading the file gives, where that is `model`: how its inputs and outputs are laid out, and its slack.
-
-    Raises ArtifactError for a file that asks for more memory or time than it may have: it is not run either.
-    """
-    try:
-        source = import_bytes(content, onnx_path, max_bytes=max_bytes, output=output)
-    except ArtifactError as error:
-        if isinstance(error.__cause__, TooLarge):
-            raise
-        return None
+def is_import_of(model: Model, source: Imported) -> bool:
+    """Whether `model` is what was read: its layers and standardization, to the bit."""
     ours, theirs = _parts(model), _parts(source.model)
-    return source if len(ours) == len(theirs) and all(map(_is_same, ours, theirs)) else None
+    return len(ours) == len(theirs) and all(map(_is_same, ours, theirs))
 
 
 def _parts(model: Model) -> list[Any]:

@@ -12,6 +12,7 @@ import onnx
 
 from edge_runtime.errors import ArtifactError
 from edge_runtime.files import printable
+from export.onnx_reader import in_few_letters
 
 _LOOPS = ("Loop", "Scan")
 
@@ -23,9 +24,9 @@ def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
         for node in waiting.pop():
             if node.op_type in _LOOPS:
                 raise ArtifactError(
-                    printable(
-                        f"{path}: node '{node.name}' is a {node.op_type}, which may never end; expected a dense network"
-                    )
+                    f"{path}: "
+                    + printable(in_few_letters(f"node '{node.name}' is a {node.op_type}, which may never end"))
+                    + "; expected a dense network"
                 )
             waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
 

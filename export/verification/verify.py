@@ -28,7 +28,7 @@ from edge_runtime.files import read_file
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.reference import logits, output_bound, trace
-from export.onnx_reader import OUTPUT_KEY, Imported, check_counts
+from export.onnx_reader import OUTPUT_KEY, Imported, check_counts, import_bytes
 from export.onnx_writer import FORMS, session_config
 from export.verification.comparison import (
     TensorCheck,
@@ -41,9 +41,9 @@ from export.verification.comparison import (
     within,
 )
 from export.verification.foreign_session import ForeignSession, RunLimits
-from export.verification.import_check import import_of, verify_import
+from export.verification.import_check import is_import_of, verify_import
 from export.verification.report import ENGINE, Report
-from export.verification.saturation import Precaution, precaution_for_unread
+from export.verification.saturation import Precaution, precaution_for
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
@@ -70,8 +70,8 @@ def verify(
     has to keep. on_rows: told how many rows of how many are done. run_limits: what running the file may take, by
     default `RunLimits()`. output: which of several outputs of a foreign file is meant, by default the one that the
     model was imported from. Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model
-    with one input and one output of the model's widths or takes more than `run_limits`, BudgetExceeded, and OSError
-    where the file cannot be read.
+    with one input and one output of the model's widths, or takes more than `run_limits`, or was written by something
+    else and is refused by `import_onnx` (it is not run then), BudgetExceeded, and OSError for an unreadable file.
     """
     content = _read_content(onnx_path)
     return verify_content(
@@ -98,17 +98,17 @@ def verify_content(
     wanted, levels = output or model.metadata.get(OUTPUT_KEY), tuple(levels)
     proto = _parsed(content, onnx_path, wanted)
     form = _form(proto)
-    if (
-        form == FOREIGN
-        and (source := import_of(model, content, onnx_path, max_bytes=MAX_ONNX_BYTES, output=wanted)) is not None
-    ):
-        return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
+    precaution = Precaution(session_config(proto))
+    if form == FOREIGN:
+        source = _read_first(content, onnx_path, wanted)
+        if is_import_of(model, source):
+            return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
+        precaution = precaution_for(source)
     _check_interface(proto, model, onnx_path)
     output_name = proto.graph.output[0].name
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     protos = (proto, expose(proto, names))
     engine = Engine(model, limits)
-    precaution = precaution_for_unread(proto) if form == FOREIGN else Precaution(session_config(proto))
     config = precaution.config
     made = functools.partial(ForeignSession, path=onnx_path, threads=threads, config=config, limits=run_limits)
     with ExitStack() as stack:
@@ -215,6 +215,14 @@ def _parsed(content: bytes, path: str | os.PathLike[str], output: str | None) ->
         keep_output(proto.graph, output)
     remove_unused(proto)
     return proto
+
+
+def _read_first(content: bytes, path: str | os.PathLike[str], output: str | None) -> Imported:
+    """What the reader makes of somebody's file: only what it can bound is run. Raises ArtifactError."""
+    try:
+        return import_bytes(content, path, max_bytes=MAX_ONNX_BYTES, output=output)
+    except ArtifactError as error:
+        raise ArtifactError(f"{error}; verify runs somebody's file only if import reads it") from error
 
 
 def _form(proto: onnx.ModelProto) -> str:

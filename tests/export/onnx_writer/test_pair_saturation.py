@@ -279,7 +279,7 @@ def test_the_command_says_which_of_its_two_levels_it_did_not_run(quantized_files
 @pytest.mark.filterwarnings("ignore")
 @pytest.mark.parametrize("name", FORMATS)
 def test_a_file_that_is_not_what_the_model_was_read_from_runs_with_the_option(quantized_files, name):
-    """Its weights are not worked out then: every file with integer products gets it, and that is said."""
+    """As one does that it was read from: the weights of the file count, not those of the model."""
     paths, rows = quantized_files
     other = read_onnx(paths[name])
     last = other.layers[-1]
@@ -287,7 +287,7 @@ def test_a_file_that_is_not_what_the_model_was_read_from_runs_with_the_option(qu
     report = verify(other, paths[name], rows)
     assert report.session_config == (("session.x64quantprecision", "1"),)
     assert report.skipped == (() if name == "QDQ" else ("disabled",))
-    assert "are not known here" in report.notes[0]
+    assert len(report.notes) == len(report.skipped)
     plain = verify(read_onnx(paths["float"]), paths["float"], rows)
     assert (plain.session_config, plain.skipped, plain.notes) == ((), (), ())
 

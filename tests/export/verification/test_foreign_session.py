@@ -119,6 +119,19 @@ def test_refusals_are_one_line_with_the_reason() -> None:
         session.run(None, {"x": X[:, :3]})
 
 
+def test_a_long_name_in_onnxruntimes_words_is_shortened() -> None:
+    """It says which node failed before it says why."""
+    name = "n" * 3000
+    content = proto([helper.make_node("Gather", ["x", "i"], [name], axis=1)], {"i": np.array([7])}, (name,))
+    with (
+        ForeignSession(content, "n.onnx", "disabled") as session,
+        pytest.raises(
+            ArtifactError, match=r"onnxruntime cannot run .*nnn\.\.\.nnn.*indices element out of data bounds"
+        ),
+    ):
+        session.run(None, {"x": X})
+
+
 def test_a_child_that_is_gone_is_replaced() -> None:
     """Somebody ends the child between two runs: the session is opened anew."""
     with ForeignSession(PLAIN, "a.onnx", "default") as session:

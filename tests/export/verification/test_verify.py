@@ -9,7 +9,9 @@ from edge_runtime import Activation, ArtifactError, BudgetExceeded, Dense, Engin
 from export.onnx_writer.writer import to_onnx, write_onnx
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
+from export.verification.foreign_session import ForeignSession
 from export.verification.verify import _Sessions, verify
+from tests.export.foreign import graph
 from tests.networks import random_model, random_rows
 
 PRECISIONS = ["float32", "float16", "int8"]
@@ -196,3 +198,38 @@ def test_an_output_that_only_the_file_as_it_is_gets_wrong_is_found(tmp_path, mon
     monkeypatch.setattr(_Sessions, "run", fused)
     report = verify(model, tmp_path / "m.onnx", random_rows(20, 13))
     assert {check.tensor for check in report.checks if check.differing} == {"output"}
+
+
+UNREAD = {
+    "OneHot": ("i = Cast<to=7>(x) t = OneHot(i, k, v) y = ReduceSum(t, a)", {"k": 3, "v": [0.0, 1.0], "a": [1]}),
+    "Tile": ("h = MatMul(x, W) t = Tile(h, k) y = ReduceMean<axes=[1], keepdims=1>(t)", {"k": [1, 1 << 20]}),
+    "Pad": ("h = MatMul(x, W) y = Pad(h, k)", {"k": [0, 0, 0, 1 << 20]}),
+    "Expand": ("h = MatMul(x, W) y = Expand(h, k)", {"k": [1 << 20, 1]}),
+}
+
+
+@pytest.mark.parametrize("operator", UNREAD)
+def test_a_foreign_file_is_run_only_after_the_reader_has_read_it(tmp_path, operator, monkeypatch):
+    """What an operator unknown to the reader asks for is not bounded: refused in one line, with node and reason."""
+    nodes, values = UNREAD[operator]
+    constants = {name: np.array(value, np.float32 if name == "v" else np.int64) for name, value in values.items()}
+    path = tmp_path / "m.onnx"
+    onnx.save(graph(nodes, 13, "float[N,4] x", "float[N,3] y", W=np.ones((4, 3), np.float32), **constants), path)
+    monkeypatch.setattr(ForeignSession, "_open", lambda session: pytest.fail("it was run"))
+    with pytest.raises(ArtifactError, match=rf"m\.onnx: node '.*' \({operator}, output .*only if import reads it$"):
+        verify(random_model([4, 3], ["linear"]), path, random_rows(5, 4))
+
+
+@pytest.mark.parametrize("name", ["n" * 3000, "a name " * 400], ids=["one word", "words"])
+def test_a_long_name_does_not_hide_the_reason(tmp_path, name):
+    """Nodes, tensors and loops of a file: the name is shortened, the reason stands."""
+    model, rows, path = random_model([4, 3], ["linear"]), random_rows(5, 4), tmp_path / "m.onnx"
+    proto = graph("h = MatMul(x, W) s = Sin(h) y = Neg(s)", 13, "float[N,4] x", W=np.ones((4, 3), np.float32))
+    proto.graph.node[1].name = proto.graph.node[1].output[0] = proto.graph.node[2].input[0] = name
+    onnx.save(proto, path)
+    with pytest.raises(ArtifactError, match=r"\.\.\..*\(Sin, output '.*'\): not supported; supported are"):
+        verify(model, path, rows)
+    proto.graph.node[1].op_type = "Loop"
+    onnx.save(proto, path)
+    with pytest.raises(ArtifactError, match="is a Loop, which may never end; expected a dense network"):
+        verify(model, path, rows)
