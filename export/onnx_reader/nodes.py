@@ -70,15 +70,15 @@ def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> 
     """A node in messages: its name, its operator and its first output."""
     prefix = f"{domain}." if domain else ""
     output = next((output for output in outputs if output), "")
-    return f"node '{_shortened(name)}' ({_shortened(prefix + operator)}, output '{_shortened(output)}')"
+    return f"node '{shortened(name)}' ({shortened(prefix + operator)}, output '{shortened(output)}')"
 
 
 def in_few_letters(text: str) -> str:
     """A message whose long words, such as names of nodes, are shortened, so that its reason is not cut off."""
-    return re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda found: _shortened(found.group()), text)
+    return re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda found: shortened(found.group()), text)
 
 
-def _shortened(name: str) -> str:
+def shortened(name: str) -> str:
     """A name's two ends, where it is long."""
     half = _LONGEST_WORD // 2 - 2
     return name if len(name) <= _LONGEST_WORD else f"{name[:half]}...{name[-half:]}"

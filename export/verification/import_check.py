@@ -35,7 +35,7 @@ from export.verification.foreign_session import ForeignSession, RunLimits
 from export.verification.report import Report
 from export.verification.row_count import bytes_per_row, rows_within
 from export.verification.saturation import precaution_for
-from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
+from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused, unused_note
 
 IMPORT = "import"
 Tie: TypeAlias = tuple[str, int, int]  # layer, code, what its table holds in onnxruntime
@@ -75,7 +75,7 @@ def verify_import(
     rows, rounded = _rounded(source.input, rows)
     checks, changed, largest = [], 0, 0.0
     precaution, levels = precaution_for(source), tuple(levels)
-    notes: dict[str, None] = dict.fromkeys([*precaution.notes(levels), *rounded])
+    notes: dict[str, None] = dict.fromkeys([*unused_note(source.content), *precaution.notes(levels), *rounded])
     for level in filter(precaution.runs_at, levels):
         theirs = _outputs(source, onnx_path, rows, level, precaution.config, run_limits)
         check, differing, flipped = _compared_beside_ties(level, model, source, rows, theirs)

@@ -12,7 +12,7 @@ import onnx
 
 from edge_runtime.errors import ArtifactError
 from edge_runtime.files import printable
-from export.onnx_reader import in_few_letters
+from export.onnx_reader import shortened
 
 _LOOPS = ("Loop", "Scan")
 
@@ -24,31 +24,39 @@ def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
         for node in waiting.pop():
             if node.op_type in _LOOPS:
                 raise ArtifactError(
-                    f"{path}: "
-                    + printable(in_few_letters(f"node '{node.name}' is a {node.op_type}, which may never end"))
-                    + "; expected a dense network"
+                    f"{path}: node '{printable(shortened(node.name))}' is a {node.op_type}, which may never end; "
+                    "expected a dense network"
                 )
             waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
 
 
-def remove_unused(proto: onnx.ModelProto) -> bool:
+def remove_unused(proto: onnx.ModelProto) -> list[str]:
     """Take out the nodes of the graph, its branches and functions that no output needs, and inputs that no node uses.
 
-    Returns whether there were any.
+    Returns what was taken out, in words.
     """
     found = _prune(proto.graph.node, [value.name for value in proto.graph.output])
-    found |= _keep_used_inputs(proto.graph)
+    found += _keep_used_inputs(proto.graph)
     for function in proto.functions:
-        found |= _prune(function.node, function.output)
+        found += _prune(function.node, function.output)
     return found
 
 
-def _prune(nodes: Any, outputs: Iterable[str]) -> bool:
+def unused_note(content: bytes) -> list[str]:
+    """A line on the nodes of a file that no output of it needs, or none. Constants are no nodes worth a word."""
+    found = [text for text in remove_unused(onnx.ModelProto.FromString(content)) if text.startswith("node ")]
+    if not found:
+        return []
+    many = f"{len(found):,} nodes" if len(found) > 1 else "a node"
+    return [f"the file has {many} that no output needs, left out here: {found[0]}{', ...' if len(found) > 1 else ''}"]
+
+
+def _prune(nodes: Any, outputs: Iterable[str]) -> list[str]:
     """Branches first: what only a dead node of a branch reads is not needed around it either."""
-    found = False
+    found: list[str] = []
     for branch in (attribute.g for node in nodes for attribute in node.attribute if attribute.HasField("g")):
-        found |= _prune(branch.node, [value.name for value in branch.output])
-    return _keep_needed(nodes, outputs) or found
+        found += _prune(branch.node, [value.name for value in branch.output])
+    return found + _keep_needed(nodes, outputs)
 
 
 def keep_output(graph: onnx.GraphProto, name: str) -> None:
@@ -69,17 +77,17 @@ def _inputs(node: Any) -> Iterator[str]:
             yield from (value.name for value in attribute.g.output)
 
 
-def _keep_used_inputs(graph: onnx.GraphProto) -> bool:
+def _keep_used_inputs(graph: onnx.GraphProto) -> list[str]:
     """Initializers stay, which old files list as inputs too."""
     used = {name for node in graph.node for name in _inputs(node)} | {value.name for value in graph.output}
     used |= {tensor.name for tensor in graph.initializer} | {tensor.values.name for tensor in graph.sparse_initializer}
     unused = [value for value in graph.input if value.name not in used]
     for value in unused:
         graph.input.remove(value)
-    return bool(unused)
+    return [f"input '{value.name}'" for value in unused]
 
 
-def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:
+def _keep_needed(nodes: Any, outputs: Iterable[str]) -> list[str]:
     producers = {name: index for index, node in enumerate(nodes) for name in node.output if name}
     needed: set[int] = set()
     open_names = list(outputs)
@@ -89,6 +97,12 @@ def _keep_needed(nodes: Any, outputs: Iterable[str]) -> bool:
             needed.add(index)
             open_names += _inputs(nodes[index])
     unused = [index for index in range(len(nodes)) if index not in needed]
+    found = [_in_words(nodes[index]) for index in unused]
     for index in reversed(unused):
         del nodes[index]
-    return bool(unused)
+    return found
+
+
+def _in_words(node: Any) -> str:
+    kind = "constant" if node.op_type == "Constant" else "node"
+    return printable(f"{kind} '{shortened(node.name or next(iter(node.output), ''))}' ({shortened(node.op_type)})")

@@ -20,12 +20,8 @@ import export
 import trainer
 from edge_runtime.console import check_output
 from edge_runtime.errors import Alternative, CalibrationError
-<<<<<<< HEAD
-from export.onnx_reader import Int8Product, TooLarge, Unsupported, import_onnx
-=======
-from export.onnx_reader import Unsupported, import_onnx
+from export.onnx_reader import Int8Product, Unsupported, import_onnx
 from export.onnx_reader.nodes import TooLarge
->>>>>>> 76fa59d (Run somebody's file only if the reader reads it, say which output can do without what is refused, shorten names and not reasons)
 from export.quantization import QuantizationWarning
 from export.quantization.doubts import measure
 from export.verification import RunLimits

@@ -122,7 +122,7 @@ def test_refusals_are_one_line_with_the_reason() -> None:
 def test_a_long_name_in_onnxruntimes_words_is_shortened() -> None:
     """It says which node failed before it says why."""
     name = "n" * 3000
-    content = proto([helper.make_node("Gather", ["x", "i"], [name], axis=1)], {"i": np.array([7])}, (name,))
+    content = proto([helper.make_node("Gather", ["x", "i"], [name], name, axis=1)], {"i": np.array([7])}, (name,))
     with (
         ForeignSession(content, "n.onnx", "disabled") as session,
         pytest.raises(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import sys
 
 import numpy as np
@@ -15,7 +16,7 @@ from edge_runtime.errors import ArtifactError
 from export.onnx_reader.reader import import_onnx, read_onnx
 from export.verification.foreign_session import RunLimits
 from export.verification.import_check import verify_import
-from export.verification.unused_nodes import refuse_loops, remove_unused
+from export.verification.unused_nodes import refuse_loops, remove_unused, unused_note
 from export.verification.verify import verify
 from tests.command import run_command
 from tests.export.foreign import graph
@@ -218,3 +219,18 @@ def test_what_the_reader_refuses_is_not_run_by_verify_either(case, tmp_path):
         assert result.exit_code == 2, (name, result.output)
         assert result.stderr.count("\n") == 1
         assert str(path) in result.stderr
+
+
+def test_what_no_output_needs_is_said_in_a_line():
+    """The first of such nodes, by its name or its output; constants that nobody uses are no matter."""
+    proto = branching(dead_in_branch=True)
+    (text,) = unused_note(proto.SerializeToString())
+    assert re.fullmatch(r"the file has a node that no output needs, left out here: node '\w+' \(\w+\)", text)
+    assert unused_note(branching(dead_in_branch=False).SerializeToString()) == []
+    alive = branching(dead_in_branch=False)
+    alive.graph.node.insert(0, onnx.helper.make_node("Constant", [], ["nobody"], value_float=1.0))
+    assert unused_note(alive.SerializeToString()) == []
+    for name in ("d1", "d2"):
+        alive.graph.node.append(onnx.helper.make_node("Relu", ["x"], [name]))
+    (text,) = unused_note(alive.SerializeToString())
+    assert text == "the file has 2 nodes that no output needs, left out here: node 'd1' (Relu), ..."
