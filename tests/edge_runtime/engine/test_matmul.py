@@ -133,3 +133,70 @@ def test_tiles_add_up_to_the_product(monkeypatch, avx512, tile_rows, rows, by_ro
             step()
         found = target[None] if rows is None else target if by_rows else target.T
         np.testing.assert_array_equal(found, expected)
+
+
+def test_the_product_of_one_row_goes_into_its_buffer():
+    """A vector, without an array of its own: NumPy makes one where a target is left out."""
+    weight, target, x = np.float32([[1, 2], [3, 4], [5, 6]]), np.zeros(2, np.float32), np.float32([1, -1, 2])
+    assert product_of_rows(weight, target, None, by_rows=False)(x) is target
+    assert target.tolist() == [8, 10]
+
+
+def test_a_product_that_is_not_cut_is_one_call(monkeypatch):
+    """A list of parts costs more than the product of a small network; one that is cut gives a list."""
+    monkeypatch.setattr(products, "has_avx512", lambda: True)
+    for rows, count in ((4, None), (32, 2)):
+        for by_rows in (False, True):
+            target = np.empty((rows, 64) if by_rows else (64, rows), np.float32)
+            product = product_of_rows(np.ones((784, 64), np.float32), target, rows, by_rows=by_rows)
+            found = product(np.ones((rows, 784), np.float32))
+            assert found is target if count is None else len(found) == count
+
+
+@pytest.mark.parametrize(
+    ("rows", "n_in", "n_out", "count"),
+    [
+        (10, 1000, 100, 1),  # 10^6 multiplications are not repacked
+        (10, 1000, 101, 1),  # cut once a slice has 5 rows, too few
+        (20, 1000, 100, 2),
+        (16, 1000, 125, 2),  # slices of LEAST_ROWS_AT_ONCE rows
+        (16, 1000, 126, 1),
+        (9, 1000, 1001, 1),  # one row alone is too much: no cut helps
+    ],
+)
+def test_rows_are_cut_at_the_stated_sizes(rows, n_in, n_out, count, monkeypatch):
+    """As many multiplications as are not repacked stay together, and no slice is thinner than stated."""
+    assert (UNPACKED_MULTIPLICATIONS, LEAST_ROWS_AT_ONCE) == (1_000_000, 8)
+    monkeypatch.setattr(products, "has_avx512", lambda: True)
+    assert len(list(row_slices(rows, n_in, n_out))) == count
+
+
+def buffers_for(source, target, *, by_rows=False, ones=None, wide=None):
+    """Buffers of one product."""
+    wide_source, wide_target = wide or (None, None)
+    return Buffers(source, ones, target, by_rows, None, np.empty(1, np.float32), wide_source, wide_target, *[None] * 3)
+
+
+def test_a_bias_is_added_by_the_output_in_the_target():
+    """Feature-major, by rows and for one row: no other array is written."""
+    bias = np.float32([10, 20])
+    constants = Constants(np.ones((3, 2), np.float32), bias, None, None, 0)
+    for shape, by_rows in (((2,), False), ((2, 4), False), ((4, 2), True)):
+        target = np.ones(shape, np.float32)
+        (step,) = products.bias_steps(constants, buffers_for(np.empty(3), target, by_rows=by_rows))
+        assert step() is target
+        assert (target == 1 + (bias.reshape(-1, 1) if shape == (2, 4) else bias)).all()
+
+
+@pytest.mark.parametrize("by_rows", [False, True])
+def test_a_bias_over_the_weights_is_added_by_the_product(by_rows):
+    """The source stands behind a row of ones: one call for both, in either orientation."""
+    stacked = np.float32([[10, 20], [1, 2], [3, 4]])
+    ones = np.float32([[1, 1, 1], [1, 0, 2], [0, 1, 3]])
+    target = np.empty((3, 2) if by_rows else (2, 3), np.float32)
+    constants = Constants(stacked[1:], stacked[0], stacked, None, 0)
+    steps = product_steps(constants, buffers_for(ones[1:], target, by_rows=by_rows, ones=ones))
+    assert len(steps) == 1
+    for step in steps:
+        step()
+    np.testing.assert_array_equal(target if by_rows else target.T, ones.T @ stacked)
