@@ -71,6 +71,12 @@ def litter(folder: Path) -> list[str]:
     return sorted(name for name in os.listdir(folder) if is_temporary(name))
 
 
+def grow_old(folder: Path) -> None:
+    """Let what killed processes left be two days old."""
+    for name in litter(folder):
+        os.utime(folder / name, times=(time.time() - 2 * 86_400,) * 2)
+
+
 def check_whole(folder: Path, before: dict[str, bytes], after: dict[str, bytes]) -> None:
     """Each file is the old one or the new one, to the byte; none is missing, none has come."""
     found = contents(folder)
@@ -94,6 +100,7 @@ def campaign_of_saves(folder: Path, kills: int, seed: int, say: Callable[[str], 
         killed += kill_after(command, work, 0.02 * draw.random(), ready=True)
         check_whole(work, {"m.npz": versions[0]}, {"m.npz": versions[1]})
         say(f"saves: {number + 1} of {kills}")
+    grow_old(work)
     run([sys.executable, "-c", SAVE_FOREVER.replace("itertools.cycle(models)", "models"), *command[3:]], work)
     assert contents(work) == {"m.npz": versions[1]}
     assert not litter(work)
@@ -122,6 +129,7 @@ def campaign_of_exports(folder: Path, kills: int, seed: int, say: Callable[[str]
             killed += kill_while_writing(_export(folder), folder / "out", draw.random() * seconds)
         check_whole(folder / "out", *results)
         say(f"exports: {killed} of {kills}")
+    grow_old(folder / "out")
     run(_export(folder), folder)
     assert contents(folder / "out") == results[1]
     assert not litter(folder / "out")
@@ -154,6 +162,7 @@ def campaign_of_trainings(
             is_killed = kill_after([*command, *resume], work, FIRST + draw.random() * seconds / 2)
             killed += is_killed
             say(f"trainings: {killed} of {kills}, run {number + 1}")
+        grow_old(work)
         run([*command, *(["--resume", "c"] if (work / "c").exists() else [])], work)
         assert (work / "m.npz").read_bytes() == expected, f"run {number} differs"
         assert sorted(path.name for path in work.iterdir()) == ["c", "m.npz"]

@@ -7,11 +7,13 @@ import errno
 import os
 import secrets
 import stat
+import time
 from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
 _PREFIX, _SUFFIX, _TOKEN_BYTES = ".smallnet-", ".tmp", 12
+_LITTER_SECONDS = 24 * 60 * 60.0  # no writer takes as long
 
 
 @contextlib.contextmanager
@@ -20,7 +22,7 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     The bytes go to a temporary file in the same folder, which is flushed, synced and renamed. On any error the
     temporary file is removed and `path` stays as it was. Temporary files that killed processes left in the folder are
-    removed first. Raises OSError.
+    removed by the first writer after a day. Raises OSError.
     """
     with _Draft(path) as draft, draft.naming_target():
         yield draft.file
@@ -53,41 +55,31 @@ def write_together(contents: Mapping[Path, bytes]) -> None:
 
 
 class _Draft:
-    """A temporary file beside its target, held by a lock as long as it is written. A context: what got no name goes."""
+    """A temporary file beside its target. A context: what got no name goes."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
         self.path, self.target = path, Path(os.path.realpath(path))  # a link's target is replaced, not the link
         if os.path.lexists(self.target) and not self.target.is_file():
             raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))
         self.temporary: Path | None = None
-        self.descriptor: int | None = None
 
     def __enter__(self) -> _Draft:
         _remove_leftovers(self.target.parent)
         self.kept_mode = self.target.stat().st_mode & 0o777 if self.target.exists() else None
-        try:
+        with self.naming_target():
             # of a new file the system itself takes off what the process's mask forbids
-            with self.naming_target():
-                mode = 0o666 if self.kept_mode is None else self.kept_mode
-                self.temporary, self.descriptor = _locked_file(self.target.parent, mode)
-            # the copy of the descriptor keeps the lock until the file has its name
-            self.file = os.fdopen(os.dup(self.descriptor), "wb")
-        except BaseException:
-            self._end()
-            raise
+            self.temporary, self.file = _new_file(
+                self.target.parent, 0o666 if self.kept_mode is None else self.kept_mode
+            )
         return self
 
     def __exit__(self, *_: object) -> None:
         """On a KeyboardInterrupt too: nothing may be left behind."""
         with contextlib.suppress(OSError):  # of bytes that were to be flushed: the file goes anyway
             self.file.close()
-        self._end()
-
-    def _end(self) -> None:
         if self.temporary is not None:
             with contextlib.suppress(OSError):
                 self.temporary.unlink()
-        self._unlock()
 
     def settle(self) -> None:
         """Bring the content to the disk."""
@@ -100,16 +92,9 @@ class _Draft:
         assert self.temporary is not None
         if self.kept_mode is not None:
             os.chmod(self.temporary, self.kept_mode)
-        if os.name != "posix":  # where an open file cannot be renamed
-            self._unlock()
         os.replace(self.temporary, self.target)
         self.temporary = None
         _sync_folder(self.target.parent)
-
-    def _unlock(self) -> None:
-        descriptor, self.descriptor = self.descriptor, None
-        if descriptor is not None:
-            os.close(descriptor)
 
     @contextlib.contextmanager
     def naming_target(self) -> Iterator[None]:
@@ -150,54 +135,28 @@ def is_temporary(name: str) -> bool:
     return name == f"{_PREFIX}{middle}{_SUFFIX}" and is_token
 
 
-def _locked_file(folder: Path, mode: int) -> tuple[Path, int]:
-    """A new file that says by its lock, as long as its writer lives, that it is no litter; its name and descriptor.
-
-    A lock holds across containers and, on most network file systems, across machines, where process numbers mislead.
-    """
-    while True:
-        path = folder / f"{_PREFIX}{secrets.token_hex(_TOKEN_BYTES)}{_SUFFIX}"
-        # exclusive, so that nobody's link or file of this name is written through
-        descriptor = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0), mode)
-        try:
-            if _lock(descriptor) is not False and os.fstat(descriptor).st_nlink > 0:
-                return path, descriptor
-        except BaseException:
-            os.close(descriptor)
-            raise
-        os.close(descriptor)  # taken for litter before it was locked
-
-
-def _lock(descriptor: int) -> bool | None:
-    """Whether the file could be locked; False where another holds the lock, None where there are no locks."""
+def _new_file(folder: Path, mode: int) -> tuple[Path, IO[bytes]]:
+    path = folder / f"{_PREFIX}{secrets.token_hex(_TOKEN_BYTES)}{_SUFFIX}"
+    # exclusive, so that nobody's link or file of this name is written through
+    flags = os.O_WRONLY | os.O_CREAT | os.O_EXCL | getattr(os, "O_BINARY", 0)
     try:
-        import fcntl
-    except ImportError:
-        return None
-    try:
-        fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-    except BlockingIOError:
-        return False
-    except OSError:
-        return None
-    return True
+        return path, os.fdopen(os.open(path, flags, mode), "wb")
+    except OSError as error:
+        raise type(error)(error.errno, error.strerror) from error  # the name is ours, and nobody's concern
+    except BaseException:
+        with contextlib.suppress(OSError):
+            path.unlink()
+        raise
 
 
 def _remove_leftovers(folder: Path) -> None:
-    """Remove what killed processes left in a folder: temporary files that nobody holds a lock on."""
+    """Remove what killed processes left in a folder: temporary files of ours that nobody wrote to for a day."""
     with contextlib.suppress(OSError):
         for name in filter(is_temporary, os.listdir(folder)):
             with contextlib.suppress(OSError):
-                _remove_if_left(folder / name)
-
-
-def _remove_if_left(path: Path) -> None:
-    descriptor = os.open(path, os.O_RDONLY | getattr(os, "O_NOFOLLOW", 0) | getattr(os, "O_NONBLOCK", 0))
-    try:
-        if stat.S_ISREG(os.fstat(descriptor).st_mode) and _lock(descriptor):
-            path.unlink()
-    finally:
-        os.close(descriptor)
+                found = os.lstat(folder / name)
+                if stat.S_ISREG(found.st_mode) and time.time() - found.st_mtime > _LITTER_SECONDS:
+                    os.unlink(folder / name)
 
 
 def _sync_folder(folder: Path) -> None:

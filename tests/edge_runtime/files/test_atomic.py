@@ -3,6 +3,7 @@ import signal
 import subprocess
 import sys
 import threading
+import time
 
 import pytest
 
@@ -27,6 +28,7 @@ from edge_runtime.artifact.artifact import save_bytes
 def model(value):
     return Model((Dense("a", np.full((3, 2), value, np.float32), np.zeros(2, np.float32), "relu"),))
 path, contents, count, died = sys.argv[1], [save_bytes(model(value)) for value in (1, 2)], 0, True
+folder = os.path.dirname(path)
 save(model(1), path)
 while died:
     count += 1
@@ -44,11 +46,14 @@ while died:
         save(new, path)
         os._exit(0)
     died = os.WIFSIGNALED(os.waitpid(child, 0)[1])
+    for name in set(os.listdir(folder)) - {os.path.basename(path)}:  # what the next save passes over after a day
+        os.utime(os.path.join(folder, name), times=(0, 0))
     with open(path, "rb") as file:
         assert file.read() == contents[0] or file.seek(0) == 0 and file.read() == contents[1], count
     if died and load(path).layers[0].weight[0, 0] == 2:
         save(model(1), path)
-assert os.listdir(os.path.dirname(path)) == [os.path.basename(path)]
+save(model(1), path)
+assert os.listdir(folder) == [os.path.basename(path)]
 print(count)
 """
 
@@ -69,7 +74,7 @@ def test_an_error_while_writing_keeps_the_old_file_and_leaves_nothing_behind(tmp
     assert os.listdir(tmp_path) == ["file"]
 
 
-def test_a_killed_writer_leaves_an_old_or_a_new_file_and_the_next_one_tidies_up(tmp_path):
+def test_a_killed_writer_leaves_an_old_or_a_new_file_and_one_after_a_day_tidies_up(tmp_path):
     """SIGKILL at ten arbitrary moments: the file is always one of the two contents, whole."""
     path = tmp_path / "file"
     write_bytes(path, b"a" * 200_000)
@@ -85,6 +90,8 @@ def test_a_killed_writer_leaves_an_old_or_a_new_file_and_the_next_one_tidies_up(
         process.stdout.close()
         content = path.read_bytes()
         assert content in (b"a" * 200_000, b"b" * 200_000)
+    for name in os.listdir(tmp_path):
+        os.utime(tmp_path / name, times=(0, 0))
     write_bytes(path, b"done")
     assert os.listdir(tmp_path) == ["file"]
 
@@ -123,9 +130,11 @@ def test_a_temporary_file_of_a_running_process_is_left_alone(tmp_path):
 
 
 def test_what_nobody_writes_any_more_is_removed_and_what_was_never_ours_stays(tmp_path):
-    """By the lock that is gone, not by a process number, which may be another's by now; folders and links stay."""
-    left = tmp_path / f".smallnet-{'0' * 24}.tmp"
-    left.write_bytes(b"half")
+    """A file of ours that a day has passed over; one of this hour, folders and links stay."""
+    left, recent = (tmp_path / f".smallnet-{letter * 24}.tmp" for letter in "03")
+    for name, age in ((left, 86_500), (recent, 86_300)):
+        name.write_bytes(b"half")
+        os.utime(name, times=(time.time() - age,) * 2)
     (tmp_path / f".smallnet-{'1' * 24}.tmp").mkdir()
     (tmp_path / f".smallnet-{'2' * 24}.tmp").symlink_to("elsewhere")
     others = [".smallnet-\u00b2-x.tmp", f".smallnet-{'g' * 24}.tmp", ".smallnet-.tmp", ".smallnet-0.tmp"]
@@ -133,7 +142,8 @@ def test_what_nobody_writes_any_more_is_removed_and_what_was_never_ours_stays(tm
         (tmp_path / name).write_bytes(b"not ours")
     write_bytes(tmp_path / "file", b"new")
     assert not left.exists()
-    assert len(os.listdir(tmp_path)) == 7
+    assert recent.exists()
+    assert len(os.listdir(tmp_path)) == 8
 
 
 def test_a_loop_of_links_is_not_replaced(tmp_path):
@@ -181,7 +191,7 @@ def test_devices_are_not_replaced_and_permissions_are_kept(tmp_path):
 
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork on this system")
 def test_killed_before_any_line_of_a_save_the_file_is_the_old_or_the_new_one(tmp_path):
-    """Every line of this project that `save` runs is such a moment; the save that follows tidies up."""
+    """Every line of this project that `save` runs is such a moment; a save after a day tidies up."""
     command = [sys.executable, "-c", DIE_AT_EACH_LINE, tmp_path / "m.npz"]
     result = subprocess.run(command, capture_output=True, text=True)
     assert result.returncode == 0, result.stderr
