@@ -29,7 +29,7 @@ from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.reference import logits, output_bound, trace
 from export.onnx_reader import OUTPUT_KEY, Imported, check_counts, import_bytes
-from export.onnx_writer import FORMS, session_config
+from export.onnx_writer import FORMS
 from export.verification.comparison import (
     TensorCheck,
     Tensors,
@@ -45,6 +45,7 @@ from export.verification.import_check import is_import_of, verify_import
 from export.verification.report import ENGINE, Report
 from export.verification.saturation import Precaution, precaution_for
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
+from export.verification.written import check_written, unstated_options
 
 BLOCK = 256  # rows compared at once: memory does not grow with the data
 MAX_ONNX_BYTES = 1 << 30
@@ -98,17 +99,22 @@ def verify_content(
     wanted, levels = output or model.metadata.get(OUTPUT_KEY), tuple(levels)
     proto = _parsed(content, onnx_path, wanted)
     form = _form(proto)
-    precaution = Precaution(session_config(proto))
     if form == FOREIGN:
         source = _read_first(content, onnx_path, wanted)
         if is_import_of(model, source):
             return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
         precaution = precaution_for(source)
+    _require_output(proto, output, onnx_path)
     _check_interface(proto, model, onnx_path)
     output_name = proto.graph.output[0].name
     names = {} if form == FOREIGN else _named_tensors(model, proto, form, onnx_path)
     protos = (proto, expose(proto, names))
     engine = Engine(model, limits)
+    misfits: list[TensorCheck] = []
+    unstated: tuple[str, ...] = ()
+    if form != FOREIGN:
+        misfits, config = check_written(model, proto, form)
+        precaution, unstated = Precaution(config), unstated_options(proto, config)
     config = precaution.config
     made = functools.partial(ForeignSession, path=onnx_path, threads=threads, config=config, limits=run_limits)
     with ExitStack() as stack:
@@ -120,7 +126,8 @@ def verify_content(
         sessions = {level: _Sessions(protos, functools.partial(opened, level)) for level in run}
         report = _compared(model, form, rows, output_name, sessions, engine, on_rows)
     skipped = tuple(level for level in levels if level not in run)
-    return replace(report, session_config=config, notes=precaution.notes(levels), skipped=skipped)
+    notes, checks = (*unstated, *precaution.notes(levels)), (*misfits, *report.checks)
+    return replace(report, checks=checks, session_config=config, notes=notes, skipped=skipped)
 
 
 def _compared(
@@ -229,6 +236,12 @@ def _form(proto: onnx.ModelProto) -> str:
     properties = {entry.key: entry.value for entry in proto.metadata_props}
     form = properties.get("form", FOREIGN)
     return form if proto.producer_name == "smallnet" and form in FORMS else FOREIGN
+
+
+def _require_output(proto: onnx.ModelProto, output: str | None, path: object) -> None:
+    names = [value.name for value in proto.graph.output]
+    if output is not None and output not in names:
+        raise ArtifactError(f"{path}: no output '{output}'; expected one of {', '.join(map(repr, names))}")
 
 
 def _check_interface(proto: onnx.ModelProto, model: Model, path: object) -> None:

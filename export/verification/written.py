@@ -1,0 +1,72 @@
+"""Is what stands in a file of ours what this project writes of the model? Rows reach only what they reach."""
+
+from __future__ import annotations
+
+import json
+
+import numpy as np
+import onnx
+from onnx import TensorProto, numpy_helper
+
+from edge_runtime.model import Model
+from export.onnx_writer import session_config, to_onnx
+from export.verification.comparison import TensorCheck
+
+FILE = "file"  # the level under which constants are listed that are not the model's
+AS_WRITTEN = "as written"
+
+
+def check_written(
+    model: Model, proto: onnx.ModelProto, form: str
+) -> tuple[list[TensorCheck], tuple[tuple[str, str], ...]]:
+    """A check for each constant of a file of ours that is not what `to_onnx` writes of `model`, and of its class names.
+
+    Also the session options that onnxruntime needs for the file, whether its metadata still say so or not.
+    """
+    wanted = to_onnx(model, form, portable=_is_portable(proto, form))
+    found = {tensor.name: tensor for tensor in proto.graph.initializer}
+    checks = [_compared(tensor, found.get(tensor.name)) for tensor in wanted.graph.initializer]
+    names, theirs = (_class_names(each) for each in (wanted, proto))
+    checks.append(_difference("class_names", len(names), sum(a != b for a, b in zip(names, theirs, strict=False))))
+    if len(names) != len(theirs):
+        checks.append(_difference("class_names", len(names), abs(len(names) - len(theirs))))
+    config = dict.fromkeys([*session_config(wanted), *session_config(proto)])
+    return [check for check in checks if check.differing], tuple(config)
+
+
+def unstated_options(proto: onnx.ModelProto, config: tuple[tuple[str, str], ...]) -> tuple[str, ...]:
+    """A line for each option that onnxruntime needs for the file and its metadata do not name."""
+    missing = [f"{name}={value}" for name, value in config if (name, value) not in session_config(proto)]
+    return tuple(
+        f"the file does not state that onnxruntime needs {option} on x86 CPUs without VNNI; export it again"
+        for option in missing
+    )
+
+
+def _is_portable(proto: onnx.ModelProto, form: str) -> bool:
+    """Whether weights are stored as uint8, which the qdq form for all engines does alone."""
+    stored = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith(".weight")}
+    return form == "qdq" and TensorProto.UINT8 in stored
+
+
+def _compared(wanted: TensorProto, found: TensorProto | None) -> TensorCheck:
+    values = numpy_helper.to_array(wanted)
+    if found is None or found.data_type != wanted.data_type or list(found.dims) != list(wanted.dims):
+        return _difference(wanted.name, values.size, max(1, values.size))
+    theirs = numpy_helper.to_array(found)
+    bits = f"u{values.dtype.itemsize}"
+    apart = np.ascontiguousarray(values).reshape(-1).view(bits) != np.ascontiguousarray(theirs).reshape(-1).view(bits)
+    return _difference(wanted.name, values.size, int(apart.sum()))
+
+
+def _difference(name: str, compared: int, differing: int) -> TensorCheck:
+    return TensorCheck(FILE, name, AS_WRITTEN, compared, differing, 0.0, 0.0)
+
+
+def _class_names(proto: onnx.ModelProto) -> list[str]:
+    stored = next((entry.value for entry in proto.metadata_props if entry.key == "class_names"), "[]")
+    try:
+        names = json.loads(stored)
+    except ValueError:
+        return []
+    return [str(name) for name in names] if isinstance(names, list) else []

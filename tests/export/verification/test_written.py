@@ -1,0 +1,111 @@
+"""A file of ours holds what is written of the model, whether the rows of a comparison reach it or not."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import onnx
+import pytest
+from onnx import numpy_helper
+
+from edge_runtime.errors import ArtifactError
+from export.onnx_writer import to_onnx
+from export.quantization import quantize
+from export.verification import verify
+from export.verification.verify import verify_content
+from tests.networks import random_model, random_rows
+
+ROWS = random_rows(3, 7)  # few: most entries of a table are never read
+FULL = replace(random_model([7, 9, 4], ["tanh", "softmax"]), class_names=("a", "b", "c", "d"))
+FORMS = [("integer", False), ("qgemm", False), ("qdq", False), ("qdq", True)]
+
+
+def small(precision="int8"):
+    return quantize(FULL, random_rows(200, 7), precision)
+
+
+def verdict(model, proto, **options):
+    return verify_content(model, proto.SerializeToString(), "m.onnx", ROWS, **options)
+
+
+@pytest.mark.parametrize(("form", "portable"), FORMS)
+def test_every_entry_of_every_constant_counts(form, portable):
+    """One changed value of each initializer, also of what the rows do not reach, is found by its name."""
+    model = small()
+    proto = to_onnx(model, form, portable=portable)
+    assert verdict(model, proto).ok
+    for tensor in list(proto.graph.initializer):
+        values = numpy_helper.to_array(tensor).copy()
+        flat = values.reshape(-1)
+        flat[-1] = flat[-1] + 1 if flat[-1] < 100 else flat[-1] - 1
+        changed = onnx.ModelProto.FromString(proto.SerializeToString())
+        found = next(each for each in changed.graph.initializer if each.name == tensor.name)
+        found.CopyFrom(numpy_helper.from_array(values, tensor.name))
+        try:
+            report = verdict(model, changed)
+        except ArtifactError:  # onnxruntime refuses it
+            continue
+        assert not report.ok
+        assert (tensor.name, 1) in [(check.tensor, check.differing) for check in report.checks if check.level == "file"]
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
+def test_class_names_in_another_order_are_another_model_s(precision):
+    """Every name that stands elsewhere is counted, and names that are gone."""
+    model = small(precision)
+    orders = {"dcba": 4, "abdc": 2, "ab": 2, "abcde": 1}
+    for names, differing in orders.items():
+        proto = to_onnx(model)
+        next(entry for entry in proto.metadata_props if entry.key == "class_names").value = json.dumps(list(names))
+        report = verdict(model, proto)
+        assert not report.ok
+        found = [(check.tensor, check.differing) for check in report.checks if check.differing]
+        assert found == [("class_names", differing)]
+
+
+def test_a_form_that_the_graph_has_not_is_no_way_to_looser_rules():
+    """An integer file that calls itself qdq would be judged by what real arithmetic may round."""
+    model = small()
+    proto = to_onnx(model)
+    next(entry for entry in proto.metadata_props if entry.key == "form").value = "qdq"
+    report = verdict(model, proto)
+    assert not report.ok
+    assert "dense0.weight_scale" in {check.tensor for check in report.checks if check.level == "file"}
+
+
+def test_an_option_that_metadata_lost_is_used_and_said():
+    """The weights tell that it is needed: the same answers on every processor, and a line."""
+    model = small()
+    proto = to_onnx(model, "qdq")
+    config = [entry for entry in proto.metadata_props if entry.key == "onnxruntime_session_config"]
+    assert config, "weights of this network are to saturate"
+    assert verdict(model, proto).notes == ()
+    proto.metadata_props.remove(config[0])
+    report = verdict(model, proto)
+    assert report.ok
+    assert report.session_config == (("session.x64quantprecision", "1"),)
+    assert report.notes == (
+        "the file does not state that onnxruntime needs session.x64quantprecision=1 on x86 CPUs without VNNI; "
+        "export it again",
+    )
+
+
+def test_an_output_that_the_file_has_not_is_refused(tmp_path):
+    """With the names that it has."""
+    model = small()
+    path = tmp_path / "m.onnx"
+    onnx.save(to_onnx(model), path)
+    with pytest.raises(ArtifactError, match=r"m\.onnx: no output 'nosuch'; expected one of 'output'"):
+        verify(model, path, ROWS, output="nosuch")
+    assert verify(model, path, ROWS, output="output").ok
+
+
+def test_what_the_model_itself_changed_is_found_too():
+    """The bias of the model and not of the file."""
+    model = small()
+    layer = model.layers[0]
+    other = replace(model, layers=(replace(layer, bias=layer.bias + np.int32(1)), *model.layers[1:]))
+    report = verdict(other, to_onnx(model))
+    assert "dense0.bias" in [check.tensor for check in report.checks if check.level == "file"]
