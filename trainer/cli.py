@@ -108,6 +108,10 @@ def _check_outputs(options: dict[str, Any]) -> None:
     outputs = {name: options[name] for name in ("out", "checkpoint") if options[name] is not None}
     if len(outputs) == 2 and is_same_file(*outputs.values()):
         raise click.UsageError(f"--out and --checkpoint are both {options['out']}, expected two names")
+    if options["out"].lower().endswith(".onnx"):
+        raise click.UsageError(
+            f"--out is {options['out']}, expected the name of an artifact (.npz); export writes ONNX"
+        )
     for name, path in outputs.items():
         kind = "artifact" if name == "out" else "checkpoint"
         resumed = [options["resume"]] if name == "out" and options["resume"] else []  # in its place it is continued

@@ -117,6 +117,7 @@ def export(
             on_choice=lambda seen: echo(choice_text(seen), err=True),
             on_file=lambda name: echo(f"wrote {name}", err=True),
             on_rows=on_rows,
+            run_limits=run_limits,
         )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
     before["score"] = None if evaluation is None else evaluation.score(model)

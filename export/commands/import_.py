@@ -20,7 +20,7 @@ from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, s
 from export.commands.reports import import_facts, import_table
 from export.onnx_reader import import_onnx
 from export.onnx_writer import foreign_doubts, saturating_layers
-from export.quantization import comparison_doubts, with_test_vectors
+from export.quantization import comparison_doubts, row_doubts, with_test_vectors
 from export.verification import RunLimits, random_rows, verify_import
 from trainer.datasets import files_of
 
@@ -70,7 +70,11 @@ def import_command(
     if is_ok:
         save(with_test_vectors(model, rows, test_vectors), out)
     notes = dict.fromkeys(note for report in reports.values() for note in report.notes)
-    doubts = [*comparison_doubts(model, rows), *foreign_doubts(saturating_layers(source.int8_products)), *notes]
+    doubts = [
+        *(comparison_doubts(model, rows) if spec else row_doubts(model, rows)),
+        *foreign_doubts(saturating_layers(source.int8_products)),
+        *notes,
+    ]
     facts = {**import_facts(source, reports, out if is_ok else None), "warnings": doubts}
     say_warnings(facts["warnings"])
     if as_json:

@@ -31,7 +31,7 @@ from export.quantization import (
     row_doubts,
     with_test_vectors,
 )
-from export.verification import Report, check_opset, verify_content
+from export.verification import Report, RunLimits, check_opset, verify_content
 
 
 @dataclass(frozen=True)
@@ -138,6 +138,7 @@ def export_model(
     on_file: Callable[[str], None] | None = None,
     on_choice: Callable[[dict[str, float]], None] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
+    run_limits: RunLimits | None = None,
 ) -> list[Exported]:
     """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
 
@@ -147,7 +148,8 @@ def export_model(
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
     are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
     evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
-    saw. on_rows: told how many rows of how many have been compared. Raises QuantizationError, OSError.
+    saw. on_rows: told how many rows of how many have been compared. run_limits: what running an ONNX file may take.
+    Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
     check_opset(chosen.form, chosen.opset, portable=chosen.portable)
@@ -166,7 +168,7 @@ def export_model(
             small, chosen.form, opset=chosen.opset, portable=chosen.portable
         )  # may refuse: nothing is written before
         content = proto.SerializeToString(deterministic=True)
-        report = verify_content(small, content, onnx, compared, on_rows=on_rows)
+        report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
         if report.ok:
             make_folder(artifact.parent)
             write_together({onnx: content, artifact: save_bytes(small)})

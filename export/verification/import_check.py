@@ -40,6 +40,8 @@ from export.verification.unused_nodes import keep_output, refuse_loops, remove_u
 IMPORT = "import"
 Tie: TypeAlias = tuple[str, int, int]  # layer, code, what its table holds in onnxruntime
 _MOST_TIES = 64  # tried one by one
+MOST_CHANGED = 0.01  # share of decisions
+_SMALL_PART = 1e-3  # of outputs that do not vary: an error below it is no matter
 HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
 _MOST_CHECK_BYTES = 1 << 31  # if the file itself says how many rows it takes
 
@@ -83,10 +85,27 @@ def verify_import(
             f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
             for layer, code, other in flipped
         )
+        notes |= dict.fromkeys(_says_little(check, differing, theirs))
         checks.append(check)
         changed, largest = max(changed, differing), max(largest, check.max_abs_error)
     skipped = tuple(level for level in levels if not precaution.runs_at(level))
     return Report(IMPORT, len(rows), tuple(checks), changed, largest, precaution.config, tuple(notes), skipped)
+
+
+def _says_little(check: TensorCheck, changed: int, theirs: NDArray[Any]) -> list[str]:
+    """Lines on an agreement that proves nothing: what float32 may differ by is as large as what the outputs vary by."""
+    values = theirs.reshape(len(theirs), -1).astype(np.float64)
+    numbers = np.where(np.isfinite(values), values, 0.0)
+    spread, size = float(np.std(numbers, axis=0).max(initial=0.0)), float(np.abs(numbers).max(initial=0.0))
+    texts = []
+    if np.isfinite(check.largest_bound) and check.largest_bound >= (max(spread, _SMALL_PART * size) or _SMALL_PART):
+        texts.append(
+            f"float32 sums may differ by {check.largest_bound:.2g} here, and the outputs vary by {spread:.2g} on these "
+            "rows: that they agree says nothing; take large offsets off the inputs first (double inputs become float32)"
+        )
+    if changed > MOST_CHANGED * len(theirs):
+        texts.append(f"{changed:,} of {len(theirs):,} decisions are not those of the file")
+    return texts
 
 
 def is_import_of(model: Model, source: Imported) -> bool:

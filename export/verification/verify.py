@@ -43,11 +43,11 @@ from export.verification.comparison import (
 from export.verification.foreign_session import ForeignSession, RunLimits
 from export.verification.import_check import is_import_of, verify_import
 from export.verification.report import ENGINE, Report
+from export.verification.row_count import rows_within
 from export.verification.saturation import Precaution, precaution_for
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
 from export.verification.written import check_written, unstated_options
 
-BLOCK = 256  # rows compared at once: memory does not grow with the data
 MAX_ONNX_BYTES = 1 << 30
 FOREIGN = "foreign"
 
@@ -140,9 +140,9 @@ def _compared(
     on_rows: Callable[[int, int], None] | None,
 ) -> Report:
     """Both engines on the same blocks of rows, every check merged over the blocks."""
-    block = BLOCK
+    block = rows_within(model)
     if is_dynamic(model):  # its answers depend on the whole batch: both engines get the same one
-        block = min(BLOCK, engine.limits.max_batch or BLOCK)
+        block = min(block, engine.limits.max_batch or block)
     checks: dict[tuple[str, str], TensorCheck] = {}
     changed, largest = 0, 0.0
     for start in range(0, len(rows), block):
@@ -175,7 +175,8 @@ def _verify_import(
 ) -> Report:
     """The file that the model was read from: outputs by the rules of the import, and the engine beside the trace."""
     report = verify_import(model, onnx_path, rows, levels=levels, imported=source, run_limits=run_limits)
-    blocks = [rows[start : start + BLOCK] for start in range(0, len(rows), BLOCK)]
+    size = rows_within(model)
+    blocks = [rows[start : start + size] for start in range(0, len(rows), size)]
     checks = [_compare_engine(engine, block, trace(model, block)) for block in blocks]
     return replace(report, form=FOREIGN, checks=(*report.checks, functools.reduce(TensorCheck.merged, checks)))
 

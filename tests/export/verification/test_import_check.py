@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import tracemalloc
 from dataclasses import replace
 
@@ -12,9 +13,10 @@ import pytest
 from edge_runtime.errors import ArtifactError
 from edge_runtime.reference.trace import trace
 from export.commands.data import rows_for_export
-from export.onnx_reader.reader import import_onnx
+from export.onnx_reader.reader import import_onnx, read_onnx
 from export.verification.import_check import random_rows, verify_import
 from export.verification.row_count import RANDOM_ROWS
+from tests.command import run_command
 from tests.export.foreign import graph
 from tests.networks import random_rows as normal_rows
 
@@ -113,3 +115,35 @@ def test_a_table_that_is_off_anywhere_else_fails(tanh_files):
         table[code] = table[code] + 60 if table[code] < 128 else table[code] - 60
         model = replace(found.model, layers=(replace(layer, table=table), *found.model.layers[1:]))
         assert not verify_import(model, tanh_files[0], rows, imported=found).ok
+
+
+def far_off(dtype):
+    """One layer on timestamps, whose mean is taken off by the bias: of doubles that float32 cannot hold."""
+    weight = np.random.default_rng(0).normal(size=(6, 3))
+    proto = graph(
+        "y = Gemm(x, W, b)",
+        source=f"{dtype}[N,6] x",
+        target=f"{dtype}[N,3] y",
+        W=weight.astype(np.float64 if dtype == "double" else np.float32),
+        b=(-1.7e9 * weight.sum(axis=0)).astype(np.float64 if dtype == "double" else np.float32),
+    )
+    return proto
+
+
+def test_an_agreement_that_says_nothing_is_said_to(tmp_path):
+    """Sums that cancel: what float32 may differ by is more than what the outputs vary by."""
+    onnx.save(far_off("double"), tmp_path / "m.onnx")
+    model = read_onnx(tmp_path / "m.onnx")
+    rows = 1.7e9 + np.random.default_rng(1).normal(size=(50, 6))
+    report = verify_import(model, tmp_path / "m.onnx", rows)
+    assert report.ok
+    assert [text for text in report.notes if "that they agree says nothing; take large offsets off" in text]
+    assert f"{report.decisions_changed} of 50 decisions are not those of the file" in report.notes
+    result = run_command("import", tmp_path / "m.onnx", "--out", tmp_path / "m.npz", "--json")
+    assert any("says nothing" in text for text in json.loads(result.stdout)["warnings"])
+
+
+def test_an_agreement_that_says_something_needs_no_word(tmp_path):
+    """A network of common sizes, on random rows."""
+    onnx.save(graph("h = Gemm(x, W1, B1) t = Tanh(h) y = Gemm(t, W2, B2)"), tmp_path / "m.onnx")
+    assert verify_import(read_onnx(tmp_path / "m.onnx"), tmp_path / "m.onnx").notes == ()
