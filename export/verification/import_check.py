@@ -98,7 +98,7 @@ def _says_little(check: TensorCheck, changed: int, theirs: NDArray[Any]) -> list
     numbers = np.where(np.isfinite(values), values, 0.0)
     spread, size = float(np.std(numbers, axis=0).max(initial=0.0)), float(np.abs(numbers).max(initial=0.0))
     texts = []
-    if np.isfinite(check.largest_bound) and check.largest_bound >= (max(spread, _SMALL_PART * size) or _SMALL_PART):
+    if np.isfinite(check.largest_bound) and check.largest_bound >= (spread or _SMALL_PART * max(1.0, size)):
         texts.append(
             f"float32 sums may differ by {check.largest_bound:.2g} here, and the outputs vary by {spread:.2g} on these "
             "rows: that they agree says nothing; take large offsets off the inputs first (double inputs become float32)"
