@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.errors import InputError, ModelError
+from edge_runtime.files import shortened
 from edge_runtime.numerics import (
     CHUNK,
     INT32_LIMIT,
@@ -74,7 +75,9 @@ class _Widths(Remade):
     activation: Activation
 
     def __repr__(self) -> str:
-        return f"{type(self).__name__}({self.name!r}, {self.n_in} -> {self.n_out}, {self.activation.name})"
+        return (
+            f"{type(self).__name__}({shortened(self.name, 60)!r}, {self.n_in} -> {self.n_out}, {self.activation.name})"
+        )
 
     @property
     def n_in(self) -> int:

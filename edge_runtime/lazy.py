@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import sys
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 
 
@@ -13,7 +13,8 @@ def lazy_names(
 ) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
     """`__getattr__` and `__dir__` of a package (PEP 562). names: module within it -> the names that it gives.
 
-    A name that was loaded stays in the package, so it is looked up once. A wrong one raises AttributeError.
+    A name that was loaded stays in the package, so it is looked up once. A wrong one raises AttributeError. `dir` shows
+    these names and Python's own, and not what the package's file imports or has loaded.
     """
     homes = {name: module for module, given in names.items() for name in given}
 
@@ -25,6 +26,11 @@ def lazy_names(
         return value
 
     def names_of() -> list[str]:
-        return sorted({*vars(sys.modules[package]), *homes})
+        return public_names(vars(sys.modules[package]), homes)
 
     return get, names_of
+
+
+def public_names(present: Iterable[str], public: Iterable[str]) -> list[str]:
+    """What `dir` shows of a package. present: all names that are in it. public: those that are for others."""
+    return sorted({*public, *(name for name in present if name.startswith("__") and name.endswith("__"))})

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.errors import ModelError
+from edge_runtime.files import shortened
 from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
 from edge_runtime.numerics import Activation
 
@@ -37,6 +38,11 @@ class Standardization(Remade):
             raise ModelError(f"'input.mean' has shape {mean.shape}, expected (n_in,) or (1,)")
         object.__setattr__(self, "mean", mean)
         object.__setattr__(self, "inv_std", checked_array(self.inv_std, "'input.inv_std'", (np.float32,), mean.shape))
+
+    def __repr__(self) -> str:
+        """What it is, in one line."""
+        size = self.mean.size
+        return f"Standardization({f'{size:,} features' if size > 1 else 'one mean and scale'})"
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Standardize float32 rows (..., n_in)."""
@@ -65,6 +71,10 @@ class TestVectors(Remade):
             )
         object.__setattr__(self, "inputs", inputs)
         object.__setattr__(self, "outputs", outputs)
+
+    def __repr__(self) -> str:
+        """What they are, in one line."""
+        return f"TestVectors({len(self.inputs):,} rows, {self.inputs.shape[1]} -> {self.outputs.shape[1]})"
 
 
 def _is_unicode(text: str) -> bool:
@@ -104,6 +114,7 @@ class Model(Remade):
         activations = " ".join(layer.activation.name for layer in self.layers)
         parameters = sum(layer.weight.size + layer.bias.size for layer in self.layers)
         rows = 0 if self.test_vectors is None else len(self.test_vectors.inputs)
+        sizes, activations = shortened(sizes, 50), shortened(activations, 50)
         return f"Model({sizes}, {self.precision}, {activations}, {parameters:,} parameters, {rows:,} test vectors)"
 
     def _check_chain(self) -> None:

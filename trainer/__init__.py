@@ -11,6 +11,7 @@ epoch; `history.records` holds them all, `history.best_epoch` the one whose weig
 OMP_NUM_THREADS=1 (OpenBLAS: OPENBLAS_NUM_THREADS=1) before Python starts.
 """
 
+from edge_runtime.lazy import public_names
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import CheckpointError, ConfigurationError, TrainingDiverged
 from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile
@@ -33,3 +34,7 @@ __all__ = [
     "Profile",
     "TrainingDiverged",
 ]
+
+
+def __dir__() -> list[str]:
+    return public_names(globals(), __all__)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import math
 import numbers
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
@@ -47,6 +47,15 @@ class PrecisionConfig:
     compute_speed_factor: float = 1.0
     precision_mode: str = "float32"
     batch_size_limit: int = 128
+
+    def __repr__(self) -> str:
+        """What was chosen and the seed, as it is written; what is not named is as by default."""
+        shown = [
+            f"{field.name}={getattr(self, field.name)!r}"
+            for field in fields(self)
+            if field.name == "seed" or getattr(self, field.name) != field.default
+        ]
+        return f"PrecisionConfig({', '.join(shown)})"
 
     def __post_init__(self) -> None:
         _check_choice("train_dtype", self.train_dtype, TRAIN_DTYPES)

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import DATA_MAX_BYTES, as_rows, describe, read_file, read_npz_arrays, to_float32
+from edge_runtime.files import DATA_MAX_BYTES, as_rows, describe, read_file, read_npz_arrays, shortened, to_float32
 from trainer.data import (
     Target,
     checked_names,
@@ -77,6 +77,13 @@ class Dataset:
         """Outputs that a network for this data needs: classes, or targets a row."""
         return len(self.class_names) if self.is_classification else int(self.y.shape[1])
 
+    def __repr__(self) -> str:
+        """What it holds, in one line."""
+        kind = "classes" if self.is_classification else "targets"
+        test = "" if self.test is None else f", and {len(self.test):,} rows for the test"
+        name = shortened(self.name, 60)
+        return f"Dataset({name!r}, {len(self):,} rows, {self.n_in:,} features, {self.n_out:,} {kind}{test})"
+
     def take(self, rows: NDArray[np.int64]) -> Dataset:
         """These rows, in this order, without the test part."""
         return replace(self, x=self.x[rows], y=self.y[rows], test=None)
@@ -89,6 +96,12 @@ class Split:
     train: Dataset
     validation: Dataset
     test: Dataset
+
+    def __repr__(self) -> str:
+        """Its parts, in one line."""
+        parts = {"train": self.train, "validation": self.validation, "test": self.test}
+        sizes = ", ".join(f"{name} {len(part):,}" for name, part in parts.items())
+        return f"Split({shortened(self.train.name, 60)!r}: {sizes} rows)"
 
 
 def load_dataset(

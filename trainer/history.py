@@ -22,6 +22,11 @@ class EpochRecord:
     validation_loss: float | None = None
     validation_metric: float | None = None
 
+    def __repr__(self) -> str:
+        """Six digits of each figure, in one line; the fields hold them whole."""
+        shown = [f"{name}={value:.6g}" for name, value in asdict(self).items() if value is not None]
+        return f"EpochRecord({', '.join(shown)})"
+
 
 @dataclass
 class History:
@@ -31,6 +36,19 @@ class History:
     best_epoch: int = 0
     stopped_early: bool = False
     metric_name: str = "accuracy"
+
+    def __repr__(self) -> str:
+        """How far it went and what came of it, in one line; `records` holds every epoch."""
+        if not self.records:
+            return "History(0 epochs)"
+        kept = self.records[min(max(self.best_epoch, 1), len(self.records)) - 1]
+        text = f"{len(self.records):,} epochs{', stopped early' if self.stopped_early else ''}, kept {kept.epoch:,}"
+        text += f", loss {kept.loss:.4g}, {self.metric_name} {kept.metric:.4g}"
+        if kept.validation_loss is not None:
+            text += f", validation loss {kept.validation_loss:.4g}"
+        if kept.validation_metric is not None:
+            text += f", validation {self.metric_name} {kept.validation_metric:.4g}"
+        return f"History({text})"
 
     @property
     def loss(self) -> list[float]:

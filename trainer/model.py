@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import Dense, Model, ModelError, Standardization, load, save
+from edge_runtime.files import shortened
 from edge_runtime.numerics import Activation
 from trainer.config import DEFAULT_CONFIG, PRECISIONS, PrecisionConfig, check_number, check_whole
 from trainer.data import ClassWeight, as_rows, encode_targets, learn_standardization
@@ -116,6 +117,11 @@ class NeuralNetworkModel:
         self.preprocessing: Standardization | None = None
         self._input: Array | None = None
         self._learned_labels = False
+
+    def __repr__(self) -> str:
+        """Its sizes and activations, in one line."""
+        sizes, names = str(list(self.layer_sizes)), str([str(name) for name in self.activations])
+        return f"{type(self).__name__}({shortened(sizes, 60)}, {shortened(names, 60)})"
 
     def __getstate__(self) -> dict[str, Any]:
         """What copies and pickles keep: everything but the tensors of the last training pass."""

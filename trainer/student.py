@@ -176,9 +176,6 @@ class NeuralNetwork(NeuralNetworkModel):
     def _estimator_type(self) -> str:
         return "classifier" if self.is_classifier else "regressor"
 
-    def __repr__(self) -> str:
-        return f"NeuralNetwork({list(self.layer_sizes)}, {[str(name) for name in self.activations]})"
-
     # labels
 
     @property

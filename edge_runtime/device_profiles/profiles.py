@@ -46,6 +46,13 @@ class DeviceProfile:
     confidence: dict[str, str]
     published: tuple[dict[str, Any], ...]
 
+    def __repr__(self) -> str:
+        """What it is, in one line; figures and their sources are in the fields."""
+        flash = "" if self.flash_bytes is None else f", {self.flash_bytes:,} B flash"
+        return (
+            f"DeviceProfile({self.name}: {self.core}, {self.clock_hz / 1e6:.0f} MHz, {self.ram_bytes:,} B RAM{flash})"
+        )
+
 
 @dataclass(frozen=True)
 class Estimate:
@@ -68,6 +75,12 @@ class Estimate:
     why_not: str
     kernel_class: str
     weakest: str
+
+    def __repr__(self) -> str:
+        """The prediction in one line; what it rests on is in the fields."""
+        energy = "" if self.energy_j is None else f", {self.energy_j * 1e6:.1f} uJ"
+        fits = "fits" if self.fits else f"does not fit: {self.why_not}"
+        return f"Estimate({self.device}, {self.precision}, predicted {self.latency_s * 1e3:.3f} ms{energy}; {fits})"
 
 
 @functools.cache

@@ -61,6 +61,10 @@ class Engine:
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), (self.model, self.limits)  # a copy or a pickle has an arena and a lock of its own
 
+    def __repr__(self) -> str:
+        """What it runs, in one line."""
+        return f"Engine({self.model!r}, {self.plan.total_bytes:,} B, {self.plan.block:,} rows at once)"
+
     def run(self, x: ArrayLike, check_finite: bool = False) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
 

@@ -60,6 +60,10 @@ class MemoryPlan(NamedTuple):
     regions: dict[str, Region]
     steps: tuple[PlanStep, ...]
 
+    def __repr__(self) -> str:
+        """The sum, in one line; printed, a table."""
+        return f"MemoryPlan({self.total_bytes:,} B, {self.block:,} rows at once, {len(self.steps):,} layers)"
+
     def __str__(self) -> str:
         from edge_runtime.engine.printing import plan_text  # for those who print it
 

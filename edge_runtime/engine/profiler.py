@@ -39,6 +39,10 @@ class LayerProfile:
 class Profile(list[LayerProfile]):
     """The layers' profiles in their order; printed, a table."""
 
+    def __repr__(self) -> str:
+        """The sum, in one line."""
+        return f"Profile({len(self):,} layers, {sum(layer.seconds for layer in self) * 1e6:.1f} us)"
+
     def __str__(self) -> str:
         from edge_runtime.engine.printing import profile_table  # for those who print it
 

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
     from edge_runtime.files.rows import as_rows, read_rows, to_float32, write_rows
     from edge_runtime.files.sizes import parse_bytes
-    from edge_runtime.files.text_table import format_table
+    from edge_runtime.files.text_table import format_table, shortened
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -26,7 +26,7 @@ __getattr__, __dir__ = lazy_names(
         "aligned_npy": ("ALIGNMENT", "NPY_MAGIC", "npy_header"),
         "rows": ("as_rows", "read_rows", "to_float32", "write_rows"),
         "sizes": ("parse_bytes",),
-        "text_table": ("format_table",),
+        "text_table": ("format_table", "shortened"),
     },
 )
 
@@ -50,6 +50,7 @@ __all__ = [
     "refuse_no_file",
     "replacing",
     "require_folder",
+    "shortened",
     "to_float32",
     "write_bytes",
     "write_together",

@@ -28,10 +28,18 @@ if TYPE_CHECKING:
 Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 
+class Trace(dict[str, "NDArray[Any]"]):
+    """Tensors by name, in the order of their computation. No array is printed."""
+
+    def __repr__(self) -> str:
+        rows = max((len(tensor) for tensor in self.values()), default=0)
+        return f"Trace({len(self):,} tensors of {rows:,} rows)"
+
+
 def trace(model: Model, x: NDArray[Any]) -> Tensors:
     """All tensors of one pass, in order. x: numbers (batch, n_in), not yet standardized."""
     value: NDArray[Any] = x.astype(np.float32)
-    tensors: Tensors = {}
+    tensors: Tensors = Trace()
     if model.preprocessing is not None:
         value = tensors["input.standardized"] = model.preprocessing(value)
     for layer in model.layers:

@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.artifact import MODEL_MAX_BYTES
 from edge_runtime.errors import ArtifactError, InputError, ModelError
-from edge_runtime.files import describe, printable, read_file
+from edge_runtime.files import describe, printable, read_file, shortened
 from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams
 from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
@@ -75,6 +75,11 @@ class Imported:
     external_files: tuple[Path, ...] = ()
     content: bytes = b""
     int8_products: tuple[Int8Product, ...] = ()
+
+    def __repr__(self) -> str:
+        """The model and where it was found, in one line."""
+        names = " -> ".join(repr(shortened(name, 24)) for name in (self.input.name, self.output))
+        return f"Imported({self.model!r}, {names})"
 
 
 def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None) -> Model:

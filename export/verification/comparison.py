@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime.errors import InputError
+from edge_runtime.files import printable, shortened
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import as_numbers, saturate
@@ -45,6 +46,11 @@ class TensorCheck:
     largest_bound: float
     step: float | None = None
     lone_nans: int = 0
+
+    def __repr__(self) -> str:
+        """The verdict of one tensor, in one line."""
+        found = f"{self.differing:,} of {self.compared:,} differ, by {self.max_abs_error:.3g} at most"
+        return f"TensorCheck({self.level}, {printable(shortened(self.tensor, 60))}, {self.rule}: {found})"
 
     @property
     def max_real_error(self) -> float | None:

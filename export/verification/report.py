@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
+from edge_runtime.files import printable, shortened
 from export.verification.comparison import SAME_BITS, TensorCheck
 
 ENGINE = "engine"  # the level under which the engine's own logits are listed
@@ -29,6 +30,17 @@ class Report:
     session_config: tuple[tuple[str, str], ...] = ()
     notes: tuple[str, ...] = ()
     skipped: tuple[str, ...] = ()
+
+    def __repr__(self) -> str:
+        """The verdict in one line; `checks` holds every tensor."""
+        verdict = (
+            "ok" if self.ok else f"FAILED, first at {printable(shortened(self.first_diverging_layer or 'nothing', 40))}"
+        )
+        compared = sum(check.compared for check in self.checks)
+        return (
+            f"Report({self.form}, {verdict}: {self.rows:,} rows, {len(self.checks):,} checks, "
+            f"{self.differing:,} of {compared:,} values break their rule, {self.decisions_changed:,} decisions changed)"
+        )
 
     @property
     def differing(self) -> int:

@@ -15,6 +15,7 @@ from trainer.losses import Loss
 from trainer.network import Block, Chain
 
 Array = NDArray[Any]
+_PASSES = ("forward", "backward")
 _KEPT = 1000  # the latest passes that the medians are taken over
 
 
@@ -35,6 +36,12 @@ class Profile:
 
     layers: tuple[LayerProfile, ...]
     rows: int
+
+    def __repr__(self) -> str:
+        """The sums, in one line."""
+        forward, backward = (sum(getattr(layer, f"{name}_us") for layer in self.layers) for name in _PASSES)
+        layers = f"{len(self.layers):,} layers, {self.rows:,} rows"
+        return f"Profile({layers}, forward {forward:,.1f} us, backward {backward:,.1f} us)"
 
     def __str__(self) -> str:
         lines = [f"{'layer':24} {'forward us':>11} {'backward us':>12} {'parameters B':>13} {'activations B':>14}"]
