@@ -9,24 +9,40 @@ from edge_runtime.lazy import lazy_names
 if TYPE_CHECKING:
     from edge_runtime.files.aligned_npy import ALIGNMENT, NPY_MAGIC, npy_header
     from edge_runtime.files.atomic import make_folder, replacing, require_folder, write_bytes, write_together
-    from edge_runtime.files.bounded import DATA_MAX_BYTES, describe, printable, read_at_most, read_file, refuse_no_file
+    from edge_runtime.files.bounded import (
+        DATA_MAX_BYTES,
+        describe,
+        printable,
+        read_at_most,
+        read_file,
+        refuse_no_file,
+        shortened,
+    )
     from edge_runtime.files.csv_table import read_csv
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
     from edge_runtime.files.rows import as_rows, read_rows, to_float32, write_rows
     from edge_runtime.files.sizes import parse_bytes
-    from edge_runtime.files.text_table import format_table, shortened
+    from edge_runtime.files.text_table import format_table
 
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "atomic": ("make_folder", "replacing", "require_folder", "write_bytes", "write_together"),
-        "bounded": ("DATA_MAX_BYTES", "describe", "printable", "read_at_most", "read_file", "refuse_no_file"),
+        "bounded": (
+            "DATA_MAX_BYTES",
+            "describe",
+            "printable",
+            "read_at_most",
+            "read_file",
+            "refuse_no_file",
+            "shortened",
+        ),
         "csv_table": ("read_csv",),
         "npy": ("read_npy_bytes", "read_npz_arrays"),
         "aligned_npy": ("ALIGNMENT", "NPY_MAGIC", "npy_header"),
         "rows": ("as_rows", "read_rows", "to_float32", "write_rows"),
         "sizes": ("parse_bytes",),
-        "text_table": ("format_table", "shortened"),
+        "text_table": ("format_table",),
     },
 )
 

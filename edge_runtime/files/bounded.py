@@ -86,3 +86,11 @@ def printable(value: object, length: int = 1000) -> str:
     text = str(value)
     text = text if len(text) <= length else text[:length] + "..."
     return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+
+
+def shortened(text: str, width: int) -> str:
+    """`text` in at most `width` letters (5 or more): of a longer one the beginning and the end, with ".." between."""
+    if len(text) <= width:
+        return text
+    end = (width - 2) // 2
+    return f"{text[: width - 2 - end]}..{text[len(text) - end :]}"

@@ -8,14 +8,6 @@ from typing import Any
 from edge_runtime.files.bounded import printable
 
 
-def shortened(text: str, width: int) -> str:
-    """`text` in at most `width` letters (5 or more): of a longer one the beginning and the end, with ".." between."""
-    if len(text) <= width:
-        return text
-    end = (width - 2) // 2
-    return f"{text[: width - 2 - end]}..{text[len(text) - end :]}"
-
-
 def format_table(rows: Sequence[Mapping[str, Any]], columns: Mapping[str, str]) -> str:
     """Rows under headings, numbers to the right, whole ones with separators. columns: {key in a row: heading}.
 

@@ -1,7 +1,7 @@
 """Anybody's dense ONNX file becomes a model."""
 
 from export.onnx_reader.inputs import Input
-from export.onnx_reader.nodes import Unsupported, in_few_letters, shortened
+from export.onnx_reader.nodes import LONGEST_WORD, Unsupported, in_few_letters
 from export.onnx_reader.opset6 import in_opset_7
 from export.onnx_reader.protobuf import check_counts
 from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_bytes, import_onnx, read_onnx
@@ -13,6 +13,7 @@ __all__ = [
     "Imported",
     "Input",
     "Int8Product",
+    "LONGEST_WORD",
     "OUTPUT_KEY",
     "Unsupported",
     "check_counts",
@@ -21,5 +22,4 @@ __all__ = [
     "in_few_letters",
     "in_opset_7",
     "read_onnx",
-    "shortened",
 ]

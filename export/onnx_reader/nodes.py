@@ -7,7 +7,9 @@ from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
-_LONGEST_WORD = 160  # in messages; exporters' names of modules within modules are up to that long
+from edge_runtime.files import shortened
+
+LONGEST_WORD = 160  # in messages; exporters' names of modules within modules are up to that long
 SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 
 
@@ -70,18 +72,13 @@ def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> 
     """A node in messages: its name, its operator and its first output."""
     prefix = f"{domain}." if domain else ""
     output = next((output for output in outputs if output), "")
-    return f"node '{shortened(name)}' ({shortened(prefix + operator)}, output '{shortened(output)}')"
+    node, kind, made = (shortened(text, LONGEST_WORD) for text in (name, prefix + operator, output))
+    return f"node '{node}' ({kind}, output '{made}')"
 
 
 def in_few_letters(text: str) -> str:
     """A message whose long words, such as names of nodes, are shortened, so that its reason is not cut off."""
-    return re.sub(rf"\S{{{_LONGEST_WORD + 1},}}", lambda found: shortened(found.group()), text)
-
-
-def shortened(name: str) -> str:
-    """A name's two ends, where it is long."""
-    half = _LONGEST_WORD // 2 - 2
-    return name if len(name) <= _LONGEST_WORD else f"{name[:half]}...{name[-half:]}"
+    return re.sub(rf"\S{{{LONGEST_WORD + 1},}}", lambda found: shortened(found.group(), LONGEST_WORD), text)
 
 
 @dataclass(frozen=True)

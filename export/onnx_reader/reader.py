@@ -78,7 +78,7 @@ class Imported:
 
     def __repr__(self) -> str:
         """The model and where it was found, in one line."""
-        names = " -> ".join(repr(shortened(name, 24)) for name in (self.input.name, self.output))
+        names = " -> ".join(repr(shortened(name, 20)) for name in (self.input.name, self.output))
         return f"Imported({self.model!r}, {names})"
 
 

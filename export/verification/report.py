@@ -39,7 +39,7 @@ class Report:
         compared = sum(check.compared for check in self.checks)
         return (
             f"Report({self.form}, {verdict}: {self.rows:,} rows, {len(self.checks):,} checks, "
-            f"{self.differing:,} of {compared:,} values break their rule, {self.decisions_changed:,} decisions changed)"
+            f"{self.differing:,} of {compared:,} values differ, {self.decisions_changed:,} decisions changed)"
         )
 
     @property

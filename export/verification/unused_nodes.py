@@ -11,8 +11,8 @@ from typing import Any
 import onnx
 
 from edge_runtime.errors import ArtifactError
-from edge_runtime.files import printable
-from export.onnx_reader import shortened
+from edge_runtime.files import printable, shortened
+from export.onnx_reader import LONGEST_WORD
 
 _LOOPS = ("Loop", "Scan")
 
@@ -23,9 +23,9 @@ def refuse_loops(proto: onnx.ModelProto, path: object) -> None:
     while waiting:
         for node in waiting.pop():
             if node.op_type in _LOOPS:
+                name = printable(shortened(node.name, LONGEST_WORD))
                 raise ArtifactError(
-                    f"{path}: node '{printable(shortened(node.name))}' is a {node.op_type}, which may never end; "
-                    "expected a dense network"
+                    f"{path}: node '{name}' is a {node.op_type}, which may never end; expected a dense network"
                 )
             waiting += [attribute.g.node for attribute in node.attribute if attribute.HasField("g")]
 
@@ -105,4 +105,5 @@ def _keep_needed(nodes: Any, outputs: Iterable[str]) -> list[str]:
 
 def _in_words(node: Any) -> str:
     kind = "constant" if node.op_type == "Constant" else "node"
-    return printable(f"{kind} '{shortened(node.name or next(iter(node.output), ''))}' ({shortened(node.op_type)})")
+    name, operator = node.name or next(iter(node.output), ""), node.op_type
+    return printable(f"{kind} '{shortened(name, LONGEST_WORD)}' ({shortened(operator, LONGEST_WORD)})")

@@ -125,9 +125,7 @@ def test_a_long_name_in_onnxruntimes_words_is_shortened() -> None:
     content = proto([helper.make_node("Gather", ["x", "i"], [name], name, axis=1)], {"i": np.array([7])}, (name,))
     with (
         ForeignSession(content, "n.onnx", "disabled") as session,
-        pytest.raises(
-            ArtifactError, match=r"onnxruntime cannot run .*nnn\.\.\.nnn.*indices element out of data bounds"
-        ),
+        pytest.raises(ArtifactError, match=r"onnxruntime cannot run .*nnn\.\.nnn.*indices element out of data bounds"),
     ):
         session.run(None, {"x": X})
 
