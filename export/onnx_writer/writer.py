@@ -55,9 +55,7 @@ def write_onnx(
 def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable: bool = False) -> onnx.ModelProto:
     """The checked ONNX model that `write_onnx` writes."""
     check_form(form, opset, portable=portable)
-    proto = _model_proto(model, _build(model, form, portable=portable), form, opset)
-    if form == "qdq" and not portable and may_saturate(model):
-        proto.metadata_props.add(key=PRECISE_KEY, value="=".join(PRECISE))
+    proto = _model_proto(model, _build(model, form, portable=portable), _properties(model, form, portable), opset)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -108,7 +106,18 @@ def _dense(graph: Graph, layer: Dense, value: str, target: str) -> str:
     return graph.activation(layer.activation, product, target)
 
 
-def _model_proto(model: Model, graph: Graph, form: str, opset: int) -> onnx.ModelProto:
+def _properties(model: Model, form: str, portable: bool) -> dict[str, str]:
+    """Metadata: the model's, which may be what another file of ours said of itself, and what is said of this one."""
+    stated = {key: value for key, value in model.metadata.items() if key != PRECISE_KEY}
+    properties = {**stated, "precision": model.precision, "form": form}
+    if model.class_names:
+        properties["class_names"] = json.dumps(list(model.class_names), ensure_ascii=False)
+    if form == "qdq" and not portable and may_saturate(model):
+        properties[PRECISE_KEY] = "=".join(PRECISE)
+    return properties
+
+
+def _model_proto(model: Model, graph: Graph, properties: dict[str, str], opset: int) -> onnx.ModelProto:
     opsets = [helper.make_opsetid("", opset)]
     if any(node.domain == MICROSOFT for node in graph.nodes):
         opsets.append(helper.make_opsetid(MICROSOFT, 1))
@@ -124,8 +133,5 @@ def _model_proto(model: Model, graph: Graph, form: str, opset: int) -> onnx.Mode
         producer_name="smallnet",
     )
     proto.ir_version = max(IR_VERSION, helper.find_min_ir_version_for(opsets[:1]))
-    properties = {**model.metadata, "precision": model.precision, "form": form}
-    if model.class_names:
-        properties["class_names"] = json.dumps(list(model.class_names), ensure_ascii=False)
     helper.set_model_props(proto, properties)
     return proto

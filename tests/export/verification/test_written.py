@@ -11,7 +11,8 @@ import pytest
 from onnx import numpy_helper
 
 from edge_runtime.errors import ArtifactError
-from export.onnx_writer import to_onnx
+from export import read_onnx
+from export.onnx_writer import to_onnx, write_onnx
 from export.quantization import quantize
 from export.verification import verify
 from export.verification.verify import verify_content
@@ -109,3 +110,37 @@ def test_what_the_model_itself_changed_is_found_too():
     other = replace(model, layers=(replace(layer, bias=layer.bias + np.int32(1)), *model.layers[1:]))
     report = verdict(other, to_onnx(model))
     assert "dense0.bias" in [check.tensor for check in report.checks if check.level == "file"]
+
+
+@pytest.mark.parametrize("form", ["integer", "qgemm", "qdq"])
+@pytest.mark.parametrize("seed", range(6))
+def test_a_model_that_was_read_from_a_file_of_ours_holds_what_the_file_does(tmp_path, form, seed):
+    """Scales of the qdq form are multiplied and divided on the way, and round; what it says of itself is said once."""
+    model = random_model([7, 9, 5, 3], ["relu", "tanh", "softmax"], seed, standardize=True, weight_scale=1.4)
+    path = tmp_path / "m.onnx"
+    write_onnx(quantize(model, random_rows(200, 7), "int8"), path, form)
+    again = read_onnx(path)
+    assert verify(again, path, ROWS).ok
+    for other, portable in FORMS:
+        assert verdict(again, to_onnx(again, other, portable=portable)).ok
+
+
+def test_a_scale_that_is_off_by_more_than_roundings_is_found():
+    """Four units in the last place, on a channel of the last layer."""
+    model = small()
+    proto = to_onnx(model, "qdq")
+    tensor = next(each for each in proto.graph.initializer if each.name == "dense1.weight_scale")
+    scale = numpy_helper.to_array(tensor).copy()
+    scale[1] += 4 * np.spacing(scale[1])
+    tensor.CopyFrom(numpy_helper.from_array(scale, tensor.name))
+    assert [check.tensor for check in verdict(model, proto).checks if check.differing] == ["dense1.weight_scale"]
+
+
+def test_a_constant_that_cannot_be_read_is_named():
+    """Too few bytes for its shape."""
+    model = small()
+    proto = to_onnx(model)
+    tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense0.table")
+    tensor.raw_data = tensor.raw_data[:100]
+    with pytest.raises(ArtifactError, match=r"constant 'dense0\.table' of the ONNX file cannot be read"):
+        verdict(model, proto)
