@@ -2,13 +2,14 @@
 
 onnxruntime folds constants and allocates what a file asks for: some hundred bytes can ask for gigabytes. The child
 lives as long as this process, so that only the first file waits for its start; a file that breaks a limit ends it, and
-the next one gets another.
+the next one gets another. Threads share it and take turns: what one thread's file does is not held against another's.
 """
 
 from __future__ import annotations
 
 import atexit
 import contextlib
+import itertools
 import os
 import subprocess
 import sys
@@ -28,6 +29,7 @@ from export.verification.onnx_worker import read_message, write_message
 _BASE_BYTES = 1 << 30  # what a session of a small file may take, rows included
 _BYTES_PER_BYTE = 8  # and for each byte of the file: read, decoded, packed for the matrix products, at two levels
 _LONGEST_REASON = 1200  # onnxruntime names its source file and function before it comes to the reason
+_NUMBERS = itertools.count()  # of sessions: an id() may come again
 _CODE = "import sys; sys.path[:] = {path!r}; from export.verification.onnx_worker import main; main()"
 
 
@@ -68,7 +70,7 @@ class ForeignSession:
         limits: RunLimits | None = None,
         size: int = 0,
     ) -> None:
-        self.path, self.limits = path, limits or RunLimits()
+        self.path, self.limits, self.number = path, limits or RunLimits(), next(_NUMBERS)
         self.memory_bytes = self.limits.memory_for(max(size, len(content)))
         folder = os.path.dirname(os.path.abspath(path))
         entries = [*config, ("session.model_external_initializers_file_folder_path", folder)]
@@ -80,22 +82,34 @@ class ForeignSession:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if _WORKER.lives(self.child):
-            _WORKER.ask(self, {"do": "close"}, [])
+        with _WORKER.lock, contextlib.suppress(ArtifactError):  # a child that ends has closed it as well
+            if _WORKER.lives(self.child):
+                _WORKER.ask(self, {"do": "close"}, [])
 
     def _open(self) -> list[str]:
-        facts, _arrays = _WORKER.ask(self, {"do": "open", **self._opening}, [self._content])
-        self.child = _WORKER.process
+        with _WORKER.lock:
+            facts, _arrays = self._ask({"do": "open", **self._opening}, [self._content])
+            self.child = _WORKER.process
         if "error" in facts:
             raise self._refused(facts["error"], facts["memory"])
         return list(facts["outputs"])
 
+    def _ask(self, facts: dict[str, Any], arrays: list[NDArray[Any]]) -> tuple[dict[str, Any], list[NDArray[Any]]]:
+        """The child's answer. If a child that ran other files too ends, once more in one that runs this one alone."""
+        with _WORKER.lock:  # until it is answered: nobody else ends the child, or gets into the next one
+            while True:
+                if facts["do"] == "run" and not _WORKER.lives(self.child):
+                    self._open()
+                answer = _WORKER.ask(self, facts, arrays)
+                if answer is not None:
+                    return answer
+                if not _WORKER.was_shared:
+                    raise ArtifactError(f"{self.path}: {self.too_large()} (it ended with status {_WORKER.last_status})")
+
     def run(self, outputs: Sequence[str] | None, feeds: Mapping[str, NDArray[Any]]) -> list[Any]:
         """The values of `outputs` (None: of all), a classifier's dictionaries as lists. Raises ArtifactError."""
-        if not _WORKER.lives(self.child):
-            self._open()
         request = {"do": "run", "outputs": list(outputs or ()), "inputs": list(feeds)}
-        facts, arrays = _WORKER.ask(self, request, list(feeds.values()))
+        facts, arrays = self._ask(request, list(feeds.values()))
         if "error" in facts:
             rows = len(next(iter(feeds.values())))
             raise self._refused(f"onnxruntime cannot run the model on {rows} rows: {facts['error']}", facts["memory"])
@@ -117,12 +131,18 @@ class ForeignSession:
 
 
 class _Worker:
-    """The child, started when it is first needed. One thread at a time asks it."""
+    """The child, started when it is first needed. One thread at a time asks it.
+
+    served: numbers of the sessions that the present child was asked for. last_status, was_shared: of the child that
+    ended last, its exit status and whether it was asked for more than one session.
+    """
 
     def __init__(self) -> None:
         self.process: subprocess.Popen[bytes] | None = None
         self.owner = 0
         self.lock = threading.RLock()
+        self.served: set[int] = set()
+        self.last_status, self.was_shared = 0, False
 
     def lives(self, process: subprocess.Popen[bytes] | None) -> bool:
         """Whether `process` is the present child of this process, and runs."""
@@ -131,27 +151,24 @@ class _Worker:
 
     def ask(
         self, session: ForeignSession, facts: dict[str, Any], arrays: list[NDArray[Any]]
-    ) -> tuple[dict[str, Any], list[NDArray[Any]]]:
-        """The answer to a request of `session`. Raises ArtifactError if the child ends, or takes too long."""
+    ) -> tuple[dict[str, Any], list[NDArray[Any]]] | None:
+        """The answer to a request of `session`; None if the child ends. Raises ArtifactError if it takes too long."""
         with self.lock:
             process = self._started()
-            is_late = threading.Event()
-            timer = threading.Timer(session.limits.max_seconds, _end, (process, is_late))
-            timer.daemon = True
-            timer.start()
+            self.served.add(session.number)
             try:
-                answer = _exchange(process, {**facts, "session": id(session)}, arrays)
+                with _Deadline(process, session.limits.max_seconds) as deadline:
+                    answer = _exchange(process, {**facts, "session": session.number}, arrays)
             except BaseException:  # Ctrl-C too: what is left in the pipes belongs to nobody
                 self.stop()
                 raise
-            finally:
-                timer.cancel()
-            if answer is not None:
-                return answer
-            status = process.wait()
-            self.stop()
-            how = session.too_slow() if is_late.is_set() else f"{session.too_large()} (it ended with status {status})"
-            raise ArtifactError(f"{session.path}: {how}")
+            if answer is None or deadline.is_past:  # with an answer too: the next one who asks finds no dying child
+                if answer is None:
+                    self.last_status, self.was_shared = process.wait(), len(self.served) > 1
+                self.stop()
+            if answer is None and deadline.is_past:
+                raise ArtifactError(f"{session.path}: {session.too_slow()}")
+            return answer
 
     def _started(self) -> subprocess.Popen[bytes]:
         if self.process is None or not self.lives(self.process):
@@ -160,30 +177,66 @@ class _Worker:
             self.process = subprocess.Popen(
                 command, stdin=pipe, stdout=pipe, stderr=subprocess.DEVNULL, start_new_session=True
             )
-            self.owner = os.getpid()
+            self.owner, self.served = os.getpid(), set()
         return self.process
 
     def stop(self) -> None:
-        """End the child, if it is ours, and close our ends of its pipes."""
+        """End the child and close our ends of its pipes; leave one that is not ours to its owner."""
+        if self.owner != os.getpid():
+            self._abandon()
         process, self.process = self.process, None
         if process is None:
             return
-        if self.owner == os.getpid():
-            process.kill()
-            process.wait()
+        process.kill()
+        process.wait()
         for stream in (process.stdin, process.stdout):
             with contextlib.suppress(OSError):
                 if stream is not None:
                     stream.close()
 
-    def forget_lock(self) -> None:
-        """In a process that was forked just now, the thread that held the lock does not run."""
+    def after_fork(self) -> None:
+        """In a process that was forked just now: threads that hold locks do not run here, and the child is no child."""
         self.lock = threading.RLock()
+        self._abandon()
+
+    def _abandon(self) -> None:
+        """Let go of another process's child. Its streams are not closed, as that waits for who uses them over there."""
+        process, self.process = self.process, None
+        if process is None:
+            return
+        _ABANDONED.append(process)
+        with contextlib.suppress(OSError, ValueError), open(os.devnull, "r+b") as nowhere:
+            for stream in (process.stdin, process.stdout):
+                if stream is not None:
+                    os.dup2(nowhere.fileno(), stream.fileno(), inheritable=False)
 
 
-def _end(process: subprocess.Popen[bytes], is_late: threading.Event) -> None:
-    is_late.set()
-    process.kill()
+_ABANDONED: list[subprocess.Popen[bytes]] = []  # for good: a stream that nobody refers to is closed
+
+
+class _Deadline:
+    """Ends `process` if its block lasts longer than so many seconds, and not after it."""
+
+    def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
+        self.process, self.is_past, self._is_met = process, False, False
+        self._lock = threading.Lock()
+        self._timer = threading.Timer(seconds, self._end)
+        self._timer.daemon = True
+
+    def __enter__(self) -> _Deadline:
+        self._timer.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with self._lock:  # a timer that has begun cannot be cancelled
+            self._is_met = True
+        self._timer.cancel()
+
+    def _end(self) -> None:
+        with self._lock:
+            if not self._is_met:
+                self.is_past = True
+                self.process.kill()
 
 
 def _exchange(
@@ -201,4 +254,4 @@ def _exchange(
 _WORKER = _Worker()
 atexit.register(_WORKER.stop)
 if hasattr(os, "register_at_fork"):  # not on Windows
-    os.register_at_fork(after_in_child=_WORKER.forget_lock)
+    os.register_at_fork(after_in_child=_WORKER.after_fork)

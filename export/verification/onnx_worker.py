@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import io
 import json
+import mmap
 import sys
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
@@ -47,7 +49,7 @@ def read_message(stream: IO[bytes]) -> tuple[dict[str, Any], list[Array]] | None
 def main() -> None:
     """Answer requests until the parent closes the pipe."""
     requests, answers = sys.stdin.buffer, sys.stdout.buffer
-    sessions: dict[int, Any] = {}
+    sessions: dict[int, _Session] = {}
     while (message := read_message(requests)) is not None:
         facts, arrays = message
         try:
@@ -57,15 +59,38 @@ def main() -> None:
         write_message(answers, found, values)
 
 
-def _answer(sessions: dict[int, Any], facts: dict[str, Any], arrays: list[Array]) -> tuple[dict[str, Any], list[Array]]:
+@dataclass
+class _Session:
+    """One session, None until it is open; memory_bytes: what it may take; taken: by what it did up to now."""
+
+    memory_bytes: int
+    taken: int = 0
+    opened: Any = None
+
+
+def _answer(
+    sessions: dict[int, _Session], facts: dict[str, Any], arrays: list[Array]
+) -> tuple[dict[str, Any], list[Array]]:
     number = facts["session"]
-    if facts["do"] == "open":
-        sessions[number] = _open(facts, arrays)
-        return {"outputs": [output.name for output in sessions[number].get_outputs()]}, []
     if facts["do"] == "close":
         sessions.pop(number, None)
         return {}, []
-    return _run(sessions[number], facts, arrays)
+    if facts["do"] == "open":
+        sessions[number] = _Session(facts["memory_bytes"])
+    session = sessions[number]
+    before = _address_space()
+    _limit_memory(before - session.taken + session.memory_bytes)  # of this session: the others have theirs
+    try:
+        if facts["do"] == "run":
+            return _run(session.opened, facts, arrays)
+        session.opened = _open(facts, arrays)
+        return {"outputs": [output.name for output in session.opened.get_outputs()]}, []
+    except BaseException:
+        if session.opened is None:
+            del sessions[number]
+        raise
+    finally:
+        session.taken += _address_space() - before
 
 
 def _is_memory(error: Exception) -> bool:
@@ -74,22 +99,26 @@ def _is_memory(error: Exception) -> bool:
 
 
 def _open(facts: dict[str, Any], arrays: list[Array]) -> Any:
-    _limit_memory(facts["memory_bytes"])
     return make_session(
         arrays[0].tobytes(), facts["level"], threads=facts["threads"], config=[tuple(pair) for pair in facts["config"]]
     )
 
 
-def _limit_memory(more: int) -> None:
-    """Let the address space grow by `more` bytes from here. Only Linux says how large it is, and keeps the limit."""
+def _address_space() -> int:
+    """Bytes of it. Only Linux says how large it is, and keeps a limit; 0 elsewhere."""
+    if not sys.platform.startswith("linux"):
+        return 0
+    with open("/proc/self/statm", encoding="ascii") as file:
+        return int(file.read().split()[0]) * mmap.PAGESIZE
+
+
+def _limit_memory(limit: int) -> None:
+    """Let the address space grow up to `limit` bytes."""
     if not sys.platform.startswith("linux"):
         return
     import resource  # Unix has it, Windows has not
 
-    with open("/proc/self/statm", encoding="ascii") as file:
-        pages = int(file.read().split()[0])
     hard = resource.getrlimit(resource.RLIMIT_AS)[1]
-    limit = pages * resource.getpagesize() + more
     resource.setrlimit(resource.RLIMIT_AS, (limit if hard < 0 else min(limit, hard), hard))
 
 

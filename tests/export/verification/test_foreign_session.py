@@ -158,6 +158,93 @@ def test_threads_take_turns() -> None:
     assert not wrong
 
 
+def test_what_breaks_its_limit_in_one_thread_is_not_held_against_another() -> None:
+    """Children end again and again by a limit on time: a sound file is opened in the next one, and answers."""
+    is_over, refused = threading.Event(), []
+
+    def break_limits() -> None:
+        while not is_over.is_set():
+            try:  # a quick answer may come within it
+                ForeignSession(PLAIN, "b.onnx", "default", limits=RunLimits(max_seconds=0.001)).run(None, {"x": X})
+            except ArtifactError as error:
+                refused.extend([] if str(error).startswith("b.onnx: onnxruntime takes longer") else [str(error)])
+
+    other = threading.Thread(target=break_limits)
+    other.start()
+    try:
+        for _ in range(10):
+            with ForeignSession(PLAIN, "a.onnx", "default") as session:
+                for _ in range(3):
+                    if session.run(None, {"x": X})[0].tolist() != X[:, :2].tolist():
+                        refused.append("another answer")
+    except ArtifactError as error:
+        refused.append(str(error))
+    finally:
+        is_over.set()
+        other.join()
+    assert not refused
+
+
+def test_a_child_that_a_file_of_another_ended_is_not_the_fault_of_who_asks(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It ends in the middle of an answer: asked once more in a child of its own, and blamed if that ends too."""
+    exchange, ends = foreign_session._exchange, iter(())
+
+    def failing(process, facts, arrays):
+        if facts["do"] == "run" and next(ends, False):
+            process.kill()
+            return None
+        return exchange(process, facts, arrays)
+
+    monkeypatch.setattr(foreign_session, "_exchange", failing)
+    with ForeignSession(PLAIN, "a.onnx", "default") as session, ForeignSession(PLAIN, "b.onnx", "default"):
+        ends = iter([True])
+        assert session.run(None, {"x": X})[0].tolist() == X[:, :2].tolist()
+    with ForeignSession(PLAIN, "a.onnx", "default") as session, ForeignSession(PLAIN, "b.onnx", "default"):
+        ends = iter([True, True])
+        with pytest.raises(ArtifactError, match=r"^a\.onnx: .*ended with status"):
+            session.run(None, {"x": X})
+        assert session.run(None, {"x": X})[0].tolist() == X[:, :2].tolist()
+
+
+@on_linux
+def test_each_session_has_its_own_limit_on_memory() -> None:
+    """One that may take little does not lower what another may; what one has taken is not counted for another."""
+    with ForeignSession(bomb(60_000_000), "a.onnx", "disabled") as session:
+        with pytest.raises(ArtifactError, match=r"^b\.onnx: onnxruntime needs more than 1,000,000 bytes"):
+            ForeignSession(bomb(60_000_000), "b.onnx", "disabled", limits=RunLimits(max_memory=1_000_000)).run(
+                None, {"x": X}
+            )
+        assert session.run(None, {"x": X})[0].shape == (3, 4)
+        with ForeignSession(PLAIN, "c.onnx", "default", limits=RunLimits(max_memory=1 << 27)) as third:
+            assert session.run(None, {"x": X})[0].shape == (3, 4)
+            assert third.run(None, {"x": X})[0].shape == (3, 2)
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
+@pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
+def test_a_fork_while_another_thread_waits_for_an_answer_does_not_wait_for_it() -> None:
+    """The stream is locked by a thread that the fork has not: it is let go of and not closed."""
+    import signal
+
+    with ForeignSession(PLAIN, "a.onnx", "default") as session:
+        child = foreign_session._WORKER.process
+        assert child is not None
+        assert child.stdout is not None
+        reader = threading.Thread(target=child.stdout.read)  # to the end, which is far
+        reader.start()
+        pid = os.fork()
+        if pid == 0:
+            signal.alarm(20)
+            right = session.run(None, {"x": X + 1})[0].tolist() == (X + 1)[:, :2].tolist()
+            foreign_session._WORKER.stop()
+            os._exit(0 if right else 1)
+        status = os.waitstatus_to_exitcode(os.waitpid(pid, 0)[1])
+        child.kill()
+        reader.join()
+        assert status == 0
+        assert session.run(None, {"x": X})[0].tolist() == X[:, :2].tolist()
+
+
 @pytest.mark.skipif(not hasattr(os, "fork"), reason="there is no fork")
 @pytest.mark.filterwarnings("ignore:.*fork:DeprecationWarning")
 def test_a_fork_gets_a_child_of_its_own() -> None:
