@@ -31,7 +31,7 @@ Array: TypeAlias = "NDArray[Any]"
 def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[int, ...] | None = None) -> Array:
     """`array` as a C-ordered array that nobody can write to, once its dtype, shape and finiteness have been checked.
 
-    It is copied unless it is a view of `bytes` or of a read-only map of a file, as the arrays of an artifact are.
+    It is copied unless it is a view of `bytes` or of a map that `load` made, as the arrays of an artifact are.
     """
     try:
         array = as_array(array, what)

@@ -6,7 +6,6 @@ writer makes, copies nothing (arrays are read-only views of the file's bytes) an
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from collections.abc import Mapping
@@ -17,8 +16,11 @@ import numpy as np
 from edge_runtime.artifact.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, directory_start, read_directory
 from edge_runtime.errors import ArtifactError
 from edge_runtime.files import ALIGNMENT, NPY_MAGIC, npy_header, refuse_no_file
+from edge_runtime.numerics import FileMap
 
 if TYPE_CHECKING:
+    import mmap
+
     from numpy.typing import NDArray
 
 MAX_MEMBERS = 4096
@@ -77,7 +79,7 @@ def read_members(path: str | os.PathLike[str], *, max_bytes: int, use_mmap: bool
             raise ArtifactError(f"{path}: {size:,} bytes, over the limit of {max_bytes:,}; raise max_bytes to read it")
         content: bytes | mmap.mmap
         mapped = use_mmap and size > 0  # an empty file cannot be mapped
-        content = mmap.mmap(file.fileno(), 0, access=mmap.ACCESS_READ) if mapped else file.read(size)
+        content = FileMap(file.fileno()) if mapped else file.read(size)
     return members_of(content, path)
 
 

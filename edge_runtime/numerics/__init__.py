@@ -11,7 +11,7 @@ from edge_runtime.numerics.activations import (
     tanh,
 )
 from edge_runtime.numerics.checks import as_array, as_numbers, require_finite
-from edge_runtime.numerics.ownership import frozen, owner_of
+from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
 from edge_runtime.numerics.quantization import (
     CHUNK,
     FLOAT32_EXACT,
@@ -37,6 +37,7 @@ __all__ = [
     "CHUNK",
     "DEFINITIONS",
     "FLOAT32_EXACT",
+    "FileMap",
     "INT32_LIMIT",
     "QMAX",
     "QMIN",

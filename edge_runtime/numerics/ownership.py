@@ -8,7 +8,20 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 if TYPE_CHECKING:
+    from typing import Self
+
     from numpy.typing import NDArray
+
+
+class FileMap(mmap.mmap):
+    """A read-only map that `load(mmap=True)` makes of an artifact. Of somebody else's file another map may be writable.
+
+    Whoever asks for it knows that the file must stay as it is.
+    """
+
+    def __new__(cls, fileno: int) -> Self:
+        """Of the whole file, which must not be empty. Raises OSError, ValueError."""
+        return super().__new__(cls, fileno, 0, access=mmap.ACCESS_READ)
 
 
 def owner_of(array: NDArray[Any]) -> tuple[Any, int]:
@@ -25,15 +38,13 @@ def owner_of(array: NDArray[Any]) -> tuple[Any, int]:
 
 
 def is_frozen(array: NDArray[Any]) -> bool:
-    """Whether nobody in this process can change the array: it is a view of `bytes`, or of a read-only map of a file.
+    """Whether nobody in this process can change the array: it is a view of `bytes`, or of a `FileMap`.
 
-    That it is read-only itself does not say so: what it is a view of may be writable, and so may another view of it.
+    That it is read-only itself does not say so: what it is a view of may be writable, and so may another view of it, or
+    another map of the same file.
     """
     owner, _nbytes = owner_of(array)
-    if isinstance(owner, mmap.mmap):
-        with memoryview(owner) as view:
-            return view.readonly
-    return type(owner) is bytes
+    return type(owner) in (bytes, FileMap)
 
 
 def frozen(array: NDArray[Any]) -> NDArray[Any]:

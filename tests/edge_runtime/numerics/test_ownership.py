@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Dense, Engine, Model, Standardization, TestVectors, load, save
-from edge_runtime.numerics.ownership import frozen, is_frozen
+from edge_runtime.numerics.ownership import FileMap, frozen, is_frozen
 from tests.memory import traced
 from tests.networks import random_model
 
@@ -72,19 +72,33 @@ def test_bytes_are_frozen_and_bytearrays_are_not(owner):
     assert not is_frozen(buffer)
 
 
-@pytest.mark.parametrize(
-    ("access", "kept"), [(mmap.ACCESS_READ, True), (mmap.ACCESS_WRITE, False), (mmap.ACCESS_COPY, False)]
-)
-def test_a_read_only_map_is_kept_and_a_writable_one_copied(tmp_path, access, kept):
-    """As `load(mmap=True)` makes them; `numpy.memmap` of mode "r" likewise."""
+@pytest.mark.parametrize("access", [mmap.ACCESS_READ, mmap.ACCESS_WRITE, mmap.ACCESS_COPY])
+def test_a_map_of_the_callers_file_is_copied(tmp_path, access):
+    """A read-only map too: another map of the same file may be written to."""
     path = tmp_path / "ones"
     path.write_bytes(ONES.tobytes())
     with open(path, "r+b") as file:
         mapped = mmap.mmap(file.fileno(), 0, access=access)
+    for values in (np.frombuffer(mapped, np.float32).reshape(2, 2), np.memmap(path, np.float32, "r", shape=(2, 2))):
+        values.setflags(write=False)
+        layer = Dense("a", values, np.zeros(2, np.float32), "linear")
+        engine = Engine(Model((layer,)))
+        assert not is_frozen(values)
+        np.memmap(path, np.float32, "r+")[:] = 7
+        assert layer.weight.tolist() == [[1, 1], [1, 1]]
+        assert engine.run(np.ones(2, np.float32)).tolist() == [2, 2]
+        np.memmap(path, np.float32, "r+")[:] = 1
+
+
+def test_the_map_of_an_artifact_is_kept(tmp_path):
+    """As `load(mmap=True)` makes it: weights are not copied."""
+    path = tmp_path / "ones"
+    path.write_bytes(ONES.tobytes())
+    with open(path, "rb") as file:
+        mapped = FileMap(file.fileno())
     values = np.frombuffer(mapped, np.float32).reshape(2, 2)
-    values.setflags(write=False)
-    assert is_frozen(values) is kept
-    assert np.shares_memory(Dense("a", values, np.zeros(2, np.float32), "linear").weight, values) is kept
+    assert is_frozen(values)
+    assert np.shares_memory(Dense("a", values, np.zeros(2, np.float32), "linear").weight, values)
 
 
 def test_frozen_copies_are_in_c_order_and_native():
