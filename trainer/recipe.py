@@ -24,6 +24,7 @@ def build_network(rows: Dataset, options: dict[str, Any]) -> NeuralNetwork:
         l2_lambda=options["l2"],
         dropout_rate=options["dropout"],
         precision_config=PrecisionConfig(seed=options["seed"]),
+        class_names=rows.class_names,
     )
 
 

@@ -137,3 +137,13 @@ def test_a_copy_takes_no_part_of_the_last_pass() -> None:
     assert twin.a_values == []
     with pytest.raises(InputError):
         twin.forward(X[:, :2], training=True)
+
+
+@pytest.mark.parametrize("part", ["parameters", "chain"])
+@pytest.mark.parametrize("way", COPIES)
+def test_a_copy_of_a_part_leaves_the_network_alone(part: str, way: str) -> None:
+    """The network learns as if its parameters or its chain had never been copied."""
+    net = made("batch_norm")
+    kept = COPIES[way](getattr(net, part))
+    assert train(net) == train(made("batch_norm"))
+    assert kept is not getattr(net, part)

@@ -62,6 +62,14 @@ def _stated(class_weight: ClassWeight) -> Any:
     return {int(index): float(weight) for index, weight in sorted(pairs) if weight != 1}
 
 
+def _classes(network: Any) -> str:
+    """What the classes are called, by which the same indices may mean something else."""
+    names = network.class_names if len(network.class_names) else getattr(network, "classes_", ())
+    numbered = range(max(network.n_out, 2))
+    texts = [str(name) for name in names]
+    return f"numbered from 0 to {numbered[-1]}" if not texts or texts == list(map(str, numbered)) else str(texts)
+
+
 def describe_run(
     network: Any, options: TrainingOptions, loss: Loss, rows: Rows, validation: Rows | None
 ) -> dict[str, str]:
@@ -84,6 +92,7 @@ def describe_run(
         "schedule": (type(options.schedule).__name__, dataclasses.asdict(options.schedule)),
         "epochs": options.epochs if options.schedule.depends_on_length else "any",
         "class_weight": _stated(options.class_weight),
+        "classes": _classes(network),
     }
     names = ("batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "standardize")
     settings |= {name: getattr(options, name) for name in (*names, "label_smoothing")}

@@ -238,6 +238,7 @@ class TrainingRun:
         if not isinstance(facts.get("settings"), dict):
             raise CheckpointError(f"{path}: it holds no settings; start anew")
         check_same_run(path, facts["settings"], self.settings)
+        self._require_more_epochs(path, facts)
         for name, array in self.arrays().items():
             if name not in arrays or arrays[name].shape != array.shape or arrays[name].dtype != array.dtype:
                 raise CheckpointError(f"{path}: its array '{name}' does not fit this network; start anew")
@@ -246,6 +247,18 @@ class TrainingRun:
             self._take_facts(facts)
         except (KeyError, TypeError, ValueError, OverflowError, AttributeError, IndexError, RecursionError) as error:
             raise CheckpointError(f"{path}: its counters do not fit together ({error!r}); start anew") from error
+
+    def _require_more_epochs(self, path: PathLike, facts: dict[str, Any]) -> None:
+        """What was learned cannot be taken back: a run to fewer epochs would not be what it says it is."""
+        finished, offset, wanted = facts.get("epoch"), facts.get("offset"), self.options.epochs
+        if not isinstance(finished, int) or not isinstance(offset, int) or not 0 <= offset <= len(self.rows):
+            return  # refused with the other counters
+        if finished > wanted or (finished == wanted and offset > 0):
+            part = " and a part of the next" if offset > 0 else ""
+            raise CheckpointError(
+                f"{path}: holds {finished} epochs{part}, this run is to end after {wanted}; "
+                f"ask for {finished + (offset > 0)} epochs or more, or start anew"
+            )
 
     def _take_facts(self, facts: dict[str, Any]) -> None:
         """The counters of a checkpoint, checked: a file that was made on purpose passes any digest."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Sequence
 from typing import Any
 
@@ -32,6 +33,10 @@ class FlatParameters:
 
     def __reduce__(self) -> tuple[Any, ...]:
         return type(self), self._made_of
+
+    def __copy__(self) -> FlatParameters:
+        """With layers of its own: they can be views of one buffer only, and the original keeps its."""
+        return copy.deepcopy(self)
 
     def snapshot(self) -> tuple[Array, Array]:
         """Copies of parameters and state."""

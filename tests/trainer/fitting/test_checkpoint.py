@@ -203,6 +203,33 @@ def test_a_checkpoint_that_does_not_state_a_setting_is_continued(tmp_path, name)
         small_network().fit(x, y, resume=tmp_path / "old", **SETTINGS, **given)
 
 
+def test_a_run_to_fewer_epochs_is_refused(tmp_path):
+    """What the file holds of them cannot be taken back: both numbers are named, and no weight changes."""
+    x, y = blobs()
+    path = tmp_path / "c"
+    small_network().fit(x, y, checkpoint=path, **SETTINGS)
+    network = small_network()
+    before = all_bytes(network)
+    with pytest.raises(CheckpointError, match=r"c: holds 6 epochs, this run is to end after 2; ask for 6 "):
+        network.fit(x, y, resume=path, **(SETTINGS | {"epochs": 2}))
+    assert all_bytes(network) == before
+    facts, arrays = read_checkpoint(path)
+    write_checkpoint(path, facts | {"epoch": 2, "offset": 8}, arrays)
+    with pytest.raises(CheckpointError, match=r"holds 2 epochs and a part of the next, .* after 2; ask for 3 "):
+        network.fit(x, y, resume=path, **(SETTINGS | {"epochs": 2}))
+
+
+def test_other_names_for_the_same_classes_are_refused(tmp_path):
+    """Texts that sort as others did are the same indices, and mean something else."""
+    x, y = blobs()
+    names = np.array(["a", "b", "c"])
+    for labels, stated in ((names[y], r"\['a', 'b', 'c'\]"), (y, "numbered from 0 to 2")):
+        small_network().fit(x, labels, checkpoint=tmp_path / "c", epochs=1)
+        with pytest.raises(CheckpointError, match=rf"made with classes {stated}, this run has \['d', 'e', 'f'\]"):
+            small_network().fit(x, np.array(["d", "e", "f"])[y], resume=tmp_path / "c", epochs=2)
+        small_network().fit(x, labels, resume=tmp_path / "c", epochs=2)
+
+
 def test_other_data_and_networks_are_refused(tmp_path):
     """Other rows, other layers, another regularization: named, before any weight changes."""
     x, y = blobs()
