@@ -67,7 +67,6 @@ KNOWS_THE_TRAINER = "export.commands"
 INSIDE_FUNCTIONS = {
     "export.commands.bench_report": "onnxruntime, where it is compared with",
     "edge_runtime.console.options": "what a command is given is read when it runs",
-    "edge_runtime.console.progress": "NumPy, for those who warn of inputs",
     "edge_runtime.artifact.artifact": "writing, which a device that only reads never does",
     "edge_runtime.files.rows": "CSV, and writing",
     "edge_runtime.engine.budget": "refusals",

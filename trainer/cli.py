@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import sys
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -10,28 +10,39 @@ import click
 
 from edge_runtime.artifact import save
 from edge_runtime.console import (
+    FILE,
+    Progress,
     cap,
     check_output,
     echo,
     echo_json,
     force_option,
+    is_quiet,
     is_same_file,
     json_option,
     max_bytes_option,
     say,
     typed_path,
     typed_program,
+    warn,
 )
+from edge_runtime.numerics import DEFINITIONS
+from trainer.activations import DERIVATIVES
 from trainer.datasets import Dataset, Split, files_of, load_dataset, split
 from trainer.errors import TrainingDiverged
 from trainer.fitting import training_doubts
 from trainer.history import EpochRecord, History
+from trainer.optimizers import OPTIMIZERS
 from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
+from trainer.schedules import SCHEDULES
 from trainer.student import NeuralNetwork
 
 TARGETS = ["auto", "class", "regression", "autoencoder"]
 MONITORS = ["loss", "metric"]
 STANDARDIZATIONS = ["global", "per-feature", "none"]
+ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
+_ACTIVATION_HELP = "Activation of the hidden layers."
+_DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files."
 _MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss, or the accuracy."
 
 
@@ -54,16 +65,16 @@ class Sizes(click.ParamType):
 
 
 @click.command()
-@click.option("--data", "spec", default="digits", show_default=True, help="digits, .npz, .csv or folder of IDX files.")
+@click.option("--data", "spec", type=FILE, default="digits", show_default=True, help=_DATA_HELP)
 @click.option("--target", default="auto", type=click.Choice(TARGETS), show_default=True, help="What is learned.")
 @click.option("--hidden", type=Sizes(), default="32", show_default=True, help="Widths of the hidden layers.")
-@click.option("--activation", default="relu", show_default=True, help="Activation of the hidden layers.")
-@click.option("--out", default="model.npz", show_default=True, help="The float32 artifact to write.")
+@click.option("--activation", default="relu", type=click.Choice(ACTIVATIONS), show_default=True, help=_ACTIVATION_HELP)
+@click.option("--out", type=FILE, default="model.npz", show_default=True, help="The float32 artifact to write.")
 @click.option("--epochs", type=click.IntRange(1), default=DEFAULTS["epochs"], show_default=True)
 @click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS["batch_size"], show_default=True)
 @click.option("--learning-rate", default=DEFAULTS["learning_rate"], show_default=True)
-@click.option("--optimizer", default="adam", show_default=True, help="sgd, momentum, adam or adamw.")
-@click.option("--schedule", default="cosine", show_default=True, help="constant, step or cosine.")
+@click.option("--optimizer", default="adam", type=click.Choice(list(OPTIMIZERS)), show_default=True)
+@click.option("--schedule", default="cosine", type=click.Choice(list(SCHEDULES)), show_default=True)
 @click.option("--l2", default=DEFAULTS["l2"], show_default=True, help="L2 penalty on the weights.")
 @click.option("--dropout", default=0.0, show_default=True, help="Share of hidden values dropped while training.")
 @click.option("--label-smoothing", default=0.0, show_default=True, help="Share of each label given to all classes.")
@@ -71,9 +82,9 @@ class Sizes(click.ParamType):
 @click.option("--monitor", default="loss", type=click.Choice(MONITORS), show_default=True, help=_MONITOR_HELP)
 @click.option("--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True)
 @click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split.")
-@click.option("--checkpoint", help="Write a checkpoint here after each epoch.")
+@click.option("--checkpoint", type=FILE, help="Write a checkpoint here after each epoch.")
 @force_option
-@click.option("--resume", help="Continue from this checkpoint.")
+@click.option("--resume", type=FILE, help="Continue from this checkpoint.")
 @max_bytes_option
 @json_option
 def train(**options: Any) -> None:
@@ -88,16 +99,17 @@ def train(**options: Any) -> None:
     parts = split(dataset, seed=options["seed"])
     network = build_network(parts.train, options)
     try:
-        with Progress(options["epochs"], parts.train.is_classification) as progress:
-            history = fit_network(network, parts, options, progress)
+        with Progress(after=0.0) as progress:
+            told = epoch_told(progress, options["epochs"], parts.train.is_classification)
+            history = fit_network(network, parts, options, told)
     except KeyboardInterrupt as stop:
-        echo(f"\nerror: {_stopped(options)}", err=True)
+        say(f"error: {_stopped(options)}")
         raise click.exceptions.Exit(130) from stop
     except TrainingDiverged as error:
         if error.kept_epoch == 0:
             raise
         save(trained_model(network, parts.train, options), options["out"])
-        echo(f"error: {error}; wrote {options['out']} with these weights", err=True)
+        say(f"error: {error}; wrote {options['out']} with these weights")
         raise click.exceptions.Exit(1) from error
     save(trained_model(network, parts.train, options), options["out"])
     _report(dataset, parts, network, history, options)
@@ -126,35 +138,19 @@ def _stopped(options: dict[str, Any]) -> str:
     return f"stopped by Ctrl-C; repeat the command with --resume {options['checkpoint']} to continue"
 
 
-class Progress:
-    """Shows each epoch: on a terminal in one line that is written over, elsewhere about ten plain lines. A context."""
+def epoch_told(progress: Progress, epochs: int, is_classification: bool) -> Callable[[EpochRecord], None]:
+    """What `fit` tells of each epoch, as `progress` is told of it."""
+    metric = "accuracy" if is_classification else "MAE"
 
-    def __init__(self, epochs: int, is_classification: bool) -> None:
-        self.epochs, self.metric = epochs, "accuracy" if is_classification else "mean absolute error"
-        self.on_terminal = sys.stderr.isatty()
-        self.line_is_open = False
-
-    def __enter__(self) -> Progress:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        """End the line that was written over, if training stopped before its last epoch."""
-        if self.line_is_open:
-            say("")
-            self.line_is_open = False
-
-    def __call__(self, record: EpochRecord) -> None:
-        """Print one epoch's record to standard error."""
-        is_last = record.epoch == self.epochs
-        self.line_is_open = self.on_terminal and not is_last
-        if not self.on_terminal and not is_last and record.epoch % max(1, self.epochs // 10):
-            return
-        text = f"epoch {record.epoch:3d}/{self.epochs}  loss {record.loss:.4f}"
+    def tell(record: EpochRecord) -> None:
+        text = f"epoch {record.epoch:3d}/{epochs}  loss {record.loss:.4f}"
         if record.validation_loss is not None:
             text += f"  validation loss {record.validation_loss:.4f}"
         if record.validation_metric is not None:
-            text += f"  validation {self.metric} {record.validation_metric:.4f}"
-        say(("\r" if self.on_terminal else "") + text, nl=not self.line_is_open)
+            text += f", {metric} {record.validation_metric:.4f}"
+        progress(record.epoch, epochs, text)
+
+    return tell
 
 
 def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: History, options: dict[str, Any]) -> None:
@@ -163,7 +159,7 @@ def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: His
     predicted, names = network.predict(parts.test.x), dataset.class_names
     doubts = training_doubts(predicted, parts.test.y, parts.train.y, test_score, names)
     for text in doubts:
-        echo(f"warning: {text}", err=True)
+        warn(text)
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
@@ -180,5 +176,6 @@ def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: His
     echo(f"test {name} {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
     echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
     spec = options["spec"] if options["spec"] == "digits" else typed_path(options["spec"])
-    echo(f"next: {typed_program()} export {typed_path(out)} --calibrate {spec} --out build/")
+    if not is_quiet():
+        echo(f"next: {typed_program()} export {typed_path(out)} --calibrate {spec} --out build/")
     return None

@@ -10,7 +10,9 @@ if TYPE_CHECKING:
     from edge_runtime.console.cli import COMMANDS
     from edge_runtime.console.click_group import LazyCommands, OneLineErrors, Place
     from edge_runtime.console.entry import start
+    from edge_runtime.console.messages import echo, echo_json, is_quiet, note, say, warn, width_for, wrapped
     from edge_runtime.console.options import (
+        FILE,
         Size,
         cap,
         force_option,
@@ -18,11 +20,11 @@ if TYPE_CHECKING:
         limit_options,
         load_limited,
         max_bytes_option,
-        one_of,
+        wide_option,
     )
     from edge_runtime.console.output_files import check_folder, check_output, is_same_file, refuse_inputs
-    from edge_runtime.console.progress import CallsDone, RowsDone, echo, echo_json, say
-    from edge_runtime.console.reports import bench_table
+    from edge_runtime.console.progress import Progress
+    from edge_runtime.console.reports import bench_table, in_units
     from edge_runtime.console.typed import typed_path, typed_program
 
 __getattr__, __dir__ = lazy_names(
@@ -31,7 +33,9 @@ __getattr__, __dir__ = lazy_names(
         "cli": ("COMMANDS",),
         "click_group": ("LazyCommands", "OneLineErrors", "Place"),
         "entry": ("start",),
+        "messages": ("echo", "echo_json", "is_quiet", "note", "say", "warn", "width_for", "wrapped"),
         "options": (
+            "FILE",
             "Size",
             "cap",
             "force_option",
@@ -39,22 +43,22 @@ __getattr__, __dir__ = lazy_names(
             "limit_options",
             "load_limited",
             "max_bytes_option",
-            "one_of",
+            "wide_option",
         ),
         "output_files": ("check_folder", "check_output", "is_same_file", "refuse_inputs"),
-        "progress": ("CallsDone", "RowsDone", "echo", "echo_json", "say"),
-        "reports": ("bench_table",),
+        "progress": ("Progress",),
+        "reports": ("bench_table", "in_units"),
         "typed": ("typed_path", "typed_program"),
     },
 )
 
 __all__ = [
     "COMMANDS",
-    "CallsDone",
+    "FILE",
     "LazyCommands",
     "OneLineErrors",
     "Place",
-    "RowsDone",
+    "Progress",
     "Size",
     "bench_table",
     "cap",
@@ -63,15 +67,21 @@ __all__ = [
     "echo",
     "echo_json",
     "force_option",
+    "in_units",
+    "is_quiet",
     "is_same_file",
-    "refuse_inputs",
     "json_option",
     "limit_options",
     "load_limited",
     "max_bytes_option",
-    "one_of",
+    "note",
+    "refuse_inputs",
     "say",
     "start",
     "typed_path",
     "typed_program",
+    "warn",
+    "wide_option",
+    "width_for",
+    "wrapped",
 ]

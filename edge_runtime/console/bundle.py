@@ -24,8 +24,9 @@ start("edge_runtime.console.bundle_main", os.path.basename(sys.argv[0]))
 """
 _LEFT_OUT = (
     "__main__.py",
-    *(f"console/{name}.py" for name in ("bundle", "cli", "commands", "progress", "click_group", "options")),
-)  # need click
+    *(f"console/{name}.py" for name in ("bundle", "cli", "commands", "click_group", "options")),  # need click
+    *(f"console/{name}.py" for name in ("progress", "typed")),
+)
 
 
 def write_bundle(

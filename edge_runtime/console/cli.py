@@ -19,8 +19,4 @@ COMMANDS = {
 
 @click.group(cls=LazyCommands, places=COMMANDS, context_settings={"help_option_names": ["-h", "--help"]})
 def main() -> None:
-    """Run small networks with NumPy alone.
-
-    NumPy's BLAS may use several threads, which small networks do not gain from. For one thread, set it before Python
-    starts: OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 python -m edge_runtime ...
-    """
+    """Run small networks with NumPy alone."""

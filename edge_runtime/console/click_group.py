@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
-import contextlib
 import importlib
 import sys
-import warnings
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any, NamedTuple
 
 import click
+from click.shell_completion import CompletionItem
 
+from edge_runtime.console.entry import MOST_THREADS
 from edge_runtime.console.exit_status import EXPECTED, explain, one_line
+from edge_runtime.console.messages import be_quiet, one_line_warnings, say
+from edge_runtime.console.wording import HELP
 from edge_runtime.errors import Alternative, BudgetExceeded
 
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
@@ -32,7 +34,7 @@ class OneLineErrors(click.Group):
         if not standalone_mode:
             return run(*args, standalone_mode=False, **kwargs)
         try:
-            with _one_line_warnings():
+            with one_line_warnings():
                 status = run(*args, standalone_mode=False, **kwargs)
         except click.exceptions.Exit as stop:
             status = stop.exit_code
@@ -61,6 +63,20 @@ class Place(NamedTuple):
     line: str
 
 
+def _set_quiet(_context: click.Context, _option: click.Parameter, value: bool) -> None:
+    be_quiet(value)
+
+
+_COMMON: list[click.Parameter] = [  # every command takes these, after its name
+    click.Option(
+        ["--threads"],
+        type=click.IntRange(1, MOST_THREADS),
+        metavar="N",
+        expose_value=False,  # see edge_runtime.console.entry, which has done it by now
+        help=HELP["threads"],
+    ),
+    click.Option(["-q", "--quiet"], is_flag=True, expose_value=False, callback=_set_quiet, help=HELP["quiet"]),
+]
 _ABSENT = {  # what a command may need, and what installs it
     "numpy": "numpy",
     "onnx": "'smallnet[export]'",
@@ -94,7 +110,15 @@ class LazyCommands(OneLineErrors):
                 raise
             need = f"{error.name} not found, '{cmd_name}' needs it; install: pip install {_ABSENT[error.name]}"
             raise click.ClickException(need) from error
+        known = {option.name for option in found.params}
+        found.params += [option for option in _COMMON if option.name not in known]
         return found
+
+    def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
+        """The commands that begin so, with their lines, without importing them; and the group's options."""
+        fitting = [(name, place.line) for name, place in self.places.items() if name.startswith(incomplete)]
+        commands = [CompletionItem(name, help=line) for name, line in fitting]
+        return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]
 
     def format_commands(self, ctx: click.Context, formatter: click.HelpFormatter) -> None:
         """The list, without importing what is listed."""
@@ -102,17 +126,8 @@ class LazyCommands(OneLineErrors):
             formatter.write_dl([(name, place.line) for name, place in self.places.items()])
 
 
-@contextlib.contextmanager
-def _one_line_warnings() -> Iterator[None]:
-    """Warnings without the source line that raised them, and none of NumPy's of an overflow: the outputs show that."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", RuntimeWarning)
-        warnings.showwarning = lambda message, *_, **__: click.echo(f"warning: {one_line(str(message))}", err=True)
-        yield
-
-
 def _fail(text: str, status: int) -> int:
-    click.echo(f"error: {one_line(text)}", err=True)
+    say(f"error: {one_line(text)}")
     return status
 
 

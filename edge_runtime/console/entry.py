@@ -12,11 +12,15 @@ import os
 import signal
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, MutableMapping, Sequence
 from types import FrameType
 from typing import Any, NoReturn
 
 INTERRUPTED = 130  # what shells report for a command that Ctrl-C ended
+MOST_THREADS = 4096
+# What the libraries behind NumPy's matrix products read while they are loaded. The last names are for users alone.
+_THREADS = ("OMP_NUM_THREADS", "OPENBLAS_NUM_THREADS", "MKL_NUM_THREADS", "VECLIB_MAXIMUM_THREADS")
+_USERS_THREADS = (*_THREADS, "GOTO_NUM_THREADS", "BLIS_NUM_THREADS")
 _NEEDED = {"click": "; or use a bundle, which needs NumPy alone", "numpy": ""}  # and what helps besides installing it
 
 
@@ -31,6 +35,7 @@ def start(module: str, prog_name: str) -> None:
             signal.signal(signal.SIGINT, _stop)
             sys.unraisablehook = _ask_again
         repair_streams()
+        set_threads(sys.argv[1:], os.environ)
         _import_main(module)(prog_name=prog_name)
     except KeyboardInterrupt:
         _leave()
@@ -38,6 +43,31 @@ def start(module: str, prog_name: str) -> None:
         if is_ours:  # all is said and done; Python's shutdown would answer with a traceback
             signal.signal(signal.SIGINT, signal.SIG_IGN)
         settle_streams()
+
+
+def set_threads(arguments: Sequence[str], environment: MutableMapping[str, str]) -> None:
+    """Say in the environment how many threads NumPy's matrix products take: it is read when NumPy is imported.
+
+    `--threads N` of a command line decides; without it what the user has set; without that it is one, because small
+    networks gain nothing from more. What is no number is left to the command, which refuses it.
+    """
+    wanted = _threads_in(arguments)
+    if wanted is None and any(environment.get(name) for name in _USERS_THREADS):
+        return
+    environment.update(dict.fromkeys(_THREADS, wanted or "1"))
+
+
+def _threads_in(arguments: Sequence[str]) -> str | None:
+    """The value of the last `--threads N` or `--threads=N` before `--`, if it is one; a bundle takes `--thr N` too."""
+    found = None
+    for option, following in zip(arguments, [*arguments[1:], ""], strict=False):
+        name, separator, value = option.partition("=")
+        if option == "--":
+            break
+        if "--threads".startswith(name) and name.startswith("--th"):
+            text = value if separator else following
+            found = text if text.isdecimal() and 1 <= int(text[:9]) <= MOST_THREADS else found
+    return found
 
 
 def _import_main(module: str) -> Callable[..., Any]:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
+from click.shell_completion import CompletionItem
 
+from edge_runtime.console.wording import HELP
 from edge_runtime.engine import OVER_BATCH
 from edge_runtime.files import parse_bytes
 
@@ -14,7 +16,10 @@ if TYPE_CHECKING:
     from edge_runtime.engine import Limits
     from edge_runtime.model import Model
 
-force_option = click.option("--force", is_flag=True, help="Replace an output file even where it is something else.")
+FILE = click.Path(readable=False)
+"""A file or folder, for shells to complete; whether it can be read or written is found and said by what does it."""
+
+force_option = click.option("--force", is_flag=True, help=HELP["force"])
 
 
 class Size(click.ParamType):
@@ -33,9 +38,7 @@ class Size(click.ParamType):
             self.fail(str(error), param, ctx)
 
 
-max_bytes_option = click.option(
-    "--max-bytes", type=Size(), help="Largest file to read, such as 2G (default: 256M for a model, 1G for data)."
-)
+max_bytes_option = click.option("--max-bytes", type=Size(), help=HELP["max-bytes"])
 
 
 def cap(max_bytes: int | None) -> dict[str, Any]:
@@ -43,35 +46,52 @@ def cap(max_bytes: int | None) -> dict[str, Any]:
     return {} if max_bytes is None else {"max_bytes": max_bytes}
 
 
-def one_of(names: Sequence[str]) -> str:
-    """How a help text shows an option that takes one of `names`; what it is given is checked where it is used."""
-    return f"[{'|'.join(names)}]"
+json_option = click.option("--json", "as_json", is_flag=True, help=HELP["json"])
+wide_option = click.option("--wide", is_flag=True, help="Print every column, however wide the terminal is.")
 
 
-json_option = click.option("--json", "as_json", is_flag=True, help="Print one JSON object instead of text.")
-
-
-_LEAN_HELP = "Widen int8 and float16 weights at each run, even where there is memory for float copies."
 _MMAP_HELP = "Map the weights from the file instead of reading them, as a microcontroller runs from flash."
-_OVER_HELP = "More rows than --max-batch: run them part by part, or refuse them."
-_DEVICE_HELP = "Keep the RAM and flash of this device; see 'smallnet devices'. Its speed is predicted, not kept."
+
+
+class DeviceName(click.ParamType):
+    """The name of a device. Completed from the profiles, which are read only then; checked by `Limits`."""
+
+    name = "NAME"
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The devices whose names begin so."""
+        return [CompletionItem(name) for name in _device_names() if name.startswith(incomplete)]
+
+
+class _DeviceOption(click.Option):
+    """An option whose help names the devices, which are read for it alone."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """As any option's, and the names."""
+        record = super().get_help_record(ctx)
+        return record and (record[0], f"{record[1]} One of {', '.join(_device_names())}.")
+
+
+def _device_names() -> list[str]:
+    from edge_runtime.device_profiles import devices
+
+    return list(devices())
 
 
 def limit_options(command: Callable[..., Any]) -> Callable[..., Any]:
     """The options that `load_limited` takes, for every command that runs a model."""
+    over = click.Choice(OVER_BATCH)
     for option in (
         click.option("--mmap", is_flag=True, help=_MMAP_HELP),
-        click.option("--lean", is_flag=True, help=_LEAN_HELP),
+        click.option("--lean", is_flag=True, help=HELP["lean"]),
+        click.option("--over-batch", "over", type=over, default="split", show_default=True, help=HELP["over-batch"]),
+        click.option("--max-batch", type=int, metavar="N", help=HELP["max-batch"]),
         click.option(
-            "--over-batch", "over", metavar=one_of(OVER_BATCH), default="split", show_default=True, help=_OVER_HELP
+            "--speed-factor", type=float, metavar="N", default=1.0, show_default=True, help=HELP["speed-factor"]
         ),
-        click.option("--max-batch", type=int, help="Rows sent through the network together."),
-        click.option(
-            "--speed-factor", type=float, default=1.0, show_default=True, help="Make each run take N x as long."
-        ),
-        click.option("--device", metavar="NAME", help=_DEVICE_HELP),
-        click.option("--flash-bytes", type=Size(), help="Refuse an artifact that is larger than this."),
-        click.option("--ram-bytes", type=Size(), help="Refuse to run in more memory than this, such as 64K."),
+        click.option("--device", type=DeviceName(), cls=_DeviceOption, help=HELP["device"]),
+        click.option("--flash-bytes", type=Size(), help=HELP["flash-bytes"]),
+        click.option("--ram-bytes", type=Size(), help=HELP["ram-bytes"]),
     ):
         command = option(command)
     return command

@@ -1,80 +1,68 @@
-"""What commands say beside their results: JSON, how far they are, what they wonder at."""
+"""How far long work is."""
 
 from __future__ import annotations
 
-import contextlib
-import json
 import sys
 import time
-from typing import Any
 
-import click
+from edge_runtime.console.messages import clear_line, is_quiet, say, write_over
 
-from edge_runtime.console.entry import speaks_unicode
+_REDRAWN = 0.1  # seconds between two writings of a terminal's line
 
 
-class RowsDone:
-    """Says on standard error how far long work is, every two seconds; on a terminal in one line, written over.
+class Progress:
+    """Says on standard error how far long work is, and about how long it will take. A context.
 
-    As a context it clears that line at its end, so that what is printed next begins a line.
+    On a terminal it is one line that is written over, and cleared at the end; elsewhere some ten plain lines. what: the
+    work, in front of each line. unit: what is counted. after: seconds within which nothing is said. Work that starts
+    anew, as with the next file, is one whose count is lower than before.
     """
 
-    form = "{:,} of {:,} rows"
-
-    def __init__(self, what: str) -> None:
-        self.what, self.last, self.width = what, time.monotonic(), 0
+    def __init__(self, what: str = "", *, unit: str = "rows", after: float = 2.0) -> None:
+        self.what, self.unit, self.after = f"{what}: " if what else "", unit, after
         self.on_terminal = sys.stderr.isatty()
+        self.entered = time.monotonic()
+        self.shown = self.entered - _REDRAWN
+        self._start(0)
 
-    def __enter__(self) -> RowsDone:
+    def _start(self, done: int) -> None:
+        self.started, self.first, self.done, self.tenths = time.monotonic(), done, done, 0
+
+    def __enter__(self) -> Progress:
         return self
 
     def __exit__(self, *_: object) -> None:
-        if self.width and self.on_terminal:
-            say(f"\r{' ' * self.width}\r", nl=False)
+        clear_line()
 
-    def __call__(self, done: int, total: int) -> None:
-        """Told after each block of rows."""
-        if time.monotonic() - self.last < 2.0:
+    def __call__(self, done: int, total: int, text: str | None = None) -> None:
+        """Told after each part of the work. text: in place of "`done` of `total` rows"."""
+        now = time.monotonic()
+        if done < self.done:
+            self._start(done)
+        self.done = done
+        if is_quiet() or now - self.entered < self.after:
             return
-        self.last = time.monotonic()
-        text = f"{self.what}: {self.form.format(done, total)}"
-        self.width = max(self.width, len(text))
+        line = self.what + (f"{done:,} of {total:,} {self.unit}" if text is None else text) + self._left(now, total)
         if self.on_terminal:
-            text = f"\r{text:<{self.width}}"
-        say(text, nl=not self.on_terminal)
+            if now - self.shown >= _REDRAWN:
+                self.shown = now
+                write_over(line)
+            return
+        tenths = 10 * done // max(total, 1)
+        if tenths > self.tenths:
+            self.tenths = tenths
+            say(line)
+
+    def _left(self, now: float, total: int) -> str:
+        if self.done <= self.first or self.done >= total:
+            return ""
+        return f", {_in_words((now - self.started) * (total - self.done) / (self.done - self.first))} left"
 
 
-class CallsDone(RowsDone):
-    """The same of a measurement: told the batch size before each call, and how many calls it has had."""
-
-    form = "batch {:,}, {:,} calls"
-
-
-def warn_of_range(model: Any, rows: Any) -> None:
-    """One line on standard error where the rows are not what the model was calibrated for."""
-    from edge_runtime.reference import range_warning
-
-    text = range_warning(model, rows)
-    if text is not None:
-        say(f"warning: {text}")
-
-
-def say(text: str, *, nl: bool = True) -> None:
-    """A message on standard error. Where nobody can hear it any more it is lost, and the work goes on."""
-    with contextlib.suppress(OSError, ValueError):
-        click.echo(text, err=True, nl=nl)
-
-
-def echo(text: str, *, err: bool = False) -> None:
-    """Print text that may hold names of files: what would steer the terminal, or cannot be printed, is escaped."""
-    shown = "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
-    if err:
-        say(shown)
-    else:
-        click.echo(shown)
-
-
-def echo_json(value: Any) -> None:
-    """Print one JSON object. Control characters in it are escaped, those too that JSON itself would let through."""
-    text = json.dumps(value, indent=2, ensure_ascii=not speaks_unicode(sys.stdout))
-    click.echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
+def _in_words(seconds: float) -> str:
+    """A time as people say it."""
+    whole = max(1, round(seconds))
+    if whole < 100:
+        return f"{whole} s"
+    minutes = round(whole / 60)
+    return f"{minutes} min" if minutes < 100 else f"{round(minutes / 60)} h"

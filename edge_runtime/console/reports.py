@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable
 from typing import Any
 
+from edge_runtime.console.messages import wrapped
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.engine import SelfTest
-from edge_runtime.files import format_table, printable
+from edge_runtime.files import fit_table, printable
 
 
-def inspection_text(facts: dict[str, Any]) -> str:
-    """All that `edge_runtime.console.inspection.describe` found, and the devices' estimates under "devices"."""
+def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
+    """All that `edge_runtime.console.inspection.describe` found, and the devices' estimates under "devices".
+
+    width: letters that a line may have, None for any number; so in all functions here.
+    """
     sizes = "-".join(str(size) for size in facts["layer_sizes"])
     lines = [
         f"{facts['file']}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes",
@@ -26,11 +31,17 @@ def inspection_text(facts: dict[str, Any]) -> str:
         f"{temporary} = {memory['total_bytes']:,} B"
     )
     return "\n\n".join(
-        ["\n".join(lines), _layers_table(facts), engine, _bytes_table(facts), fit_text(facts["devices"])]
+        [
+            wrapped("\n".join(lines), width),
+            _layers_table(facts, width),
+            wrapped(engine, width),
+            _bytes_table(facts, width),
+            fit_text(facts["devices"], width),
+        ]
     )
 
 
-def fit_text(estimates: list[dict[str, Any]]) -> str:
+def fit_text(estimates: list[dict[str, Any]], width: int | None = None) -> str:
     """Which devices a model fits, what is left there, predicted time and energy. estimates: `vars` of `Estimate`."""
     title = (
         "devices, one row at a time, all predicted; bytes left beside the model and a runtime "
@@ -51,39 +62,54 @@ def fit_text(estimates: list[dict[str, Any]]) -> str:
     ]
     columns = {"device": "device", "fits": "fits", "flash": "flash left", "ram": "RAM left", "ms": "predicted ms"}
     columns |= {"uj": "predicted uJ", "kernels": "assumed", "weakest": "weakest figure"}
-    return f"{title}\n{format_table(rows, columns)}"
+    narrow = {"device": "device", "fits": "fits", "flash": "flash left", "ram": "RAM left", "ms": "ms", "uj": "uJ"}
+    return f"{wrapped(title, width)}\n{fit_table(rows, width, columns, narrow)}"
 
 
-def devices_table(profiles: Iterable[DeviceProfile]) -> str:
+def devices_table(profiles: Iterable[DeviceProfile], width: int | None = None) -> str:
     """The profiles that predictions are made for."""
     rows = [
         {
             "name": profile.name,
             "core": profile.core,
+            "short": re.split(r" \(|,", profile.core)[0],
             "mhz": f"{profile.clock_hz / 1e6:.0f}",
             "ram": f"{profile.ram_bytes:,}",
+            "ram_short": in_units(profile.ram_bytes),
             "flash": "-" if profile.flash_bytes is None else f"{profile.flash_bytes:,}",
+            "flash_short": "-" if profile.flash_bytes is None else in_units(profile.flash_bytes),
             "int8": f"{profile.macs_per_cycle['int8']:.3g}",
             "confidence": profile.confidence.get("macs_per_cycle.int8", ""),
         }
         for profile in profiles
     ]
     columns = {"name": "device", "core": "core", "mhz": "MHz", "ram": "RAM bytes", "flash": "flash bytes"}
-    return format_table(rows, {**columns, "int8": "int8 MACs/cycle", "confidence": "confidence"})
+    columns |= {"int8": "int8 MACs/cycle", "confidence": "confidence"}
+    narrow = {"name": "device", "short": "core", "mhz": "MHz", "ram_short": "RAM", "flash_short": "flash"}
+    return fit_table(rows, width, columns, narrow | {"int8": "MACs/cycle"})
 
 
-def selftest_text(result: SelfTest) -> str:
-    """The verdict in one line."""
+def in_units(count: int) -> str:
+    """Bytes as people say them: 144 KiB, 1.2 MiB, 512 MiB."""
+    size, units = float(count), ["B", "KiB", "MiB", "GiB", "TiB"]
+    while abs(size) >= 1024 and len(units) > 1:
+        size, units = size / 1024, units[1:]
+    return f"{size:.1f} {units[0]}" if size != round(size) and abs(size) < 100 else f"{size:,.0f} {units[0]}"
+
+
+def selftest_text(result: SelfTest, width: int | None = None) -> str:
+    """The verdict in one line, if it is not too long."""
     rule = "bit for bit" if result.exact else f"within {result.bound:.2g}"
     nans = f" ({result.nans} came out as NaN)" if result.nans else ""
-    return (
+    text = (
         f"{'ok' if result.ok else 'FAILED'}: {result.rows} rows, {result.values} values compared {rule}, "
         f"{result.differing} differ{nans}, largest difference {result.max_abs_error:.3g}, "
         f"{result.decisions_changed} decisions changed"
     )
+    return wrapped(text, width)
 
 
-def _layers_table(facts: dict[str, Any]) -> str:
+def _layers_table(facts: dict[str, Any], width: int | None) -> str:
     rows = [
         {
             **layer,
@@ -93,10 +119,13 @@ def _layers_table(facts: dict[str, Any]) -> str:
         for layer in facts["layers"]
     ]
     columns = {"name": "layer", "size": "size", "precision": "precision", "activation": "activation"}
-    return format_table(rows, {**columns, "macs": "MACs", "bytes": "bytes", "largest": "largest accumulator"})
+    columns |= {"macs": "MACs", "bytes": "bytes"}
+    narrow = {"name": "layer", "size": "size", "precision": "weights", "activation": "activation"}
+    narrow |= {"macs": "MACs", "bytes": "bytes", "largest": "largest sum"}
+    return fit_table(rows, width, {**columns, "largest": "largest accumulator"}, narrow)
 
 
-def _bytes_table(facts: dict[str, Any]) -> str:
+def _bytes_table(facts: dict[str, Any], width: int | None) -> str:
     rows = [{**member, "total": member["data_bytes"] + member["overhead_bytes"]} for member in facts["members"]]
     rows = [{**row, "content": f"{row['dtype']} {tuple(row['shape'])}"} for row in rows]
     end = {"name": "end of the zip directory", "content": "", "data_bytes": 0, "overhead_bytes": facts["end_bytes"]}
@@ -104,10 +133,10 @@ def _bytes_table(facts: dict[str, Any]) -> str:
     total = {key: sum(row[key] for row in rows) for key in ("data_bytes", "overhead_bytes", "total")}
     rows.append({"name": "file", "content": "", **total})
     columns = {"name": "bytes of the file", "content": "content", "data_bytes": "data"}
-    return format_table(rows, {**columns, "overhead_bytes": "headers", "total": "total"})
+    return fit_table(rows, width, {**columns, "overhead_bytes": "headers", "total": "total"})
 
 
-def bench_table(rows: list[dict[str, Any]]) -> str:
+def bench_table(rows: list[dict[str, Any]], width: int | None = None) -> str:
     """Latency percentiles and throughput. rows: of `export.commands.measure`, as plain data."""
     shown = [
         {
@@ -120,4 +149,4 @@ def bench_table(rows: list[dict[str, Any]]) -> str:
         for row in rows
     ]
     columns = {"engine": "engine", "batch": "batch", "p50": "p50 us", "p90": "p90 us", "p99": "p99 us"}
-    return format_table(shown, {**columns, "rows": "rows/s", "calls": "calls"})
+    return fit_table(shown, width, {**columns, "rows": "rows/s", "calls": "calls"})

@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
     from edge_runtime.files.rows import as_rows, read_rows, to_float32, write_rows
     from edge_runtime.files.sizes import parse_bytes
-    from edge_runtime.files.text_table import format_table
+    from edge_runtime.files.text_table import fit_table, format_table
 
 __getattr__, __dir__ = lazy_names(
     __name__,
@@ -42,7 +42,7 @@ __getattr__, __dir__ = lazy_names(
         "aligned_npy": ("ALIGNMENT", "NPY_MAGIC", "npy_header"),
         "rows": ("as_rows", "read_rows", "to_float32", "write_rows"),
         "sizes": ("parse_bytes",),
-        "text_table": ("format_table",),
+        "text_table": ("fit_table", "format_table"),
     },
 )
 
@@ -52,6 +52,7 @@ __all__ = [
     "NPY_MAGIC",
     "as_rows",
     "describe",
+    "fit_table",
     "format_table",
     "make_folder",
     "npy_header",

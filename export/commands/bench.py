@@ -7,7 +7,8 @@ from typing import Any
 import click
 
 from edge_runtime.console import (
-    CallsDone,
+    FILE,
+    Progress,
     Size,
     cap,
     echo,
@@ -15,10 +16,13 @@ from edge_runtime.console import (
     json_option,
     limit_options,
     max_bytes_option,
+    wide_option,
+    width_for,
 )
 from edge_runtime.engine import Limits
 from export.commands.bench_report import bench, bench_text
 from export.commands.extras import require_extra
+from export.commands.measure import default_batches
 
 _ENFORCE_HELP = """Run each engine once in a process of its own under this limit on its address space (setrlimit),
 and say what the process needed; 0 measures without a limit. Exit status 1 if our own did not run in it. Linux."""
@@ -28,7 +32,7 @@ _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, t
 
 
 @click.command("bench")
-@click.argument("model_path", metavar="MODEL.npz")
+@click.argument("model_path", metavar="MODEL.npz", type=FILE)
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
 @click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
 @click.option("--batch", "batches", type=click.IntRange(1, 1 << 20), multiple=True, help=_BATCH_HELP)
@@ -36,7 +40,8 @@ _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, t
 @limit_options
 @max_bytes_option
 @json_option
-def bench_command(model_path: str, as_json: bool, **options: Any) -> None:
+@wide_option
+def bench_command(model_path: str, as_json: bool, wide: bool, **options: Any) -> None:
     """Measure a model on this machine: latency percentiles, throughput, load time, memory; all after a warm-up.
 
     With --device its RAM and flash are kept, and the prediction for it is added.
@@ -48,22 +53,24 @@ def bench_command(model_path: str, as_json: bool, **options: Any) -> None:
     if options["against"]:
         require_extra("export", "onnx", "onnxruntime")
     asked = {name: options.pop(name) for name in ("against", "enforce", "batches", "seconds", "mmap", "max_bytes")}
-    with CallsDone("measuring") as on_call:
+    limits = Limits(**options)
+    sizes = asked["batches"] or default_batches(limits)
+    with Progress("measuring") as progress:
         facts = bench(
             model_path,
-            Limits(**options),
+            limits,
             against=asked["against"] is not None,
             enforce_bytes=asked["enforce"],
             batches=asked["batches"] or None,
             seconds=asked["seconds"],
-            on_call=on_call,
+            on_call=lambda batch, calls: progress(sizes.index(batch), len(sizes), f"batch {batch:,}, {calls:,} calls"),
             mmap=asked["mmap"],
             **cap(asked["max_bytes"]),
         )
     if as_json:
         echo_json(facts)
     else:
-        echo(bench_text(facts))
+        echo(bench_text(facts, width_for(wide)))
     ours = facts.get("enforced", {}).get("numpy")
     if ours is not None and not ours["ok"]:
         raise click.exceptions.Exit(1)

@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 from edge_runtime.artifact import MODEL_MAX_BYTES, load
+from edge_runtime.console import bench_table, in_units, wrapped
 from edge_runtime.device_profiles import estimate
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.files import printable
@@ -122,14 +123,12 @@ def conditions_text(facts: dict[str, Any]) -> str:
     return f"{facts['model']} ({facts['precision']}): " + ", ".join(f"{k} {v}" for k, v in facts["conditions"].items())
 
 
-def bench_text(facts: dict[str, Any]) -> str:
-    """The same for a person."""
-    from edge_runtime.console import bench_table
-
+def bench_text(facts: dict[str, Any], width: int | None = None) -> str:
+    """The same for a person. width: letters that a line may have, None for any number."""
     loads = "; ".join(f"{name} {seconds * 1e3:.2f} ms" for name, seconds in facts["load_seconds"].items())
     lines = [
         conditions_text(facts),
-        bench_table(facts["latency"]),
+        bench_table(facts["latency"], width),
         f"load and compile: {loads}\n{_plan_text(facts['plan'])}",
         "processes of their own that load the model and answer once (the first only imports NumPy):\n"
         + _processes_text(facts["processes"]),
@@ -138,7 +137,7 @@ def bench_text(facts: dict[str, Any]) -> str:
         lines.append(_prediction(facts["predicted"]))
     if "enforced" in facts:
         lines.append(_processes_text(facts["enforced"]))
-    return "\n\n".join(lines)
+    return "\n\n".join(line if line is lines[1] else wrapped(line, width) for line in lines)
 
 
 def _plan_text(plan: dict[str, Any]) -> str:
@@ -177,6 +176,6 @@ def _outcome(result: dict[str, Any]) -> str:
     if not result["ok"]:
         return f"did not run: {result['error']}"
     return (
-        f"ran; the process needed {result['peak_rss_bytes']:,} B resident, "
-        f"{result['peak_address_space_bytes']:,} B of address space"
+        f"ran; {in_units(result['peak_rss_bytes'])} resident, "
+        f"{in_units(result['peak_address_space_bytes'])} of address space"
     )

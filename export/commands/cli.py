@@ -15,8 +15,6 @@ if TYPE_CHECKING:
 _HELP = """Train small dense networks, shrink them to int8 or float16, prove that what runs is what was tested.
 
 Try it: smallnet demo
-
-In one thread (set before Python starts): OMP_NUM_THREADS=1 OPENBLAS_NUM_THREADS=1 smallnet COMMAND
 """
 _PLACES = {
     "demo": Place("export.commands.demo", "demo", "Train, export, verify and time the digits, in under a minute."),

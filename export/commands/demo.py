@@ -2,28 +2,39 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_runtime.artifact import save
-from edge_runtime.console import check_output, echo, echo_json, force_option, json_option
+from edge_runtime.console import (
+    FILE,
+    Progress,
+    check_output,
+    echo,
+    echo_json,
+    force_option,
+    json_option,
+    note,
+    warn,
+    wide_option,
+    width_for,
+)
 from edge_runtime.files import make_folder
 from export.commands.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
 from export.commands.reports import demo_files, demo_table
 from export.commands.timing import side_by_side
 from export.quantization import finite
-from trainer.cli import Progress
+from trainer.cli import epoch_told
 from trainer.datasets import files_of, load_dataset, split
 from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
 
 
-def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = False) -> list[dict[str, Any]]:
+def run_demo(out: str, seed: int, *, force: bool = False) -> list[dict[str, Any]]:
     """Train 64-32-10 on the digits, export it in three precisions, verify and time them; one row per precision.
 
-    out: folder for the files. say: told what happens. force: replace files there that are something else. Takes some
+    out: folder for the files. force: replace files there that are something else. Takes some
     ten seconds. Raises OutputRefused, OSError.
     """
     folder, precisions = Path(out), ["float32", "float16", "int8"]
@@ -33,19 +44,19 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
         check_output(trained, "artifact", force=force, sources=files_of("digits"))
     dataset = load_dataset("digits")
     parts = split(dataset, seed=seed)
-    say(
+    note(
         f"digits: {len(parts.train)} rows to train on, {len(parts.validation)} to decide when to stop, "
         f"{len(parts.test)} held out for the test"
     )
     options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
     options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
     network = build_network(parts.train, options)
-    with Progress(options["epochs"], is_classification=True) as progress:
-        fit_network(network, parts, options, progress)
+    with Progress(after=0.0) as progress:
+        fit_network(network, parts, options, epoch_told(progress, options["epochs"], is_classification=True))
     make_folder(folder)
     model = trained_model(network, parts.train, options)
     save(model, trained)
-    say("exporting float32, float16 and int8, verifying each file on all rows")
+    note("exporting float32, float16 and int8, verifying each file on all rows")
     results = export_model(
         model,
         precisions,
@@ -56,8 +67,8 @@ def run_demo(out: str, seed: int, say: Callable[[str], None], *, force: bool = F
         verify_rows=dataset.x,
     )
     for text in (text for result in results for text in result.warnings):
-        say(f"warning: {text}")
-    say("timing both engines, one row at a time, one thread")
+        warn(text)
+    note("timing both engines, one row at a time, one thread")
     return [_row(result, side_by_side(result.model, result.onnx, parts.test.x[0])) for result in results]
 
 
@@ -83,21 +94,22 @@ def _row(result: Exported, seconds: dict[str, float]) -> dict[str, Any]:
 
 
 @click.command()
-@click.option("--out", default="smallnet-demo", show_default=True, help="Folder for the files.")
+@click.option("--out", type=FILE, default="smallnet-demo", show_default=True, help="Folder for the files.")
 @click.option(
     "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and the training."
 )
 @force_option
 @json_option
-def demo(out: str, seed: int, force: bool, as_json: bool) -> None:
+@wide_option
+def demo(out: str, seed: int, force: bool, as_json: bool, wide: bool) -> None:
     """Run the whole chain on the bundled digits: train, export three precisions, verify, time. Under a minute.
 
     Example: smallnet demo
     """
-    rows = run_demo(out, seed, lambda text: echo(text, err=True), force=force)
+    rows = run_demo(out, seed, force=force)
     if as_json:
         echo_json({"rows": rows, "warnings": [text for row in rows for text in row["warnings"]]})
     else:
-        echo(f"{demo_table(rows)}\n\n{demo_files(rows, out)}")
+        echo(f"{demo_table(rows, width_for(wide))}\n\n{demo_files(rows, out)}")
     if not all(row["verified"] for row in rows):
         raise click.exceptions.Exit(1)

@@ -8,15 +8,19 @@ from typing import Any
 import click
 
 from edge_runtime.console import (
-    RowsDone,
+    FILE,
+    Progress,
     cap,
     echo,
     echo_json,
     force_option,
     json_option,
     max_bytes_option,
-    one_of,
+    note,
     refuse_inputs,
+    say,
+    wide_option,
+    width_for,
 )
 from export.commands.data import rows_for_export
 from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options, say_warnings
@@ -48,15 +52,15 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 
 
 @click.command()
-@click.argument("model_path", metavar="MODEL.npz|MODEL.onnx")
-@click.option("--precision", "precisions", metavar=one_of((*PRECISIONS, "all")), multiple=True, help=_PRECISION_HELP)
+@click.argument("model_path", metavar="MODEL.npz|MODEL.onnx", type=FILE)
+@click.option("--precision", "precisions", type=click.Choice((*PRECISIONS, "all")), multiple=True, help=_PRECISION_HELP)
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
-@click.option("--calibrate", "spec", help=f"Data whose training rows set the int8 grids: {DATA_HELP}.")
-@click.option("--out", default="build", show_default=True, help="Folder for the files.")
-@click.option("--method", metavar=one_of(METHODS), default="auto", show_default=True, help=_METHOD_HELP)
+@click.option("--calibrate", "spec", type=FILE, help=f"Data whose training rows set the int8 grids: {DATA_HELP}.")
+@click.option("--out", type=FILE, default="build", show_default=True, help="Folder for the files.")
+@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
 @click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
-@click.option("--form", metavar=one_of(FORMS), default="integer", show_default=True, help=_FORM_HELP)
+@click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--portable", is_flag=True, help=_PORTABLE_HELP)
 @click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
@@ -64,8 +68,15 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @max_bytes_option
 @run_limit_options
 @json_option
+@wide_option
 def export(
-    model_path: str, precisions: tuple[str, ...], spec: str | None, max_bytes: int | None, as_json: bool, **options: Any
+    model_path: str,
+    precisions: tuple[str, ...],
+    spec: str | None,
+    max_bytes: int | None,
+    as_json: bool,
+    wide: bool,
+    **options: Any,
 ) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
@@ -100,9 +111,9 @@ def export(
         refuse_inputs(path, beside)
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
-        echo(rows.note, err=True)
+        note(rows.note)
     evaluation = Evaluation(*rows.test) if rows.test is not None else None
-    with RowsDone("verifying") as on_rows:
+    with Progress("verifying") as on_rows:
         results = export_model(
             model,
             wanted,
@@ -114,8 +125,8 @@ def export(
             held_out=rows.held_out,
             test_vectors=options["test_vectors"] if spec is not None else 0,
             options=chosen,
-            on_choice=lambda seen: echo(choice_text(seen), err=True),
-            on_file=lambda name: echo(f"wrote {name}", err=True),
+            on_choice=lambda seen: note(choice_text(seen)),
+            on_file=lambda name: note(f"wrote {name}"),
             on_rows=on_rows,
             run_limits=run_limits,
         )
@@ -126,10 +137,10 @@ def export(
     if as_json:
         echo_json(facts)
     else:
-        echo(export_table(facts))
+        echo(export_table(facts, width_for(wide)))
     failed = [result for result in results if not result.report.ok]
     for result in failed:
         broken = f"{result.report.differing:,} values break their rule, first at {result.report.first_diverging_layer}"
-        echo(f"error: {result.precision}: {broken}; not written", err=True)
+        say(f"error: {result.precision}: {broken}; not written")
     if failed:
         raise click.exceptions.Exit(1)

@@ -6,6 +6,7 @@ import click
 
 from edge_runtime.artifact import save
 from edge_runtime.console import (
+    FILE,
     cap,
     check_output,
     echo,
@@ -14,6 +15,8 @@ from edge_runtime.console import (
     json_option,
     max_bytes_option,
     refuse_inputs,
+    wide_option,
+    width_for,
 )
 from export.commands.data import load_rows
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
@@ -26,15 +29,16 @@ from trainer.datasets import files_of
 
 
 @click.command("import")
-@click.argument("model_path", metavar="MODEL.onnx")
-@click.option("--out", required=True, help="The artifact to write, an .npz.")
-@click.option("--data", "spec", help=f"Real rows to check and to take test vectors from: {DATA_HELP}.")
+@click.argument("model_path", metavar="MODEL.onnx", type=FILE)
+@click.option("--out", type=FILE, required=True, help="The artifact to write, an .npz.")
+@click.option("--data", "spec", type=FILE, help=f"Real rows to check and to take test vectors from: {DATA_HELP}.")
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
 @click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
 @force_option
 @max_bytes_option
 @run_limit_options
 @json_option
+@wide_option
 def import_command(
     model_path: str,
     out: str,
@@ -46,6 +50,7 @@ def import_command(
     max_memory: int | None,
     max_seconds: float,
     as_json: bool,
+    wide: bool,
 ) -> None:
     """Take a dense network from PyTorch, scikit-learn, Keras or any other ONNX file.
 
@@ -80,6 +85,6 @@ def import_command(
     if as_json:
         echo_json(facts)
     else:
-        echo(import_table(facts))
+        echo(import_table(facts, width_for(wide)))
     if not is_ok:
         raise click.exceptions.Exit(1)

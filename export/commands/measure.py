@@ -157,14 +157,19 @@ def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:
     return float(np.median(times))
 
 
+def default_batches(limits: Limits) -> list[int]:
+    """Those of `BATCHES` that the limits allow."""
+    most = limits.max_batch if limits.over == "refuse" else None
+    return [batch for batch in BATCHES if most is None or batch <= most]
+
+
 def batches_for(model: Model, limits: Limits, wanted: Sequence[int] | None = None) -> list[int]:
     """The batch sizes to measure: those that are wanted, or those of `BATCHES` that the limits allow.
 
     Raises InputError for a wanted one that an engine with these limits would refuse.
     """
     if wanted is None:
-        most = limits.max_batch if limits.over == "refuse" else None
-        return [batch for batch in BATCHES if most is None or batch <= most]
+        return default_batches(limits)
     for batch in wanted:
         limits.require_batch(batch, DYNAMIC_BATCH if is_dynamic(model) else None)
     return list(wanted)

@@ -8,7 +8,7 @@ from typing import Any
 import click
 
 from edge_runtime.artifact import load
-from edge_runtime.console import Size, cap, echo
+from edge_runtime.console import Size, cap, warn
 from edge_runtime.errors import ArtifactError
 from edge_runtime.model import Model
 from export.onnx_reader import import_onnx
@@ -30,7 +30,7 @@ def run_limit_options(command: Any) -> Any:
 def say_warnings(texts: list[str]) -> None:
     """A line on standard error for each."""
     for text in texts:
-        echo(f"warning: {text}", err=True)
+        warn(text)
 
 
 def load_any(

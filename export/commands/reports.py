@@ -5,12 +5,14 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from edge_runtime.console import typed_path, typed_program
-from edge_runtime.files import format_table, printable
+from edge_runtime.console import is_quiet, typed_path, typed_program, wrapped
+from edge_runtime.files import fit_table, printable
 from export.commands.pipeline import Exported
 from export.onnx_reader import Imported
 from export.quantization import finite
 from export.verification import Report, TensorCheck
+
+_SHORT_SCORES = {"mean squared error": "mse"}
 
 
 def export_facts(
@@ -25,11 +27,11 @@ def export_facts(
     return {"before": before, "score": score_name, "exported": exported, "note": note, "warnings": warnings}
 
 
-def export_table(facts: dict[str, Any]) -> str:
+def export_table(facts: dict[str, Any], width: int | None = None) -> str:
     """Sizes, scores and verification of each precision, under the model before; columns are called as in the JSON.
 
     "sqnr dB" and "decisions changed" are beside float32 on held-out rows, "max abs error" is of the file in onnxruntime
-    beside the artifact.
+    beside the artifact. width: letters that a line may have, None for any number; so in all functions here.
     """
     before = facts["before"]
     first = {"precision": f"{before['precision']} (before)", "npz": f"{before['bytes']:,}", "onnx": "-"}
@@ -49,9 +51,19 @@ def export_table(facts: dict[str, Any]) -> str:
     ]
     columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
     columns |= {"sqnr": "sqnr dB", "changed": "decisions changed", "error": "max abs error", "verified": "verified"}
+    narrow = {
+        **columns,
+        "npz": ".npz B",
+        "onnx": ".onnx B",
+        "changed": "changed",
+        "error": "max error",
+        "verified": "ok",
+    }
+    narrow["score"] = _SHORT_SCORES.get(columns["score"], columns["score"])
     if facts["score"] is None:
-        del columns["score"]
-    return format_table([first, *rows], columns)
+        del columns["score"], narrow["score"]
+    narrower = {key: heading for key, heading in narrow.items() if key != "error"}
+    return fit_table([first, *rows], width, columns, narrow, narrower)
 
 
 def import_facts(source: Imported, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
@@ -78,11 +90,11 @@ def import_facts(source: Imported, reports: dict[str, Report], out: str | None) 
     }
 
 
-def import_table(facts: dict[str, Any]) -> str:
+def import_table(facts: dict[str, Any], width: int | None = None) -> str:
     """The layers, the comparison, and the file written."""
     rows = [{**entry, "shape": "-".join(map(str, entry["shape"]))} for entry in facts["layers"]]
     columns = {"name": "layer", "shape": "shape", "precision": "weights", "activation": "activation"}
-    lines = [format_table(rows, columns), ""]
+    lines = []
     if facts["dropped_outputs"]:
         dropped = ", ".join(f"'{name}'" for name in facts["dropped_outputs"])
         lines.append(printable(f"output '{facts['output']}' was taken, and not {dropped}"))
@@ -92,7 +104,7 @@ def import_table(facts: dict[str, Any]) -> str:
         )
         lines.append(f"{report['rows']:,} rows ({name}): {verdict}, largest difference {report['max_abs_error']:.2g}")
     lines.append(f"wrote {facts['file']}" if facts["file"] else "nothing was written")
-    return "\n".join(lines)
+    return fit_table(rows, width, columns) + "\n\n" + wrapped("\n".join(lines), width)
 
 
 def choice_text(decibels: dict[str, float]) -> str:
@@ -102,7 +114,7 @@ def choice_text(decibels: dict[str, float]) -> str:
     return f"calibration: {best} (signal to noise of the outputs on held-out rows: {seen})"
 
 
-def report_table(report: Report) -> str:
+def report_table(report: Report, width: int | None = None) -> str:
     """Every tensor of a verification, and the verdict."""
     rows = [
         {
@@ -117,14 +129,16 @@ def report_table(report: Report) -> str:
         for check in report.checks
     ]
     columns = {"level": "level", "tensor": "tensor", "rule": "rule", "compared": "compared", "differing": "differing"}
-    table = format_table(rows, {**columns, "error": "largest difference", "bound": "allowed"})
+    columns |= {"error": "largest difference", "bound": "allowed"}
+    rows = [{**row, "kind": str(row["rule"]).removeprefix("same ").removeprefix("within ")} for row in rows]
+    narrow = {"level": "level", "tensor": "tensor", "kind": "rule", "compared": "compared", "differing": "differ"}
+    table = fit_table(rows, width, columns, {**narrow, "error": "largest", "bound": "allowed"})
     verdict = "ok" if report.ok else f"FAILED, {_failure(report)}"
     lone = sum(check.lone_nans for check in report.checks)
     nans = f", {lone:,} are NaN on one side alone" if lone else ""
-    return (
-        f"{table}\n\n{verdict}: {report.rows:,} rows, {report.differing} values break their rule{nans}, "
-        f"{report.decisions_changed} decisions changed{_ran_with(report)}"
-    )
+    verdict += f": {report.rows:,} rows, {report.differing} values break their rule{nans}, "
+    verdict += f"{report.decisions_changed} decisions changed{_ran_with(report)}"
+    return f"{table}\n\n{wrapped(verdict, width)}"
 
 
 def _failure(report: Report) -> str:
@@ -138,7 +152,7 @@ def _ran_with(report: Report) -> str:
     return f"\nonnxruntime ran with {options}; without it products may saturate on x86 without VNNI" if options else ""
 
 
-def demo_table(rows: list[dict[str, Any]]) -> str:
+def demo_table(rows: list[dict[str, Any]], width: int | None = None) -> str:
     """One line for each precision of the demo."""
     shown = [
         {
@@ -155,7 +169,9 @@ def demo_table(rows: list[dict[str, Any]]) -> str:
     ]
     columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "accuracy": "test accuracy"}
     columns |= {"error": "max abs error", "differing": "int8 layers differing"}
-    return format_table(shown, {**columns, "numpy": "NumPy us", "onnxruntime": "onnxruntime us"})
+    columns |= {"numpy": "NumPy us", "onnxruntime": "onnxruntime us"}
+    narrow = {**columns, "npz": ".npz B", "onnx": ".onnx B", "accuracy": "accuracy", "error": "max error"}
+    return fit_table(shown, width, columns, {**narrow, "differing": "int8 differ", "onnxruntime": "ORT us"})
 
 
 def demo_files(rows: list[dict[str, Any]], out: str) -> str:
@@ -163,7 +179,8 @@ def demo_files(rows: list[dict[str, Any]], out: str) -> str:
     paths = [Path(out) / "digits.npz", *(Path(row[key]) for row in rows for key in ("artifact", "onnx"))]
     lines = [f"  {path}  {path.stat().st_size:,} bytes" for path in paths]
     int8 = next(row for row in rows if row["precision"] == "int8")
-    return "\n".join(["files:", *lines, "", f"next: {typed_program()} inspect {typed_path(int8['artifact'])}"])
+    following = [] if is_quiet() else ["", f"next: {typed_program()} inspect {typed_path(int8['artifact'])}"]
+    return "\n".join(["files:", *lines, *following])
 
 
 def _exported(result: Exported) -> dict[str, Any]:

@@ -8,7 +8,8 @@ from typing import Any
 import click
 
 from edge_runtime.console import (
-    RowsDone,
+    FILE,
+    Progress,
     cap,
     echo,
     echo_json,
@@ -16,6 +17,8 @@ from edge_runtime.console import (
     limit_options,
     load_limited,
     max_bytes_option,
+    wide_option,
+    width_for,
 )
 from edge_runtime.engine import require_stored_batch
 from export.commands.data import load_rows
@@ -27,14 +30,15 @@ from export.verification import verify as verify_onnx
 
 
 @click.command()
-@click.argument("model_path", metavar="MODEL.npz")
-@click.argument("other_path", metavar="MODEL.onnx|FOLDER")
-@click.option("--data", "spec", help=f"Rows to compare on: {DATA_HELP} (default: the stored test vectors).")
+@click.argument("model_path", metavar="MODEL.npz", type=FILE)
+@click.argument("other_path", metavar="MODEL.onnx|FOLDER", type=FILE)
+@click.option("--data", "spec", type=FILE, help=f"Rows to compare on: {DATA_HELP} (default: the stored test vectors).")
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
 @limit_options
 @max_bytes_option
 @run_limit_options
 @json_option
+@wide_option
 def verify(
     model_path: str,
     other_path: str,
@@ -44,6 +48,7 @@ def verify(
     max_memory: int | None,
     max_seconds: float,
     as_json: bool,
+    wide: bool,
     **limits: Any,
 ) -> None:
     """Compare every tensor of an artifact with its ONNX file in onnxruntime. Exit status 1 when a rule is broken.
@@ -68,7 +73,7 @@ def verify(
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:
-        with RowsDone("comparing") as on_rows:
+        with Progress("comparing") as on_rows:
             allowed = RunLimits(max_memory, max_seconds)
             report = verify_onnx(
                 model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output
@@ -78,6 +83,6 @@ def verify(
     if as_json:
         echo_json({**report.as_dict(), "warnings": doubts})
     else:
-        echo(report_table(report))
+        echo(report_table(report, width_for(wide)))
     if not report.ok:
         raise click.exceptions.Exit(1)

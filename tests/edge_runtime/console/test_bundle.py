@@ -1,14 +1,17 @@
 import ast
+import re
 import subprocess
 import sys
 import zipfile
 from dataclasses import replace
 
+import click
 import numpy as np
 import pytest
 
 from edge_runtime import Engine, save
 from edge_runtime.console.bundle import write_bundle
+from edge_runtime.console.cli import main
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
 from tests.command import run_command
@@ -151,3 +154,85 @@ def test_an_old_python_says_that_it_is_old(tmp_path):
     assert found.stderr == "error: this needs Python 3.10 or newer, found 3.9\n"
     assert "f'" not in head
     assert 'f"' not in head
+
+
+def test_it_takes_the_options_of_the_commands_in_the_same_words(app):
+    """What `run` and `selftest` take a bundle takes, but for --mmap: its weights lie within a zip, compressed."""
+    path, _model = app
+    theirs = {
+        option.opts[-1]: option.help
+        for command in ("run", "selftest")
+        for option in main.get_command(click.Context(main), command).params
+        if isinstance(option, click.Option)
+    }
+    del theirs["--mmap"]
+    shown = " ".join(run(path, "--help").stdout.split())
+    listed = set(re.findall(r"\[(--[a-z-]+)", shown))
+    assert listed == set(theirs) | {"--selftest"}
+    for option, text in theirs.items():
+        assert f"{option} " in shown
+        assert text in shown
+
+
+SAME = {
+    # the same mistakes and doubts: (options, what the model was trained for, how the lines on standard error begin)
+    "classes of values": (["--classes"], "regression", ["error: the model gives values and not classes; leave"]),
+    "no such device": (["--device", "pdp11"], "class", ["error: "]),
+    "a device": (["--device", "esp32"], "class", []),
+    "too small a flash": (["--flash-bytes", "1K"], "class", ["error: "]),
+    "too fast": (["--speed-factor", "0.5"], "class", ["error: speed_factor is 0.5"]),
+    "lean": (["--lean"], "class", []),
+    "more data than is allowed": (
+        ["--max-bytes", "5"],
+        "class",
+        ["error: x.csv: over the limit of 5 bytes; raise --max"],
+    ),
+    "no size": (["--max-bytes", "5X"], "class", ["error: "]),
+    "an output of no kind": (["--output", "y.txt"], "class", ["error: --output y.txt: expected a name that ends in"]),
+    "the input as output": (["--output", "x.csv"], "class", ["error: --output x.csv is what the command reads"]),
+    "no threads": (["--threads", "0"], "class", ["error: "]),
+    "quiet": (["--quiet"], "class", []),
+    "far out of range": (["--input", "far.csv"], "class", ["warning: "]),
+    "far out of range and quiet": (["--input", "far.csv", "--quiet"], "class", ["warning: "]),
+}
+
+
+@pytest.mark.parametrize("case", SAME)
+def test_a_bundle_and_the_command_answer_alike(case, app, monkeypatch):
+    """The same output, the same status, and the same line, but for what only one of them can advise."""
+    path, model = app
+    options, target, begin = SAME[case]
+    monkeypatch.chdir(path.parent)
+    save(replace(model, metadata={**model.metadata, "target": target}), "m.npz")
+    write_bundle("m.npz", path)
+    np.savetxt("x.csv", random_rows(4, 6, seed=8), delimiter=",")
+    np.savetxt("far.csv", random_rows(4, 6, seed=8) * 1e6, delimiter=",")
+    if "--input" not in options:
+        options = ["--input", "x.csv", *options]
+    if "--max-bytes" in options and options[-1] == "5":  # of a command it is the limit on the model too
+        theirs = subprocess.run(
+            [sys.executable, "-m", "edge_runtime", "run", "m.npz", *options[:2]], capture_output=True
+        )
+        assert theirs.returncode == 0
+        ours = run(path, *options)
+        assert ours.returncode == 2
+        assert ours.stderr.startswith(begin[0])
+        return
+    ours, theirs = run(path, *options), run_command("run", "m.npz", *options)
+    assert (ours.returncode, ours.stdout) == (theirs.exit_code, theirs.stdout)
+    for lines in (ours.stderr.splitlines(), theirs.stderr.splitlines()):
+        assert len(lines) == len(begin)
+        assert all(line.startswith(start) for line, start in zip(lines, begin, strict=True))
+
+
+def test_the_verdict_is_the_command_s_as_json_too(app):
+    """And --json is refused where it would mean nothing."""
+    path, _model = app
+    for options in ([], ["--json"], ["--max-batch", "3"]):
+        theirs = run_command("selftest", path.parent / "m.npz", *options)
+        ours = run(path, "--selftest", *options)
+        assert (ours.returncode, ours.stdout) == (theirs.exit_code, theirs.stdout) != (1, "")
+    np.savetxt(path.parent / "x.csv", random_rows(4, 6), delimiter=",")
+    result = run(path, "--input", "x.csv", "--json")
+    assert (result.returncode, result.stdout) == (2, "")
+    assert "--json goes with --selftest" in result.stderr
