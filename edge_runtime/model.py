@@ -145,10 +145,19 @@ class Model(Remade):
             raise ModelError(
                 f"{len(self.class_names)} class names for {self.n_out} outputs; expected one each, or none"
             )
-        texts = [*names, *self.class_names, *self.metadata.keys(), *self.metadata.values()]
-        for text in texts:
+        self.check_texts()
+
+    def check_texts(self) -> None:
+        """Raise ModelError for a name, or an entry of the metadata, that is no Unicode text.
+
+        `metadata` is a dictionary that may have been written to: whoever stores a model asks again.
+        """
+        for text in [*(layer.name for layer in self.layers), *self.class_names, *self.metadata]:
             if not isinstance(text, str) or not _is_unicode(text):
                 raise ModelError(f"names and metadata must be Unicode text, found {text!r:.80}")
+        for key, text in self.metadata.items():
+            if not isinstance(text, str) or not _is_unicode(text):
+                raise ModelError(f"metadata must be Unicode text, found {text!r:.80} for {key!r:.80}; give its text")
 
     def _check_ends(self) -> None:
         if self.preprocessing is not None and self.preprocessing.mean.size not in (1, self.n_in):

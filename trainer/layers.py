@@ -8,6 +8,7 @@ from typing import Any, ClassVar, overload
 import numpy as np
 from numpy.typing import DTypeLike, NDArray
 
+from edge_runtime.numerics import as_numbers
 from trainer.arrays import matmul
 from trainer.config import DEFAULT_CONFIG
 from trainer.errors import ConfigurationError
@@ -16,7 +17,10 @@ Array = NDArray[Any]
 
 
 class Parameter:
-    """An array of a layer. Assigning copies the values into place, so that the optimizer's view of them stays valid."""
+    """An array of a layer. Assigning copies the values into place, so that the optimizer's view of them stays valid.
+
+    Raises InputError for anything but real numbers, masked values too, ConfigurationError for another shape.
+    """
 
     def __set_name__(self, owner: type, name: str) -> None:
         self.slot = f"_{name}"
@@ -32,10 +36,11 @@ class Parameter:
         current = getattr(layer, self.slot, None)
         if current is None:
             setattr(layer, self.slot, value)
-        elif np.shape(value) != current.shape:
-            raise ConfigurationError(f"{self.slot[1:]} has shape {np.shape(value)}, expected {current.shape}")
-        else:
-            np.copyto(current, value, casting="same_kind")
+            return
+        values = as_numbers(value, self.slot[1:])
+        if values.shape != current.shape:
+            raise ConfigurationError(f"{self.slot[1:]} has shape {values.shape}, expected {current.shape}")
+        np.copyto(current, values, casting="same_kind")
 
 
 class Layer:

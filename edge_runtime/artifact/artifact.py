@@ -37,12 +37,14 @@ Members: TypeAlias = "dict[str, NDArray[Any]]"
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path`, replacing an existing file in one step. The same model always gives the same bytes.
 
-    Raises OSError where the file cannot be written, ArtifactError for a model with too many layers or too much text.
+    Raises OSError where the file cannot be written, ArtifactError for a model with too many layers or too much text,
+    ModelError for metadata that were written to and hold something else than text.
     """
     from edge_runtime.files import replacing  # a device that only runs models never writes one
 
+    members = to_members(model)
     with replacing(path) as file:
-        write_members(file, to_members(model))
+        write_members(file, members)
 
 
 def load(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = MODEL_MAX_BYTES) -> Model:
@@ -87,6 +89,7 @@ def artifact_bytes(model: Model) -> int:
 
 def to_members(model: Model) -> Members:
     """The arrays that `save` writes, by member name, `format` first."""
+    model.check_texts()
     members, text = _arrays_by_name(model), _header_text(model)
     line = _first_line(_digest(text, members))
     if len(line) + len(text) > _MAX_HEADER_BYTES or len(members) >= MAX_MEMBERS:

@@ -55,6 +55,7 @@ def write_onnx(
 def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable: bool = False) -> onnx.ModelProto:
     """The checked ONNX model that `write_onnx` writes."""
     check_form(form, opset, portable=portable)
+    model.check_texts()
     proto = _model_proto(model, _build(model, form, portable=portable), _properties(model, form, portable), opset)
     onnx.checker.check_model(proto, full_check=True)
     return proto

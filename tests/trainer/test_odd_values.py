@@ -80,3 +80,41 @@ def test_whole_numbers_beyond_every_float_are_refused_by_name(name):
 def test_a_batch_or_a_patience_beyond_all_rows_is_no_error(name, value):
     """The batch is all rows, and the patience lasts to the end."""
     small_network().fit(*blobs(), epochs=1, **{name: value})
+
+
+@pytest.mark.parametrize(
+    ("y", "words"),
+    [
+        (np.arange(12) % 2 * (1 + 1j), r"y has dtype complex128, expected labels or real numbers; give y\.real"),
+        (np.array(["a", None, "b"] * 4, object), "y holds None at 1, expected text; mend the label or drop the row"),
+        (np.array([None, "a", "b"] * 4, object), "y holds None at 0, expected text"),
+        (np.array(["a", 1, "b"] * 4, object), "y holds 1 at 1, expected text"),
+        (np.array([0, "a", 1] * 4, object), "y holds 'a' at 1, expected numbers"),
+        (np.array(["a", np.nan, "b"] * 4, object), "y holds nan at 1, expected text"),
+        ([None] * 12, "y holds None at 0"),
+    ],
+)
+def test_labels_that_are_no_labels_are_refused(y, words):
+    """Complex numbers, missing ones among texts, and texts among numbers, by row."""
+    with pytest.raises(InputError, match=words):
+        NeuralNetwork([3, 2, 2], ["relu", "softmax"]).fit(np.ones((12, 3)), y, epochs=1)
+
+
+@pytest.mark.parametrize(
+    ("value", "error", "words"),
+    [
+        (np.ma.array(np.ones((3, 2)), mask=np.eye(3, 2) > 0), InputError, r"weights is masked at \(0, 0\)"),
+        (np.ones((3, 2), complex), InputError, "weights has dtype complex128, expected real numbers"),
+        ([["a", "b"]] * 3, InputError, "weights has dtype <U1, expected real numbers"),
+        (np.ones((2, 3)), ConfigurationError, r"weights has shape \(2, 3\), expected \(3, 2\)"),
+    ],
+)
+def test_weights_that_are_no_weights_are_refused(value, error, words):
+    """A mask would be lost; the network keeps what it had."""
+    net = NeuralNetwork([3, 2], ["softmax"])
+    before = net.weights[0].copy()
+    with pytest.raises(error, match=words):
+        net.layers[0].weights = value
+    np.testing.assert_array_equal(net.weights[0], before)
+    net.layers[0].weights = np.ma.array(np.ones((3, 2)), mask=False)
+    assert net.weights[0].tolist() == [[1, 1]] * 3

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import InputError, Standardization
+from edge_runtime.files import printable
 from edge_runtime.numerics import as_array, as_numbers
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
@@ -43,14 +44,30 @@ def as_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> A
 def as_truth(y: ArrayLike, what: str = "y") -> Array:
     """Labels of any kind, or targets, as an array of at least one axis.
 
-    Raises InputError for masked values, whose mask would be lost, for NaN among labels, by row, and for no array.
+    Raises InputError for masked values, whose mask would be lost, for NaN and None among labels, by row, for complex
+    numbers and for no array.
     """
     array = as_array(y, what)
+    if array.dtype.kind == "c":
+        raise InputError(f"{what} has dtype {array.dtype}, expected labels or real numbers; give {what}.real")
+    if array.dtype.kind == "O" and array.ndim == 1:
+        _refuse_odd_labels(array, what)
     if array.ndim == 0:
         raise InputError(f"{what} is {y!r:.40}, expected a label, or targets, for each row of x")
     if array.ndim == 1:
         check_finite(array, what)
     return array
+
+
+def _refuse_odd_labels(labels: Array, what: str) -> None:
+    """Objects have an order only among their own kind, which classes need."""
+    kinds = ("text", str), ("numbers", (int, float, np.number, np.bool_))
+    first = next((label for label in labels if label is not None), None)
+    expected, kind = next((pair for pair in kinds if isinstance(first, pair[1])), (type(first).__name__, type(first)))
+    for row, label in enumerate(labels):
+        if label is None or not isinstance(label, kind):
+            found = printable(repr(label), 40)
+            raise InputError(f"{what} holds {found} at {row}, expected {expected}; mend the label or drop the row")
 
 
 def check_finite(array: Array, what: str, source: Array | None = None) -> None:

@@ -6,7 +6,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, ArtifactError, Engine, Model, TestVectors, load, save
+from edge_runtime import Activation, ArtifactError, Engine, Model, ModelError, TestVectors, load, save
 from edge_runtime.artifact.artifact import artifact_bytes, from_members, load_bytes, save_bytes, to_members
 from edge_runtime.artifact.npz import read_members, write_members
 from export.quantization.quantizer import quantize
@@ -367,3 +367,16 @@ def test_a_header_that_is_no_json_is_refused(text):
     assert found.startswith("its header is not JSON (")
     line = f"smallnet 1 sha256={hashlib.sha256(b'[]').hexdigest()}\n".encode()
     assert said({"format": np.frombuffer(line + b"[]", np.uint8)}) == in_header("header", "'[]'")
+
+
+@pytest.mark.parametrize("change", [{"k": 3}, {4: "v"}, {"k": None}, {"k": "\ud800"}])
+def test_metadata_that_were_written_to_are_checked_before_a_file_is_made(tmp_path, change):
+    """A dictionary can be changed: what could not be loaded is not saved, and the file that stands there stays."""
+    model = random_model([3, 2], ["relu"])
+    save(model, tmp_path / "m.npz")
+    model.metadata.update(change)
+    with pytest.raises(ModelError, match="etadata must be Unicode text, found"):
+        save(model, tmp_path / "m.npz")
+    with pytest.raises(ModelError, match="etadata must be Unicode text, found"):
+        save_bytes(model)
+    assert load(tmp_path / "m.npz").metadata == {}
