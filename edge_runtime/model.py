@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
-from edge_runtime.errors import ModelError
+from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
 from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
 from edge_runtime.numerics import Activation
@@ -203,3 +203,9 @@ class Model(Remade):
     def with_test_vectors(self, vectors: TestVectors | None) -> Model:
         """The same model with other test vectors."""
         return replace(self, test_vectors=vectors)
+
+
+def require_model(model: Any) -> None:
+    """Raise InputError for anything but a `Model`: a path, most often."""
+    if not isinstance(model, Model):
+        raise InputError(f"model is a {type(model).__name__}, expected a Model; load(path) gives that of a file")

@@ -67,8 +67,7 @@ class PrecisionConfig:
         check_number("max_memory_mb", self.max_memory_mb, above=0.0)
         check_number("compute_speed_factor", self.compute_speed_factor, low=1.0)
         for name in ("enable_profiling", "enable_hardware_simulation"):
-            if not isinstance(getattr(self, name), (bool, np.bool_)):
-                raise ConfigurationError(f"{name} is {getattr(self, name)!r}, expected True or False")
+            check_flag(name, getattr(self, name))
 
     @property
     def dtype(self) -> np.dtype[Any]:
@@ -94,6 +93,12 @@ class PrecisionConfig:
 def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
     if not isinstance(value, str) or value not in choices:
         raise ConfigurationError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
+
+
+def check_flag(name: str, value: Any) -> None:
+    """Raise ConfigurationError for anything but True and False: "no" would count as yes."""
+    if not isinstance(value, (bool, np.bool_)):
+        raise ConfigurationError(f"{name} is {value!r:.80}, expected True or False")
 
 
 def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:

@@ -150,7 +150,7 @@ class DenseLayer(Layer):
         dtype: DTypeLike = np.float32,
         init: str = "xavier",
     ) -> None:
-        if init not in INITIALIZERS:
+        if not isinstance(init, str) or init not in INITIALIZERS:
             raise ConfigurationError(f"init is {init!r}, expected one of {', '.join(INITIALIZERS)}")
         self.n_in, self.n_out, self.init = n_in, n_out, init
         self.weights = INITIALIZERS[init](n_in, n_out, rng, dtype)

@@ -95,6 +95,10 @@ class NeuralNetworkModel:
 
     def _build(self) -> None:
         """Make layers, parameters and generator from the settings."""
+        if self.precision_config is not None and not isinstance(self.precision_config, PrecisionConfig):
+            raise ConfigurationError(
+                f"precision_config is {self.precision_config!r:.80}, expected PrecisionConfig(seed=...), or None"
+            )
         self.config = self.precision_config or DEFAULT_CONFIG
         sizes, activations = checked_layout(self.layer_sizes, self.activations)
         check_number("l2_lambda", self.l2_lambda, low=0.0)

@@ -17,10 +17,10 @@ import numpy as np
 
 from edge_runtime.artifact.digest import sha256_for
 from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
-from edge_runtime.errors import ArtifactError, ModelError
+from edge_runtime.errors import ArtifactError, InputError, ModelError
 from edge_runtime.files import printable
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
-from edge_runtime.model import Model, Standardization, TestVectors
+from edge_runtime.model import Model, Standardization, TestVectors, require_model
 from edge_runtime.numerics import Activation, QuantParams
 
 if TYPE_CHECKING:
@@ -51,9 +51,12 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = M
     """Read an artifact. Its arrays are read-only views of the file's bytes, or of a memory map of it with `mmap=True`.
 
     Raises ArtifactError for a file that is not ours, is damaged, has another version or is larger than `max_bytes`;
-    OSError for one that cannot be read. Memory used: the file's size (none of the weights with `mmap`). A mapped file
-    must not be cut short while the model lives: the operating system ends a process that reads what is gone (SIGBUS).
+    InputError for a limit that is no whole number, OSError for a file that cannot be read. Memory used: the file's size
+    (none of the weights with `mmap`). A mapped file must not be cut short while the model lives: the operating system
+    ends a process that reads what is gone (SIGBUS).
     """
+    if not isinstance(max_bytes, (int, np.integer)) or isinstance(max_bytes, bool):
+        raise InputError(f"max_bytes is {max_bytes!r:.80}, expected a whole number of bytes")
     return _checked(path, lambda: read_members(path, max_bytes=max_bytes, use_mmap=mmap))
 
 
@@ -89,6 +92,7 @@ def artifact_bytes(model: Model) -> int:
 
 def to_members(model: Model) -> Members:
     """The arrays that `save` writes, by member name, `format` first."""
+    require_model(model)
     model.check_texts()
     members, text = _arrays_by_name(model), _header_text(model)
     line = _first_line(_digest(text, members))

@@ -17,7 +17,7 @@ from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import MemoryPlan, is_dynamic
 from edge_runtime.engine.program import Program, compile_program
 from edge_runtime.errors import InputError
-from edge_runtime.model import Model
+from edge_runtime.model import Model, require_model
 from edge_runtime.numerics import as_numbers, require_finite
 
 if TYPE_CHECKING:
@@ -41,6 +41,7 @@ class Engine:
     """
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:
+        require_model(model)
         if limits is not None and not isinstance(limits, Limits):
             raise InputError(f"limits is {limits!r:.80}, expected a Limits such as Limits(ram_bytes=65536), or None")
         self.model = model

@@ -20,7 +20,7 @@ from onnx import TensorProto, helper
 from edge_runtime.errors import QuantizationError
 from edge_runtime.files import write_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense
-from edge_runtime.model import Model
+from edge_runtime.model import Model, require_model
 from export.onnx_writer.graph import Graph
 from export.onnx_writer.int8_forms import FORMS, MICROSOFT, dynamic_layer, qdq_layer
 from export.onnx_writer.pair_saturation import PRECISE, PRECISE_KEY, may_saturate
@@ -54,6 +54,7 @@ def write_onnx(
 
 def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable: bool = False) -> onnx.ModelProto:
     """The checked ONNX model that `write_onnx` writes."""
+    require_model(model)
     check_form(form, opset, portable=portable)
     model.check_texts()
     proto = _model_proto(model, _build(model, form, portable=portable), _properties(model, form, portable), opset)
@@ -63,7 +64,7 @@ def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable
 
 def check_form(form: str, opset: int, *, portable: bool = False) -> None:
     """Raise QuantizationError for a form or an opset that cannot be written, and for `portable` with another form."""
-    if form not in FORMS:
+    if not isinstance(form, str) or form not in FORMS:
         raise QuantizationError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
     if portable and form != "qdq":
         raise QuantizationError(
@@ -71,9 +72,10 @@ def check_form(form: str, opset: int, *, portable: bool = False) -> None:
             "the other forms are exact everywhere as they are"
         )
     newest = onnx.defs.onnx_opset_version()
-    if not OPSET <= opset <= newest:
+    is_whole = isinstance(opset, (int, np.integer)) and not isinstance(opset, bool)
+    if not is_whole or not OPSET <= opset <= newest:
         raise QuantizationError(
-            f"opset is {opset}, expected {OPSET} to {newest}, the newest that onnx {onnx.__version__} has"
+            f"opset is {opset!r:.80}, expected {OPSET} to {newest}, the newest that onnx {onnx.__version__} has"
         )
 
 

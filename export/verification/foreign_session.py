@@ -10,6 +10,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import itertools
+import numbers
 import os
 import subprocess
 import sys
@@ -21,9 +22,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import ArtifactError
+from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable
 from export.onnx_reader import in_few_letters
+from export.verification.onnx_session import LEVELS
 from export.verification.onnx_worker import read_message, write_message
 
 _BASE_BYTES = 1 << 30  # what a session of a small file may take, rows included
@@ -39,14 +41,43 @@ class RunLimits:
 
     max_memory: bytes of address space beyond the idle child's; None is 1 GiB and 8 times the file's size. Linux only.
     max_seconds: for opening the file, and again for each block of rows.
+    Raises InputError for anything but a whole number, or a number above 0.
     """
 
     max_memory: int | None = None
     max_seconds: float = 60.0
 
+    def __post_init__(self) -> None:
+        if self.max_memory is not None and not is_whole(self.max_memory, 0):
+            raise InputError(f"max_memory is {self.max_memory!r:.80}, expected a whole number of bytes, or None")
+        is_number = isinstance(self.max_seconds, numbers.Real) and not isinstance(self.max_seconds, bool)
+        if not is_number or not self.max_seconds > 0:
+            raise InputError(f"max_seconds is {self.max_seconds!r:.80}, expected a number above 0")
+
     def memory_for(self, file_bytes: int) -> int:
         """The limit on memory for a file of this size, its external data included."""
         return self.max_memory if self.max_memory is not None else _BASE_BYTES + _BYTES_PER_BYTE * file_bytes
+
+
+def is_whole(value: Any, low: int) -> bool:
+    """Whether it is a whole number of at least `low`."""
+    return isinstance(value, numbers.Integral) and not isinstance(value, bool) and int(value) >= low
+
+
+def checked_settings(levels: Any, threads: Any, run_limits: Any) -> tuple[str, ...]:
+    """The levels, once what a comparison is asked for has been checked. Raises InputError."""
+    known = ", ".join(LEVELS)
+    if isinstance(levels, str) or not isinstance(levels, Iterable):
+        raise InputError(f"levels is {levels!r:.80}, expected a list of some of {known}")
+    found = tuple(levels)
+    for level in found:
+        if not isinstance(level, str) or level not in LEVELS:
+            raise InputError(f"levels names {level!r:.80}, expected some of {known}")
+    if not is_whole(threads, 0):
+        raise InputError(f"threads is {threads!r:.80}, expected a whole number of at least 1, or 0 for all cores")
+    if run_limits is not None and not isinstance(run_limits, RunLimits):
+        raise InputError(f"run_limits is {run_limits!r:.80}, expected RunLimits(max_memory, max_seconds), or None")
+    return found
 
 
 class ForeignSession:
@@ -220,7 +251,7 @@ class _Deadline:
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
         self.process, self.is_past, self._is_met = process, False, False
         self._lock = threading.Lock()
-        self._timer = threading.Timer(seconds, self._end)
+        self._timer = threading.Timer(min(float(seconds), threading.TIMEOUT_MAX), self._end)
         self._timer.daemon = True
 
     def __enter__(self) -> _Deadline:

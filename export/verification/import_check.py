@@ -31,7 +31,7 @@ from export.onnx_reader import (
     in_opset_7,
 )
 from export.verification.comparison import TensorCheck, rows_to_compare, within
-from export.verification.foreign_session import ForeignSession, RunLimits
+from export.verification.foreign_session import ForeignSession, RunLimits, checked_settings
 from export.verification.report import Report
 from export.verification.row_count import bytes_per_row, rows_within
 from export.verification.saturation import precaution_for
@@ -65,6 +65,7 @@ def verify_import(
     `Report.skipped` names them; if no level is left, nothing was compared and the report is not ok.
     Raises ArtifactError if the file cannot be read or run, or takes more, InputError for rows that do not fit, OSError.
     """
+    levels = checked_settings(levels, 1, run_limits)
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
     if (model.n_in, model.n_out) != (source.model.n_in, source.model.n_out):
         raise ArtifactError(
@@ -76,7 +77,7 @@ def verify_import(
     _require_fit(source.input, rows)
     rows, rounded = _rounded(source.input, rows)
     checks, changed, largest = [], 0, 0.0
-    precaution, levels = precaution_for(source), tuple(levels)
+    precaution = precaution_for(source)
     notes: dict[str, None] = dict.fromkeys([*unused_note(source.content), *precaution.notes(levels), *rounded])
     for level in filter(precaution.runs_at, levels):
         theirs = _outputs(source, onnx_path, rows, level, precaution.config, run_limits)

@@ -23,10 +23,10 @@ from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
 from edge_runtime.engine import Engine, Limits, is_dynamic
-from edge_runtime.errors import ArtifactError
+from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import read_file
 from edge_runtime.layers import Dense, QuantizedDense
-from edge_runtime.model import Model
+from edge_runtime.model import Model, require_model
 from edge_runtime.reference import logits, output_bound, trace
 from export.onnx_reader import OUTPUT_KEY, Imported, check_counts, import_bytes
 from export.onnx_writer import FORMS
@@ -40,7 +40,7 @@ from export.verification.comparison import (
     same_bits,
     within,
 )
-from export.verification.foreign_session import ForeignSession, RunLimits
+from export.verification.foreign_session import ForeignSession, RunLimits, checked_settings
 from export.verification.import_check import is_import_of, verify_import
 from export.verification.report import ENGINE, Report
 from export.verification.row_count import rows_within
@@ -70,10 +70,12 @@ def verify(
     `export.verification.onnx_session.LEVELS`. threads: of onnxruntime. limits: what the engine, which is compared too,
     has to keep. on_rows: told how many rows of how many are done. run_limits: what running the file may take, by
     default `RunLimits()`. output: which of several outputs of a foreign file is meant, by default the one that the
-    model was imported from. Raises InputError for rows that do not fit, ArtifactError for a file that is no ONNX model
-    with one input and one output of the model's widths, or takes more than `run_limits`, or was written by something
-    else and is refused by `import_onnx` (it is not run then), BudgetExceeded, and OSError for an unreadable file.
+    model was imported from. Raises InputError for rows and settings that do not fit, ArtifactError for a file that is
+    no ONNX model with one input and one output of the model's widths, or takes more than `run_limits`, or was written
+    by something else and is refused by `import_onnx` (it is not run then), BudgetExceeded, and OSError for an
+    unreadable file.
     """
+    require_model(model)
     content = _read_content(onnx_path)
     return verify_content(
         model, content, onnx_path, x,
@@ -95,8 +97,11 @@ def verify_content(
     output: str | None = None,
 ) -> Report:
     """`verify` for the content of a file, which need not have been written yet."""
+    levels = checked_settings(levels, threads, run_limits)
+    if output is not None and not isinstance(output, str):
+        raise InputError(f"output is {output!r:.80}, expected the name of an output of the file, or None")
     rows = rows_to_compare(model, x)
-    wanted, levels = output or model.metadata.get(OUTPUT_KEY), tuple(levels)
+    wanted = output or model.metadata.get(OUTPUT_KEY)
     proto = _parsed(content, onnx_path, wanted)
     form = _form(proto)
     if form == FOREIGN:

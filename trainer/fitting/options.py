@@ -6,7 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
-from trainer.config import check_number, check_whole
+from trainer.config import check_flag, check_number, check_whole
 from trainer.data import STANDARDIZATIONS, ClassWeight
 from trainer.errors import ConfigurationError
 from trainer.history import EpochRecord
@@ -66,5 +66,10 @@ class TrainingOptions:
             raise ConfigurationError(
                 f"standardize is {self.standardize!r}, expected one of {', '.join(STANDARDIZATIONS)}"
             )
+        check_flag("shuffle", self.shuffle)
+        for name in ("checkpoint", "resume"):
+            path = getattr(self, name)
+            if path is not None and not isinstance(path, (str, os.PathLike)):
+                raise ConfigurationError(f"{name} is {path!r:.80}, expected the path of a file, or None")
         if self.on_epoch is not None and not callable(self.on_epoch):
             raise ConfigurationError(f"on_epoch is {self.on_epoch!r}, expected a function of an EpochRecord")
