@@ -297,8 +297,9 @@ class NeuralNetworkModel:
         error) instead. standardize: "per-feature", "global" or "none"; learned from x and stored with the network.
         loss: "cross_entropy", "binary_cross_entropy", "mse", "huber"; None chooses by the last activation.
         checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
-        continue from; data and settings must be the same. on_epoch: called with each EpochRecord. Raises InputError
-        for data, ConfigurationError for settings, TrainingDiverged, BudgetExceeded, CheckpointError.
+        continue from; data, names of classes and settings must be the same, and epochs not fewer than it holds.
+        on_epoch: called with each EpochRecord. Raises InputError for data, ConfigurationError for settings,
+        TrainingDiverged, BudgetExceeded, CheckpointError.
         """
         options = TrainingOptions.of(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, min_delta=min_delta,
