@@ -5,16 +5,18 @@ from __future__ import annotations
 import importlib
 import sys
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any, NamedTuple
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
-from click.shell_completion import CompletionItem
 
 from edge_runtime.console.entry import MOST_THREADS
 from edge_runtime.console.exit_status import EXPECTED, explain, one_line
 from edge_runtime.console.messages import be_quiet, one_line_warnings, say
 from edge_runtime.console.wording import HELP
 from edge_runtime.errors import Alternative, BudgetExceeded
+
+if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
 
 _NO_ARGUMENTS: Any = getattr(click.exceptions, "NoArgsIsHelpError", ())  # since click 8.2
 
@@ -116,6 +118,8 @@ class LazyCommands(OneLineErrors):
 
     def shell_complete(self, ctx: click.Context, incomplete: str) -> list[CompletionItem]:
         """The commands that begin so, with their lines, without importing them; and the group's options."""
+        from click.shell_completion import CompletionItem  # a shell asks for it, and nobody else
+
         fitting = [(name, place.line) for name, place in self.places.items() if name.startswith(incomplete)]
         commands = [CompletionItem(name, help=line) for name, line in fitting]
         return [*commands, *click.Command.shell_complete(self, ctx, incomplete)]

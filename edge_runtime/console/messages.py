@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import json
-import shutil
 import sys
 import textwrap
 import warnings
@@ -35,6 +33,8 @@ def is_quiet() -> bool:
 
 def width_for(wide: bool = False) -> int | None:
     """Letters that a line of results may have: those of the terminal, 80 where there is none; None for any number."""
+    import shutil  # with it come four kinds of compression: help and short answers do without
+
     return None if wide else max(_NARROWEST, shutil.get_terminal_size().columns)
 
 
@@ -99,6 +99,8 @@ def escaped(text: str) -> str:
 
 def echo_json(value: Any) -> None:
     """Print one JSON object. Control characters in it are escaped, those too that JSON itself would let through."""
+    import json  # for those who ask for it
+
     text = json.dumps(value, indent=2, ensure_ascii=not speaks_unicode(sys.stdout))
     echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
 

@@ -6,13 +6,14 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 import click
-from click.shell_completion import CompletionItem
 
 from edge_runtime.console.wording import HELP
 from edge_runtime.engine import OVER_BATCH
 from edge_runtime.files import parse_bytes
 
 if TYPE_CHECKING:
+    from click.shell_completion import CompletionItem
+
     from edge_runtime.engine import Limits
     from edge_runtime.model import Model
 
@@ -60,6 +61,8 @@ class DeviceName(click.ParamType):
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
         """The devices whose names begin so."""
+        from click.shell_completion import CompletionItem  # a shell asks for it, and nobody else
+
         return [CompletionItem(name) for name in _device_names() if name.startswith(incomplete)]
 
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import os
 import shlex
-import shutil
 import sys
 
 
@@ -15,6 +14,8 @@ def typed_path(path: str | os.PathLike[str]) -> str:
 
 def typed_program() -> str:
     """How `smallnet` was started: by its name where that finds it, else by where it is."""
+    import shutil  # slow to import, and for few commands
+
     called = os.path.abspath(sys.argv[0])
     name = os.path.basename(called)
     found = shutil.which("smallnet")
