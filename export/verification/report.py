@@ -34,7 +34,7 @@ class Report:
     def __repr__(self) -> str:
         """The verdict in one line; `checks` holds every tensor."""
         verdict = (
-            "ok" if self.ok else f"FAILED, first at {printable(shortened(self.first_diverging_layer or 'nothing', 40))}"
+            "ok" if self.ok else f"FAILED, first at {printable(shortened(self.first_diverging_layer or 'nothing', 24))}"
         )
         compared = sum(check.compared for check in self.checks)
         return (
