@@ -3,7 +3,6 @@ import signal
 import subprocess
 import sys
 import threading
-import time
 
 import pytest
 
@@ -134,7 +133,7 @@ def test_what_nobody_writes_any_more_is_removed_and_what_was_never_ours_stays(tm
     left, recent = (tmp_path / f".smallnet-{letter * 24}.tmp" for letter in "03")
     for name, age in ((left, 86_500), (recent, 86_300)):
         name.write_bytes(b"half")
-        os.utime(name, times=(time.time() - age,) * 2)
+        os.utime(name, times=(name.stat().st_mtime - age,) * 2)
     (tmp_path / f".smallnet-{'1' * 24}.tmp").mkdir()
     (tmp_path / f".smallnet-{'2' * 24}.tmp").symlink_to("elsewhere")
     others = [".smallnet-\u00b2-x.tmp", f".smallnet-{'g' * 24}.tmp", ".smallnet-.tmp", ".smallnet-0.tmp"]

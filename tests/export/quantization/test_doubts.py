@@ -238,7 +238,7 @@ def test_the_table_and_the_json_have_the_same_figures_without_labels(tmp_path):
     row = facts["exported"][0]
     assert (status, facts["score"], row["score"], row["held_out_rows"]) == (0, None, None, 80)
     text = run_command(
-        "export", tmp_path / "m.npz", "--calibrate", tmp_path / "rows.npz", "--out", tmp_path / "b"
+        "export", tmp_path / "m.npz", "--calibrate", tmp_path / "rows.npz", "--out", tmp_path / "b", "--wide"
     ).stdout
     header, _, _, line = text.splitlines()[:4]
     names = [name.strip() for name in header.split("  ") if name.strip()]
