@@ -59,11 +59,16 @@ def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]
     return network.to_model(class_names=rows.class_names, metadata=_metadata(rows, options))
 
 
+def _target(dataset: Dataset, asked: str) -> str:
+    """What is learned: as it was asked for, or as the labels decided."""
+    return asked if asked != "auto" else "class" if dataset.is_classification else "regression"
+
+
 def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
     """Where the model comes from. No time and no path: the same training always writes the same bytes."""
     return {
         "data": dataset.name,
-        "target": options["target"],
+        "target": _target(dataset, options["target"]),
         "seed": str(options["seed"]),
         "made_by": "smallnet train",
     }

@@ -16,6 +16,7 @@ from edge_runtime.files import require_folder
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
 
+_TABLES = (".csv", ".tsv")
 _START = 4096  # bytes of a file that are looked at
 _ZIP = b"PK\x03\x04"
 SHEBANG = b"#!/usr/bin/env python3\n"  # of a bundle
@@ -71,7 +72,8 @@ def check_output(
     article, is_kind = _KINDS[kind]
     with open(target, "rb") as file:
         start = file.read(_START)
-    if start and not force and not is_kind(start):
+    is_like = is_kind(start) and (kind != "csv" or target.suffix.lower() in _TABLES)  # any text may be a table
+    if start and not force and not is_like:
         raise OutputRefused(f"{option} {text} exists and is not {article}; add --force to replace it")
     return _require_writable(target.parent)
 

@@ -179,8 +179,15 @@ def _replace(path: str | os.PathLike[str], blocks: Iterator[bytes]) -> None:
 
     target = Path(path)
     if target.exists() and not target.is_file() and not target.is_dir():
-        with open(target, "wb") as device:  # a device or pipe is written to; renaming a file over it would destroy it
-            _write_all(device, blocks)
+        try:
+            with open(
+                target, "wb"
+            ) as device:  # a device or pipe is written to; a file renamed over it would destroy it
+                _write_all(device, blocks)
+        except OSError as error:
+            if error.filename is None:
+                raise type(error)(error.errno, error.strerror, os.fspath(path)) from error
+            raise
     else:
         with replacing(path) as file:
             _write_all(file, blocks)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -74,6 +75,8 @@ def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found
     texts = []
     if is_classifier(model) and changed > MOST_CHANGED * found.rows:
         texts.append(f"{changed:,} of {found.rows:,} decisions ({changed / found.rows:.1%}) are not those of float32")
+    if found.rows == 1 and found.sqnr_db == -math.inf and not texts:
+        return ["judged on a single row, in which no output varies: no decibels can be given; give more rows"]
     if found.sqnr_db < least:
         texts.append(f"{found.sqnr_db:.1f} dB at the outputs, expected at least {least:.0f}")
     if not texts and found.worst_output_db is not None and found.worst_output_db < least:

@@ -86,27 +86,44 @@ def verify_import(
             f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
             for layer, code, other in flipped
         )
-        notes |= dict.fromkeys(_says_little(check, differing, theirs))
+        notes |= dict.fromkeys(_says_little(source, check, differing, theirs))
         checks.append(check)
         changed, largest = max(changed, differing), max(largest, check.max_abs_error)
     skipped = tuple(level for level in levels if not precaution.runs_at(level))
     return Report(IMPORT, len(rows), tuple(checks), changed, largest, precaution.config, tuple(notes), skipped)
 
 
-def _says_little(check: TensorCheck, changed: int, theirs: NDArray[Any]) -> list[str]:
-    """Lines on an agreement that proves nothing: what float32 may differ by is as large as what the outputs vary by."""
+def _says_little(source: Imported, check: TensorCheck, changed: int, theirs: NDArray[Any]) -> list[str]:
+    """Lines on an agreement that proves little: the bound on it is as large as what the outputs vary by."""
     values = theirs.reshape(len(theirs), -1).astype(np.float64)
     numbers = np.where(np.isfinite(values), values, 0.0)
     spread, size = float(np.std(numbers, axis=0).max(initial=0.0)), float(np.abs(numbers).max(initial=0.0))
     texts = []
     if np.isfinite(check.largest_bound) and check.largest_bound >= (spread or _SMALL_PART * max(1.0, size)):
         texts.append(
-            f"float32 sums may differ by {check.largest_bound:.2g} here, and the outputs vary by {spread:.2g} on these "
-            "rows: that they agree says nothing; take large offsets off the inputs first (double inputs become float32)"
+            f"the file and the model may differ by {check.largest_bound:.2g} here, and the outputs vary by "
+            f"{spread:.2g} on these rows: that they agree says little{_why_loose(source)}"
+        )
+    if source.output_grids and check.max_abs_error > 0:
+        step = max(grid.scale for grid in source.output_grids)
+        texts.append(
+            f"the file puts its outputs on a grid of {step:.2g}, the model does not: they differ by "
+            f"{check.max_abs_error:.2g} at most"
         )
     if changed > MOST_CHANGED * len(theirs):
         texts.append(f"{changed:,} of {len(theirs):,} decisions are not those of the file")
     return texts
+
+
+def _why_loose(source: Imported) -> str:
+    """What widens the bound, where that is known."""
+    if source.computes_in_half:
+        return " (it computes in float16)"
+    if source.model.precision == "int8-dynamic":
+        return " (a grid step of the first layer moves the grids of all others)"
+    if source.input.kind == "float64":
+        return "; double inputs become float32: take large offsets off them first"
+    return ""
 
 
 def is_import_of(model: Model, source: Imported) -> bool:

@@ -394,3 +394,12 @@ def test_a_link_into_a_missing_folder_names_the_folder(trained, tmp_path):
     result = run_command("import", trained / "m.int8.onnx", "--out", tmp_path / "link.npz")
     assert result.exit_code == 2
     assert f"{tmp_path / 'absent'}: no such folder, make it first" in result.stderr
+
+
+@pytest.mark.skipif(not os.path.exists("/dev/full"), reason="a full disk for everybody is Linux's")
+def test_a_full_device_is_named_as_it_was(trained):
+    """By the name that the output was given, and not as the standard output."""
+    (trained / "full.csv").symlink_to("/dev/full")
+    result = run_command("run", trained / "m.npz", "--input", trained / "x.npy", "--output", trained / "full.csv")
+    assert result.exit_code == 1
+    assert f"{trained / 'full.csv'}: No space left on device" in result.stderr

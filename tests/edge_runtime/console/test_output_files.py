@@ -56,3 +56,14 @@ def test_results_go_to_standard_output_or_to_a_name_that_says_the_kind(tmp_path)
     check_rows_output(tmp_path / "y.CSV", [tmp_path / "x.npy"])
     with pytest.raises(OutputRefused, match=r"expected a name that ends in \.npy or \.csv, or -"):
         check_rows_output(tmp_path / "y.txt", [tmp_path / "x.npy"])
+
+
+def test_a_text_is_a_table_by_its_name_alone(tmp_path):
+    """A program behind a link is none, and a page is none; what is named like a table may be replaced by one."""
+    (tmp_path / "code.py").write_text("print(1)\n")
+    (tmp_path / "link.csv").symlink_to("code.py")
+    (tmp_path / "old.csv").write_text("1,2\n")
+    with pytest.raises(OutputRefused, match="exists and is not a table; add --force to replace it"):
+        check_rows_output(tmp_path / "link.csv", [])
+    check_rows_output(tmp_path / "link.csv", [], force=True)
+    check_rows_output(tmp_path / "old.csv", [])

@@ -394,3 +394,13 @@ def test_an_output_that_never_varies_is_not_the_worst():
     model = loud_and_quiet({"target": "regression"})
     rows = np.float32([[0.5, 1, 0], [0.25, 1, 0], [0.75, 1, 0]])
     assert measure(model, model, rows).worst_output == 0
+
+
+def test_a_single_row_has_no_decibels():
+    """No output varies in it: that is said, and not that the answers are bad."""
+    small = quantize(MODEL, ROWS)
+    row = HELD_OUT[:1]
+    found = measure(MODEL, small, row)
+    assert (found.rows, found.sqnr_db) == (1, -np.inf)
+    (text,) = fidelity_doubts(MODEL, small, row, found)
+    assert text.startswith("judged on a single row")
