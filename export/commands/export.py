@@ -17,7 +17,6 @@ from edge_runtime.console import (
     json_option,
     max_bytes_option,
     note,
-    refuse_inputs,
     say,
     wide_option,
     width_for,
@@ -106,9 +105,8 @@ def export(
         sources=[model_path, *(files_of(spec) if spec else [])],
     )
     run_limits = RunLimits(options["max_memory"], options["max_seconds"])
-    model, beside = load_any(model_path, max_bytes, run_limits, options["output"])
-    for path in export_paths(options["out"], stem, wanted):
-        refuse_inputs(path, beside)
+    writes = export_paths(options["out"], stem, wanted)
+    model = load_any(model_path, max_bytes, run_limits, options["output"], writes)
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         note(rows.note)

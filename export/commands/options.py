@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
 
 import click
 
 from edge_runtime.artifact import load
-from edge_runtime.console import Size, cap, warn
+from edge_runtime.console import Size, cap, refuse_inputs, warn
 from edge_runtime.errors import ArtifactError
 from edge_runtime.model import Model
 from export.onnx_reader import import_onnx
@@ -34,20 +35,26 @@ def say_warnings(texts: list[str]) -> None:
 
 
 def load_any(
-    path: str, max_bytes: int | None = None, run_limits: RunLimits | None = None, output: str | None = None
-) -> tuple[Model, tuple[Path, ...]]:
-    """The model in an artifact or in an ONNX file, and the files beside it that hold its weights.
+    path: str,
+    max_bytes: int | None = None,
+    run_limits: RunLimits | None = None,
+    output: str | None = None,
+    writes: Iterable[Path] = (),
+) -> Model:
+    """The model in an artifact or in an ONNX file; the latter is compared with onnxruntime first.
 
-    An ONNX file is compared with onnxruntime first.
+    writes: files that the command will write: none may be one that holds weights of the ONNX file.
     """
     if not path.lower().endswith(".onnx"):
-        return load(path, **cap(max_bytes)), ()
+        return load(path, **cap(max_bytes))
 
     source = import_onnx(path, output=output, **cap(max_bytes))
+    for written in writes:
+        refuse_inputs(written, source.external_files)
     report = verify_import(source.model, path, imported=source, run_limits=run_limits)
     if not report.ok:
         raise ArtifactError(
             f"{path}: {report.differing} outputs differ from onnxruntime's by more than their bound; "
             "see 'smallnet import'"
         )
-    return source.model, source.external_files
+    return source.model

@@ -28,6 +28,7 @@ from export.onnx_reader.steps import (
 )
 from export.onnx_reader.values import DynamicGrid, Flow, Label, Probabilities, RowNumber, Stacked, Value
 
+_ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
 _MOST_NAMED = 8
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
@@ -166,10 +167,10 @@ def _rises(step: Function | Lookup) -> bool:
     """
     if isinstance(step, Lookup):
         return bool((np.diff(step.table.astype(np.int16)) >= 0).all())
-    near = PROBES[np.abs(PROBES) <= _NEAR]
     with np.errstate(all="ignore"):
-        values = np.asarray(step.call(near.astype(np.float64)))
-        falls = bool((np.diff(np.asarray(step.call(PROBES.copy()))) < 0).any())
+        values = np.asarray(step.call(np.linspace(-_NEAR, _NEAR, 801)))
+        far = np.asarray(step.call(PROBES.copy()))
+        falls = bool((np.diff(far) < -_ROUNDING * np.maximum(1.0, np.abs(far[1:]))).any())
     return not falls and bool((np.diff(values) > 0).all())
 
 
