@@ -7,6 +7,7 @@ import sys
 
 import pytest
 
+from edge_runtime.console import typed_program
 from tests.command import run_command
 
 
@@ -64,7 +65,7 @@ def test_the_table_ends_with_the_files_and_the_next_command(tmp_path):
     lines = result.stdout.splitlines()
     assert lines[0].split()[:2] == ["precision", ".npz"]
     assert any(line.strip().startswith(str(tmp_path / "demo" / "digits.int8.onnx")) for line in lines)
-    assert lines[-1].startswith("next: smallnet inspect ")
+    assert lines[-1].startswith(f"next: {typed_program()} inspect ")
 
 
 @pytest.mark.skipif(os.name != "posix", reason="a shell of POSIX")

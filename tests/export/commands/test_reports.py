@@ -10,6 +10,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine
+from edge_runtime.console import typed_program
 from export.commands.pipeline import Evaluation, export_model
 from export.commands.reports import (
     choice_text,
@@ -231,5 +232,5 @@ def test_the_demo_lists_its_figures_and_files(tmp_path):
         f"  {tmp_path / 'digits.int8.npz'}  1,001 bytes",
         f"  {tmp_path / 'digits.int8.onnx'}  1,002 bytes",
         "",
-        f"next: smallnet inspect {tmp_path / 'digits.int8.npz'}",
+        f"next: {typed_program()} inspect {tmp_path / 'digits.int8.npz'}",
     ]
