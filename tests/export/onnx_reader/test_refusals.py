@@ -112,7 +112,7 @@ def test_functions_that_call_themselves_or_explode_are_refused_early(tmp_path):
         assert "more than 20,000" in refusal(
             graph("y = mine.F0(x)", functions=doubling, domains=', "mine" : 1'), tmp_path
         )
-    assert calls() < 100 * 20_000  # it stops at the limit on calls; all of them would be 2^14 times 2
+    assert calls() < 300 * 20_000  # some hundred for each call up to the limit, by protobuf's version
 
 
 def test_branches_that_meet_again_and_again_are_refused_early(tmp_path):

@@ -4,9 +4,11 @@ from dataclasses import replace
 
 import numpy as np
 import onnx
+import onnxruntime
 import pytest
 from onnx import helper, numpy_helper
 
+from edge_runtime.errors import ArtifactError
 from export import read_onnx
 from export.commands.reports import report_table
 from export.onnx_reader import import_onnx
@@ -25,6 +27,8 @@ from export.verification.verify import verify
 from tests.command import run_command
 from tests.export.foreign import graph
 from tests.networks import random_model, random_rows
+
+RELEASE = tuple(int(part) for part in onnxruntime.__version__.split(".")[:2])
 
 
 def avx2_sums(q: np.ndarray, weight: np.ndarray) -> np.ndarray:
@@ -243,6 +247,10 @@ def test_weights_that_may_saturate_are_found_however_they_are_stored(quantized_f
     spelled(onnx.load(paths[name]), path)
     source = import_onnx(path)
     assert saturating_layers(source.int8_products) == dict.fromkeys(["dense0", "dense1"], name != "QDQ")
+    if spelled is stored_outside and RELEASE < (1, 24):  # see test_unused_nodes
+        with pytest.raises(ArtifactError, match=r"onnxruntime .* refuses the model"):
+            verify_import(source.model, path, rows, imported=source)
+        return
     report = verify_import(source.model, path, rows, imported=source)
     assert report.ok
     assert report.session_config == (("session.x64quantprecision", "1"),)
