@@ -15,6 +15,7 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -197,7 +198,7 @@ class _Worker:
                 if answer is None:
                     self.last_status, self.was_shared = process.wait(), len(self.served) > 1
                 self.stop()
-            if answer is None and deadline.is_past:
+            if deadline.is_past:
                 raise ArtifactError(f"{session.path}: {session.too_slow()}")
             return answer
 
@@ -246,21 +247,26 @@ _ABANDONED: list[subprocess.Popen[bytes]] = []  # for good: a stream that nobody
 
 
 class _Deadline:
-    """Ends `process` if its block lasts longer than so many seconds, and not after it."""
+    """Ends `process` if its block lasts longer than so many seconds, and not after it.
+
+    is_past: whether it did, by the clock too: the thread that ends it may be late.
+    """
 
     def __init__(self, process: subprocess.Popen[bytes], seconds: float) -> None:
-        self.process, self.is_past, self._is_met = process, False, False
+        self.process, self.seconds, self.is_past, self._is_met = process, float(seconds), False, False
         self._lock = threading.Lock()
-        self._timer = threading.Timer(min(float(seconds), threading.TIMEOUT_MAX), self._end)
+        self._timer = threading.Timer(min(self.seconds, threading.TIMEOUT_MAX), self._end)
         self._timer.daemon = True
 
     def __enter__(self) -> _Deadline:
+        self._started = time.monotonic()
         self._timer.start()
         return self
 
     def __exit__(self, *_: object) -> None:
         with self._lock:  # a timer that has begun cannot be cancelled
             self._is_met = True
+            self.is_past |= time.monotonic() - self._started > self.seconds
         self._timer.cancel()
 
     def _end(self) -> None:
