@@ -200,8 +200,8 @@ class NeuralNetworkModel:
         """The outputs (rows, n_out) for raw rows x (rows, n_in) or (n_in,), in the training dtype.
 
         training: with dropout and batch statistics, keeping the intermediate tensors. precision: "float32", "float16"
-        or "int8" instead of the configured `infer_precision`; not for training. Raises InputError,
-        ConfigurationError.
+        or "int8" instead of the configured `infer_precision`; not for training.
+        Raises InputError, ConfigurationError.
         """
         rows = self._standardized(x)
         if training:

@@ -1,9 +1,12 @@
 """How far two correct implementations of a model may differ: int8 not at all, float32 within a bound with a reason.
 
-A float32 product of K terms, summed in any order, with or without fused multiply-add, is within
-16 * 2^-24 * (|x| @ |W| + |b|) of another one for the sizes this project is made for. The bound below carries that
-difference through the layers: by |W|, by how steep an activation can be, and by one grid step wherever a value that
-already differs is rounded.
+For the sizes of this project, two float32 products of the same terms differ by at most this, in whatever order they
+are summed, with or without fused multiply-add:
+
+    16 * 2^-24 * (|x| @ |W| + |b|)
+
+The bound below carries that difference through the layers: by |W|, by how steep an activation can be, and by one grid
+step wherever a value that already differs is rounded.
 """
 
 from __future__ import annotations

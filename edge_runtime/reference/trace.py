@@ -8,8 +8,8 @@ names, so that a tensor of onnxruntime can be laid beside the one here:
     NAME.accumulator        int32    exact sums of an int8 layer
     NAME.scaled             float32  accumulator * multiplier (int8-dynamic: * weight_scale)
     NAME.codes              uint8    table index, where the activation is a table
-    NAME.preactivation      float32  x @ weight + bias of a float layer; scaled * input scale + bias of an
-    int8-dynamic one NAME.output             uint8 or float32: what the next layer, or the user, receives
+    NAME.preactivation      float32  x @ weight + bias of a float layer; int8-dynamic: scaled * input scale + bias
+    NAME.output             uint8 or float32: what the next layer, or the user, receives
 """
 
 from __future__ import annotations

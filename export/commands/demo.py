@@ -34,8 +34,8 @@ from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
 def run_demo(out: str, seed: int, *, force: bool = False) -> list[dict[str, Any]]:
     """Train 64-32-10 on the digits, export it in three precisions, verify and time them; one row per precision.
 
-    out: folder for the files. force: replace files there that are something else. Takes some
-    ten seconds. Raises OutputRefused, OSError.
+    out: folder for the files. force: replace files there that are something else. Takes a few seconds.
+    Raises OutputRefused, OSError.
     """
     folder, precisions = Path(out), ["float32", "float16", "int8"]
     check_export(out, "digits", precisions, ExportOptions(), force=force, sources=files_of("digits"))

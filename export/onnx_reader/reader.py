@@ -26,7 +26,17 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams
 from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
 from export.onnx_reader.layers import Assembly, build_layers
-from export.onnx_reader.nodes import SUPPORTED, Budget, Node, TooLarge, Unsupported, in_few_letters, with_expectation
+from export.onnx_reader.nodes import (
+    OLDEST_OPSET,
+    SUPPORTED,
+    Budget,
+    Node,
+    TooLarge,
+    Unsupported,
+    in_few_letters,
+    too_old,
+    with_expectation,
+)
 from export.onnx_reader.operators import (
     FOLDED,
     HANDLERS,
@@ -42,7 +52,6 @@ from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
 from export.onnx_reader.steps import Int8Product, Select
 from export.onnx_reader.values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
 
-OLDEST_OPSET = 6
 OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
 
 
@@ -186,9 +195,7 @@ class _Reader:
     def _check_versions(self) -> None:
         opset = next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), None)
         if opset is not None and opset < OLDEST_OPSET:
-            raise Unsupported(
-                f"opset {opset} found, expected {OLDEST_OPSET} or newer; convert it with onnx's converter"
-            )
+            raise Unsupported(too_old(opset))
         if not self.proto.graph.output:
             raise Unsupported(
                 "not an ONNX model: its graph has no outputs, expected one at least; export the model again"

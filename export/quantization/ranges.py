@@ -3,10 +3,10 @@
 minmax      everything seen. Never saturates on the calibration rows; one outlier costs resolution for all values.
 percentile  all but 0.01 % of the values, half of that at each end.
 mse         the range with the smallest mean squared rounding and saturation error.
-entropy     the range that loses the least information: smallest Kullback-Leibler divergence between the values and
-their
-            quantized distribution (S. Migacz, "8-bit Inference with TensorRT", GTC 2017). Meant for many rows: with
-            few, the counts are noisy and it cuts deep.
+entropy     the range that loses the least information (S. Migacz, "8-bit Inference with TensorRT", GTC 2017).
+
+For entropy that is the smallest Kullback-Leibler divergence between the values and their quantized distribution. It is
+meant for many rows: with few, the counts are noisy and it cuts deep.
 
 mse and entropy try `CANDIDATES` shares of the full range; both ends shrink alike, and 0 stays inside.
 """

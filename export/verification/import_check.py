@@ -58,11 +58,14 @@ def verify_import(
     """Compare `model` with the ONNX file that it was imported from.
 
     x: rows (n, n_in) as the file takes them, flattened; by default `random_rows`. Both sides get what a file's float16
-    input makes of them, which `Report.notes` says. levels: keys of
-    `export.verification.onnx_session.LEVELS`. imported: what `import_onnx` gave, where it is at hand. run_limits: what
-    running the file may take, by default `RunLimits()`. onnxruntime runs so that no processor saturates (see
-    `saturation`), which it cannot for integer operators at the levels without transformations: these are left out, and
-    `Report.skipped` names them; if no level is left, nothing was compared and the report is not ok.
+    input makes of them, which `Report.notes` says.
+    levels: keys of `export.verification.onnx_session.LEVELS`.
+    imported: what `import_onnx` gave, if it is at hand.
+    run_limits: what running the file may take, by default `RunLimits()`.
+
+    onnxruntime runs so that no processor saturates (see `saturation`). For integer operators it cannot at the levels
+    without transformations: these are left out, and `Report.skipped` names them. If no level is left, nothing was
+    compared and the report is not ok.
     Raises ArtifactError if the file cannot be read or run, or takes more, InputError for rows that do not fit, OSError.
     """
     levels = checked_settings(levels, 1, run_limits)

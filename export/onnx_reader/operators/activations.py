@@ -48,16 +48,8 @@ def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if isinstance(inputs[0], Const):
         raise Unsupported("it is applied to a constant")
     name = ACTIVATIONS[node.operator]
-    params = {key: node.attribute(key, float, default) for key, default in _defaults(node, name).items()}
+    params = {key: node.attribute(key, float, default) for key, default in DEFINITIONS[name].defaults.items()}
     return [applied(node, inputs[0], Activation.of(name, params))]
-
-
-def _defaults(node: Node, name: str) -> dict[str, float]:
-    """Some defaults of old opsets differ from the newest ones, which the runtime has."""
-    defaults = dict(DEFINITIONS[name].defaults)
-    if name == "selu" and node.opset < 6:
-        defaults = {"alpha": 1.6732, "gamma": 1.0507}
-    return defaults
 
 
 def applied(node: Node, value: Value, function: Activation) -> Flow:

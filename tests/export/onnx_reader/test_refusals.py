@@ -98,6 +98,15 @@ def test_an_opset_before_6_is_refused(tmp_path):
     assert "opset 5 found, expected 6" in refusal(graph("y = Gemm(x, W1, B1)", opset=5), tmp_path)
 
 
+def test_a_function_of_an_opset_that_is_not_read_is_refused_by_name(tmp_path):
+    """Selu's numbers before opset 6 are others than the runtime's, and onnxruntime takes the newest in their place."""
+    old = '<domain: "mine", opset_import: ["" : 5]> F (u) => (v) { v = Selu(u) }'
+    proto = graph(
+        "t = mine.F(x) y = MatMul(t, W)", functions=old, domains=', "mine" : 1', W=np.ones((3, 2), np.float32)
+    )
+    assert "function 'F': opset 5 found, expected 6 or newer" in refusal(proto, tmp_path)
+
+
 def test_functions_that_call_themselves_or_explode_are_refused_early(tmp_path):
     """Recursion, and thirty functions that each call the next one twice."""
     recursive = '<domain: "mine", opset_import: ["" : 13, "mine" : 1]> F (X) => (Y) { Y = mine.F(X) }'
