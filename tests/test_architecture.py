@@ -48,7 +48,7 @@ ROOMS = {
         "layers",
         "files",
         "numerics",
-        "errors  lazy",
+        "errors  lazy  array_types",
     ],
 }
 # Inside the one room that has rooms of its own.

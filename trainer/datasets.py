@@ -79,10 +79,10 @@ class Dataset:
 
     def __repr__(self) -> str:
         """What it holds, in one line."""
-        kind = "classes" if self.is_classification else "targets"
+        outputs = "classes" if self.is_classification else "targets"
         test = "" if self.test is None else f", and {len(self.test):,} rows for the test"
         name = shortened(self.name, 60)
-        return f"Dataset({name!r}, {len(self):,} rows, {self.n_in:,} features, {self.n_out:,} {kind}{test})"
+        return f"Dataset({name!r}, {len(self):,} rows, {self.n_in:,} features, {self.n_out:,} {outputs}{test})"
 
     def take(self, rows: NDArray[np.int64]) -> Dataset:
         """These rows, in this order, without the test part."""

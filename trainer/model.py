@@ -9,13 +9,14 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from edge_runtime import Dense, Model, ModelError, Standardization, load, save
+from edge_runtime.array_types import Array
 from edge_runtime.files import shortened
 from edge_runtime.numerics import Activation
 from trainer.config import DEFAULT_CONFIG, PRECISIONS, PrecisionConfig, check_number, check_whole
-from trainer.data import ClassWeight, as_rows, encode_targets, learn_standardization
+from trainer.data import ClassWeight, checked_rows, encode_targets, learn_standardization
 from trainer.errors import ConfigurationError
 from trainer.fitting import (
     Batch,
@@ -38,8 +39,8 @@ from trainer.losses import Loss, choose_loss
 from trainer.network import (
     LAYER_TYPES,
     Block,
-    Chain,
     FlatParameters,
+    LayerChain,
     LoweredDense,
     checked_between,
     checked_layout,
@@ -48,7 +49,6 @@ from trainer.network import (
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
 
-Array = NDArray[Any]
 _CHUNK = 1024  # rows of a forward pass outside of training that are held at once
 
 
@@ -103,7 +103,7 @@ class NeuralNetworkModel:
         sizes, activations = checked_layout(self.layer_sizes, self.activations)
         check_number("l2_lambda", self.l2_lambda, low=0.0)
         check_number("dropout_rate", self.dropout_rate, low=0.0, below=1.0)
-        kinds = checked_between(self.between, self.batch_norm)
+        names = checked_between(self.between, self.batch_norm)
         self.n_in, self.n_out, self.final_activation = sizes[0], sizes[-1], activations[-1]
         self.rng = np.random.Generator(np.random.PCG64(self.config.seed))
         self.layers: list[DenseLayer] = []
@@ -111,12 +111,12 @@ class NeuralNetworkModel:
         for position, activation in enumerate(activations):
             is_hidden = position < len(activations) - 1
             dense = DenseLayer(sizes[position], sizes[position + 1], self.rng, self.config.dtype, self.init)
-            extras = tuple(LAYER_TYPES[kind](dense.n_out, self.config.dtype) for kind in kinds) if is_hidden else ()
+            extras = tuple(LAYER_TYPES[name](dense.n_out, self.config.dtype) for name in names) if is_hidden else ()
             rate = float(self.dropout_rate) if is_hidden else 0.0
             mode, clip = self.config.precision_mode, self.config.int8_clip_value
             blocks.append(Block(dense, activation, extras, rate, mode, clip))
             self.layers.append(dense)
-        self.chain = (ProfiledChain if self.config.enable_profiling else Chain)(tuple(blocks))
+        self.chain = (ProfiledChain if self.config.enable_profiling else LayerChain)(tuple(blocks))
         self.parameters = FlatParameters([x for b in blocks for x in (b.dense, *b.between)], self.config.dtype)
         self.preprocessing: Standardization | None = None
         self._input: Array | None = None
@@ -313,7 +313,8 @@ class NeuralNetworkModel:
         function = choose_loss(options.loss, self.final_activation, self.n_out)
         kept = self.preprocessing
         if options.standardize != "none":
-            self.preprocessing = learn_standardization(as_rows(x, self.n_in, np.dtype(np.float32)), options.standardize)
+            single = checked_rows(x, self.n_in, np.dtype(np.float32))
+            self.preprocessing = learn_standardization(single, options.standardize)
         try:
             rows = self._rows(x, y, function, options.label_smoothing, options.class_weight)
             validation = None
@@ -419,7 +420,7 @@ class NeuralNetworkModel:
 
     def _standardized(self, x: ArrayLike, what: str = "x") -> Array:
         """Checked rows of the training dtype with the preprocessing applied; never writes into the caller's array."""
-        rows = as_rows(x, self.n_in, self.config.dtype, what)
+        rows = checked_rows(x, self.n_in, self.config.dtype, what)
         if self.preprocessing is None:
             return rows
         is_own = not (isinstance(x, np.ndarray) and np.may_share_memory(rows, x))

@@ -12,6 +12,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.bounded import (
         DATA_MAX_BYTES,
         describe,
+        is_number,
         printable,
         read_at_most,
         read_file,
@@ -31,6 +32,7 @@ __getattr__, __dir__ = lazy_names(
         "bounded": (
             "DATA_MAX_BYTES",
             "describe",
+            "is_number",
             "printable",
             "read_at_most",
             "read_file",
@@ -54,6 +56,7 @@ __all__ = [
     "describe",
     "fit_table",
     "format_table",
+    "is_number",
     "make_folder",
     "npy_header",
     "parse_bytes",

@@ -81,6 +81,15 @@ def describe(path: str | os.PathLike[str]) -> str:
     return "standard input" if os.fspath(path) == "-" else printable(os.fspath(path))
 
 
+def is_number(text: str) -> bool:
+    """Whether a text reads as a number, NaN and inf among them."""
+    try:
+        float(text)
+    except ValueError:
+        return False
+    return "_" not in text  # Python reads 1_000 as a thousand; nobody else does
+
+
 def printable(value: object, length: int = 1000) -> str:
     """Text from outside, cut to `length` and made safe to print in one line: control characters become escapes."""
     text = str(value)

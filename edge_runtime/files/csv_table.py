@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files.bounded import printable
+from edge_runtime.files.bounded import is_number, printable
+from edge_runtime.numerics import first_not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -108,21 +109,19 @@ class _Builder:
         return CsvTable(values, header, self._labels, np.frombuffer(self.line_numbers, np.int64))
 
     def _flush(self) -> None:
-        exact = np.frombuffer(self._block, np.float64)
+        exact = np.frombuffer(self._block, np.float64).reshape(-1, self.columns)
         with np.errstate(over="ignore"):
             values = exact.astype(np.float32)
-        bad = np.isinf(values) & np.isfinite(exact) if self.allow_nonfinite else ~np.isfinite(values)
-        if bad.any():
-            row, column = divmod(int(bad.argmax()), self.columns)
-            line = self.line_numbers[len(self.line_numbers) - exact.size // self.columns + row]
-            found = exact[bad.argmax()]
-            problem = "is beyond float32's range" if np.isfinite(found) else "is not a finite number"
-            raise InputError(f"{self.what}: row {line}, column {column + 1}: {found} {problem}; mend or drop the row")
+        bad = first_not_finite(values, exact, allow_nonfinite=self.allow_nonfinite)
+        if bad is not None:
+            line = self.line_numbers[len(self.line_numbers) - len(exact) + bad.place[0]]
+            where = f"{self.what}: row {line}, column {bad.place[1] + 1}"
+            raise InputError(f"{where}: {bad.found} {bad.problem}; mend or drop the row")
         self._values += values.tobytes()
         self._block = array("d")
 
     def _refuse(self, line: int, cells: list[str]) -> None:
-        column = next(index for index, cell in enumerate(cells, 1) if not _is_number(cell))
+        column = next(index for index, cell in enumerate(cells, 1) if not is_number(cell))
         cell = cells[column - 1].strip()
         where = f"{self.what}: row {line}, column {column}"
         if not cell:
@@ -177,19 +176,9 @@ def _delimiter(line: str) -> str:
     return next((mark for mark in "\t;" if mark in bare), ",")
 
 
-def _is_number(cell: str) -> bool:
-    if "_" in cell:  # Python reads 1_000 as a thousand; nobody else does
-        return False
-    try:
-        float(cell)
-    except ValueError:
-        return False
-    return True
-
-
 def _is_header(cells: list[str]) -> bool:
     """A header has some text and no numbers; a row with both is damaged, and must be reported, not skipped."""
-    return any(cell.strip() for cell in cells) and not any(_is_number(cell) for cell in cells)
+    return any(cell.strip() for cell in cells) and not any(is_number(cell) for cell in cells)
 
 
 def _check_width(width: int, n_in: int | None, last_is_label: bool, where: str) -> None:

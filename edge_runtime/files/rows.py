@@ -11,9 +11,9 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files.bounded import DATA_MAX_BYTES, describe, printable, read_file
+from edge_runtime.files.bounded import DATA_MAX_BYTES, describe, is_number, printable, read_file
 from edge_runtime.files.npy import NPY_MAGIC, ZIP_MAGIC, read_npy_bytes, read_npz_bytes
-from edge_runtime.numerics import as_array
+from edge_runtime.numerics import as_array, first_not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -115,16 +115,9 @@ def to_float32(
         values = np.ascontiguousarray(array, np.float32)
     if array.dtype.kind != "f":
         return values  # the largest uint64 is far inside float32's range
-    bad = ~np.isfinite(values)
-    if allow_nonfinite:
-        bad &= np.isfinite(array)
-    if bad.any():
-        row, column = divmod(int(bad.argmax()), array.shape[1])
-        found = array[row, column]
-        problem = "is beyond float32's range" if np.isfinite(found) else "is not a finite number"
-        raise InputError(
-            f"{what}: row {row}, column {column} (counted from 0): {found} {problem}; mend or drop the row"
-        )
+    bad = first_not_finite(values, array, allow_nonfinite=allow_nonfinite)
+    if bad is not None:
+        raise bad.error(f"{what}:")
     return values
 
 
@@ -141,7 +134,7 @@ def _csv_blocks(values: NDArray[Any], class_names: Sequence[str] | None, delimit
     if class_names:
         if values.ndim == 2:
             _check_names(values.shape[1] == len(class_names), values, class_names)
-            names = (f"class_{name}" if _reads_as_number(name) else name for name in class_names)
+            names = (f"class_{name}" if is_number(name) else name for name in class_names)
             yield (delimiter.join(_quote(name) for name in names) + "\n").encode()
         else:
             inside = values.dtype.kind in "iu" and bool(((values >= 0) & (values < len(class_names))).all())
@@ -159,14 +152,6 @@ def _csv_blocks(values: NDArray[Any], class_names: Sequence[str] | None, delimit
 def _check_names(fits: bool, values: NDArray[Any], class_names: Sequence[str]) -> None:
     if not fits:
         raise InputError(f"{len(class_names)} class names do not fit {values.dtype} results of shape {values.shape}")
-
-
-def _reads_as_number(name: str) -> bool:
-    try:
-        float(name)
-    except ValueError:
-        return False
-    return True
 
 
 def _quote(name: str) -> str:

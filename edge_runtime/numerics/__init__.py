@@ -10,7 +10,7 @@ from edge_runtime.numerics.activations import (
     softmax,
     tanh,
 )
-from edge_runtime.numerics.checks import as_array, as_numbers, require_finite
+from edge_runtime.numerics.checks import as_array, as_numbers, first_not_finite, first_place, require_finite
 from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
 from edge_runtime.numerics.quantization import (
     CHUNK,
@@ -51,6 +51,8 @@ __all__ = [
     "count_subnormals",
     "dequantize",
     "dynamic_grid",
+    "first_not_finite",
+    "first_place",
     "flush",
     "flushed",
     "frozen",

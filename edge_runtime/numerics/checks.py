@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -86,8 +86,7 @@ def _refuse_masked(x: Any, array: NDArray[Any], what: str) -> None:
 def _masked_place(x: Any, masked: type, depth: int) -> Place | None:
     """The first masked value in `x`: an array, or lists, tuples and objects of arrays that are nested up to `depth`."""
     if isinstance(x, masked):
-        mask = np.asarray(x.mask)  # type: ignore[attr-defined]
-        return tuple(int(index) for index in np.argwhere(mask)[0]) if mask.any() else None
+        return first_place(np.asarray(x.mask))  # type: ignore[attr-defined]
     if isinstance(x, np.ndarray) and x.dtype.kind != "O":
         return None
     if hasattr(x, "__array__") and not isinstance(x, (np.ndarray, np.generic)):
@@ -108,6 +107,46 @@ def _masked_item(x: Any, find: Callable[[Any], Place | None]) -> Place | None:
     return None
 
 
+class BadValue(NamedTuple):
+    """The first value that cannot be taken. place: its index along each axis. found: as given. problem: in words."""
+
+    place: Place
+    found: Any
+    problem: str
+
+    def error(self, what: str, first_row: int = 0) -> InputError:
+        """What to raise. what: the message's beginning, "input" or "d.npy:". first_row: the number of row 0."""
+        row, *columns = self.place
+        where = ", ".join([f"row {first_row + row}", *(f"column {column}" for column in columns)])
+        return InputError(f"{what} {where} (counted from 0): {self.found} {self.problem}; mend or drop the row")
+
+
+def first_place(wrong: NDArray[np.bool_]) -> Place | None:
+    """The index of the first True, row by row; None where there is none."""
+    if not wrong.any():
+        return None
+    return tuple(int(index) for index in np.unravel_index(int(wrong.argmax()), wrong.shape))
+
+
+def first_not_finite(
+    values: NDArray[Any], given: NDArray[Any] | None = None, *, allow_nonfinite: bool = False
+) -> BadValue | None:
+    """The first NaN, infinity or number beyond the range of the dtype of `values`; None where all are finite.
+
+    given: what `values` were converted from, of the same shape, which tells a number beyond the range from an infinity
+    and is quoted. allow_nonfinite: look for numbers beyond the range alone.
+    """
+    wrong = ~np.isfinite(values)
+    given = values if given is None else given
+    if allow_nonfinite:
+        wrong &= np.isfinite(given)
+    place = first_place(wrong)
+    if place is None:
+        return None
+    problem = f"is beyond {values.dtype}'s range" if np.isfinite(given[place]) else "is not a finite number"
+    return BadValue(place, given[place], problem)
+
+
 def require_finite(rows: NDArray[Any], what: str = "input") -> None:
     """Raise InputError that names the first row and column of (n, columns) that is not finite as float32.
 
@@ -117,12 +156,6 @@ def require_finite(rows: NDArray[Any], what: str = "input") -> None:
     for start in range(0, len(rows), step):
         block = rows[start : start + step]
         with np.errstate(over="ignore", invalid="ignore"):
-            bad = ~np.isfinite(block.astype(np.float32, copy=False))
-        if bad.any():
-            row, column = divmod(int(bad.argmax()), rows.shape[1])
-            raise _not_finite(block[row, column], start + row, column, what)
-
-
-def _not_finite(found: Any, row: int, column: int, what: str) -> InputError:
-    problem = "is beyond float32's range" if np.isfinite(found) else "is not a finite number"
-    return InputError(f"{what} row {row}, column {column} (counted from 0): {found} {problem}; mend or drop the row")
+            bad = first_not_finite(block.astype(np.float32, copy=False), block)
+        if bad is not None:
+            raise bad.error(what, start)

@@ -10,9 +10,9 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import CalibrationError, InputError, QuantizationError
-from edge_runtime.layers import Dense
+from edge_runtime.layers import Dense, count_nonfinite
 from edge_runtime.model import Model
-from edge_runtime.numerics import as_numbers
+from edge_runtime.numerics import as_numbers, first_not_finite
 from edge_runtime.reference import trace
 from export.quantization.histogram import Histogram
 
@@ -139,11 +139,11 @@ def _checked(model: Model, x: NDArray[Any], first: int) -> NDArray[np.float32]:
         raise CalibrationError(f"calibration rows have shape {x.shape}, expected (n, {model.n_in})")
     with np.errstate(over="ignore"):
         rows = x.astype(np.float32, copy=False)
-    bad = ~np.isfinite(rows)
-    if bad.any():
-        row, column = (int(index) for index in np.argwhere(bad)[0])
+    bad = first_not_finite(rows, x)
+    if bad is not None:
+        row, column = bad.place
         raise CalibrationError(
-            f"calibration row {first + row}, feature {column} is {x[row, column]}; {int(bad.sum())} values in all "
+            f"calibration row {first + row}, feature {column} is {bad.found}; {count_nonfinite(rows)} values in all "
             "are NaN, inf or beyond float32's range: remove these rows or fill the values in"
         )
     return rows

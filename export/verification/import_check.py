@@ -20,6 +20,7 @@ from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
+from edge_runtime.numerics import first_place
 from edge_runtime.reference import output_bound, trace
 from export.onnx_reader import (
     ANY_ROWS,
@@ -236,8 +237,9 @@ def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:
         else:  # a cast beyond the range gives any number, and 2^63 looks like itself again
             largest = float(np.iinfo(source.kind).max) + 1
             bad = (held.astype(np.float32) != rows) | ~(np.abs(rows) < largest)
-    if bad.any():
-        row, column = (int(index) for index in np.argwhere(bad)[0])
+    place = first_place(bad)
+    if place is not None:
+        row, column = place
         what = "smaller numbers" if source.kind.startswith("float") else "whole numbers in its range"
         raise InputError(
             f"row {row}, column {column} (counted from 0) is {rows[row, column]:g}, the file's input "

@@ -202,7 +202,7 @@ DOCUMENTED = [
 NOT_COPIED = {
     **dict.fromkeys(("Loss", "Optimizer", "Schedule", "Remade"), "bases, with nothing of their own"),
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
-    **dict.fromkeys(("Block", "Chain", "FlatParameters"), "parts of a network, copied with it"),
+    **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
     "FileMap": "the memory of a file, whose views are copied",
     "LoweredDense": "what a network of lower precision makes anew for a pass",
 }

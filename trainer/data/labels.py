@@ -10,7 +10,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import printable
+from edge_runtime.files import is_number, printable
+from edge_runtime.numerics import first_not_finite, first_place
 
 Target = Literal["auto", "class", "regression", "autoencoder"]
 Where = Callable[[int], str]  # names the row with this index, for messages: "data.csv: row 7"
@@ -31,7 +32,7 @@ def parse_labels(texts: Sequence[str], where: Where) -> NDArray[Any] | list[str]
             raise InputError(f"{where(row)}: the label is missing; fill it in or drop the row")
     if all(_WHOLE.fullmatch(text) for text in texts):
         return np.array([int(text) for text in texts], np.int64)
-    if all(_is_number(text) for text in texts):
+    if all(is_number(text) for text in texts):
         return np.array([float(text) for text in texts], np.float64)
     return list(texts)
 
@@ -118,22 +119,21 @@ def _number_classes(
         raise InputError(
             f"{what}: labels have shape {labels.shape}, expected one class a row, (n,); or ask for regression"
         )
-    not_whole: NDArray[np.bool_] = ~_whole(labels)
-    bad = _first(not_whole)
-    if bad is not None:
+    not_whole = first_place(~_whole(labels))
+    if not_whole is not None:
         raise InputError(
-            f"{where(bad)}: label {labels[bad]} is not a whole number below 2^53; mend it or ask for regression"
+            f"{where(not_whole[0])}: label {labels[not_whole]} is not a whole number below 2^53; "
+            "mend it or ask for regression"
         )
     numbers: NDArray[np.int64] = labels.astype(np.int64)
     if class_names is None:
         distinct, indices = np.unique(numbers, return_inverse=True)
         names = tuple(str(number) for number in distinct.tolist())
         return indices.reshape(-1).astype(np.int64), names
-    outside: NDArray[np.bool_] = (numbers < 0) | (numbers >= len(class_names))
-    bad = _first(outside)
-    if bad is not None:
+    outside = first_place((numbers < 0) | (numbers >= len(class_names)))
+    if outside is not None:
         raise InputError(
-            f"{where(bad)}: label {numbers[bad]} is out of range, expected 0 to {len(class_names) - 1} "
+            f"{where(outside[0])}: label {numbers[outside]} is out of range, expected 0 to {len(class_names) - 1} "
             f"for {len(class_names)} class names"
         )
     return numbers, checked_names(class_names, what)
@@ -141,7 +141,7 @@ def _number_classes(
 
 def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: str) -> NDArray[np.float32]:
     if isinstance(labels, list):
-        wrong = next((row for row, text in enumerate(labels) if not _is_number(text)), 0)
+        wrong = next((row for row, text in enumerate(labels) if not is_number(text)), 0)
         raise InputError(
             f"{where(wrong)}: label {printable(repr(labels[wrong]), 40)} is not a number; mend it or ask for classes"
         )
@@ -149,10 +149,10 @@ def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: st
         raise InputError(f"{what}: labels have shape {labels.shape}, expected at least one number a row")
     with np.errstate(over="ignore", invalid="ignore"):
         targets = np.ascontiguousarray(labels.reshape(len(labels), -1), np.float32)
-    bad = _first(~np.isfinite(targets))
+    bad = first_not_finite(targets)
     if bad is not None:
         raise InputError(
-            f"{where(bad // targets.shape[1])}: the label is NaN, inf or beyond float32's range; mend or drop the row"
+            f"{where(bad.place[0])}: the label is NaN, inf or beyond float32's range; mend or drop the row"
         )
     return targets
 
@@ -188,15 +188,3 @@ def _whole(labels: NDArray[Any]) -> NDArray[np.bool_]:
         inside = (labels > -_EXACT) & (labels < _EXACT) if labels.dtype.kind != "b" else np.ones(labels.shape, np.bool_)
         whole: NDArray[np.bool_] = inside & (labels == np.floor(labels)) if labels.dtype.kind == "f" else inside
     return whole
-
-
-def _first(bad: NDArray[np.bool_]) -> int | None:
-    return int(bad.argmax()) if bad.any() else None
-
-
-def _is_number(text: str) -> bool:
-    try:
-        float(text)
-    except ValueError:
-        return False
-    return "_" not in text

@@ -10,19 +10,19 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import InputError, Standardization
+from edge_runtime.array_types import Array
 from edge_runtime.files import printable
-from edge_runtime.numerics import as_array, as_numbers
+from edge_runtime.numerics import as_array, as_numbers, first_not_finite
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
 from trainer.losses import Loss
 
-Array = NDArray[Any]
 ClassWeight = str | Mapping[int, float] | Sequence[float] | NDArray[Any] | None
 STANDARDIZATIONS = ("none", "global", "per-feature")
 _CHUNK = 1024  # rows that are worked on at once where a whole copy would double the memory
 
 
-def as_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> Array:
+def checked_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> Array:
     """`x` as a C-ordered (rows, n_in) array of `dtype`: the very array where it is one already, else a copy.
 
     One row may be given as (n_in,). Raises InputError for another shape, a dtype that is not a real number, no rows, or
@@ -63,27 +63,24 @@ def _refuse_odd_labels(labels: Array, what: str) -> None:
     """Objects have an order only among their own kind, which classes need."""
     kinds = ("text", str), ("numbers", (int, float, np.number, np.bool_))
     first = next((label for label in labels if label is not None), None)
-    expected, kind = next((pair for pair in kinds if isinstance(first, pair[1])), (type(first).__name__, type(first)))
+    expected, types = next((pair for pair in kinds if isinstance(first, pair[1])), (type(first).__name__, type(first)))
     for row, label in enumerate(labels):
-        if label is None or not isinstance(label, kind):
+        if label is None or not isinstance(label, types):
             found = printable(repr(label), 40)
             raise InputError(f"{what} holds {found} at {row}, expected {expected}; mend the label or drop the row")
 
 
 def check_finite(array: Array, what: str, source: Array | None = None) -> None:
-    """Raise InputError that names the first NaN or infinite value. Allocates nothing for an array that has none.
+    """Raise InputError that names the first NaN or infinite value; where the sum is finite, nothing is allocated.
 
     source: what `array` was converted from, whose finite numbers its dtype may not hold.
     """
     with np.errstate(all="ignore"):
         if array.dtype.kind != "f" or np.isfinite(array.sum()):  # one pass; a finite sum has finite terms
             return
-    if not (np.isfinite(array.min()) and np.isfinite(array.max())):  # min and max pass NaN on, and cannot overflow
-        place = tuple(int(index) for index in np.argwhere(~np.isfinite(array))[0])
-        found, problem = array[place] if source is None else source[place], "expected finite numbers"
-        if np.isfinite(found):
-            problem = f"which is beyond {array.dtype}'s range"
-        raise InputError(f"{what} holds {found} at {place}, {problem}; remove or replace such rows")
+    bad = first_not_finite(array, source)
+    if bad is not None:
+        raise bad.error(what)
 
 
 def learn_standardization(x: Array, mode: str) -> Standardization | None:
@@ -166,7 +163,7 @@ def encode_targets(
         raise InputError(f"{what} has shape {array.shape}, expected {rows} rows, one for each row of x")
     labels = _labels_in(array, n_out, loss, what)
     if labels is None:
-        values = as_rows(array[:, None] if array.ndim == 1 else array, n_out, dtype, what)
+        values = checked_rows(array[:, None] if array.ndim == 1 else array, n_out, dtype, what)
         _check_range(values, loss, what)
         labels = values.argmax(axis=1) if loss.fused_with == "softmax" else None
     elif n_out == 1:

@@ -10,7 +10,7 @@ from numpy.typing import NDArray
 
 from trainer.fitting.batches import Rows
 from trainer.losses import Loss
-from trainer.network import Chain, FlatParameters
+from trainer.network import FlatParameters, LayerChain
 
 Array = NDArray[Any]
 
@@ -22,7 +22,7 @@ def relative_error(a: Array, b: Array) -> float:
 
 
 def check_gradients(
-    chain: Chain,
+    chain: LayerChain,
     parameters: FlatParameters,
     rng: np.random.Generator,
     loss: Loss,

@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from trainer.losses import Loss
-from trainer.network import Block, Chain
+from trainer.network import Block, LayerChain
 
 Array = NDArray[Any]
 _PASSES = ("forward", "backward")
@@ -60,8 +60,8 @@ class Profile:
         return "\n".join(lines)
 
 
-class ProfiledChain(Chain):
-    """A `Chain` with a clock between its blocks."""
+class ProfiledChain(LayerChain):
+    """A `LayerChain` with a clock between its blocks."""
 
     def __init__(self, blocks: tuple[Block, ...]) -> None:
         super().__init__(blocks)
@@ -74,7 +74,7 @@ class ProfiledChain(Chain):
         self._most_rows = 0
 
     def forward(self, x: Array, rng: np.random.Generator) -> Array:
-        """As `Chain.forward`, measured."""
+        """As `LayerChain.forward`, measured."""
         self._most_rows = max(self._most_rows, len(x))
         for block, times in zip(self.blocks, self._forward, strict=True):
             started = time.perf_counter()
@@ -83,7 +83,7 @@ class ProfiledChain(Chain):
         return x
 
     def backward(self, loss: Loss, targets: Array, weight: Array | None, scale: float) -> None:
-        """As `Chain.backward`, measured; the loss's gradient counts for the last layer."""
+        """As `LayerChain.backward`, measured; the loss's gradient counts for the last layer."""
         started = time.perf_counter()
         self._start_backward(loss, targets, weight, scale)
         for position in range(len(self.blocks) - 1, -1, -1):

@@ -18,7 +18,7 @@ from trainer.fitting.options import PathLike, TrainingOptions
 from trainer.fitting.throttle import Throttle
 from trainer.history import EpochRecord, History
 from trainer.losses import Loss
-from trainer.network import Chain, FlatParameters
+from trainer.network import FlatParameters, LayerChain
 
 Array = NDArray[Any]
 FLUSH_EVERY, TINY = 64, 1e-30  # steps, and the magnitude below which a value is 0 to all purposes
@@ -36,7 +36,7 @@ class TrainingRun:
 
     def __init__(
         self,
-        chain: Chain,
+        chain: LayerChain,
         parameters: FlatParameters,
         rng: np.random.Generator,
         options: TrainingOptions,

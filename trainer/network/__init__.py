@@ -1,7 +1,7 @@
 """The network under training: blocks of layers, their parameters, forward and backward."""
 
 from trainer.network.block import Block
-from trainer.network.chain import Chain
+from trainer.network.chain import LayerChain
 from trainer.network.layer_types import LAYER_TYPES
 from trainer.network.layout import checked_between, checked_layout, describe_layout
 from trainer.network.parameters import FlatParameters
@@ -9,7 +9,7 @@ from trainer.network.precision import LoweredDense
 
 __all__ = [
     "Block",
-    "Chain",
+    "LayerChain",
     "FlatParameters",
     "LAYER_TYPES",
     "LoweredDense",

@@ -14,7 +14,7 @@ from trainer.network.block import Block
 Array = NDArray[Any]
 
 
-class Chain:
+class LayerChain:
     """Runs blocks on arrays that they keep; everything here works on standardized rows of the training dtype."""
 
     def __init__(self, blocks: Sequence[Block]) -> None:

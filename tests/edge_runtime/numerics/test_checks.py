@@ -1,11 +1,19 @@
 import collections
+import re
 
 import numpy as np
 import pytest
 
 from edge_runtime import Dense, InputError, Model, ModelError
 from edge_runtime.files.rows import write_rows
-from edge_runtime.numerics.checks import BLOCK_VALUES, as_array, as_numbers, require_finite
+from edge_runtime.numerics.checks import (
+    BLOCK_VALUES,
+    as_array,
+    as_numbers,
+    first_not_finite,
+    first_place,
+    require_finite,
+)
 from tests.memory import traced
 
 MASKED = np.ma.array([[1.0, 999.0], [2.0, 3.0]], mask=[[False, True], [False, False]])
@@ -155,6 +163,21 @@ def test_the_first_value_that_is_not_finite_is_named_in_any_block(columns, bad):
     problem = "is beyond float32's range" if bad == 1e39 else "is not a finite number"
     with pytest.raises(InputError, match=rf"input row {row}, column {columns - 1} \(counted from 0\): .* {problem}"):
         require_finite(rows)
+
+
+def test_the_first_bad_value_is_found_along_any_number_of_axes():
+    """By its index along each axis, in the order of rows; an infinity that was given is not beyond the range."""
+    given = np.zeros((2, 3, 2))
+    given[1, 0, 1], given[1, 2, 0] = np.inf, 1e39
+    with np.errstate(over="ignore"):
+        values = given.astype(np.float32)
+    assert first_not_finite(given[0]) is first_place(np.zeros((0, 2), bool)) is None
+    assert first_not_finite(values, given) == ((1, 0, 1), np.inf, "is not a finite number")
+    beyond = first_not_finite(values, given, allow_nonfinite=True)
+    assert beyond == ((1, 2, 0), 1e39, "is beyond float32's range")
+    assert first_not_finite(given, allow_nonfinite=True) is None
+    expected = r"^rows: row 8, column 2, column 0 \(counted from 0\): 1e\+39 is beyond float32's range; mend or drop"
+    assert re.match(expected, str(beyond.error("rows:", first_row=7)))
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64])

@@ -7,9 +7,9 @@ from edge_runtime import InputError
 from tests.trainer.samples import blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.data.preprocessing import (
-    as_rows,
     as_truth,
     check_finite,
+    checked_rows,
     class_weights,
     encode_targets,
     learn_standardization,
@@ -73,20 +73,20 @@ def test_standardization_is_learned_from_training_rows_only():
 def test_rows_are_copied_only_when_they_must_be():
     """float32 rows in C order are used as they are; others are converted; the caller's array is never changed."""
     x = np.random.default_rng(0).random((6, 3)).astype(np.float32)
-    assert as_rows(x, 3, SINGLE) is x
-    converted = as_rows(np.asfortranarray(x), 3, SINGLE)
+    assert checked_rows(x, 3, SINGLE) is x
+    converted = checked_rows(np.asfortranarray(x), 3, SINGLE)
     assert converted.flags.c_contiguous
     assert (converted == x).all()
-    assert as_rows([[1, 2, 3]], 3, SINGLE).dtype == np.float32
-    assert as_rows([1, 2, 3], 3, SINGLE).shape == (1, 3)
-    with pytest.raises(InputError, match=r"holds 1e\+300 at .*beyond float32"):
-        as_rows([[1e300, 0, 0]], 3, SINGLE)
+    assert checked_rows([[1, 2, 3]], 3, SINGLE).dtype == np.float32
+    assert checked_rows([1, 2, 3], 3, SINGLE).shape == (1, 3)
+    with pytest.raises(InputError, match=r"column 0 .*: 1e\+300 is beyond float32"):
+        checked_rows([[1e300, 0, 0]], 3, SINGLE)
 
 
 def test_large_finite_values_are_finite():
     """Values whose sum overflows are not mistaken for infinite ones."""
     check_finite(np.full((3, 3), 3e38, np.float32), "x")
-    with pytest.raises(InputError, match=r"x holds nan at \(1, 2\)"):
+    with pytest.raises(InputError, match=r"x row 1, column 2 \(counted from 0\): nan is"):
         check_finite(np.array([[0, 0, 0], [0, 0, np.nan]]), "x")
 
 
@@ -195,16 +195,16 @@ def refused(call, kind=InputError):
 def test_rows_that_are_none_are_refused():
     """The shape that was found and the one that is expected; the name is the caller's."""
     for wrong, shape in ((np.zeros((2, 4)), "(2, 4)"), (np.zeros(4), "(4,)"), (np.zeros((1, 2, 3)), "(1, 2, 3)")):
-        assert refused(lambda wrong=wrong: as_rows(wrong, 3, SINGLE)) == f"x has shape {shape}, expected (rows, 3)"
-    assert refused(lambda: as_rows(np.zeros(1), 1, SINGLE)) == "x has shape (1,), expected (rows, 1)"
-    assert refused(lambda: as_rows(np.zeros((0, 3)), 3, SINGLE, "rows")) == "rows has no rows, expected at least 1"
-    assert as_rows([1.0, 2.0], 2, SINGLE).tolist() == [[1, 2]]
-    assert refused(lambda: as_rows([["a", "b", "c"]], 3, SINGLE, "rows")).startswith("rows ")
-    found = refused(lambda: as_rows([[1, 2, 3], [4, np.inf, 6]], 3, SINGLE, "rows"))
-    assert found == "rows holds inf at (1, 1), expected finite numbers; remove or replace such rows"
-    found = refused(lambda: as_rows([[0.0, -1e39, 0.0]], 3, SINGLE))
-    assert found == "x holds -1e+39 at (0, 1), which is beyond float32's range; remove or replace such rows"
-    assert as_rows([[1e39]], 1, np.dtype(np.float64)).tolist() == [[1e39]]
+        assert refused(lambda wrong=wrong: checked_rows(wrong, 3, SINGLE)) == f"x has shape {shape}, expected (rows, 3)"
+    assert refused(lambda: checked_rows(np.zeros(1), 1, SINGLE)) == "x has shape (1,), expected (rows, 1)"
+    assert refused(lambda: checked_rows(np.zeros((0, 3)), 3, SINGLE, "rows")) == "rows has no rows, expected at least 1"
+    assert checked_rows([1.0, 2.0], 2, SINGLE).tolist() == [[1, 2]]
+    assert refused(lambda: checked_rows([["a", "b", "c"]], 3, SINGLE, "rows")).startswith("rows ")
+    found = refused(lambda: checked_rows([[1, 2, 3], [4, np.inf, 6]], 3, SINGLE, "rows"))
+    assert found == "rows row 1, column 1 (counted from 0): inf is not a finite number; mend or drop the row"
+    found = refused(lambda: checked_rows([[0.0, -1e39, 0.0]], 3, SINGLE))
+    assert found == "x row 0, column 1 (counted from 0): -1e+39 is beyond float32's range; mend or drop the row"
+    assert checked_rows([[1e39]], 1, np.dtype(np.float64)).tolist() == [[1e39]]
 
 
 def test_truth_has_a_row_for_each_row():
@@ -212,7 +212,7 @@ def test_truth_has_a_row_for_each_row():
     assert refused(lambda: as_truth(3)) == "y is 3, expected a label, or targets, for each row of x"
     assert refused(lambda: as_truth("x" * 99, "held y")).startswith("held y is 'xxx")
     assert len(refused(lambda: as_truth("x" * 99))) < 100
-    assert refused(lambda: as_truth([1, np.nan], "held y")).startswith("held y holds nan at (1,), expected finite")
+    assert refused(lambda: as_truth([1, np.nan], "held y")).startswith("held y row 1 (counted from 0): nan is not")
     assert np.isnan(as_truth([[1, np.nan]])).any()
     assert as_truth(["a", "b"]).tolist() == ["a", "b"]
     masked = np.ma.array([1, 2], mask=[False, True])
@@ -244,7 +244,7 @@ def test_one_hot_rows_have_a_dtype_and_a_range():
     for wrong, found in ((["a"], "<U1 and shape (1,)"), ([[0, 1]], "int64 and shape (1, 2)")):
         expected = f"y has dtype {found}, expected whole numbers (rows,)"
         assert refused(lambda wrong=wrong: one_hot(wrong, 3)) == expected
-    assert refused(lambda: one_hot([0.0, np.inf], 3)).startswith("y holds inf at (1,)")
+    assert refused(lambda: one_hot([0.0, np.inf], 3)).startswith("y row 1 (counted from 0): inf is")
 
 
 @pytest.mark.parametrize("dtype", [np.float32, np.float64])
