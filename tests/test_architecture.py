@@ -44,7 +44,7 @@ ROOMS = {
         "console",
         "engine",
         "artifact  reference  device_profiles",
-        "model",
+        "model  schema",
         "layers",
         "files",
         "numerics",
