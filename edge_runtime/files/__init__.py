@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
     from edge_runtime.files.rows import as_rows, read_rows, to_float32, write_rows
     from edge_runtime.files.sizes import parse_bytes
+    from edge_runtime.files.table import Table, is_table_name, read_table
     from edge_runtime.files.text_table import fit_table, format_table
 
 __getattr__, __dir__ = lazy_names(
@@ -44,6 +45,7 @@ __getattr__, __dir__ = lazy_names(
         "aligned_npy": ("ALIGNMENT", "NPY_MAGIC", "npy_header"),
         "rows": ("as_rows", "read_rows", "to_float32", "write_rows"),
         "sizes": ("parse_bytes",),
+        "table": ("Table", "is_table_name", "read_table"),
         "text_table": ("fit_table", "format_table"),
     },
 )
@@ -52,11 +54,13 @@ __all__ = [
     "ALIGNMENT",
     "DATA_MAX_BYTES",
     "NPY_MAGIC",
+    "Table",
     "as_rows",
     "describe",
     "fit_table",
     "format_table",
     "is_number",
+    "is_table_name",
     "make_folder",
     "npy_header",
     "parse_bytes",
@@ -67,6 +71,7 @@ __all__ = [
     "read_npy_bytes",
     "read_npz_arrays",
     "read_rows",
+    "read_table",
     "refuse_no_file",
     "replacing",
     "require_folder",

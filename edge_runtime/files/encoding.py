@@ -1,0 +1,89 @@
+"""The bytes of a text file in an encoding whose separators, digits and line ends are single bytes."""
+
+from __future__ import annotations
+
+import codecs
+import gzip
+import io
+import zlib
+from typing import NamedTuple
+
+from edge_runtime.errors import InputError
+from edge_runtime.files.bounded import read_at_most
+
+_GZIP_MAGIC = b"\x1f\x8b"
+_UTF8_MARK = codecs.BOM_UTF8
+_BLOCK = 1 << 20
+
+
+class Text(NamedTuple):
+    """content: lines that end in \\n alone. encoding: "utf-8" or "latin-1". notes: what was noticed."""
+
+    content: bytes | bytearray
+    encoding: str
+    notes: tuple[str, ...]
+
+
+def as_text(content: bytes | bytearray, what: str, *, max_bytes: int) -> Text:
+    """Unpack gzip (at most `max_bytes`), leave a byte order mark out, and make UTF-16 and all line ends ours.
+
+    Raises InputError for damaged gzip or UTF-16, for more than max_bytes, and for a NUL character.
+    """
+    if content.startswith(_GZIP_MAGIC):
+        content = _unpacked(content, what, max_bytes)
+    wide = _utf16(content)
+    notes = []
+    if wide:
+        content = _from_utf16(content, wide, what)
+        notes.append("UTF-16 text")
+    content = content[len(_UTF8_MARK) :] if content.startswith(_UTF8_MARK) else content
+    if b"\r" in content:
+        content = content.replace(b"\r\n", b"\n").replace(b"\r", b"\n")
+    if b"\0" in content:
+        line = content.count(b"\n", 0, content.index(b"\0")) + 1
+        raise InputError(f"{what}: row {line}: holds a NUL character; is this a CSV file?")
+    encoding = "utf-8" if _is_utf8(content) else "latin-1"
+    if encoding == "latin-1":
+        notes.append("not UTF-8, read as Latin-1")
+    return Text(content, encoding, tuple(notes))
+
+
+def _unpacked(content: bytes | bytearray, what: str, max_bytes: int) -> bytearray:
+    try:
+        with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
+            unpacked = read_at_most(file, max_bytes)
+    except (OSError, EOFError, zlib.error) as error:
+        raise InputError(f"{what}: damaged gzip ({error}); fetch the file again") from error
+    if len(unpacked) > max_bytes:
+        raise InputError(f"{what}: unpacks to over the limit of {max_bytes:,} bytes; raise max_bytes to read it")
+    return unpacked
+
+
+def _utf16(content: bytes | bytearray) -> str:
+    """The name of the UTF-16 that content is in, or "". Without a mark, every other byte of ASCII text is a NUL."""
+    if content[:2] in (codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE):
+        return "utf-16"
+    head = content[:512]
+    for name, nuls, letters in (("utf-16-le", head[1::2], head[::2]), ("utf-16-be", head[::2], head[1::2])):
+        if nuls and nuls.count(0) > 0.7 * len(nuls) and letters.count(0) == 0:
+            return name
+    return ""
+
+
+def _from_utf16(content: bytes | bytearray, name: str, what: str) -> bytes:
+    try:
+        return content.decode(name).encode()
+    except UnicodeError as error:
+        raise InputError(f"{what}: damaged UTF-16 text ({error}); save it as 'CSV UTF-8'") from error
+
+
+def _is_utf8(content: bytes | bytearray) -> bool:
+    if content.isascii():
+        return True
+    decoder = codecs.getincrementaldecoder("utf-8")()
+    try:
+        for start in range(0, len(content), _BLOCK):
+            decoder.decode(content[start : start + _BLOCK], final=start + _BLOCK >= len(content))
+    except UnicodeDecodeError:
+        return False
+    return True

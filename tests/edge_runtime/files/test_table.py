@@ -1,0 +1,99 @@
+import numpy as np
+import pytest
+
+from edge_runtime.errors import InputError
+from edge_runtime.files.table import is_table_name, read_table
+
+SPELLINGS = {
+    "plain": "a,b,label\n1.5,-2,run\n0.25,1000,sit\n",
+    "semicolons, decimal commas": "a;b;label\n1,5;-2;run\n0,25;1000;sit\n",
+    "thousands": 'a;b;label\n1,5;"-2";run\n0,25;1.000;sit\n',
+    "tabs": "a\tb\tlabel\n1.5\t-2\trun\n0.25\t1000\tsit\n",
+    "pipes": "a|b|label\n1.5|-2|run\n0.25|1000|sit\n",
+    "blanks": " a     b     label\n 1.5  -2    run\n 0.25 1000\tsit \n",
+    "quotes": '"a","b","label"\n"1.5","-2","run"\n"0.25","1,000","sit"\n',
+    "excel's separator line": "sep=;\r\na;b;label\r\n1,5;-2;run\r\n0,25;1000;sit\r\n",
+    "old mac": "a,b,label\r1.5,-2,run\r0.25,1000,sit\r",
+    "byte order mark": "\ufeffa,b,label\n1.5,-2,run\n0.25,1000,sit\n",
+    "comments": "# device\n% rate\na,b,label\n1.5,-2,run\n# a pause\n0.25,1000,sit\n",
+    "a title": "Record of 2024\n\na,b,label\n1.5,-2,run\n0.25,1000,sit\n",
+    "names in a comment": "# a b label\n1.5 -2 run\n0.25 1000 sit\n",
+    "trailing commas": "a,b,label,\n1.5,-2,run,\n0.25,1000,sit,\n",
+    "trailing commas in rows": "a,b,label\n1.5,-2,run,\n0.25,1000,sit,\n",
+    "units": "a,b,label\n(m/s),(kg),-\n1.5,-2,run\n0.25,1000,sit\n",
+    "blank rows at the end": "a;b;label\n1,5;-2;run\n0,25;1000;sit\n;;\n;;\n",
+}
+
+
+@pytest.mark.parametrize("text", SPELLINGS.values(), ids=SPELLINGS)
+def test_one_table_in_many_spellings(text):
+    """Separators, decimal marks, quotes, line ends, titles, comments, trailing marks: names and cells are the same."""
+    for content in (text.encode(), text.encode("utf-16-le"), text.encode("utf-16")):
+        table = read_table(content, "x.csv")
+        assert table.names == ("a", "b", "label")
+        np.testing.assert_array_equal(table.numbers, [[1.5, -2, np.nan], [0.25, 1000, np.nan]])
+        assert table.texts == {2: ["run", "sit"]}
+        assert table.missing is None
+
+
+@pytest.mark.parametrize("word", ["", "?", "NA", "na", "N/A", "NaN", "null", "None", "-"])
+def test_missing_cells_are_marked_in_numbers_and_in_texts(word):
+    """An empty cell and each word for missing is NaN and True in `missing`, and makes no column a text column."""
+    table = read_table(f"a,b,c\n1,{word},x\n2,3,{word}\n".encode(), "x.csv")
+    assert table.missing.tolist() == [[False, True, False], [False, False, True]]
+    assert np.isnan(table.numbers[0, 1])
+    assert table.texts == {2: ["x", word]}
+
+
+HEADERS = {
+    "a,b\n1,2\n": ("a", "b"),
+    "1,2\n3,4\n": (),
+    "0,1,2\n0.5,7,1\n": ("0", "1", "2"),
+    "1,2,3\n0.5,7,1\n": ("1", "2", "3"),
+    "0,1,2\n3,4,5\n": (),
+    "0,1,2,label\n0.5,7,1,x\n": ("0", "1", "2", "label"),
+    "0,1\n1,0\n": (),
+    "RI,Na\n1,2\n": ("RI", "Na"),
+    "x,a\n" * 12: (),
+    "size,form\n" + "big,round\nsmall,flat\n" * 6: ("size", "form"),
+    ",a\n0,5\n1,6\n": ("", "a"),
+    '"a" "b"\n"1" 5 6\n"2" 7 8\n': ("", "a", "b"),
+}
+
+
+@pytest.mark.parametrize(("text", "names"), HEADERS.items())
+def test_a_header_is_told_from_rows(text, names):
+    """Text above numbers, numbers that count above others, texts that occur nowhere below, and R's names of rows."""
+    assert read_table(text.encode(), "x.csv").names == names
+
+
+def test_line_numbers_are_those_of_the_file():
+    """Comments, blank lines and lines inside quotes count."""
+    table = read_table(b'# c\n\na,b\n"x\ny",2\n\n3,4\n', "x.csv")
+    assert table.line_numbers.tolist() == [4, 7]
+    assert table.texts == {0: ["x\ny", "3"]}
+
+
+REFUSED = {
+    "1,234\t5\n2,345\t6\n": r"'1,234' is 1.234 with a decimal comma, or 1234 with commas between thousands",
+    "1,5;2.5\n": "'1,5' has a decimal comma, '2.5' has not",
+    "value\n1,5\n2,5\n": "a decimal comma, or two columns",
+    "a,b,c\n1,2,3\n4,5\n": "row 3 has 2 columns, expected 3",
+    "a,b\n": "only a header",
+    "": "no rows",
+    '1,2\n"3,4\n': "row 2: unexpected end of data; close each quote",
+    "1\0,2\n": "NUL",
+}
+
+
+@pytest.mark.parametrize(("text", "message"), REFUSED.items())
+def test_what_cannot_be_read_one_way_is_refused(text, message):
+    """Both readings are named where nothing decides; damage is named by its row."""
+    with pytest.raises(InputError, match=message):
+        read_table(text.encode(), "x.csv")
+
+
+def test_names_of_tables():
+    """The usual suffixes, in any case, plain or packed."""
+    assert all(is_table_name(name) for name in ("x.csv", "x.TSV", "iris.data", "a.txt.gz", "b.dat"))
+    assert not any(is_table_name(name) for name in ("x.npy", "x.npz", "csv", "x.gz"))
