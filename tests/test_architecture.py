@@ -59,7 +59,7 @@ READER = [
     "inputs",
     "values",
     "steps",
-    "opset6  protobuf",
+    "protobuf",
     "nodes",
 ]
 KNOWS_THE_TRAINER = "export.commands"

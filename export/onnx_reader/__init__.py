@@ -2,7 +2,6 @@
 
 from export.onnx_reader.inputs import Input
 from export.onnx_reader.nodes import LONGEST_WORD, Unsupported, in_few_letters
-from export.onnx_reader.opset6 import in_opset_7
 from export.onnx_reader.protobuf import check_counts
 from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_bytes, import_onnx, read_onnx
 from export.onnx_reader.steps import Int8Product
@@ -20,6 +19,5 @@ __all__ = [
     "import_bytes",
     "import_onnx",
     "in_few_letters",
-    "in_opset_7",
     "read_onnx",
 ]

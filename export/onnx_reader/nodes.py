@@ -9,14 +9,8 @@ from typing import Any
 
 from edge_runtime.files import shortened
 
-OLDEST_OPSET = 6
 LONGEST_WORD = 160  # in messages; exporters' names of modules within modules are up to that long
 SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
-
-
-def too_old(opset: int) -> str:
-    """Why nothing of this opset is read."""
-    return f"opset {opset} found, expected {OLDEST_OPSET} or newer; convert it with onnx's converter"
 
 
 class Unsupported(Exception):

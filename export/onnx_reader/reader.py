@@ -27,14 +27,12 @@ from edge_runtime.numerics import QuantParams
 from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
 from export.onnx_reader.layers import Assembly, build_layers
 from export.onnx_reader.nodes import (
-    OLDEST_OPSET,
     SUPPORTED,
     Budget,
     Node,
     TooLarge,
     Unsupported,
     in_few_letters,
-    too_old,
     with_expectation,
 )
 from export.onnx_reader.operators import (
@@ -45,6 +43,7 @@ from export.onnx_reader.operators import (
     constant_node,
     constant_of_shape,
     is_folded,
+    require_todays_meaning,
     with_origins,
 )
 from export.onnx_reader.outputs import chain_of, choice_text, class_names, main_output, reached_outputs
@@ -159,7 +158,7 @@ class _Reader:
 
     def read(self) -> Imported:
         """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
-        self._check_versions()
+        self._require_outputs()
         outputs = self._wanted_outputs()
         nodes = needed_nodes(self.proto, outputs, self.constants)
         self.producers = {name: node for node in nodes for name in node.outputs}
@@ -192,10 +191,7 @@ class _Reader:
             raise Unsupported(f"no output '{self.output}'; expected one of {', '.join(map(repr, names))}")
         return [self.output]
 
-    def _check_versions(self) -> None:
-        opset = next((entry.version for entry in self.proto.opset_import if entry.domain in ("", "ai.onnx")), None)
-        if opset is not None and opset < OLDEST_OPSET:
-            raise Unsupported(too_old(opset))
+    def _require_outputs(self) -> None:
         if not self.proto.graph.output:
             raise Unsupported(
                 "not an ONNX model: its graph has no outputs, expected one at least; export the model again"
@@ -252,6 +248,7 @@ class _Reader:
             if (node.domain, node.operator) == ("", "If"):
                 return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
             inputs = [self._value(name, values) for name in node.inputs]
+            require_todays_meaning(node, inputs)
             check_origins(node, inputs)
             results = with_origins(node, inputs, self._apply(node, inputs))
             self._charge_layouts(inputs, results)

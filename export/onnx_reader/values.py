@@ -51,6 +51,11 @@ class Const:
     of_half: bool = False
     stored: NDArray[np.int8] | None = None
 
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """The tensor's shape."""
+        return self.array.shape
+
     def moved(self, change: Callable[[Array], Array]) -> Const:
         """This constant after a change of its places; the integers and the scales behind it move along."""
         array = change(self.array)

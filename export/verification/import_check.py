@@ -27,9 +27,7 @@ from export.onnx_reader import (
     OUTPUT_KEY,
     Imported,
     Input,
-    Unsupported,
     import_onnx,
-    in_opset_7,
 )
 from export.verification.comparison import TensorCheck, rows_to_compare, within
 from export.verification.foreign_session import ForeignSession, RunLimits, checked_settings
@@ -40,6 +38,7 @@ from export.verification.unused_nodes import keep_output, refuse_loops, remove_u
 
 IMPORT = "import"
 Tie: TypeAlias = tuple[str, int, int]  # layer, code, what its table holds in onnxruntime
+_GONE_WITH_BROADCAST = ("axis", "broadcast")  # attributes of arithmetic and Gemm that opset 7 has no more
 _MOST_TIES = 64  # tried one by one
 MOST_CHANGED = 0.01  # share of decisions
 _SMALL_PART = 1e-3  # of outputs that do not vary: an error below it is no matter
@@ -213,19 +212,27 @@ def _session(
     refuse_loops(proto, path)
     keep_output(proto.graph, source.output)
     is_changed = remove_unused(proto) or bool(source.dropped)
-    try:
-        content = _in_opset_7(proto) or (proto.SerializeToString() if is_changed else content)
-    except Unsupported as error:
-        raise ArtifactError(f"{path}: {error}") from error
+    if _as_opset_7(proto) or is_changed:
+        content = proto.SerializeToString()
     weights = sum(array.nbytes for layer in source.model.layers for array in layer.arrays().values())
     size = len(content) + weights
     return ForeignSession(content, path, level, config=config, limits=limits, size=size)
 
 
-def _in_opset_7(proto: onnx.ModelProto) -> bytes | None:
-    """A file of opset 6, for which onnxruntime has no kernels, in the next one; None for any other file."""
-    opset = max((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), default=7)
-    return None if opset >= 7 else bytes(in_opset_7(proto).SerializeToString())
+def _as_opset_7(proto: onnx.ModelProto) -> bool:
+    """Call a file of opset 6 one of 7, the oldest that onnxruntime runs; whether it was one.
+
+    The reader has refused what means something else in opset 7. The attributes that went say nothing about the rest.
+    """
+    old = [entry for entry in proto.opset_import if entry.domain in ("", "ai.onnx") and entry.version < 7]
+    for entry in old:
+        entry.version = 7
+    for node in proto.graph.node if old else ():
+        gone = _GONE_WITH_BROADCAST if any(entry.name == "broadcast" for entry in node.attribute) else ("is_test",)
+        kept = [entry for entry in node.attribute if entry.name not in gone]
+        del node.attribute[:]
+        node.attribute.extend(kept)
+    return bool(old)
 
 
 def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:

@@ -2,6 +2,7 @@
 
 from export.onnx_reader.operators.constants import constant_node, constant_of_shape
 from export.onnx_reader.operators.folding import FOLDED, is_folded
+from export.onnx_reader.operators.older_opsets import require_todays_meaning
 from export.onnx_reader.operators.origin import check_origins, with_origins
 from export.onnx_reader.operators.table import HANDLERS, TAKE_ROW_NUMBERS
 
@@ -13,5 +14,6 @@ __all__ = [
     "constant_node",
     "constant_of_shape",
     "is_folded",
+    "require_todays_meaning",
     "with_origins",
 ]

@@ -95,10 +95,7 @@ def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     flow, slope = inputs[0], inputs[1]
     if not isinstance(slope, Const) or not isinstance(flow, Flow):
         raise Unsupported("its slope is not constant, or its input not made of the model's input")
-    array = slope.array.astype(np.float64)
-    if node.opset < 7 and array.ndim == 1 and len(flow.shape) > 2:
-        array = array.reshape((-1,) + (1,) * (len(flow.shape) - 2))  # one slope for each channel
-    flow, slopes = by_feature(flow, array, budget)
+    flow, slopes = by_feature(flow, slope.array.astype(np.float64), budget)
     if slopes.ndim == 0:
         return [applied(node, flow, Activation.of("leaky_relu", {"alpha": float(slopes)}))]
     width = flow.chain.width

@@ -75,8 +75,7 @@ def constant_node(node: Node, tensors: TensorReader) -> Const:
 
 def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
     """An elementwise operator on constants, in their own dtype, with ONNX's rules for integers."""
-    constants = [value for value in inputs if isinstance(value, Const)]
-    arrays = aligned(node, [constant.array for constant in constants])
+    arrays = [value.array for value in inputs if isinstance(value, Const)]
     if any(array.dtype == object for array in arrays) or not arrays:
         raise Unsupported("its inputs are texts")
     count = math.prod(np.broadcast_shapes(*(array.shape for array in arrays)))
@@ -92,16 +91,6 @@ def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
     if result.dtype.kind != "b":
         result = result.astype(arrays[-1].dtype if node.operator == "Where" else arrays[0].dtype)
     return Const(np.asarray(result))
-
-
-def aligned(node: Node, arrays: list[Array]) -> list[Array]:
-    """The second of two operands, moved to the axis that opset 6 could name. Newer opsets align the last axes."""
-    axis = node.attributes.get("axis")
-    if node.opset >= 7 or not isinstance(axis, int) or len(arrays) != 2:
-        return arrays
-    first, second = arrays
-    at = axis + first.ndim if axis < 0 else axis
-    return [first, second.reshape(second.shape + (1,) * max(0, first.ndim - at - second.ndim))]
 
 
 def matmul(node: Node, inputs: list[Value], budget: Budget) -> Const:

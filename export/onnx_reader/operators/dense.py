@@ -161,7 +161,7 @@ def fused_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]
 def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """(x - mean) / sqrt(var + epsilon) * scale + bias, by channels, with the statistics of training."""
     flow = inputs[0]
-    if node.attribute("training_mode", int, 0) or (node.opset < 7 and not node.attribute("is_test", int, 0)):
+    if node.attribute("training_mode", int, 0):
         raise Unsupported("it is in training mode; export the model for inference")
     if node.opset < 14 and any(node.outputs[1:]):  # how old opsets ask for the statistics of the batch
         raise Unsupported("it has outputs beside the first: training mode; export the model for inference")

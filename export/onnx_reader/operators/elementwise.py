@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.numerics import dequantize, quantize
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.constants import ELEMENTWISE, aligned, fold_elementwise
+from export.onnx_reader.operators.constants import ELEMENTWISE, fold_elementwise
 from export.onnx_reader.operators.shapes import Handler
 from export.onnx_reader.steps import (
     Affine,
@@ -89,8 +89,6 @@ def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
     other = given[1] if is_first else given[0]
     assert isinstance(other, Const)
     constant = other.array.astype(np.float64)
-    if is_first:
-        constant = aligned(node, [np.empty((1,) * len(flow.shape)), constant])[1]
     if node.operator == "Add":
         return shifted(flow, constant, budget)
     if node.operator == "Sub":
@@ -251,8 +249,7 @@ def _follow(steps: tuple[Any, ...], x: Array, nudge: float = 0.0) -> Array:
 
 
 def _constant(node: Node, value: Const, flow: Flow) -> Callable[..., Any]:
-    shape = aligned(node, [np.empty((1,) * len(flow.shape)), value.array])[1].shape
-    if np.broadcast_shapes(flow.shape, shape) != flow.shape:
+    if np.broadcast_shapes(flow.shape, value.array.shape) != flow.shape:
         raise Unsupported(
             f"its constant of shape {value.array.shape} gives the tensor another shape; expected a single number"
         )

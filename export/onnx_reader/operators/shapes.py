@@ -60,8 +60,6 @@ def identity(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def dropout(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Nothing changes outside of training."""
-    if node.opset < 7 and node.attribute("is_test", int, 0) == 0:
-        raise Unsupported("it is in training mode (is_test = 0); export the model for inference")
     mode = inputs[2] if len(inputs) > 2 else None
     if mode is not None and (not isinstance(mode, Const) or mode.array.size != 1 or bool(mode.array.ravel()[0])):
         raise Unsupported("it is in training mode; export the model for inference")
@@ -73,8 +71,6 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     value, code = inputs[0], node.attributes.get("to")
     if isinstance(value, Label | Probabilities):
         return [value]
-    if isinstance(code, bytes):  # before opset 6 the type was a text
-        raise Unsupported("its target type is a text; save the model with opset 6 or newer")
     dtype = element_type(node.attribute("to", int, 0) if code is not None else 0)
     if isinstance(value, Const):
         if value.array.dtype.kind == "O":

@@ -13,7 +13,7 @@ from typing import Any, NamedTuple
 import onnx
 from onnx import AttributeProto
 
-from export.onnx_reader.nodes import OLDEST_OPSET, Node, Unsupported, too_old
+from export.onnx_reader.nodes import Node, Unsupported
 
 MOST_NODES = 20_000
 _DEEPEST_CALL = 16
@@ -155,8 +155,6 @@ class _Inliner:
         names.update((inner, outer) for inner, outer in outputs if outer)  # one left out may be used within
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         opsets = {**self.opsets, **_opsets(function.opset_import)}
-        if opsets.get(_DEFAULT_DOMAIN, OLDEST_OPSET) < OLDEST_OPSET:
-            raise Unsupported(f"function '{function.name}': {too_old(opsets[_DEFAULT_DOMAIN])}")
         scope = _Scope(names, f"{function.name}#{self.calls}")
         self._add(function.node, _Place(scope, opsets, {**defaults, **given}, place.depth + 1, place.is_optional))
 

@@ -1,13 +1,23 @@
 import hashlib
 import io
 import json
+import subprocess
+import sys
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_runtime import Activation, ArtifactError, Engine, Model, ModelError, TestVectors, load, save
-from edge_runtime.artifact.artifact import artifact_bytes, from_members, load_bytes, save_bytes, to_members
+from edge_runtime.artifact.artifact import (
+    _WORTH_OPENSSL,
+    _sha256,
+    artifact_bytes,
+    from_members,
+    load_bytes,
+    save_bytes,
+    to_members,
+)
 from edge_runtime.artifact.npz import read_members, write_members
 from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -380,3 +390,17 @@ def test_metadata_that_were_written_to_are_checked_before_a_file_is_made(tmp_pat
     with pytest.raises(ModelError, match="etadata must be Unicode text, found"):
         save_bytes(model)
     assert load(tmp_path / "m.npz").metadata == {}
+
+
+@pytest.mark.parametrize("nbytes", [0, 1, 64, _WORTH_OPENSSL - 1, _WORTH_OPENSSL])
+def test_the_digest_is_that_of_hashlib_whatever_computes_it(nbytes):
+    """Small and large data, in a process that has loaded hashlib and in one that has not."""
+    content = bytes(range(256)) * (nbytes // 256) + bytes(nbytes % 256)
+    expected = hashlib.sha256(content).hexdigest()
+    assert _sha256(nbytes)(content).hexdigest() == expected
+    code = (
+        "from edge_runtime.artifact.artifact import _sha256\n"
+        f"content = bytes(range(256)) * {nbytes // 256} + bytes({nbytes % 256})\n"
+        "print(_sha256(len(content))(content).hexdigest())"
+    )
+    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == expected

@@ -104,7 +104,7 @@ def test_a_function_of_an_opset_that_is_not_read_is_refused_by_name(tmp_path):
     proto = graph(
         "t = mine.F(x) y = MatMul(t, W)", functions=old, domains=', "mine" : 1', W=np.ones((3, 2), np.float32)
     )
-    assert "function 'F': opset 5 found, expected 6 or newer" in refusal(proto, tmp_path)
+    assert "(Selu, output 't'): opset 5 found, expected 6 or newer; export it" in refusal(proto, tmp_path)
 
 
 def test_functions_that_call_themselves_or_explode_are_refused_early(tmp_path):

@@ -121,14 +121,10 @@ def test_values_are_cast_to_what_holds_them():
 
 
 def test_dropout_in_training_is_refused():
-    """By its input since opset 12, by its attribute before opset 7, which had 0 for training."""
+    """By its input, since opset 12."""
     assert run("Dropout", flow(), None, None).chain.step is None
     assert run("Dropout", flow(), None, False).chain.step is None
-    assert run("Dropout", flow(), opset=6, is_test=1).chain.step is None
     assert run("Dropout", flow(), opset=7).chain.step is None
-    for node in ({"opset": 6}, {"opset": 6, "is_test": 0}):
-        with pytest.raises(Unsupported, match="training mode"):
-            run("Dropout", flow(), **node)
     with pytest.raises(Unsupported, match="training mode"):
         run("Dropout", flow(), None, True)
 
