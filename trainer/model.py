@@ -16,8 +16,8 @@ from edge_runtime.array_types import Array
 from edge_runtime.files import shortened
 from edge_runtime.numerics import Activation
 from trainer.config import DEFAULT_CONFIG, PRECISIONS, PrecisionConfig, check_number, check_whole
-from trainer.data import ClassWeight, checked_rows, encode_targets, learn_standardization
-from trainer.errors import ConfigurationError
+from trainer.data import ClassWeight, checked_rows, encode_targets, learn_standardization, weighted_rows
+from trainer.errors import ConfigurationError, TrainingDiverged
 from trainer.fitting import (
     Batch,
     PathLike,
@@ -120,7 +120,7 @@ class NeuralNetworkModel:
         self.parameters = FlatParameters([x for b in blocks for x in (b.dense, *b.between)], self.config.dtype)
         self.preprocessing: Standardization | None = None
         self._input: Array | None = None
-        self._learned_labels = False
+        self._learned_labels, self._is_fresh = False, True
 
     def __repr__(self) -> str:
         """Its sizes and activations, in one line."""
@@ -192,7 +192,7 @@ class NeuralNetworkModel:
         self.set_seed(self.config.seed)
         for layer in (x for block in self.chain.blocks for x in (block.dense, *block.between)):
             layer.reset(self.rng)
-        self.preprocessing, self._learned_labels = None, False
+        self.preprocessing, self._learned_labels, self._is_fresh = None, False, True
 
     # passes
 
@@ -269,6 +269,7 @@ class NeuralNetworkModel:
         x: ArrayLike,
         y: ArrayLike,
         *,
+        sample_weight: ArrayLike | None = None,
         epochs: int = 30,
         batch_size: int = 32,
         learning_rate: float | None = None,
@@ -290,11 +291,13 @@ class NeuralNetworkModel:
         """Train on rows x (rows, n_in) from the present weights on; returns the history.
 
         y: labels (rows,), one class alone too, or target values (rows, n_out); the array x itself for an autoencoder.
+        sample_weight: (rows,), how much each row counts in loss and standardization: 2 like twice, 0 like not at all.
         learning_rate: None is the optimizer's own: 0.1 for "sgd", 0.02 for "momentum", 0.001 for "adam" and "adamw".
         validation_data: (x, y), evaluated after each epoch; then the weights of the epoch with the lowest validation
         loss are kept. patience: stop after so many epochs whose loss (validation, else training) is not more than
         min_delta better. monitor: "loss", or "metric" to choose and stop by accuracy (regression: the mean absolute
-        error) instead. standardize: "per-feature", "global" or "none"; learned from x and stored with the network.
+        error) instead. standardize: "per-feature", "global" or "none"; learned from x by the first `fit`, stored with
+        the network and kept by those that go on from its weights.
         loss: "cross_entropy", "binary_cross_entropy", "mse", "huber"; None chooses by the last activation.
         checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
         continue from; data, names of classes and settings must be the same, and epochs not fewer than it holds.
@@ -307,16 +310,24 @@ class NeuralNetworkModel:
             label_smoothing=label_smoothing, class_weight=class_weight, standardize=standardize,
             checkpoint=checkpoint, resume=resume, on_epoch=on_epoch,
         )  # fmt: skip
-        return self._train(x, y, validation_data, options)
+        return self._train(x, y, validation_data, options, sample_weight)
 
-    def _train(self, x: ArrayLike, y: ArrayLike, validation_data: Any, options: TrainingOptions) -> History:
+    def _train(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        validation_data: Any,
+        options: TrainingOptions,
+        sample_weight: ArrayLike | None = None,
+    ) -> History:
+        x, y, weight = weighted_rows(x, y, sample_weight)
         function = choose_loss(options.loss, self.final_activation, self.n_out)
         kept = self.preprocessing
-        if options.standardize != "none":
+        if options.standardize != "none" and self._is_fresh:  # weights that have learned stand for the units they saw
             single = checked_rows(x, self.n_in, np.dtype(np.float32))
-            self.preprocessing = learn_standardization(single, options.standardize)
+            self.preprocessing = learn_standardization(single, options.standardize, weight)
         try:
-            rows = self._rows(x, y, function, options.label_smoothing, options.class_weight)
+            rows = self._rows(x, y, function, options.label_smoothing, options.class_weight, weight)
             validation = None
             if validation_data is not None:
                 validation = self._rows(*pair_of(validation_data), function, what="validation ")
@@ -336,7 +347,15 @@ class NeuralNetworkModel:
         if isinstance(self.chain, ProfiledChain):
             self.chain.start()
         try:
-            return run.run()
+            history = run.run()
+            self._is_fresh = False
+            return history
+        except TrainingDiverged as error:
+            self._is_fresh = self._is_fresh and error.kept_epoch == 0
+            raise
+        except KeyboardInterrupt:
+            self._is_fresh = False
+            raise
         finally:
             if isinstance(self.chain, ProfiledChain):
                 self.profile_ = self.chain.report()
@@ -414,7 +433,7 @@ class NeuralNetworkModel:
             block.dense.weights, block.dense.bias = layer.weight, layer.bias
             for extra in block.between:
                 extra.reset(self.rng)
-        self.preprocessing, self.class_names = model.preprocessing, model.class_names
+        self.preprocessing, self.class_names, self._is_fresh = model.preprocessing, model.class_names, False
 
     # preparation
 
@@ -433,11 +452,12 @@ class NeuralNetworkModel:
         loss: Loss,
         label_smoothing: float = 0.0,
         class_weight: ClassWeight = None,
+        sample_weight: Array | None = None,
         what: str = "",
     ) -> Rows:
         rows = self._standardized(x, f"{what}x")
         targets = encode_targets(
             y, len(rows), self.n_out, loss, self.config.dtype,
-            label_smoothing=label_smoothing, class_weight=class_weight, what=f"{what}y",
+            label_smoothing=label_smoothing, class_weight=class_weight, sample_weight=sample_weight, what=f"{what}y",
         )  # fmt: skip
         return Rows(rows, targets)

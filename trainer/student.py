@@ -83,13 +83,19 @@ class NeuralNetwork(NeuralNetworkModel):
         settings: any of `NeuralNetworkModel.fit`'s keyword arguments; where one is missing, the parameter of the same
         name is taken. Raises what `NeuralNetworkModel.fit` raises, and TypeError for an unknown setting.
         """
-        run_only = {"validation_data": None, "checkpoint": None, "resume": None, "on_epoch": None}
+        run_only = {
+            "sample_weight": None,
+            "validation_data": None,
+            "checkpoint": None,
+            "resume": None,
+            "on_epoch": None,
+        }
         values = {name: getattr(self, name) for name in _FIT_SETTINGS} | run_only
         for name in settings:
             if name not in values:
                 raise TypeError(f"fit() got an unexpected setting {name!r}, expected one of {', '.join(values)}")
         values |= settings
-        validation = values.pop("validation_data")
+        validation, sample_weight = values.pop("validation_data"), values.pop("sample_weight")
         options = TrainingOptions.of(**values)
         labels = self._learn_classes(as_truth(y))
         if validation is not None:
@@ -97,7 +103,7 @@ class NeuralNetwork(NeuralNetworkModel):
         if not self.warm_start:
             self.reset()
         self.n_features_in_ = self.n_in
-        self.history_ = self._train(x, labels, validation, options)
+        self.history_ = self._train(x, labels, validation, options, sample_weight)
         return self.history_
 
     def predict(self, x: ArrayLike) -> Array:

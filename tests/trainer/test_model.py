@@ -4,7 +4,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from tests.trainer.samples import all_bytes, blobs, small_network
-from trainer import ConfigurationError, NeuralNetworkModel, PrecisionConfig
+from trainer import ConfigurationError, NeuralNetworkModel, PrecisionConfig, TrainingDiverged
 from trainer.layers import BetweenLayer, Parameter
 from trainer.network.layer_types import LAYER_TYPES
 from trainer.network.precision import lower_values, lower_weights
@@ -223,3 +223,29 @@ def test_float16_weights_beyond_its_range_saturate():
     assert lower_weights(np.array([[1e6, -1e6, 0.1]], np.float32), "float16", 127).tolist() == [
         [65504.0, -65504.0, float(np.float16(0.1))]
     ]
+
+
+@pytest.mark.parametrize("reset", [False, True])
+def test_fitting_again_keeps_the_standardization(reset):
+    """Weights that go on learning see rows in the units they know; after `reset` both are learned anew."""
+    x, y = blobs(rows=200)
+    network = small_network(kind=NeuralNetworkModel)
+    network.fit(x, y, epochs=20, standardize="per-feature")
+    before, learned = network.evaluate(x, y).metric, network.preprocessing
+    if reset:
+        network.reset()
+    network.fit(x[:30] + 3, y[:30], epochs=1, learning_rate=1e-9, standardize="per-feature")
+    assert (network.preprocessing is learned) == (not reset)
+    if not reset:
+        assert network.evaluate(x, y).metric == before > 0.9
+
+
+def test_a_run_that_failed_at_once_leaves_no_standardization_to_keep():
+    """Weights that have learned nothing take the scale of the rows that they are trained on next."""
+    x, y = blobs()
+    network = small_network(kind=NeuralNetworkModel)
+    with pytest.raises(TrainingDiverged):
+        network.fit(x, y, epochs=1, learning_rate=1e30, standardize="per-feature")
+    first = network.preprocessing
+    network.fit(x * 1000, y, epochs=1, standardize="per-feature")
+    assert network.preprocessing is not first

@@ -11,6 +11,7 @@ from trainer.data.preprocessing import (
     encode_targets,
     learn_standardization,
 )
+from trainer.data.weights import weighted_rows
 
 __all__ = [
     "ClassWeight",
@@ -27,4 +28,5 @@ __all__ = [
     "parse_labels",
     "read_idx_folder",
     "unicode_texts",
+    "weighted_rows",
 ]

@@ -83,8 +83,8 @@ def check_finite(array: Array, what: str, source: Array | None = None) -> None:
         raise bad.error(what)
 
 
-def learn_standardization(x: Array, mode: str) -> Standardization | None:
-    """Mean and 1 / standard deviation of training rows (rows, n_in), summed in float64.
+def learn_standardization(x: Array, mode: str, weight: Array | None = None) -> Standardization | None:
+    """Mean and 1 / standard deviation of training rows (rows, n_in), summed in float64. weight: (rows,), of mean 1.
 
     mode: "per-feature" gives (n_in,) arrays, "global" one pair (1,) for all, "none" gives None. A constant feature gets
     inv_std 1. Raises ConfigurationError for another mode, InputError for values that float32 cannot standardize.
@@ -93,11 +93,11 @@ def learn_standardization(x: Array, mode: str) -> Standardization | None:
         raise ConfigurationError(f"standardize is {mode!r}, expected one of {', '.join(STANDARDIZATIONS)}")
     if mode == "none":
         return None
-    chunks = [x[start : start + _CHUNK] for start in range(0, len(x), _CHUNK)]
-    mean = sum(chunk.sum(axis=0, dtype=np.float64) for chunk in chunks) / len(x)
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(x), _CHUNK)]
+    mean = sum(_weighted_sum(x[part], weight, part) for part in parts) / len(x)
     if mode == "global":
         mean = np.atleast_1d(mean.mean())
-    variance = sum(np.square(chunk - mean).sum(axis=0) for chunk in chunks) / len(x)
+    variance = sum(_weighted_sum(np.square(x[part] - mean), weight, part) for part in parts) / len(x)
     if mode == "global":
         variance = np.atleast_1d(variance.mean())
     std = np.sqrt(variance)
@@ -112,6 +112,13 @@ def learn_standardization(x: Array, mode: str) -> Standardization | None:
             "scale the data up, or train without standardization"
         )
     return Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
+
+
+def _weighted_sum(rows: Array, weight: Array | None, part: slice) -> Any:
+    """The sum over a part of the rows, in float64, each times its weight."""
+    if weight is None:
+        return rows.sum(axis=0, dtype=np.float64)
+    return weight[part] @ rows.astype(np.float64, copy=False)
 
 
 def one_hot(labels: ArrayLike, n_classes: int, dtype: Any = np.float32) -> Array:
@@ -148,6 +155,7 @@ def encode_targets(
     *,
     label_smoothing: float = 0.0,
     class_weight: ClassWeight = None,
+    sample_weight: Array | None = None,
     what: str = "y",
 ) -> Targets:
     """Labels (rows,) or target values (rows, n_out) as `Targets`.
@@ -155,8 +163,8 @@ def encode_targets(
     Whole numbers (rows,) are labels where the loss or the number of outputs makes them so; other values are targets,
     and (rows,) is taken as one column. label_smoothing e: the share e of each row is spread evenly over the classes
     (Szegedy 2016). class_weight: "balanced" (rows / (classes * count)), one number per class, or {class: number}.
-    Labels of one class only are taken as they are. Raises InputError for data that do not fit, masked values among
-    them, ConfigurationError for settings that do not.
+    Labels of one class only are taken as they are. sample_weight: (rows,), multiplied with that of the row's class.
+    Raises InputError for data that do not fit, masked values among them, ConfigurationError for settings that do not.
     """
     array = as_truth(y, what)
     if len(array) != rows:
@@ -174,7 +182,8 @@ def encode_targets(
         if labels is None:
             raise ConfigurationError("label_smoothing is for class labels, found other targets; leave it at 0")
         values = values * dtype.type(1 - label_smoothing) + dtype.type(label_smoothing / max(n_out, 2))
-    return Targets(values, labels, _row_weights(labels, max(n_out, 2), class_weight, dtype))
+    weight = _row_weights(labels, max(n_out, 2), class_weight, sample_weight)
+    return Targets(values, labels, None if weight is None else np.ascontiguousarray(weight[:, None], dtype))
 
 
 def _labels_in(array: Array, n_out: int, loss: Loss, what: str) -> NDArray[np.int64] | None:
@@ -212,12 +221,16 @@ def _check_range(values: Array, loss: Loss, what: str) -> None:
             raise InputError(f"{what} row {worst} sums to {values[worst].sum():g}, expected 1 for loss '{loss.name}'")
 
 
-def _row_weights(labels: Array | None, n_classes: int, class_weight: ClassWeight, dtype: np.dtype[Any]) -> Array | None:
+def _row_weights(
+    labels: Array | None, n_classes: int, class_weight: ClassWeight, sample_weight: Array | None
+) -> Array | None:
+    """The weight of each row, float64 (rows,), or None where all weigh 1."""
     if class_weight is None:
-        return None
+        return sample_weight
     if labels is None:
         raise ConfigurationError("class_weight is for class labels, found other targets; leave it at None")
-    return np.ascontiguousarray(class_weights(labels, n_classes, class_weight)[labels][:, None], dtype)
+    of_class = class_weights(labels, n_classes, class_weight)[labels]
+    return of_class if sample_weight is None else of_class * sample_weight
 
 
 def class_weights(labels: Array, n_classes: int, class_weight: ClassWeight) -> NDArray[np.float64]:

@@ -15,6 +15,7 @@ from trainer.losses import choose_loss
 from trainer.recipe import fit_network
 
 SETTINGS = {field.name for field in dataclasses.fields(TrainingOptions)}
+DATA = ("self", "x", "y", "sample_weight", "validation_data")
 OF_ONE_RUN = {"checkpoint", "resume", "on_epoch"}  # no parameters of an estimator
 # settings of `fit` that the command does not have, and why
 NOT_TYPED = {
@@ -35,9 +36,9 @@ NOT_STATED = {
 
 
 def parameters(function):
-    """Its parameters by name, without self and data."""
+    """Its settings by name."""
     found = dict(inspect.signature(function).parameters)
-    return {name: found[name] for name in found if name not in ("self", "x", "y", "validation_data")}
+    return {name: found[name] for name in found if name not in DATA}
 
 
 def test_fit_takes_the_settings_and_no_others():
