@@ -43,6 +43,10 @@ STANDARDIZATIONS = ["global", "per-feature", "none"]
 ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
 _ACTIVATION_HELP = "Activation of the hidden layers."
 _DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files."
+_EPOCHS_HELP = "Passes over the training rows, at most."
+_BATCH_HELP = "Rows between two updates of the weights."
+_RATE_HELP = "Size of a step, at the start."
+_STANDARDIZE_HELP = "Bring inputs to mean 0 and deviation 1: all together, each feature by itself, or not."
 _MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss, or the accuracy."
 
 
@@ -70,18 +74,49 @@ class Sizes(click.ParamType):
 @click.option("--hidden", type=Sizes(), default="32", show_default=True, help="Widths of the hidden layers.")
 @click.option("--activation", default="relu", type=click.Choice(ACTIVATIONS), show_default=True, help=_ACTIVATION_HELP)
 @click.option("--out", type=FILE, default="model.npz", show_default=True, help="The float32 artifact to write.")
-@click.option("--epochs", type=click.IntRange(1), default=DEFAULTS["epochs"], show_default=True)
-@click.option("--batch-size", type=click.IntRange(1), default=DEFAULTS["batch_size"], show_default=True)
-@click.option("--learning-rate", default=DEFAULTS["learning_rate"], show_default=True)
-@click.option("--optimizer", default="adam", type=click.Choice(list(OPTIMIZERS)), show_default=True)
-@click.option("--schedule", default="cosine", type=click.Choice(list(SCHEDULES)), show_default=True)
-@click.option("--l2", default=DEFAULTS["l2"], show_default=True, help="L2 penalty on the weights.")
-@click.option("--dropout", default=0.0, show_default=True, help="Share of hidden values dropped while training.")
-@click.option("--label-smoothing", default=0.0, show_default=True, help="Share of each label given to all classes.")
-@click.option("--patience", default=DEFAULTS["patience"], show_default=True, help="Stop after N epochs without gain.")
+@click.option(
+    "--epochs", type=click.IntRange(1), metavar="N", default=DEFAULTS["epochs"], show_default=True, help=_EPOCHS_HELP
+)
+@click.option(
+    "--batch-size",
+    type=click.IntRange(1),
+    metavar="N",
+    default=DEFAULTS["batch_size"],
+    show_default=True,
+    help=_BATCH_HELP,
+)
+@click.option("--learning-rate", metavar="X", default=DEFAULTS["learning_rate"], show_default=True, help=_RATE_HELP)
+@click.option(
+    "--optimizer",
+    default="adam",
+    type=click.Choice(list(OPTIMIZERS)),
+    show_default=True,
+    help="How weights follow their gradients.",
+)
+@click.option(
+    "--schedule",
+    default="cosine",
+    type=click.Choice(list(SCHEDULES)),
+    show_default=True,
+    help="How the step changes from epoch to epoch.",
+)
+@click.option("--l2", metavar="X", default=DEFAULTS["l2"], show_default=True, help="L2 penalty on the weights.")
+@click.option(
+    "--dropout", metavar="X", default=0.0, show_default=True, help="Share of hidden values dropped while training."
+)
+@click.option(
+    "--label-smoothing", metavar="X", default=0.0, show_default=True, help="Share of each label given to all classes."
+)
+@click.option(
+    "--patience", metavar="N", default=DEFAULTS["patience"], show_default=True, help="Stop after N epochs without gain."
+)
 @click.option("--monitor", default="loss", type=click.Choice(MONITORS), show_default=True, help=_MONITOR_HELP)
-@click.option("--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True)
-@click.option("--seed", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split.")
+@click.option(
+    "--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True, help=_STANDARDIZE_HELP
+)
+@click.option(
+    "--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split."
+)
 @click.option("--checkpoint", type=FILE, help="Write a checkpoint here after each epoch.")
 @force_option
 @click.option("--resume", type=FILE, help="Continue from this checkpoint.")

@@ -10,7 +10,17 @@ if TYPE_CHECKING:
     from edge_runtime.console.cli import COMMANDS
     from edge_runtime.console.click_group import LazyCommands, OneLineErrors, Place
     from edge_runtime.console.entry import start
-    from edge_runtime.console.messages import echo, echo_json, is_quiet, note, say, warn, width_for, wrapped
+    from edge_runtime.console.messages import (
+        echo,
+        echo_json,
+        is_quiet,
+        note,
+        say,
+        verdict_width,
+        warn,
+        width_for,
+        wrapped,
+    )
     from edge_runtime.console.options import (
         FILE,
         Size,
@@ -33,7 +43,7 @@ __getattr__, __dir__ = lazy_names(
         "cli": ("COMMANDS",),
         "click_group": ("LazyCommands", "OneLineErrors", "Place"),
         "entry": ("start",),
-        "messages": ("echo", "echo_json", "is_quiet", "note", "say", "warn", "width_for", "wrapped"),
+        "messages": ("echo", "echo_json", "is_quiet", "note", "say", "verdict_width", "warn", "width_for", "wrapped"),
         "options": (
             "FILE",
             "Size",
@@ -82,6 +92,7 @@ __all__ = [
     "typed_program",
     "warn",
     "wide_option",
+    "verdict_width",
     "width_for",
     "wrapped",
 ]

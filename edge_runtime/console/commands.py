@@ -23,7 +23,7 @@ from edge_runtime.console.options import (
 )
 from edge_runtime.console.output_files import check_output
 from edge_runtime.console.reports import devices_table, fit_text, inspection_text
-from edge_runtime.console.typed import typed_path
+from edge_runtime.console.typed import typed_path, typed_python
 from edge_runtime.console.wording import HELP
 from edge_runtime.device_profiles import devices, estimate
 
@@ -59,7 +59,7 @@ def run(
 @json_option
 @wide_option
 def inspect(model_path: str, max_bytes: int | None, as_json: bool, wide: bool) -> None:
-    """Show a model's layers, memory and devices, and account for every byte of its file.
+    """Show a model's layers, memory and devices, and where each byte of its file goes.
 
     Example: smallnet inspect build/digits.int8.npz
     """
@@ -99,7 +99,10 @@ def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> Non
     """
     check_output(out, "bundle", force=force, sources=[model_path])
     size = write_bundle(model_path, out, **cap(max_bytes))
-    echo(f"wrote {out} ({size:,} bytes)" + ("" if is_quiet() else f"; try: python {typed_path(out)} --selftest"))
+    echo(
+        f"wrote {out} ({size:,} bytes)"
+        + ("" if is_quiet() else f"; try: {typed_python()} {typed_path(out)} --selftest")
+    )
 
 
 @click.command("devices")

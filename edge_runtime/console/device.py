@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from edge_runtime.console.messages import echo, echo_json, warn, width_for
+from edge_runtime.console.messages import echo, echo_json, verdict_width, warn
 from edge_runtime.console.output_files import check_rows_output
 from edge_runtime.console.reports import selftest_text
 from edge_runtime.engine import Engine, Limits, require_stored_batch, selftest
@@ -51,5 +51,5 @@ def prove(model: Model, limits: Limits, *, as_json: bool = False) -> int:
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:
-        echo(selftest_text(result, width_for()))
+        echo(selftest_text(result, verdict_width()))
     return 0 if result.ok else 1

@@ -38,6 +38,11 @@ def width_for(wide: bool = False) -> int | None:
     return None if wide else max(_NARROWEST, shutil.get_terminal_size().columns)
 
 
+def verdict_width(wide: bool = False) -> int | None:
+    """The same for the line that decides: it is wrapped on a terminal alone; elsewhere programs look for it."""
+    return width_for(wide) if sys.stdout.isatty() else None
+
+
 def wrapped(text: str, width: int | None) -> str:
     """Lines of at most `width` letters, if no word is longer; what goes on stands two to the right."""
     if width is None:
@@ -68,9 +73,14 @@ def note(text: str) -> None:
 
 def write_over(text: str) -> None:
     """A line on a terminal that takes the place of the one before it, until something else is said."""
-    shown = escaped(text)[: (width_for() or 80) - 1]
+    shown = _shown_parts(escaped(text), (width_for() or 80) - 1)
     _write(f"\r{shown:<{_State.open_letters}}")
     _State.open_letters = len(shown)
+
+
+def _shown_parts(text: str, letters: int) -> str:
+    """What fits of a text whose parts stand between commas: whole parts, at least one, if need be cut."""
+    return text if len(text) <= letters else text[: letters + 1].rpartition(", ")[0] or text[:letters]
 
 
 def clear_line() -> None:

@@ -53,6 +53,8 @@ def fit_text(estimates: list[dict[str, Any]], width: int | None = None) -> str:
             "fits": "yes" if entry["fits"] else "no",
             "flash": "-" if entry["flash_left_bytes"] is None else f"{entry['flash_left_bytes']:,}",
             "ram": f"{entry['ram_left_bytes']:,}",
+            "flash_short": "-" if entry["flash_left_bytes"] is None else in_units(entry["flash_left_bytes"]),
+            "ram_short": in_units(entry["ram_left_bytes"]),
             "ms": f"{entry['latency_s'] * 1e3:.3f}",
             "uj": "-" if entry["energy_j"] is None else f"{entry['energy_j'] * 1e6:.1f}",
             "kernels": entry["kernel_class"],
@@ -63,7 +65,9 @@ def fit_text(estimates: list[dict[str, Any]], width: int | None = None) -> str:
     columns = {"device": "device", "fits": "fits", "flash": "flash left", "ram": "RAM left", "ms": "predicted ms"}
     columns |= {"uj": "predicted uJ", "kernels": "assumed", "weakest": "weakest figure"}
     narrow = {"device": "device", "fits": "fits", "flash": "flash left", "ram": "RAM left", "ms": "ms", "uj": "uJ"}
-    return f"{wrapped(title, width)}\n{fit_table(rows, width, columns, narrow)}"
+    narrower = {**narrow, "flash_short": "flash", "ram_short": "RAM"}
+    narrower = {key: narrower[key] for key in ("device", "fits", "flash_short", "ram_short", "ms", "uj")}
+    return f"{wrapped(title, width)}\n{fit_table(rows, width, columns, narrow, narrower)}"
 
 
 def devices_table(profiles: Iterable[DeviceProfile], width: int | None = None) -> str:
@@ -86,7 +90,8 @@ def devices_table(profiles: Iterable[DeviceProfile], width: int | None = None) -
     columns = {"name": "device", "core": "core", "mhz": "MHz", "ram": "RAM bytes", "flash": "flash bytes"}
     columns |= {"int8": "int8 MACs/cycle", "confidence": "confidence"}
     narrow = {"name": "device", "short": "core", "mhz": "MHz", "ram_short": "RAM", "flash_short": "flash"}
-    return fit_table(rows, width, columns, narrow | {"int8": "MACs/cycle"})
+    narrow |= {"int8": "MACs/cycle"}
+    return fit_table(rows, width, columns, narrow, {key: narrow[key] for key in narrow if key != "short"})
 
 
 def in_units(count: int) -> str:
@@ -98,7 +103,7 @@ def in_units(count: int) -> str:
 
 
 def selftest_text(result: SelfTest, width: int | None = None) -> str:
-    """The verdict in one line, if it is not too long."""
+    """The verdict, in one line unless it has to be narrower."""
     rule = "bit for bit" if result.exact else f"within {result.bound:.2g}"
     nans = f" ({result.nans} came out as NaN)" if result.nans else ""
     text = (
@@ -122,7 +127,8 @@ def _layers_table(facts: dict[str, Any], width: int | None) -> str:
     columns |= {"macs": "MACs", "bytes": "bytes"}
     narrow = {"name": "layer", "size": "size", "precision": "weights", "activation": "activation"}
     narrow |= {"macs": "MACs", "bytes": "bytes", "largest": "largest sum"}
-    return fit_table(rows, width, {**columns, "largest": "largest accumulator"}, narrow)
+    narrower = {key: narrow[key] for key in narrow if key not in ("precision", "largest")}
+    return fit_table(rows, width, {**columns, "largest": "largest accumulator"}, narrow, narrower)
 
 
 def _bytes_table(facts: dict[str, Any], width: int | None) -> str:
@@ -133,7 +139,8 @@ def _bytes_table(facts: dict[str, Any], width: int | None) -> str:
     total = {key: sum(row[key] for row in rows) for key in ("data_bytes", "overhead_bytes", "total")}
     rows.append({"name": "file", "content": "", **total})
     columns = {"name": "bytes of the file", "content": "content", "data_bytes": "data"}
-    return fit_table(rows, width, {**columns, "overhead_bytes": "headers", "total": "total"})
+    columns |= {"overhead_bytes": "headers", "total": "total"}
+    return fit_table(rows, width, columns, {key: columns[key] for key in ("name", "content", "total")})
 
 
 def bench_table(rows: list[dict[str, Any]], width: int | None = None) -> str:

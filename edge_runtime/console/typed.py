@@ -12,6 +12,15 @@ def typed_path(path: str | os.PathLike[str]) -> str:
     return shlex.quote(os.path.abspath(path))
 
 
+def typed_python() -> str:
+    """This Python: by its name where that finds it, else by where it is."""
+    import shutil  # slow to import, and for few commands
+
+    found = shutil.which("python")
+    is_ours = found is not None and os.path.dirname(os.path.abspath(found)) == os.path.dirname(sys.executable)
+    return "python" if is_ours else shlex.quote(sys.executable)
+
+
 def typed_program() -> str:
     """How `smallnet` was started: by its name where that finds it, else by where it is."""
     import shutil  # slow to import, and for few commands

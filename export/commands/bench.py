@@ -35,8 +35,8 @@ _BATCH_HELP = "Batch size; may be given repeatedly (default: 1, 8, 32 and 256, t
 @click.argument("model_path", metavar="MODEL.npz", type=FILE)
 @click.option("--against", type=click.Choice(["onnxruntime"]), help="Time another engine beside ours, in turns.")
 @click.option("--enforce", type=Size(least=0), help=_ENFORCE_HELP)
-@click.option("--batch", "batches", type=click.IntRange(1, 1 << 20), multiple=True, help=_BATCH_HELP)
-@click.option("--seconds", default=0.5, show_default=True, help=_SECONDS_HELP)
+@click.option("--batch", "batches", metavar="N", type=click.IntRange(1, 1 << 20), multiple=True, help=_BATCH_HELP)
+@click.option("--seconds", metavar="S", default=0.5, show_default=True, help=_SECONDS_HELP)
 @limit_options
 @max_bytes_option
 @json_option
@@ -46,7 +46,7 @@ def bench_command(model_path: str, as_json: bool, wide: bool, **options: Any) ->
 
     With --device its RAM and flash are kept, and the prediction for it is added.
 
-    Example: smallnet bench build/digits.int8.npz --against onnxruntime --device stm32l4r5
+    Example: smallnet bench build/digits.int8.npz --against onnxruntime
     """
     if not 0 <= options["seconds"] <= 3600:  # nan would never end either
         raise click.UsageError(f"--seconds is {options['seconds']}, expected 0 to 3600")

@@ -96,7 +96,12 @@ def _row(result: Exported, seconds: dict[str, float]) -> dict[str, Any]:
 @click.command()
 @click.option("--out", type=FILE, default="smallnet-demo", show_default=True, help="Folder for the files.")
 @click.option(
-    "--seed", type=click.IntRange(0), default=0, show_default=True, help="Seed of the split and the training."
+    "--seed",
+    metavar="N",
+    type=click.IntRange(0),
+    default=0,
+    show_default=True,
+    help="Seed of the split and the training.",
 )
 @force_option
 @json_option

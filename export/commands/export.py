@@ -61,8 +61,15 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
 @click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--portable", is_flag=True, help=_PORTABLE_HELP)
-@click.option("--opset", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
-@click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@click.option("--opset", metavar="N", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
+@click.option(
+    "--test-vectors",
+    metavar="N",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Rows stored for selftest.",
+)
 @force_option
 @max_bytes_option
 @run_limit_options
@@ -82,7 +89,7 @@ def export(
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
     out: the data is split by the seed that the model remembers.
 
-    Example: smallnet export digits.npz --precision int8 --calibrate digits --out build/
+    Example: smallnet export digits.npz --calibrate digits --out build/
     """
     wanted = _precisions(precisions)
     if spec is None and "int8" in wanted:

@@ -15,6 +15,7 @@ from edge_runtime.console import (
     json_option,
     max_bytes_option,
     refuse_inputs,
+    verdict_width,
     wide_option,
     width_for,
 )
@@ -33,7 +34,14 @@ from trainer.datasets import files_of
 @click.option("--out", type=FILE, required=True, help="The artifact to write, an .npz.")
 @click.option("--data", "spec", type=FILE, help=f"Real rows to check and to take test vectors from: {DATA_HELP}.")
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
-@click.option("--test-vectors", type=click.IntRange(0), default=8, show_default=True, help="Rows stored for selftest.")
+@click.option(
+    "--test-vectors",
+    metavar="N",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Rows stored for selftest.",
+)
 @force_option
 @max_bytes_option
 @run_limit_options
@@ -85,6 +93,6 @@ def import_command(
     if as_json:
         echo_json(facts)
     else:
-        echo(import_table(facts, width_for(wide)))
+        echo(import_table(facts, width_for(wide), verdict_width(wide)))
     if not is_ok:
         raise click.exceptions.Exit(1)

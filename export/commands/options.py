@@ -24,7 +24,9 @@ _SECONDS_HELP = "Seconds that it may take to open the file, and to run 256 rows.
 def run_limit_options(command: Any) -> Any:
     """The options that a command has which runs somebody's ONNX file: the fields of `RunLimits`."""
     limit = click.FloatRange(min=0, min_open=True)
-    seconds = click.option("--max-seconds", type=limit, default=60.0, show_default=True, help=_SECONDS_HELP)
+    seconds = click.option(
+        "--max-seconds", metavar="S", type=limit, default=60.0, show_default=True, help=_SECONDS_HELP
+    )
     return click.option("--max-memory", type=Size(), help=_MEMORY_HELP)(seconds(command))
 
 

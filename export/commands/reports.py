@@ -62,8 +62,8 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
     narrow["score"] = _SHORT_SCORES.get(columns["score"], columns["score"])
     if facts["score"] is None:
         del columns["score"], narrow["score"]
-    narrower = {key: heading for key, heading in narrow.items() if key != "error"}
-    return fit_table([first, *rows], width, columns, narrow, narrower)
+    narrower = [_without(narrow, *left_out) for left_out in (("error",), ("error", "sqnr"))]
+    return fit_table([first, *rows], width, columns, narrow, *narrower)
 
 
 def import_facts(source: Imported, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
@@ -90,10 +90,14 @@ def import_facts(source: Imported, reports: dict[str, Report], out: str | None) 
     }
 
 
-def import_table(facts: dict[str, Any], width: int | None = None) -> str:
-    """The layers, the comparison, and the file written."""
+def import_table(facts: dict[str, Any], width: int | None = None, verdict_width: int | None = None) -> str:
+    """The layers, and the comparison and the file written, which have a width of their own."""
     rows = [{**entry, "shape": "-".join(map(str, entry["shape"]))} for entry in facts["layers"]]
     columns = {"name": "layer", "shape": "shape", "precision": "weights", "activation": "activation"}
+    return f"{fit_table(rows, width, columns)}\n\n{wrapped(_findings(facts), verdict_width)}"
+
+
+def _findings(facts: dict[str, Any]) -> str:
     lines = []
     if facts["dropped_outputs"]:
         dropped = ", ".join(f"'{name}'" for name in facts["dropped_outputs"])
@@ -104,7 +108,7 @@ def import_table(facts: dict[str, Any], width: int | None = None) -> str:
         )
         lines.append(f"{report['rows']:,} rows ({name}): {verdict}, largest difference {report['max_abs_error']:.2g}")
     lines.append(f"wrote {facts['file']}" if facts["file"] else "nothing was written")
-    return fit_table(rows, width, columns) + "\n\n" + wrapped("\n".join(lines), width)
+    return "\n".join(lines)
 
 
 def choice_text(decibels: dict[str, float]) -> str:
@@ -114,8 +118,8 @@ def choice_text(decibels: dict[str, float]) -> str:
     return f"calibration: {best} (signal to noise of the outputs on held-out rows: {seen})"
 
 
-def report_table(report: Report, width: int | None = None) -> str:
-    """Every tensor of a verification, and the verdict."""
+def report_table(report: Report, width: int | None = None, verdict_width: int | None = None) -> str:
+    """Every tensor of a verification, and the verdict, which has a width of its own."""
     rows = [
         {
             "level": check.level,
@@ -132,13 +136,17 @@ def report_table(report: Report, width: int | None = None) -> str:
     columns |= {"error": "largest difference", "bound": "allowed"}
     rows = [{**row, "kind": str(row["rule"]).removeprefix("same ").removeprefix("within ")} for row in rows]
     narrow = {"level": "level", "tensor": "tensor", "kind": "rule", "compared": "compared", "differing": "differ"}
-    table = fit_table(rows, width, columns, {**narrow, "error": "largest", "bound": "allowed"})
+    narrow |= {"error": "largest", "bound": "allowed"}
+    table = fit_table(rows, width, columns, narrow, _without(narrow, "kind", "bound"))
+    return f"{table}\n\n{wrapped(_verdict(report), verdict_width)}"
+
+
+def _verdict(report: Report) -> str:
     verdict = "ok" if report.ok else f"FAILED, {_failure(report)}"
     lone = sum(check.lone_nans for check in report.checks)
     nans = f", {lone:,} are NaN on one side alone" if lone else ""
     verdict += f": {report.rows:,} rows, {report.differing} values break their rule{nans}, "
-    verdict += f"{report.decisions_changed} decisions changed{_ran_with(report)}"
-    return f"{table}\n\n{wrapped(verdict, width)}"
+    return f"{verdict}{report.decisions_changed} decisions changed{_ran_with(report)}"
 
 
 def _failure(report: Report) -> str:
@@ -171,7 +179,8 @@ def demo_table(rows: list[dict[str, Any]], width: int | None = None) -> str:
     columns |= {"error": "max abs error", "differing": "int8 layers differing"}
     columns |= {"numpy": "NumPy us", "onnxruntime": "onnxruntime us"}
     narrow = {**columns, "npz": ".npz B", "onnx": ".onnx B", "accuracy": "accuracy", "error": "max error"}
-    return fit_table(shown, width, columns, {**narrow, "differing": "int8 differ", "onnxruntime": "ORT us"})
+    narrow |= {"differing": "int8 differ", "onnxruntime": "ORT us"}
+    return fit_table(shown, width, columns, narrow, _without(narrow, "npz", "onnx", "error"))
 
 
 def demo_files(rows: list[dict[str, Any]], out: str) -> str:
@@ -181,6 +190,10 @@ def demo_files(rows: list[dict[str, Any]], out: str) -> str:
     int8 = next(row for row in rows if row["precision"] == "int8")
     following = [] if is_quiet() else ["", f"next: {typed_program()} inspect {typed_path(int8['artifact'])}"]
     return "\n".join(["files:", *lines, *following])
+
+
+def _without(columns: dict[str, str], *keys: str) -> dict[str, str]:
+    return {key: heading for key, heading in columns.items() if key not in keys}
 
 
 def _exported(result: Exported) -> dict[str, Any]:

@@ -17,6 +17,7 @@ from edge_runtime.console import (
     limit_options,
     load_limited,
     max_bytes_option,
+    verdict_width,
     wide_option,
     width_for,
 )
@@ -61,7 +62,7 @@ def verify(
     In place of the ONNX file, a folder may be named that holds what a device computed: one .npy for each tensor that it
     wrote down, named as in this command's table (logits.npy and output.npy for the last layer).
 
-    Example: smallnet verify build/digits.int8.npz build/digits.int8.onnx --data digits
+    Example: smallnet verify digits.int8.npz digits.int8.onnx --data digits
     """
     model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
     rows = None
@@ -83,6 +84,6 @@ def verify(
     if as_json:
         echo_json({**report.as_dict(), "warnings": doubts})
     else:
-        echo(report_table(report, width_for(wide)))
+        echo(report_table(report, width_for(wide), verdict_width(wide)))
     if not report.ok:
         raise click.exceptions.Exit(1)

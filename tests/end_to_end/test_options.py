@@ -10,7 +10,6 @@ import pytest
 from click.shell_completion import ShellComplete
 
 from edge_runtime import devices
-from edge_runtime.console.cli import COMMANDS
 from edge_runtime.console.cli import main as device_main
 from edge_runtime.engine.limits import OVER_BATCH
 from export.commands.cli import main
@@ -22,7 +21,11 @@ from trainer.activations import DERIVATIVES
 from trainer.optimizers import OPTIMIZERS
 from trainer.schedules import SCHEDULES
 
-EVERY = ("demo", "train", "export", "verify", "import", "bench", *COMMANDS)
+EVERY = tuple(main.places)
+BOTH = [(group, name) for group in (main, device_main) for name in group.places]
+TEXT_OF_ITS_OWN = {
+    "output": "a name that stands in the file"
+}  # parameters that are neither chosen, a file nor a number
 CHOICES = {
     ("train", "--activation"): set(DERIVATIVES) - {"softmax"},
     ("train", "--optimizer"): OPTIMIZERS,
@@ -60,6 +63,43 @@ def test_a_fixed_set_is_listed_completed_and_held(command, option):
     assert len(result.stderr.splitlines()) == 1
     assert "pdp11" in result.stderr
     assert all(each in result.stderr for each in expected)
+
+
+@pytest.mark.parametrize(("group", "name"), BOTH)
+def test_every_parameter_has_a_type_that_is_checked_and_completed(group, name):
+    """A file is a click.Path and a fixed set a click.Choice, so that shells complete them; each option has its help."""
+    for parameter in group.get_command(click.Context(group), name).params:
+        is_text = type(parameter.type) is click.types.StringParamType
+        assert not is_text or parameter.name in TEXT_OF_ITS_OWN, parameter.name
+        words = f"{parameter.metavar} {parameter.name}"
+        names_a_file = any(word in words for word in ("PATH", "FILE", "path", "MODEL", "FOLDER", "checkpoint"))
+        assert isinstance(parameter.type, click.Path) or not names_a_file, parameter.name
+        assert isinstance(parameter, click.Argument) or parameter.help, parameter.name
+
+
+@pytest.mark.parametrize("columns", ["60", "80"])
+@pytest.mark.parametrize(("group", "name"), BOTH)
+def test_help_is_whole(group, name, columns, monkeypatch):
+    """No line is wider than the terminal, no sentence is cut, and at 80 columns the example is one line to copy."""
+    monkeypatch.setenv("COLUMNS", columns)
+    context = click.Context(group, info_name="smallnet")
+    command = group.get_command(context, name)
+    shown = command.get_help(click.Context(command, parent=context, info_name=name))
+    assert max(map(len, shown.splitlines())) <= int(columns)
+    letters = "".join(shown.split())  # lines may end at a hyphen
+    assert "..." not in letters.replace("[,N...]", "")
+    options = [parameter for parameter in command.params if isinstance(parameter, click.Option)]
+    assert all("".join(option.help.split()) in letters for option in options)
+    (example,) = [line.strip() for line in command.help.splitlines() if "Example: " in line]
+    assert columns != "80" or f"  {example}\n" in shown
+
+
+@pytest.mark.parametrize(("group", "name"), BOTH)
+def test_a_summary_is_one_line_of_80_columns(group, name, monkeypatch):
+    """In the list of commands."""
+    monkeypatch.setenv("COLUMNS", "80")
+    lines = group.get_help(click.Context(group, info_name="smallnet")).splitlines()
+    assert [line.split(maxsplit=1)[1] for line in lines if line.startswith(f"  {name} ")] == [group.places[name].line]
 
 
 def test_shells_complete_files():

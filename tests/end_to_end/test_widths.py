@@ -9,6 +9,7 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+from click.testing import _NamedTextIOWrapper
 
 from edge_runtime import devices, load, save
 from edge_runtime.console import typed_program
@@ -42,7 +43,6 @@ def folder(tmp_path_factory):
 
 
 CASES = [
-    "--help",
     "devices",
     *(
         f"{command} FOLDER/{model}.npz"
@@ -70,17 +70,19 @@ COMMANDS_OF_ALL = (*COMMANDS, "demo", "train", "export", "verify", "import", "be
 
 
 LONG = ("demo", "train", "bench", "import")  # what takes seconds is measured at one width
-WIDTHS = [
-    (case, columns)
-    for case in [*CASES, *(f"{command} --help" for command in COMMANDS_OF_ALL)]
-    for columns in ((80,) if case.startswith(LONG) else (80, 100, 200))
-]
+WIDTHS = [(case, columns) for case in CASES for columns in ((80,) if case.startswith(LONG) else (60, 80, 200))]
+VERDICTS = (
+    ("selftest FOLDER/large.int8.npz", "ok: 40 rows, "),
+    ("verify FOLDER/d.int8.npz FOLDER/d.int8.onnx --data digits", "ok: 1,797 rows, "),
+    ("import FOLDER/d.int8.onnx --out FOLDER/i.npz --data digits", "1,797 rows (digits): agree "),
+)
 
 
 @pytest.mark.parametrize(("case", "columns"), WIDTHS)
 def test_no_line_of_standard_output_is_wider_than_the_terminal(case, columns, folder, monkeypatch):
     """Names of the user's files and programs apart, which are given as they are; nothing has a colour."""
     monkeypatch.setenv("COLUMNS", str(columns))
+    monkeypatch.setattr(_NamedTextIOWrapper, "isatty", lambda _stream: True)
     result = run_command(*(word.replace(HERE, str(folder)) for word in case.split()), color=True)
     assert "Traceback" not in result.output, result.output
     assert "\x1b" not in result.output
@@ -90,9 +92,18 @@ def test_no_line_of_standard_output_is_wider_than_the_terminal(case, columns, fo
     assert not too_long, "\n".join(too_long)
 
 
+@pytest.mark.parametrize(("case", "beginning"), VERDICTS)
+def test_a_verdict_is_one_line_if_the_output_is_not_a_terminal(case, beginning, folder, monkeypatch):
+    """Whatever COLUMNS says: programs look for the line."""
+    monkeypatch.setenv("COLUMNS", "40")
+    lines = run_command(*(word.replace(HERE, str(folder)) for word in case.split())).stdout.splitlines()
+    (verdict,) = [line for line in lines if line.startswith(beginning)]
+    assert lines.index(verdict) + 1 == len(lines) or not lines[lines.index(verdict) + 1].startswith(" ")
+
+
 def test_every_command_is_among_the_cases():
     """A new one is measured too."""
-    assert {case.split()[0] for case in CASES} - {"--help"} == set(COMMANDS_OF_ALL)
+    assert {case.split()[0] for case in CASES} == set(COMMANDS_OF_ALL)
 
 
 @pytest.mark.parametrize(
@@ -138,10 +149,11 @@ def test_figures_are_the_same_in_every_width(folder, monkeypatch):
 
 
 def test_a_bundle_is_no_wider(folder, tmp_path, monkeypatch):
-    """Its help and its verdict."""
+    """Its help; and its verdict is one line where no terminal is."""
     monkeypatch.setenv("COLUMNS", "80")
     assert run_command("bundle", folder / "large.int8.npz", "--out", tmp_path / "app.pyz").exit_code == 0
     assert load(folder / "large.int8.npz").test_vectors.inputs.shape == (40, 600)
-    for option in ("--help", "--selftest"):
-        shown = subprocess.check_output([sys.executable, tmp_path / "app.pyz", option], text=True)
-        assert max(map(len, shown.splitlines())) <= 80
+    shown = subprocess.check_output([sys.executable, tmp_path / "app.pyz", "--help"], text=True)
+    assert max(map(len, shown.splitlines())) <= 80
+    verdict = subprocess.check_output([sys.executable, tmp_path / "app.pyz", "--selftest"], text=True)
+    assert len(verdict.splitlines()) == 1

@@ -2,7 +2,17 @@
 
 import pytest
 
-from edge_runtime.console.messages import be_quiet, note, say, warn, width_for, wrapped
+from edge_runtime.console.messages import (
+    be_quiet,
+    clear_line,
+    note,
+    say,
+    verdict_width,
+    warn,
+    width_for,
+    wrapped,
+    write_over,
+)
 
 
 @pytest.mark.parametrize(("columns", "width"), [("80", 80), ("132", 132), ("10", 40), ("", 80)])
@@ -11,6 +21,28 @@ def test_results_are_as_wide_as_the_terminal(columns, width, monkeypatch):
     monkeypatch.setenv("COLUMNS", columns)
     assert width_for() == width
     assert width_for(wide=True) is None
+
+
+@pytest.mark.parametrize(("is_terminal", "widths"), [(True, (60, None)), (False, (None, None))])
+def test_a_verdict_is_wrapped_on_a_terminal_alone(is_terminal, widths, monkeypatch):
+    """In a file or a pipe it is one line, which programs find; with `--wide` it always is."""
+    monkeypatch.setenv("COLUMNS", "60")
+    monkeypatch.setattr("sys.stdout.isatty", lambda: is_terminal)
+    assert (verdict_width(), verdict_width(wide=True)) == widths
+
+
+def test_progress_leaves_out_what_does_not_fit_part_by_part(monkeypatch, capsys):
+    """No number is cut in its middle; the last letter of a line is left free, where some terminals would wrap."""
+    monkeypatch.setenv("COLUMNS", "40")
+    for text, shown in (
+        ("loss 0.5, accuracy 0.9123, 12 s left", "loss 0.5, accuracy 0.9123, 12 s left"),
+        ("epoch 1, loss 0.5, accuracy 0.9123, 12 s left", "epoch 1, loss 0.5, accuracy 0.9123"),
+        ("x" * 50, "x" * 39),
+    ):
+        write_over(text)
+        assert capsys.readouterr().err.strip("\r ") == shown
+        clear_line()
+        capsys.readouterr()
 
 
 def test_long_lines_go_on_two_to_the_right_and_no_word_is_cut():

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from edge_runtime.console import typed
-from edge_runtime.console.typed import typed_path, typed_program
+from edge_runtime.console.typed import typed_path, typed_program, typed_python
 
 
 @pytest.mark.parametrize("name", ["plain.npz", "two words.npz", "it's.npz", "$HOME.npz", "-x.npz"])
@@ -33,3 +33,18 @@ def test_the_program_is_named_by_where_it_is_if_its_name_does_not_find_it(tmp_pa
     assert typed_program() == "smallnet"
     monkeypatch.setenv("PATH", "")
     assert shlex.split(typed_program()) == [sys.executable, "-m", "export"]
+
+
+def test_python_is_named_by_where_it_is_if_its_name_does_not_find_it(tmp_path, monkeypatch):
+    """Another one may be first on the path, or there is only a python3."""
+    for folder in ("a b", "other"):
+        (tmp_path / folder).mkdir()
+        (tmp_path / folder / "python").write_text("#!/bin/sh\n")
+        (tmp_path / folder / "python").chmod(0o755)
+    ours = str(tmp_path / "a b" / "python3")
+    monkeypatch.setattr(typed.sys, "executable", ours)
+    for path in ("", str(tmp_path / "other")):
+        monkeypatch.setenv("PATH", path)
+        assert shlex.split(typed_python()) == [ours]
+    monkeypatch.setenv("PATH", str(tmp_path / "a b"))
+    assert typed_python() == "python"
