@@ -71,6 +71,19 @@ def test_a_copy_learns_the_same_bytes(way: str, kind: str, cls: type) -> None:
     assert train(twin) == train(used)
 
 
+@pytest.mark.parametrize("kind", KINDS)
+def test_a_network_that_is_mapped_from_a_file_learns(kind: str, tmp_path: Path) -> None:
+    """What joblib does with large networks for its processes: its arrays cannot be written, those in training can."""
+    joblib = pytest.importorskip("joblib")
+    net = made(kind)
+    train(net)
+    joblib.dump(net, tmp_path / "net")
+    content = (tmp_path / "net").read_bytes()
+    mapped = joblib.load(tmp_path / "net", mmap_mode="r")
+    assert train(mapped) == train(net)
+    assert (tmp_path / "net").read_bytes() == content
+
+
 @pytest.mark.parametrize("way", COPIES)
 def test_training_a_copy_leaves_the_original_alone(way: str) -> None:
     """Weights are owned: neither sees what happens to the other."""

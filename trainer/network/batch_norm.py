@@ -33,8 +33,12 @@ class BatchNorm(BetweenLayer):
         self.gamma, self.beta = np.ones(width, dtype), np.zeros(width, dtype)
         self.running_mean, self.running_var = np.zeros(width, dtype), np.full(width, 1 - self.EPSILON, dtype)
         self.grad_gamma, self.grad_beta = np.zeros(width, dtype), np.zeros(width, dtype)
-        self._inv_std = np.ones(width, dtype)
         self._full = (np.empty((0, width), dtype), np.empty((0, width), dtype))
+
+    def __getstate__(self) -> dict[str, Any]:
+        """What a copy keeps: the parameters, and nothing of the last batch, which joblib would map read-only."""
+        kept = {name: value for name, value in vars(self).items() if name not in ("_normalized", "_inv_std")}
+        return {**kept, "_full": tuple(array[:0].copy() for array in self._full)}
 
     def reset(self, rng: np.random.Generator) -> None:
         """Scale 1, shift 0, running mean 0 and a variance of 1 with epsilon, so that `fold` changes nothing."""
@@ -60,7 +64,7 @@ class BatchNorm(BetweenLayer):
         np.subtract(x, mean, out=self._normalized)
         np.multiply(self._normalized, self._normalized, out=result)
         variance = result.mean(axis=0)
-        np.divide(1, np.sqrt(variance + x.dtype.type(self.EPSILON)), out=self._inv_std)
+        self._inv_std = 1 / np.sqrt(variance + x.dtype.type(self.EPSILON))
         np.multiply(self._normalized, self._inv_std, out=self._normalized)
         if rows > 1:
             keep = x.dtype.type(1 - self.MOMENTUM)
