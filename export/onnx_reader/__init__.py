@@ -2,7 +2,7 @@
 
 from export.onnx_reader.inputs import Input
 from export.onnx_reader.nodes import LONGEST_WORD, Unsupported, in_few_letters
-from export.onnx_reader.protobuf import check_counts
+from export.onnx_reader.protobuf import check_counts, take_in_external
 from export.onnx_reader.reader import OUTPUT_KEY, Imported, import_bytes, import_onnx, read_onnx
 from export.onnx_reader.steps import Int8Product
 from export.onnx_reader.values import ANY_ROWS
@@ -20,4 +20,5 @@ __all__ = [
     "import_onnx",
     "in_few_letters",
     "read_onnx",
+    "take_in_external",
 ]

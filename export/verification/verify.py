@@ -24,11 +24,11 @@ from onnx import helper
 
 from edge_runtime.engine import Engine, Limits, is_dynamic
 from edge_runtime.errors import ArtifactError, InputError
-from edge_runtime.files import read_file
+from edge_runtime.files import printable, read_file
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.model import Model, require_model
 from edge_runtime.reference import logits, output_bound, trace
-from export.onnx_reader import OUTPUT_KEY, Imported, check_counts, import_bytes
+from export.onnx_reader import OUTPUT_KEY, Imported, Unsupported, check_counts, import_bytes, take_in_external
 from export.onnx_writer import FORMS
 from export.verification.comparison import (
     TensorCheck,
@@ -109,6 +109,8 @@ def verify_content(
         if is_import_of(model, source):
             return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
         precaution = precaution_for(source)
+    else:
+        _take_in_external(proto, onnx_path)
     _require_output(proto, output, onnx_path)
     _check_interface(proto, model, onnx_path)
     output_name = proto.graph.output[0].name
@@ -236,6 +238,14 @@ def _read_first(content: bytes, path: str | os.PathLike[str], output: str | None
         return import_bytes(content, path, max_bytes=MAX_ONNX_BYTES, output=output)
     except ArtifactError as error:
         raise ArtifactError(f"{error}; verify runs somebody's file only if import reads it") from error
+
+
+def _take_in_external(proto: onnx.ModelProto, path: str | os.PathLike[str]) -> None:
+    """What lies beside a file of ours is compared as what lies in it."""
+    try:
+        take_in_external(proto, Path(path).parent, MAX_ONNX_BYTES)
+    except Unsupported as error:
+        raise ArtifactError(f"{path}: {printable(str(error))}; export the model again") from error
 
 
 def _form(proto: onnx.ModelProto) -> str:

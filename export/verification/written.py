@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import collections
 import json
 from typing import Any
 
@@ -24,7 +25,7 @@ _ULPS = 2  # a multiplier is the float32 of the file's scales, and gives them ba
 def check_written(
     model: Model, proto: onnx.ModelProto, form: str
 ) -> tuple[list[TensorCheck], tuple[tuple[str, str], ...]]:
-    """A check for each constant of a file of ours that is not what `to_onnx` writes of `model`, and of its class names.
+    """A check for each constant and node of a file of ours that is not what `to_onnx` writes of `model`, and its names.
 
     Also the session options that onnxruntime needs for the file, whether its metadata still say so or not.
     Raises ArtifactError for a constant that cannot be read.
@@ -32,6 +33,7 @@ def check_written(
     wanted = to_onnx(model, form, portable=_is_portable(proto, form))
     found = {tensor.name: tensor for tensor in proto.graph.initializer}
     checks = [_compared(tensor, found.get(tensor.name), form) for tensor in wanted.graph.initializer]
+    checks += [_difference(name, 1, 1) for name in _doubled(proto) + _other_nodes(wanted, proto)]
     names, theirs = (_class_names(each) for each in (wanted, proto))
     checks.append(_difference("class_names", len(names), sum(a != b for a, b in zip(names, theirs, strict=False))))
     if len(names) != len(theirs):
@@ -68,6 +70,30 @@ def _compared(wanted: TensorProto, found: TensorProto | None, form: str) -> Tens
     bits = f"u{values.dtype.itemsize}"
     apart = np.ascontiguousarray(values).reshape(-1).view(bits) != np.ascontiguousarray(theirs).reshape(-1).view(bits)
     return _difference(wanted.name, values.size, int(apart.sum()))
+
+
+def _doubled(proto: onnx.ModelProto) -> list[str]:
+    """Names that two constants share, of which engines take the one or the other, and operators that a file defines."""
+    names = [tensor.name for tensor in proto.graph.initializer]
+    counts = collections.Counter(names + [tensor.values.name for tensor in proto.graph.sparse_initializer])
+    return [name for name, count in counts.items() if count > 1] + [function.name for function in proto.functions]
+
+
+def _other_nodes(wanted: onnx.ModelProto, found: onnx.ModelProto) -> list[str]:
+    """Outputs of nodes that one graph alone has, or that compute them of something else: of another constant, say."""
+    ours, theirs = _nodes(wanted), _nodes(found)
+    return [name for name in {**ours, **theirs} if ours.get(name) != theirs.get(name)]
+
+
+def _nodes(proto: onnx.ModelProto) -> dict[str, tuple[Any, ...]]:
+    """What each node does, by its first output. The graph's own input and output may be called anything."""
+    ends = {value.name: "the input" for value in proto.graph.input} | {proto.graph.output[0].name: "the output"}
+    found = {}
+    for node in proto.graph.node:
+        inputs, outputs = ([ends.get(name, name) for name in names] for names in (node.input, node.output))
+        attributes = sorted(attribute.SerializeToString(deterministic=True) for attribute in node.attribute)
+        found[outputs[0] if outputs else ""] = (node.domain, node.op_type, inputs, outputs, attributes)
+    return found
 
 
 def _values(tensor: TensorProto) -> NDArray[Any]:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import TensorProto
+from onnx import TensorProto, numpy_helper
 
 from export.onnx_reader.nodes import Budget, Unsupported
 
@@ -168,6 +168,14 @@ class TensorReader:
         if not path.is_file():
             raise Unsupported(f"external tensor '{name}': {location!r} is no file in the model's folder; copy it there")
         return path
+
+
+def take_in_external(proto: onnx.ModelProto, folder: Path, max_bytes: int) -> None:
+    """Put what lies beside a file, max_bytes at most, into its model. Raises Unsupported if it may not be read."""
+    reader = TensorReader(folder, Budget(2 * max_bytes), max_bytes)
+    for tensor in proto.graph.initializer:
+        if tensor.data_location == TensorProto.EXTERNAL:
+            tensor.CopyFrom(numpy_helper.from_array(reader.array(tensor), tensor.name))
 
 
 def _item(tensor: onnx.TensorProto) -> int:

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
+from onnx import helper, numpy_helper
 
 from edge_runtime.errors import ArtifactError
 from export import read_onnx
@@ -144,3 +144,84 @@ def test_a_constant_that_cannot_be_read_is_named():
     tensor.raw_data = tensor.raw_data[:100]
     with pytest.raises(ArtifactError, match=r"constant 'dense0\.table' of the ONNX file cannot be read"):
         verdict(model, proto)
+
+
+def forged(proto, name, way):
+    """A file with another entry 250 in a constant, and the true one beside it under its own name."""
+    proto = onnx.ModelProto.FromString(proto.SerializeToString())
+    tensor = next(each for each in proto.graph.initializer if each.name == name)
+    values = numpy_helper.to_array(tensor).copy()
+    values[250] = 255 - values[250]
+    other = numpy_helper.from_array(values, name if way == "one name" else "other")
+    if way == "node":
+        proto.graph.node.insert(0, helper.make_node("Constant", [], ["other"], value=other))
+    else:
+        proto.graph.initializer.insert(0, other)
+    for node in proto.graph.node if way != "one name" else ():
+        node.input[:] = ["other" if each == name else each for each in node.input]
+    return proto
+
+
+@pytest.mark.parametrize("way", ["initializer", "node", "one name"])
+@pytest.mark.parametrize("form", ["integer", "qgemm"])
+def test_the_constant_that_is_read_is_the_one_that_counts(form, way):
+    """A true table that no node reads, or one that shares its name, does not speak for the one in use."""
+    model = small()
+    report = verdict(model, forged(to_onnx(model, form), "dense0.table", way))
+    assert not report.ok
+    assert {check.level for check in report.checks if check.differing} == {"file"}
+
+
+def test_a_node_that_rows_do_not_tell_is_found():
+    """The largest code becomes the one below it, which no row of the comparison has."""
+    model = small()
+    proto = to_onnx(model)
+    place = next(index for index, node in enumerate(proto.graph.node) if node.op_type == "Gather")
+    gather = proto.graph.node[place]
+    limit = [numpy_helper.from_array(np.int32(value), name) for value, name in ((254, "limit"), (0, "least"))]
+    proto.graph.initializer.extend(limit)
+    proto.graph.node.insert(place, helper.make_node("Clip", [gather.input[1], "least", "limit"], ["clipped"]))
+    proto.graph.node[place + 1].input[1] = "clipped"
+    report = verdict(model, proto)
+    assert [check.tensor for check in report.checks if check.differing] == ["dense0.output", "clipped"]
+
+
+def test_an_operator_that_the_file_defines_itself_is_found():
+    """A function under an operator's name may take its place."""
+    model = small()
+    proto = to_onnx(model)
+    identity = [helper.make_node("Identity", ["x"], ["y"])]
+    proto.functions.append(
+        helper.make_function("own", "Softmax", ["x"], ["y"], identity, [helper.make_opsetid("", 13)])
+    )
+    proto.opset_import.append(helper.make_opsetid("own", 1))
+    assert [check.tensor for check in verdict(model, proto).checks if check.differing] == ["Softmax"]
+
+
+def test_ends_of_the_graph_may_be_called_anything():
+    """An input and an output that somebody renamed are no difference."""
+    model = small()
+    proto = to_onnx(model)
+    proto.graph.input[0].name, proto.graph.output[0].name = "pixels", "classes"
+    for node in proto.graph.node:
+        node.input[:] = ["pixels" if name == "input" else name for name in node.input]
+        node.output[:] = ["classes" if name == "output" else name for name in node.output]
+    assert verdict(model, proto).ok
+
+
+@pytest.mark.parametrize(("form", "portable"), FORMS)
+def test_constants_beside_a_file_are_compared_too(tmp_path, form, portable):
+    """All initializers in a file of their own: one changed byte of a weight is found, a lost file is named."""
+    model, path, data = small(), tmp_path / "m.onnx", tmp_path / "m.data"
+    options = {"save_as_external_data": True, "location": data.name, "size_threshold": 0}
+    onnx.save(to_onnx(model, form, portable=portable), path, **options)
+    assert verify(model, path, ROWS).ok
+    stored = onnx.load(path, load_external_data=False).graph.initializer
+    entries = next(tensor.external_data for tensor in stored if tensor.name == "dense0.weight")
+    content = bytearray(data.read_bytes())
+    content[int(next(entry.value for entry in entries if entry.key == "offset"))] ^= 1
+    data.write_bytes(content)
+    assert not verify(model, path, ROWS).ok
+    data.unlink()
+    with pytest.raises(ArtifactError, match=r"m\.onnx: external tensor '.*': 'm\.data' is no file in the model's"):
+        verify(model, path, ROWS)
