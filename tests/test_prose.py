@@ -117,6 +117,29 @@ def test_no_docstring_and_no_comment_is_torn() -> None:
     assert not places, "\n".join(places)
 
 
+PAGES = sorted(path for folder in ("", *FOLDERS) for path in (ROOT / folder).glob("**/*.md" if folder else "*.md"))
+
+
+def page_lines(text: str) -> Iterator[tuple[int, str]]:
+    """The lines of a page with their numbers, without code, tables and marks."""
+    is_code = False
+    for number, line in enumerate(text.splitlines(), 1):
+        is_code ^= line.startswith("```")
+        if not is_code and not line.startswith(("```", "|", "#", "<!--")):
+            yield number, line
+
+
+def test_no_page_is_torn() -> None:
+    """A line in mid-sentence takes each word that it has room for, and a paragraph begins with a word."""
+    wrong = []
+    for path in PAGES:
+        for paragraph in _split(page_lines(path.read_text(encoding="utf-8"))):
+            torn = _torn(paragraph) + [paragraph[0].number] * (paragraph[0].text[0] in ",.;:)")
+            wrong += [f"{path.relative_to(ROOT)}:{number}" for number in torn]
+    assert len(PAGES) >= 8
+    assert not wrong, "\n".join(wrong)
+
+
 LONG = (
     "a sentence that goes on and on until the line that it stands on is as good as full and there is no room for it now"
 )
