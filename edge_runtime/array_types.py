@@ -1,4 +1,4 @@
-"""The name for an array of any shape and dtype, for annotations alone: `numpy.typing` is not imported where it runs."""
+"""What arrays are called in annotations. `numpy.typing` is not imported for it where the code runs."""
 
 from __future__ import annotations
 
@@ -8,3 +8,4 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 Array: TypeAlias = "NDArray[Any]"
+Tensors: TypeAlias = "dict[str, NDArray[Any]]"  # by name

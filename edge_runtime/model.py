@@ -7,19 +7,15 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from edge_runtime.array_types import Array
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
 from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
 from edge_runtime.numerics import Activation
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[Any]"
 
 
 @dataclass(frozen=True, eq=False)

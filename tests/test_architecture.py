@@ -77,6 +77,17 @@ INSIDE_FUNCTIONS = {
     "trainer.datasets": "readers of formats, by the format",
 }
 
+# Public names that two modules define all the same. What one name says is one thing.
+DEFINED_TWICE = {
+    "Array": "any array, in annotations",
+    "main": "where each program starts",
+    "Layer": "a layer that is trained, and one that runs: each package's own",
+    "Step": "a learning rate's schedule, whose name checkpoints hold, and what a file does to a row",
+    "Table": "a table of text, and what a schema asks of one",
+    "quantize": "the field's word for a model and for an array",
+}
+NAMED_AFTER_OPERATORS = "export.onnx_reader.operators."  # a function there is called like what it reads
+
 
 class Import(NamedTuple):
     """`importer` takes `names` from `module`, at `line`; inside: within a function."""
@@ -239,6 +250,27 @@ def test_what_a_room_exports_is_there(package: str) -> None:
     for name in getattr(module, "__all__", []):
         assert not isinstance(getattr(module, name), ModuleType), name
         assert name in dir(module)
+
+
+def test_a_name_has_one_meaning() -> None:
+    """A public name at the top of a module is defined in no other module of the product."""
+    homes: dict[str, list[str]] = {}
+    for module, path in modules().items():
+        for name in _defined(path) if not module.startswith(NAMED_AFTER_OPERATORS) else ():
+            homes.setdefault(name, []).append(module)
+    twice = {name: places for name, places in homes.items() if len(places) > 1}
+    assert twice.keys() == DEFINED_TWICE.keys(), {name: twice[name] for name in twice.keys() - DEFINED_TWICE.keys()}
+
+
+def _defined(path: Path) -> set[str]:
+    """The public names that a file's top level defines."""
+    names: set[str] = set()
+    for node in ast.parse(path.read_text(encoding="utf-8")).body:
+        if isinstance(node, ast.FunctionDef | ast.ClassDef):
+            names.add(node.name)
+        targets = node.targets if isinstance(node, ast.Assign) else [getattr(node, "target", None)]
+        names |= {target.id for target in targets if isinstance(target, ast.Name)}
+    return {name for name in names if not name.startswith("_")}
 
 
 def test_imports_stand_at_the_top() -> None:

@@ -10,8 +10,8 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import Activation, leaky_relu, linear, relu, sigmoid, softmax, tanh
 
 __all__ = [
@@ -31,8 +31,6 @@ __all__ = [
     "tanh",
     "tanh_derivative_from_activation",
 ]
-
-Array = NDArray[Any]
 
 
 def linear_derivative_from_pre_activation(z: Array) -> Array:

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from typing import Any, Literal
+from typing import Literal
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
-Array = NDArray[Any]
-
-ALIGNMENT = 64  # a cache line: vector instructions that straddle two lines take twice as long
+from edge_runtime.array_types import Array
+from edge_runtime.files import ALIGNMENT
 
 # OpenBLAS has a kernel for small products, which skips packing, up to 100**3 multiplications. A product that is up to
 # twice as large is up to 1.3 times faster as two halves; larger ones are slower in parts (measured with NumPy 2.4).

@@ -28,6 +28,7 @@ from edge_runtime.console import (
 )
 from edge_runtime.numerics import DEFINITIONS
 from trainer.activations import DERIVATIVES
+from trainer.data import STANDARDIZATIONS
 from trainer.datasets import Dataset, Split, files_of, load_dataset, split
 from trainer.errors import TrainingDiverged
 from trainer.fitting import training_doubts
@@ -39,8 +40,7 @@ from trainer.student import NeuralNetwork
 
 TARGETS = ["auto", "class", "regression", "autoencoder"]
 MONITORS = ["loss", "metric"]
-STANDARDIZATIONS = ["global", "per-feature", "none"]
-ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
+_ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
 _ACTIVATION_HELP = "Activation of the hidden layers."
 _DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files."
 _EPOCHS_HELP = "Passes over the training rows, at most."
@@ -72,7 +72,7 @@ class Sizes(click.ParamType):
 @click.option("--data", "spec", type=FILE, default="digits", show_default=True, help=_DATA_HELP)
 @click.option("--target", default="auto", type=click.Choice(TARGETS), show_default=True, help="What is learned.")
 @click.option("--hidden", type=Sizes(), default="32", show_default=True, help="Widths of the hidden layers.")
-@click.option("--activation", default="relu", type=click.Choice(ACTIVATIONS), show_default=True, help=_ACTIVATION_HELP)
+@click.option("--activation", default="relu", type=click.Choice(_ACTIVATIONS), show_default=True, help=_ACTIVATION_HELP)
 @click.option("--out", type=FILE, default="model.npz", show_default=True, help="The float32 artifact to write.")
 @click.option(
     "--epochs", type=click.IntRange(1), metavar="N", default=DEFAULTS["epochs"], show_default=True, help=_EPOCHS_HELP

@@ -12,7 +12,7 @@ import numpy as np
 from trainer.errors import ConfigurationError
 
 TRAIN_DTYPES = ("float32", "float64")
-PRECISIONS = ("float32", "float16", "int8")
+SIMULATED_PRECISIONS = ("float32", "float16", "int8")
 BYTES_PER_MB = 1 << 20
 
 
@@ -59,8 +59,8 @@ class PrecisionConfig:
 
     def __post_init__(self) -> None:
         _check_choice("train_dtype", self.train_dtype, TRAIN_DTYPES)
-        _check_choice("infer_precision", self.infer_precision, PRECISIONS)
-        _check_choice("precision_mode", self.precision_mode, PRECISIONS)
+        _check_choice("infer_precision", self.infer_precision, SIMULATED_PRECISIONS)
+        _check_choice("precision_mode", self.precision_mode, SIMULATED_PRECISIONS)
         check_whole("int8_clip_value", self.int8_clip_value, 1, 127)
         check_whole("seed", self.seed, 0)
         check_whole("batch_size_limit", self.batch_size_limit, 1)

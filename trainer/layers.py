@@ -6,14 +6,13 @@ from collections.abc import Callable
 from typing import Any, ClassVar, overload
 
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import as_numbers
 from trainer.arrays import matmul
 from trainer.config import DEFAULT_CONFIG
 from trainer.errors import ConfigurationError
-
-Array = NDArray[Any]
 
 
 class Parameter:

@@ -6,13 +6,12 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import Activation
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
 
-Array = NDArray[Any]
 _SMALLEST_NORMAL: dict[int, Any] = {4: np.finfo(np.float32).tiny, 8: np.finfo(np.float64).tiny}
 
 

@@ -13,14 +13,13 @@ from numpy.typing import ArrayLike
 
 from edge_runtime import Dense, Model, ModelError, Standardization, load, save
 from edge_runtime.array_types import Array
-from edge_runtime.files import shortened
+from edge_runtime.files import PathLike, shortened
 from edge_runtime.numerics import Activation
-from trainer.config import DEFAULT_CONFIG, PRECISIONS, PrecisionConfig, check_number, check_whole
+from trainer.config import DEFAULT_CONFIG, SIMULATED_PRECISIONS, PrecisionConfig, check_number, check_whole
 from trainer.data import ClassWeight, checked_rows, encode_targets, learn_standardization, weighted_rows
 from trainer.errors import ConfigurationError, TrainingDiverged
 from trainer.fitting import (
     Batch,
-    PathLike,
     Profile,
     ProfiledChain,
     Rows,
@@ -213,8 +212,8 @@ class NeuralNetworkModel:
             self.chain.resize(len(rows))
             return self.chain.forward(rows, self.rng).copy()
         precision = precision or self.config.infer_precision
-        if precision not in PRECISIONS:
-            raise ConfigurationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
+        if precision not in SIMULATED_PRECISIONS:
+            raise ConfigurationError(f"precision is {precision!r}, expected one of {', '.join(SIMULATED_PRECISIONS)}")
         lowered = [LoweredDense(*block.folded(), precision, self.config.int8_clip_value) for block in self.chain.blocks]
         throttle = Throttle(self.config.speed_factor)
         result = np.empty((len(rows), self.n_out), rows.dtype)

@@ -6,12 +6,10 @@ from dataclasses import dataclass
 from typing import Any, ClassVar
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True)

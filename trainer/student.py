@@ -8,9 +8,10 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import ArrayLike, NDArray
+from numpy.typing import ArrayLike
 
 from edge_runtime import InputError, Model
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import Activation
 from trainer.config import PrecisionConfig
 from trainer.data import ClassWeight, as_truth
@@ -21,8 +22,6 @@ from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
-
-Array = NDArray[Any]
 
 
 class NeuralNetwork(NeuralNetworkModel):

@@ -15,7 +15,7 @@ import numpy as np
 
 from edge_runtime.artifact.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, directory_start, read_directory
 from edge_runtime.errors import ArtifactError
-from edge_runtime.files import ALIGNMENT, NPY_MAGIC, npy_header, refuse_no_file
+from edge_runtime.files import ALIGNMENT, NPY_START, npy_header, refuse_no_file
 from edge_runtime.numerics import FileMap
 
 if TYPE_CHECKING:
@@ -121,8 +121,8 @@ def _data_start(content: bytes | mmap.mmap, entry: ZipEntry, what: str) -> int:
 
 def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArray[Any]:
     """The `.npy` in content[start:end] as an array that copies nothing."""
-    prefix = content[start : min(end, start + len(NPY_MAGIC) + 2)]
-    if len(prefix) < len(NPY_MAGIC) + 2 or prefix[:-2] != NPY_MAGIC:
+    prefix = content[start : min(end, start + len(NPY_START) + 2)]
+    if len(prefix) < len(NPY_START) + 2 or prefix[:-2] != NPY_START:
         raise ArtifactError(f"{what} is not a .npy of format 1.0; export the model again")
     data_start = start + len(prefix) + int.from_bytes(prefix[-2:], "little")
     found = _parse_header(content[start + len(prefix) : min(end, data_start)])

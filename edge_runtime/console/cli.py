@@ -11,7 +11,7 @@ _HOME = "edge_runtime.console.commands"
 COMMANDS = {
     "run": Place(_HOME, "run", "Run a model on rows of raw values."),
     "inspect": Place(_HOME, "inspect", "Show layers, memory, devices, and where each byte of a file goes."),
-    "selftest": Place(_HOME, "selftest", "Replay the stored test vectors: is this what was tested?"),
+    "selftest": Place(_HOME, "selftest_command", "Replay the stored test vectors: is this what was tested?"),
     "devices": Place(_HOME, "devices_command", "List the known devices, or those that a model fits."),
     "bundle": Place(_HOME, "bundle", "Write one file that runs wherever Python and NumPy are."),
 }

@@ -9,7 +9,7 @@ import click
 from edge_runtime.artifact import load
 from edge_runtime.console.bundle import write_bundle
 from edge_runtime.console.device import Job, prove, run_rows
-from edge_runtime.console.inspection import describe
+from edge_runtime.console.inspection import inspect_file
 from edge_runtime.console.messages import echo, echo_json, is_quiet, width_for
 from edge_runtime.console.options import (
     FILE,
@@ -63,19 +63,19 @@ def inspect(model_path: str, max_bytes: int | None, as_json: bool, wide: bool) -
 
     Example: smallnet inspect build/digits.int8.npz
     """
-    facts = describe(model_path, **cap(max_bytes))
+    facts = inspect_file(model_path, **cap(max_bytes))
     if as_json:
         echo_json(facts)
     else:
         echo(inspection_text(facts, width_for(wide)))
 
 
-@click.command()
+@click.command("selftest")
 @click.argument("model_path", metavar="MODEL.npz", type=FILE)
 @limit_options
 @max_bytes_option
 @json_option
-def selftest(model_path: str, as_json: bool, **limits: Any) -> None:
+def selftest_command(model_path: str, as_json: bool, **limits: Any) -> None:
     """Replay the stored test vectors: does this machine compute what was tested? Exit status 1 if not.
 
     Example: smallnet selftest build/digits.int8.npz

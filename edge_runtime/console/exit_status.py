@@ -9,6 +9,7 @@ from collections.abc import Sequence
 
 from edge_runtime.console.entry import INTERRUPTED
 from edge_runtime.errors import Alternative, BudgetExceeded, SmallnetError
+from edge_runtime.files import escaped
 
 EXPECTED = (SmallnetError, MemoryError, OSError, KeyboardInterrupt)
 _LONGEST_LINE = 2000  # names in files may be of any length
@@ -53,7 +54,7 @@ def _as_typed(text: str) -> str:
 
 def one_line(text: str) -> str:
     """`text` on one line of bounded length, without what would steer a terminal."""
-    return "".join(letter if letter.isprintable() else "?" for letter in " ".join(text.split()))[:_LONGEST_LINE]
+    return escaped(" ".join(text.split()))[:_LONGEST_LINE]
 
 
 def _os_text(error: OSError) -> str:

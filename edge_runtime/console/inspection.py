@@ -13,7 +13,7 @@ from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
 
 
-def describe(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES) -> dict[str, Any]:
+def inspect_file(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES) -> dict[str, Any]:
     """All that `inspect` shows, as plain data: identity, layers, memory, the file's bytes, what each device would do.
 
     The file is read once: another may take its place meanwhile.

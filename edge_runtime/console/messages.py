@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from edge_runtime.console.entry import speaks_unicode
+from edge_runtime.files import escaped
 
 _NARROWEST = 40
 
@@ -57,7 +58,7 @@ def wrapped(text: str, width: int | None) -> str:
 def say(text: str) -> None:
     """A line on standard error, as it is. Where nobody can hear it any more it is lost, and the work goes on."""
     clear_line()
-    _write(f"{escaped(text)}\n")
+    _write(escaped(text, "\n") + "\n")
 
 
 def warn(text: str) -> None:
@@ -73,7 +74,7 @@ def note(text: str) -> None:
 
 def write_over(text: str) -> None:
     """A line on a terminal that takes the place of the one before it, until something else is said."""
-    shown = _shown_parts(escaped(text), (width_for() or 80) - 1)
+    shown = _shown_parts(escaped(text, "\n"), (width_for() or 80) - 1)
     _write(f"\r{shown:<{_State.open_letters}}")
     _State.open_letters = len(shown)
 
@@ -98,13 +99,8 @@ def _write(text: str) -> None:
 
 def echo(text: str) -> None:
     """Print a result, which may hold names of files."""
-    sys.stdout.write(f"{escaped(text)}\n")
+    sys.stdout.write(escaped(text, "\n") + "\n")
     sys.stdout.flush()
-
-
-def escaped(text: str) -> str:
-    """`text` without what would steer the terminal or cannot be printed."""
-    return "".join(char if char.isprintable() or char == "\n" else ascii(char)[1:-1] for char in text)
 
 
 def echo_json(value: Any) -> None:
@@ -112,7 +108,7 @@ def echo_json(value: Any) -> None:
     import json  # for those who ask for it
 
     text = json.dumps(value, indent=2, ensure_ascii=not speaks_unicode(sys.stdout))
-    echo("".join(char if char.isprintable() or char == "\n" else json.dumps(char)[1:-1] for char in text))
+    echo(escaped(text, "\n", json.dumps))
 
 
 @contextlib.contextmanager

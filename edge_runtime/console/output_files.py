@@ -9,12 +9,9 @@ import errno
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
-from typing import TypeAlias
 
 from edge_runtime.errors import OutputRefused
-from edge_runtime.files import require_folder
-
-PathLike: TypeAlias = "str | os.PathLike[str]"
+from edge_runtime.files import PathLike, require_folder
 
 _TABLES = (".csv", ".tsv")
 _START = 4096  # bytes of a file that are looked at

@@ -13,7 +13,7 @@ from edge_runtime.files import fit_table, printable
 
 
 def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
-    """All that `edge_runtime.console.inspection.describe` found, and the devices' estimates under "devices".
+    """All that `edge_runtime.console.inspection.inspect_file` found, and the devices' estimates under "devices".
 
     width: letters that a line may have, None for any number; so in all functions here.
     """

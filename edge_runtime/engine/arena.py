@@ -6,10 +6,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
 
+from edge_runtime.files import ALIGNMENT
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-ALIGNMENT = 64
 ONES = "_ones"  # a region "x_ones" lies right before the region "x" and holds ones, of which a bias is a multiple
 
 

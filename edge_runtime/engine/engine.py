@@ -23,7 +23,7 @@ from edge_runtime.numerics import as_numbers, require_finite
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-    from edge_runtime.engine.profiler import Profile
+    from edge_runtime.engine.profiler import RunProfile
 
 _FLOAT32 = np.dtype(np.float32)
 _READABLE = 0x101  # NumPy's flags of C order and alignment: BLAS would copy other rows, beside the plan
@@ -117,7 +117,7 @@ class Engine:
 
         return trace(self.model, self._rows(x)[0])
 
-    def profile(self, x: ArrayLike, runs: int = 200) -> Profile:
+    def profile(self, x: ArrayLike, runs: int = 200) -> RunProfile:
         """Median seconds, share and bytes of each layer, over `runs` runs of the rows `x` (at most one block).
 
         Raises InputError for other rows, and for no runs.

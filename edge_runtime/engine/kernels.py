@@ -11,26 +11,22 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from edge_runtime.array_types import Array
 from edge_runtime.engine.buffers import Buffers, Constants
-from edge_runtime.engine.matmul import Step, bias_steps, product_steps
-from edge_runtime.engine.numpy_internals import clip
+from edge_runtime.engine.matmul import NumpyCall, bias_steps, product_steps
+from edge_runtime.engine.numpy_internals import clip_ufunc
 from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import QMAX, QMIN, Activation, QuantParams, dynamic_grid
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[Any]"
-
 ZERO, INFINITY = (np.array(value, np.float32) for value in (0.0, np.inf))
 
 
-def entry_steps(model: Model, source: Array) -> tuple[Callable[[Array], Any], list[Step]]:
+def entry_steps(model: Model, source: Array) -> tuple[Callable[[Array], Any], list[NumpyCall]]:
     """The call that takes the user's float32 rows into `source`, and those that follow before the first layer.
 
     Where the first operation is one on single values, it reads the user's array itself: nothing is copied first.
@@ -55,7 +51,7 @@ def layer_steps(
     may_be_nan: bool = False,
     is_multiplied: bool = False,
     activate: bool = True,
-) -> list[Step]:
+) -> list[NumpyCall]:
     """The calls that take `buffers.source` to `buffers.target` through one layer.
 
     quantize_input: the source holds real values that must be put on an int8 layer's input grid first (not for the
@@ -77,12 +73,12 @@ def layer_steps(
     return steps + (activation_steps(layer.activation, buffers) if activate else [])
 
 
-def _center_steps(grid: QuantParams, x: Array) -> list[Step]:
+def _center_steps(grid: QuantParams, x: Array) -> list[NumpyCall]:
     """x = rint(clip(x / scale)): centered integers. NaN stays; see `_product_without_nan`."""
     low, high = _centered_range(grid)
     return [
         partial(np.divide, x, np.array(grid.scale, np.float32), x),
-        partial(clip, x, low, high, x),
+        partial(clip_ufunc, x, low, high, x),
         partial(np.rint, x, x),
     ]
 
@@ -92,7 +88,7 @@ def _centered_range(grid: QuantParams) -> tuple[Array, Array]:
     return np.array(QMIN - grid.zero_point, np.float32), np.array(QMAX - grid.zero_point, np.float32)
 
 
-def _product_without_nan(layer: QuantizedDense, constants: Constants, buffers: Buffers) -> list[Step]:
+def _product_without_nan(layer: QuantizedDense, constants: Constants, buffers: Buffers) -> list[NumpyCall]:
     """The product of a quantized source in which NaN counts as the grid's minimum.
 
     NaN is looked for in one accumulator of each row, since it reaches all of them, and replaced only if it is there: to
@@ -107,7 +103,7 @@ def _product_without_nan(layer: QuantizedDense, constants: Constants, buffers: B
     return [*product, partial(_redo_without_nan, partial(first.dot, first), buffers.source, low, product)]
 
 
-def _redo_without_nan(probe: Callable[[], Any], x: Array, low: Array, product: list[Step]) -> None:
+def _redo_without_nan(probe: Callable[[], Any], x: Array, low: Array, product: list[NumpyCall]) -> None:
     """Replace NaN in x by `low` and multiply again, where `probe` gives NaN."""
     value = probe()
     if value != value:
@@ -116,7 +112,7 @@ def _redo_without_nan(probe: Callable[[], Any], x: Array, low: Array, product: l
             step()
 
 
-def _dynamic_steps(layer: DynamicQuantizedDense, constants: Constants, buffers: Buffers) -> list[Step]:
+def _dynamic_steps(layer: DynamicQuantizedDense, constants: Constants, buffers: Buffers) -> list[NumpyCall]:
     """Quantize by the batch, multiply, scale: the input's scale is known only when the step runs."""
     target = buffers.target
     scale = np.empty((), np.float32)
@@ -134,17 +130,17 @@ def _center_dynamically(x: Array, scale: Array) -> None:
     step, zero_point = dynamic_grid(x)
     scale[...] = step
     np.divide(x, step, x)
-    clip(x, np.float32(QMIN - zero_point), np.float32(QMAX - zero_point), x)
+    clip_ufunc(x, np.float32(QMIN - zero_point), np.float32(QMAX - zero_point), x)
     np.rint(x, x)
 
 
-def _round_steps(layer: QuantizedDense, grid: QuantParams, constants: Constants, buffers: Buffers) -> list[Step]:
+def _round_steps(layer: QuantizedDense, grid: QuantParams, constants: Constants, buffers: Buffers) -> list[NumpyCall]:
     """Activation by arithmetic, then rint(clip(v)), then the table: centered integers on the output grid."""
     y = buffers.target
     lowest = 0 if layer.activation.name == "relu" else QMIN - grid.zero_point
     low, high = np.array(lowest, np.float32), np.array(QMAX - grid.zero_point, np.float32)
     steps = _leaky_steps(layer.activation, buffers) if layer.activation.name == "leaky_relu" else []
-    steps += [partial(clip, y, low, high, y), partial(np.rint, y, y)]
+    steps += [partial(clip_ufunc, y, low, high, y), partial(np.rint, y, y)]
     if constants.table is None:
         return steps
     assert buffers.indices is not None
@@ -158,13 +154,13 @@ def _round_steps(layer: QuantizedDense, grid: QuantParams, constants: Constants,
     ]
 
 
-def activation_steps(activation: Activation, buffers: Buffers) -> list[Step]:
+def activation_steps(activation: Activation, buffers: Buffers) -> list[NumpyCall]:
     """A float32 activation of `buffers.target`, in place."""
     y = buffers.target
     if activation.name == "linear":
         return []
     if activation.name == "relu":
-        return [partial(clip, y, ZERO, INFINITY, y)]
+        return [partial(clip_ufunc, y, ZERO, INFINITY, y)]
     if activation.name == "leaky_relu":
         return _leaky_steps(activation, buffers)
     if activation.name == "softmax":
@@ -172,7 +168,7 @@ def activation_steps(activation: Activation, buffers: Buffers) -> list[Step]:
     return [partial(activation, y, out=y)]
 
 
-def _leaky_steps(activation: Activation, buffers: Buffers) -> list[Step]:
+def _leaky_steps(activation: Activation, buffers: Buffers) -> list[NumpyCall]:
     """v or alpha * v, whichever is larger; smaller where alpha > 1. The same values as choosing by v >= 0.
 
     fmax and fmin, because alpha * v is NaN where v overflowed and alpha is 0.
@@ -183,7 +179,7 @@ def _leaky_steps(activation: Activation, buffers: Buffers) -> list[Step]:
     return [partial(np.multiply, y, np.array(alpha, np.float32), scratch), partial(choose, y, scratch, y)]
 
 
-def _softmax_steps(buffers: Buffers) -> list[Step]:
+def _softmax_steps(buffers: Buffers) -> list[NumpyCall]:
     """exp(y - max y) / sum, summed in the order of the classes, so that one row and many give the same bits.
 
     For one row the last of the running maxima and sums are read: NumPy accumulates in half the time of a reduction.

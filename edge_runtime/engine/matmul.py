@@ -4,18 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from edge_runtime.array_types import Array
 from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.numpy_internals import has_avx512
 
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[Any]"
-Step = Callable[[], Any]
+NumpyCall = Callable[[], Any]
 
 # OpenBLAS computes a product of at most this many multiplications without repacking its matrices first, on processors
 # with AVX-512 (its sgemm_small_kernel_permit). For a few rows the repacking takes longer than the product.
@@ -24,7 +21,7 @@ FEW_ROWS = 64  # above that a product is large enough to pay for the repacking
 LEAST_ROWS_AT_ONCE = 8
 
 
-def product_steps(constants: Constants, buffers: Buffers) -> list[Step]:
+def product_steps(constants: Constants, buffers: Buffers) -> list[NumpyCall]:
     """target = source @ weight + bias. float64 accumulators round to float32 once, as an integer's conversion does."""
     if buffers.wide_source is None or buffers.wide_target is None:
         return _steps(constants, buffers.source, buffers.target, buffers)
@@ -35,7 +32,7 @@ def product_steps(constants: Constants, buffers: Buffers) -> list[Step]:
     ]
 
 
-def bias_steps(constants: Constants, buffers: Buffers) -> list[Step]:
+def bias_steps(constants: Constants, buffers: Buffers) -> list[NumpyCall]:
     """target = target + bias, for a target that holds the product alone."""
     assert constants.bias is not None
     return [partial(np.add, buffers.target, buffers.per_output(constants.bias), buffers.target)]
@@ -70,14 +67,14 @@ def row_slices(rows: int, n_in: int, n_out: int) -> Iterator[slice]:
         yield slice(start, min(start + at_once, rows))
 
 
-def _steps(constants: Constants, source: Array, target: Array, buffers: Buffers) -> list[Step]:
+def _steps(constants: Constants, source: Array, target: Array, buffers: Buffers) -> list[NumpyCall]:
     if constants.stacked is not None and buffers.source_and_one is not None:
         return _multiply(buffers.source_and_one, constants.stacked, target, buffers.by_rows)
     bias = [] if constants.bias is None else [partial(np.add, target, buffers.per_output(constants.bias), target)]
     return [*_tiled(constants, source, target, buffers), *bias]
 
 
-def _tiled(constants: Constants, source: Array, target: Array, buffers: Buffers) -> list[Step]:
+def _tiled(constants: Constants, source: Array, target: Array, buffers: Buffers) -> list[NumpyCall]:
     """The product; for a lean layer from weights that are widened first, at once or tile by tile."""
     weight, tile_rows = constants.weight, constants.tile_rows
     if not tile_rows:
@@ -108,7 +105,7 @@ def _run_tiles(constants: Constants, source: Array, target: Array, buffers: Buff
             np.add(target, product, target)
 
 
-def _multiply(source: Array, weight: Array, target: Array, by_rows: bool) -> list[Step]:
+def _multiply(source: Array, weight: Array, target: Array, by_rows: bool) -> list[NumpyCall]:
     """target = weight^T source, in the orientation of the target; BLAS takes transposed views as they are.
 
     The method `dot` is a tenth of a microsecond quicker than `np.dot`, but its target must be contiguous.

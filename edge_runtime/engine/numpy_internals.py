@@ -30,7 +30,7 @@ def _find() -> Callable[[Any, Any, Any, Any], Any]:
     return _clip_by_two
 
 
-clip = _find()
+clip_ufunc = _find()
 
 
 @functools.cache

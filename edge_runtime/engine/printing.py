@@ -9,7 +9,7 @@ from edge_runtime.files import format_table
 
 if TYPE_CHECKING:
     from edge_runtime.engine.plan import MemoryPlan
-    from edge_runtime.engine.profiler import LayerProfile
+    from edge_runtime.engine.profiler import LayerTime
 
 
 def plan_text(plan: MemoryPlan) -> str:
@@ -33,7 +33,7 @@ def plan_text(plan: MemoryPlan) -> str:
     return f"{plan.total_bytes:,} B, {plan.block:,} rows at once: {sums}\n{format_table(rows, columns)}"
 
 
-def profile_table(profile: Sequence[LayerProfile]) -> str:
+def profile_table(profile: Sequence[LayerTime]) -> str:
     """What `engine.profile(x)` prints as: a row for each layer, and their sums."""
     columns = {
         "name": "layer",

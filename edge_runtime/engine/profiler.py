@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 
 @dataclass(frozen=True)
-class LayerProfile:
+class LayerTime:
     """One layer. seconds: median over the runs, for all rows. share: of the sum over the layers, 0 to 1.
 
     calls: NumPy calls. weight_bytes: as stored. widened_bytes: of the copies kept for the matrix product.
@@ -36,12 +36,12 @@ class LayerProfile:
     widened_bytes: int
 
 
-class Profile(list[LayerProfile]):
+class RunProfile(list[LayerTime]):
     """The layers' profiles in their order; printed, a table."""
 
     def __repr__(self) -> str:
         """The sum, in one line."""
-        return f"Profile({len(self):,} layers, {sum(layer.seconds for layer in self) * 1e6:.1f} us)"
+        return f"RunProfile({len(self):,} layers, {sum(layer.seconds for layer in self) * 1e6:.1f} us)"
 
     def __str__(self) -> str:
         from edge_runtime.engine.printing import profile_table  # for those who print it
@@ -51,7 +51,7 @@ class Profile(list[LayerProfile]):
 
 def profile_layers(
     model: Model, plan: MemoryPlan, arena: Arena, constants: list[Constants], rows: NDArray[Any], runs: int
-) -> Profile:
+) -> RunProfile:
     """Time each layer's steps in the order of a run; the first includes preprocessing. rows: (n, n_in), one block."""
     count = None if len(rows) == 1 else len(rows)
     part = np.asarray(rows[0] if count is None else rows, np.float32)
@@ -69,7 +69,7 @@ def profile_layers(
     medians = {name: statistics.median(values) for name, values in seconds.items()}
     total = sum(medians.values()) or 1.0
     bytes_of = {step.name: (step.stored_bytes, step.widened_bytes) for step in plan.steps}
-    return Profile(
-        LayerProfile(name, medians[name], medians[name] / total, len(steps), *bytes_of.get(name, (0, 0)))
+    return RunProfile(
+        LayerTime(name, medians[name], medians[name] / total, len(steps), *bytes_of.get(name, (0, 0)))
         for name, steps in sections
     )

@@ -10,7 +10,7 @@ import numpy as np
 from edge_runtime.engine.arena import Arena
 from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.kernels import entry_steps, layer_steps
-from edge_runtime.engine.matmul import FEW_ROWS, Step, product_of_rows
+from edge_runtime.engine.matmul import FEW_ROWS, NumpyCall, product_of_rows
 from edge_runtime.engine.plan import MemoryPlan, compute_dtype, needs_scratch
 from edge_runtime.layers import Dense, Layer, QuantizedDense
 from edge_runtime.model import Model
@@ -29,7 +29,7 @@ class Program(NamedTuple):
 
     source: NDArray[np.float32]
     enter: Callable[[NDArray[np.float32]], Any]
-    steps: tuple[Step, ...]
+    steps: tuple[NumpyCall, ...]
     result: NDArray[np.float32]
 
 
@@ -63,9 +63,9 @@ def layer_sections(
     *,
     activate: bool,
     is_multiplied: bool = False,
-) -> list[tuple[str, list[Step]]]:
+) -> list[tuple[str, list[NumpyCall]]]:
     """The steps by layer name, from rows that have been taken in; `is_multiplied`: by the first layer's weights too."""
-    sections: list[tuple[str, list[Step]]] = []
+    sections: list[tuple[str, list[NumpyCall]]] = []
     on_grid = isinstance(model.layers[0], QuantizedDense)
     for position, layer in enumerate(model.layers):
         is_last = position == len(model.layers) - 1

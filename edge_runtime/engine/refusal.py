@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 
@@ -16,9 +15,6 @@ from edge_runtime.errors import Alternative, BudgetExceeded
 from edge_runtime.layers import Dense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import Activation, QuantParams
-
-if TYPE_CHECKING:
-    pass
 
 MMAP = "mmap"
 # Any grid will do for a layer whose own grid is not looked at.

@@ -7,11 +7,13 @@ from typing import TYPE_CHECKING
 from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edge_runtime.files.aligned_npy import ALIGNMENT, NPY_MAGIC, npy_header
+    from edge_runtime.files.aligned_npy import ALIGNMENT, NPY_START, npy_header
     from edge_runtime.files.atomic import make_folder, replacing, require_folder, write_bytes, write_together
     from edge_runtime.files.bounded import (
         DATA_MAX_BYTES,
+        PathLike,
         describe,
+        escaped,
         is_number,
         printable,
         read_at_most,
@@ -32,7 +34,9 @@ __getattr__, __dir__ = lazy_names(
         "atomic": ("make_folder", "replacing", "require_folder", "write_bytes", "write_together"),
         "bounded": (
             "DATA_MAX_BYTES",
+            "PathLike",
             "describe",
+            "escaped",
             "is_number",
             "printable",
             "read_at_most",
@@ -42,7 +46,7 @@ __getattr__, __dir__ = lazy_names(
         ),
         "csv_table": ("read_csv",),
         "npy": ("read_npy_bytes", "read_npz_arrays"),
-        "aligned_npy": ("ALIGNMENT", "NPY_MAGIC", "npy_header"),
+        "aligned_npy": ("ALIGNMENT", "NPY_START", "npy_header"),
         "rows": ("as_rows", "read_rows", "to_float32", "write_rows"),
         "sizes": ("parse_bytes",),
         "table": ("Table", "is_table_name", "read_table"),
@@ -53,10 +57,12 @@ __getattr__, __dir__ = lazy_names(
 __all__ = [
     "ALIGNMENT",
     "DATA_MAX_BYTES",
-    "NPY_MAGIC",
+    "NPY_START",
+    "PathLike",
     "Table",
     "as_rows",
     "describe",
+    "escaped",
     "fit_table",
     "format_table",
     "is_number",

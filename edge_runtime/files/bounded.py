@@ -6,10 +6,12 @@ import errno
 import os
 import stat
 import sys
-from typing import Protocol
+from collections.abc import Callable
+from typing import Protocol, TypeAlias
 
 from edge_runtime.errors import InputError, SmallnetError
 
+PathLike: TypeAlias = "str | os.PathLike[str]"
 DATA_MAX_BYTES = 1 << 30  # 1 GiB: Fashion-MNIST as float32 needs a fifth of it
 _CHUNK = 1 << 20
 
@@ -93,8 +95,15 @@ def is_number(text: str) -> bool:
 def printable(value: object, length: int = 1000) -> str:
     """Text from outside, cut to `length` and made safe to print in one line: control characters become escapes."""
     text = str(value)
-    text = text if len(text) <= length else text[:length] + "..."
-    return "".join(char if char.isprintable() else ascii(char)[1:-1] for char in text)
+    return escaped(text if len(text) <= length else text[:length] + "...")
+
+
+def escaped(text: str, kept: str = "", escape: Callable[[str], str] = ascii) -> str:
+    """`text` without what would steer a terminal or cannot be printed: such characters, but for `kept`, become escapes.
+
+    escape: a character to its escape, in quotes.
+    """
+    return "".join(char if char.isprintable() or char in kept else escape(char)[1:-1] for char in text)
 
 
 def shortened(text: str, width: int) -> str:

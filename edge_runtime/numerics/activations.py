@@ -9,16 +9,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import Any
 
 import numpy as np
 
+from edge_runtime.array_types import Array
 from edge_runtime.errors import ModelError
-
-if TYPE_CHECKING:
-    from numpy.typing import NDArray
-
-Array: TypeAlias = "NDArray[Any]"
 
 # exp(-x) stays a finite, normal number above these, so that sigmoid never overflows: {bytes per item: lowest input}
 _LOWEST_SIGMOID_INPUT: dict[int, Any] = {4: np.float32(-87.0), 8: np.float64(-708.0)}

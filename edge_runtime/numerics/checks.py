@@ -13,7 +13,7 @@ from edge_runtime.errors import InputError
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
-Place: TypeAlias = "tuple[int, ...]"
+Index: TypeAlias = "tuple[int, ...]"  # along each axis
 
 BLOCK_VALUES = 4096  # values that are looked at together: a check takes up to 20 KiB for a moment, however many rows
 _PLAIN = (str, bytes, np.generic)
@@ -83,7 +83,7 @@ def _refuse_masked(x: Any, array: NDArray[Any], what: str) -> None:
             raise InputError(f"{what} is masked at {place}, expected a number; fill it in or drop the row")
 
 
-def _masked_place(x: Any, masked: type, depth: int) -> Place | None:
+def _masked_place(x: Any, masked: type, depth: int) -> Index | None:
     """The first masked value in `x`: an array, or lists, tuples and objects of arrays that are nested up to `depth`."""
     if isinstance(x, masked):
         return first_place(np.asarray(x.mask))  # type: ignore[attr-defined]
@@ -95,7 +95,7 @@ def _masked_place(x: Any, masked: type, depth: int) -> Place | None:
     return _masked_item(x, lambda item: _masked_place(item, masked, depth - 1)) if depth > 0 else None
 
 
-def _masked_item(x: Any, find: Callable[[Any], Place | None]) -> Place | None:
+def _masked_item(x: Any, find: Callable[[Any], Index | None]) -> Index | None:
     """The first place that `find` gives for an item of a sequence, with the item's own index in front."""
     is_sequence = hasattr(x, "__len__") and hasattr(x, "__getitem__") and not isinstance(x, _PLAIN)
     if not is_sequence or (isinstance(x, np.ndarray) and x.ndim == 0) or set(map(type, x)) <= _NUMBERS:
@@ -110,7 +110,7 @@ def _masked_item(x: Any, find: Callable[[Any], Place | None]) -> Place | None:
 class BadValue(NamedTuple):
     """The first value that cannot be taken. place: its index along each axis. found: as given. problem: in words."""
 
-    place: Place
+    place: Index
     found: Any
     problem: str
 
@@ -121,7 +121,7 @@ class BadValue(NamedTuple):
         return InputError(f"{what} {where} (counted from 0): {self.found} {self.problem}; mend or drop the row")
 
 
-def first_place(wrong: NDArray[np.bool_]) -> Place | None:
+def first_place(wrong: NDArray[np.bool_]) -> Index | None:
     """The index of the first True, row by row; None where there is none."""
     if not wrong.any():
         return None

@@ -14,18 +14,17 @@ names, so that a tensor of onnxruntime can be laid beside the one here:
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.array_types import Tensors
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import accumulate, dynamic_grid, quantize, quantize_on, saturate, scale_accumulator
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-
-Tensors: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 class Trace(dict[str, "NDArray[Any]"]):

@@ -20,7 +20,9 @@ _PLACES = {
     "demo": Place("export.commands.demo", "demo", "Train, export, verify and time the digits, in under a minute."),
     "train": Place("trainer.cli", "train", "Train a float32 network and write it as an artifact."),
     "export": Place("export.commands.export", "export", "Shrink a model, write .npz and .onnx, and verify the pair."),
-    "verify": Place("export.commands.verify", "verify", "Compare every tensor of an artifact with its ONNX file."),
+    "verify": Place(
+        "export.commands.verify", "verify_command", "Compare every tensor of an artifact with its ONNX file."
+    ),
     "import": Place("export.commands.import_", "import_command", "Take a dense network from any ONNX file."),
     "bench": Place("export.commands.bench", "bench_command", "Measure latency, throughput, load time and memory."),
     **COMMANDS,

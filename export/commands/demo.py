@@ -22,7 +22,7 @@ from edge_runtime.console import (
     width_for,
 )
 from edge_runtime.files import make_folder
-from export.commands.pipeline import Evaluation, Exported, ExportOptions, check_export, export_model
+from export.commands.pipeline import Exported, ExportOptions, LabeledRows, check_export, export_model
 from export.commands.reports import demo_files, demo_table
 from export.commands.timing import side_by_side
 from export.quantization import finite
@@ -63,7 +63,7 @@ def run_demo(out: str, seed: int, *, force: bool = False) -> list[dict[str, Any]
         parts.train.x,
         folder,
         "digits",
-        evaluation=Evaluation(parts.test.x, parts.test.y),
+        evaluation=LabeledRows(parts.test.x, parts.test.y),
         verify_rows=dataset.x,
     )
     for text in (text for result in results for text in result.warnings):

@@ -23,14 +23,13 @@ from edge_runtime.console import (
 )
 from export.commands.data import rows_for_export
 from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options, say_warnings
-from export.commands.pipeline import Evaluation, ExportOptions, check_export, export_model, export_paths
-from export.commands.reports import choice_text, export_facts, export_table
+from export.commands.pipeline import ExportOptions, LabeledRows, check_export, export_model, export_paths
+from export.commands.reports import export_facts, export_table, method_text
+from export.onnx_writer import FORMS
+from export.quantization import METHODS, PRECISIONS
 from export.verification import RunLimits
 from trainer.datasets import files_of
 
-PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
-METHODS = ("minmax", "percentile", "mse", "entropy", "auto")
-FORMS = ("integer", "qgemm", "qdq")
 _PRECISION_HELP = """May be given more than once (default: int8); all is the first three. int8-dynamic needs no
 representative rows, but a row's answer depends on the other rows of its batch."""
 _METHOD_HELP = "How int8 ranges are chosen; auto tries the others and takes what is closest to the float network."
@@ -56,7 +55,7 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
 @click.option("--calibrate", "spec", type=FILE, help=f"Data whose training rows set the int8 grids: {DATA_HELP}.")
 @click.option("--out", type=FILE, default="build", show_default=True, help="Folder for the files.")
-@click.option("--method", type=click.Choice(METHODS), default="auto", show_default=True, help=_METHOD_HELP)
+@click.option("--method", type=click.Choice((*METHODS, "auto")), default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
 @click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
 @click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
@@ -117,7 +116,7 @@ def export(
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         note(rows.note)
-    evaluation = Evaluation(*rows.test) if rows.test is not None else None
+    evaluation = LabeledRows(*rows.test) if rows.test is not None else None
     with Progress("verifying") as on_rows:
         results = export_model(
             model,
@@ -130,7 +129,7 @@ def export(
             held_out=rows.held_out,
             test_vectors=options["test_vectors"] if spec is not None else 0,
             options=chosen,
-            on_choice=lambda seen: note(choice_text(seen)),
+            on_choice=lambda seen: note(method_text(seen)),
             on_file=lambda name: note(f"wrote {name}"),
             on_rows=on_rows,
             run_limits=run_limits,

@@ -26,7 +26,7 @@ from export.quantization import (
     calibration_doubts,
     equalize,
     fidelity_doubts,
-    measure,
+    measure_fidelity,
     quantize,
     row_doubts,
     with_test_vectors,
@@ -35,7 +35,7 @@ from export.verification import Report, RunLimits, check_opset, verify_content
 
 
 @dataclass(frozen=True)
-class Evaluation:
+class LabeledRows:
     """Rows kept from training. x: float32 (n, n_in). y: int64 classes (n,) or float32 targets (n, k)."""
 
     x: NDArray[np.float32]
@@ -69,7 +69,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """One precision: its files, their bytes, and what was measured. score needs an Evaluation.
+    """One precision: its files, their bytes, and what was measured. score needs an LabeledRows.
 
     fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
     """
@@ -130,7 +130,7 @@ def export_model(
     out: str | os.PathLike[str],
     stem: str,
     *,
-    evaluation: Evaluation | None = None,
+    evaluation: LabeledRows | None = None,
     verify_rows: NDArray[np.float32] | None = None,
     held_out: NDArray[np.float32] | None = None,
     test_vectors: int = DEFAULT_ROWS,
@@ -175,7 +175,7 @@ def export_model(
             for path in (onnx, artifact):
                 if on_file is not None:
                     on_file(str(path))
-        fidelity = measure(model, small, judged)
+        fidelity = measure_fidelity(model, small, judged)
         doubts = [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if precision == "int8":
             doubts += calibration_doubts(rows, judged, small, source)

@@ -111,7 +111,7 @@ def _findings(facts: dict[str, Any]) -> str:
     return "\n".join(lines)
 
 
-def choice_text(decibels: dict[str, float]) -> str:
+def method_text(decibels: dict[str, float]) -> str:
     """What `--method auto` saw, in one line."""
     best = max(decibels, key=lambda name: decibels[name])
     seen = ", ".join(f"{name} {value:.1f} dB" for name, value in decibels.items())

@@ -26,11 +26,10 @@ from export.commands.data import load_rows
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
 from export.commands.reports import report_table
 from export.quantization import comparison_doubts
-from export.verification import RunLimits, rows_to_compare, verify_dumps
-from export.verification import verify as verify_onnx
+from export.verification import RunLimits, rows_to_compare, verify, verify_dumps
 
 
-@click.command()
+@click.command("verify")
 @click.argument("model_path", metavar="MODEL.npz", type=FILE)
 @click.argument("other_path", metavar="MODEL.onnx|FOLDER", type=FILE)
 @click.option("--data", "spec", type=FILE, help=f"Rows to compare on: {DATA_HELP} (default: the stored test vectors).")
@@ -40,7 +39,7 @@ from export.verification import verify as verify_onnx
 @run_limit_options
 @json_option
 @wide_option
-def verify(
+def verify_command(
     model_path: str,
     other_path: str,
     spec: str | None,
@@ -76,9 +75,7 @@ def verify(
     else:
         with Progress("comparing") as on_rows:
             allowed = RunLimits(max_memory, max_seconds)
-            report = verify_onnx(
-                model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output
-            )
+            report = verify(model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output)
     doubts = [*comparison_doubts(model, rows_to_compare(model, rows)), *report.notes]
     say_warnings(doubts)
     if as_json:

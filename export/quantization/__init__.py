@@ -1,28 +1,33 @@
 """A float32 model becomes a float16 or an int8 one."""
 
 from export.quantization.doubts import (
+    MOST_CHANGED,
     Fidelity,
     calibration_doubts,
     comparison_doubts,
     fidelity_doubts,
-    measure,
+    measure_fidelity,
     row_doubts,
 )
 from export.quantization.equalization import equalize
 from export.quantization.fidelity import finite
-from export.quantization.quantizer import QuantizationWarning, quantize
+from export.quantization.quantizer import PRECISIONS, QuantizationWarning, quantize
+from export.quantization.ranges import METHODS
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 
 __all__ = [
     "DEFAULT_ROWS",
+    "PRECISIONS",
     "Fidelity",
+    "METHODS",
+    "MOST_CHANGED",
     "QuantizationWarning",
     "calibration_doubts",
     "comparison_doubts",
     "equalize",
     "fidelity_doubts",
     "finite",
-    "measure",
+    "measure_fidelity",
     "quantize",
     "row_doubts",
     "with_test_vectors",

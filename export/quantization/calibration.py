@@ -19,7 +19,7 @@ from export.quantization.histogram import Histogram
 BLOCK = 256  # rows traced at once: float sums depend on the batch, so the batch is always the same
 HELD_OUT_EVERY, HELD_OUT_MOST = 5, 1024  # each fifth row, up to a number that bounds the memory
 
-Rows = NDArray[Any] | Iterable[NDArray[Any]]
+CalibrationRows = NDArray[Any] | Iterable[NDArray[Any]]
 
 
 @dataclass(frozen=True, eq=False)
@@ -41,7 +41,7 @@ class Calibration:
                 self.histograms[name].add(values)
 
 
-def calibrate(model: Model, rows: Rows, *, hold_out: bool = False) -> Calibration:
+def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) -> Calibration:
     """Trace calibration rows through the float network, in memory that does not grow with their number.
 
     rows: an array (n, n_in), or batches (k, n_in) of any sizes, as a user would feed them; the result is the same
@@ -93,7 +93,7 @@ def widened(layer: object) -> Dense:
     return Dense(layer.name, layer.weight.astype(np.float32), layer.bias, layer.activation)
 
 
-def blocks(model: Model, rows: Rows) -> Iterator[NDArray[np.float32]]:
+def blocks(model: Model, rows: CalibrationRows) -> Iterator[NDArray[np.float32]]:
     """The rows again, checked, in blocks of BLOCK; the last may be shorter."""
     waiting: list[NDArray[np.float32]] = []
     size = seen = 0

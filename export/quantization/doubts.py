@@ -19,7 +19,7 @@ from export.quantization.float16 import scale_for_float16
 
 LEAST_DB = {"float16": 40.0}  # 11 bits give some 65
 LEAST_DB_INT8 = 20.0
-MOST_CHANGED = 0.01  # share of decisions
+MOST_CHANGED = 0.01  # share of decisions that may differ without a word
 MOST_ROWS = 1024  # looked at layer by layer: memory does not grow with the data
 _CLASSIFIERS = ("softmax", "log_softmax", "sigmoid", "hard_sigmoid")
 
@@ -40,7 +40,7 @@ class Fidelity:
     worst_output_db: float | None = None
 
 
-def measure(model: Model, small: Model, rows: NDArray[np.float32]) -> Fidelity:
+def measure_fidelity(model: Model, small: Model, rows: NDArray[np.float32]) -> Fidelity:
     """Compare `small` with the float32 `model` on rows (n, n_in)."""
     limits = Limits(max_batch=max(1, len(rows)))  # an int8-dynamic model takes its batch whole
     with np.errstate(over="ignore", invalid="ignore"):
@@ -68,7 +68,7 @@ def _worst_output(before: NDArray[np.float32], after: NDArray[np.float32]) -> tu
 def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found: Fidelity) -> list[str]:
     """Where the answers of `small` are not those of the float network, and at which layer it begins.
 
-    model: float32, with the units of `small`: equalized, or as it was. rows, found: of `measure`.
+    model: float32, with the units of `small`: equalized, or as it was. rows, found: of `measure_fidelity`.
     """
     least = LEAST_DB.get(small.precision, LEAST_DB_INT8)
     changed = found.decisions_changed or 0

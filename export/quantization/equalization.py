@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 
 from edge_runtime.layers import Dense
 from edge_runtime.model import Model
-from export.quantization.calibration import Rows, blocks, float_model, observed
+from export.quantization.calibration import CalibrationRows, blocks, float_model, observed
 
 
-def equalize(model: Model, calibration: Rows) -> Model:
+def equalize(model: Model, calibration: CalibrationRows) -> Model:
     """The same network in float32 with equalized hidden units: the same outputs up to rounding, better int8 ones.
 
     model: float layers. calibration: rows as for `export.quantization.quantizer.quantize`. Layers with other
@@ -41,7 +41,7 @@ def equalize(model: Model, calibration: Rows) -> Model:
     return replace(model, layers=tuple(layers), test_vectors=None)
 
 
-def _ranges(network: Model, calibration: Rows) -> list[NDArray[np.float64]]:
+def _ranges(network: Model, calibration: CalibrationRows) -> list[NDArray[np.float64]]:
     """The largest magnitude of each hidden unit's output over the calibration rows, layer by layer."""
     hidden = network.layers[:-1]
     ranges = [np.zeros(layer.n_out) for layer in hidden]

@@ -24,7 +24,7 @@ from edge_runtime.numerics import (
     quantize_symmetric,
 )
 from edge_runtime.numerics import quantize as quantize_values
-from export.quantization.calibration import Calibration, Rows, calibrate, widened
+from export.quantization.calibration import Calibration, CalibrationRows, calibrate, widened
 from export.quantization.fidelity import sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.ranges import METHODS, Range
@@ -44,7 +44,7 @@ class QuantizationWarning(UserWarning):
 
 def quantize(
     model: Model,
-    calibration: Rows | None = None,
+    calibration: CalibrationRows | None = None,
     precision: str = "int8",
     method: str = "auto",
     *,
@@ -159,7 +159,7 @@ def activation_table(activation: Activation, before: QuantParams, after: QuantPa
     return quantize_values(activation(points), after)
 
 
-def _check_arguments(calibration: Rows | None, precision: str, method: str) -> None:
+def _check_arguments(calibration: CalibrationRows | None, precision: str, method: str) -> None:
     if precision not in PRECISIONS:
         raise QuantizationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if method not in (*METHODS, "auto"):

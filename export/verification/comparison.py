@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
+from edge_runtime.array_types import Tensors
 from edge_runtime.errors import InputError
 from edge_runtime.files import printable, shortened
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
@@ -25,7 +26,6 @@ from edge_runtime.reference import (
 from export.onnx_writer import entry_range
 
 SAME_BITS, WITHIN_BOUND, ONE_STEP, REPORTED = "same bits", "within bound", "within one step", "reported only"
-Tensors = dict[str, NDArray[Any]]
 
 
 @dataclass(frozen=True)

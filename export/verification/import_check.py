@@ -29,6 +29,7 @@ from export.onnx_reader import (
     Input,
     import_onnx,
 )
+from export.quantization import MOST_CHANGED
 from export.verification.comparison import TensorCheck, rows_to_compare, within
 from export.verification.foreign_session import ForeignSession, RunLimits, checked_settings
 from export.verification.report import Report
@@ -40,7 +41,6 @@ IMPORT = "import"
 Tie: TypeAlias = tuple[str, int, int]  # layer, code, what its table holds in onnxruntime
 _GONE_WITH_BROADCAST = ("axis", "broadcast")  # attributes of arithmetic and Gemm that opset 7 has no more
 _MOST_TIES = 64  # tried one by one
-MOST_CHANGED = 0.01  # share of decisions
 _SMALL_PART = 1e-3  # of outputs that do not vary: an error below it is no matter
 HALF_IN_FLOATS = 2.0**13  # a rounding to float16 beside one to float32
 _MOST_CHECK_BYTES = 1 << 31  # if the file itself says how many rows it takes

@@ -15,11 +15,9 @@ from dataclasses import dataclass
 from typing import IO, Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from export.verification.onnx_session import make_session
-
-Array = NDArray[Any]
 
 
 def write_message(stream: IO[bytes], facts: dict[str, Any], arrays: Sequence[Array] = ()) -> None:

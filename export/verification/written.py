@@ -17,7 +17,7 @@ from edge_runtime.model import Model
 from export.onnx_writer import session_config, to_onnx
 from export.verification.comparison import TensorCheck
 
-FILE = "file"  # the level under which constants are listed that are not the model's
+IN_FILE = "file"  # the level under which constants are listed that are not the model's
 AS_WRITTEN = "as written"
 _ULPS = 2  # a multiplier is the float32 of the file's scales, and gives them back with two roundings
 
@@ -106,7 +106,7 @@ def _values(tensor: TensorProto) -> NDArray[Any]:
 
 
 def _difference(name: str, compared: int, differing: int) -> TensorCheck:
-    return TensorCheck(FILE, name, AS_WRITTEN, compared, differing, 0.0, 0.0)
+    return TensorCheck(IN_FILE, name, AS_WRITTEN, compared, differing, 0.0, 0.0)
 
 
 def _class_names(proto: onnx.ModelProto) -> list[str]:

@@ -23,7 +23,7 @@ from edge_runtime.errors import Alternative, CalibrationError
 from export.onnx_reader import Int8Product, Unsupported, import_onnx
 from export.onnx_reader.nodes import TooLarge
 from export.quantization import QuantizationWarning
-from export.quantization.doubts import measure
+from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
 from tests.networks import random_model, random_rows
 from trainer.datasets import load_dataset, split
@@ -143,7 +143,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
         "Model, mapped": (er.load(folder / "m.npz", mmap=True), runs),
         "Engine": (engine, lambda value: value.run(ROWS).tobytes()),
         "MemoryPlan": (engine.plan, str),
-        "Profile": (engine.profile(ROWS[:3]), str),
+        "RunProfile": (engine.profile(ROWS[:3]), str),
         "Limits": (er.Limits(ram_bytes=10**6), lambda value: er.Engine(int8, value).plan.total_bytes),
         "Dense": (model.layers[0], lambda value: value.weight.tobytes()),
         "QuantizedDense": (int8.layers[0], lambda value: (value.certificate, value.table.tobytes())),
@@ -168,7 +168,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
         "Evaluation": (network.evaluate(ROWS, np.arange(40) % 2), text),
         "PrecisionConfig": (trainer.PrecisionConfig(seed=3), text),
         "MemoryCount": (network.memory_, text),
-        "trainer.Profile": (network.profile(ROWS, np.arange(40) % 2), str),
+        "Profile": (network.profile(ROWS, np.arange(40) % 2), str),
         "Dataset": (dataset, lambda value: (value.x.tobytes(), value.class_names)),
         "Split": (split(dataset, seed=1), lambda value: value.test.y.tobytes()),
         "Alternative": (Alternative("mmap", 3), text),
@@ -177,12 +177,12 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
             Int8Product("dense0", int8.layers[0].weight, True),
             lambda value: (value.layer, value.weight.tobytes(), value.by_integers),
         ),
-        "Fidelity": (measure(model, int8, ROWS), text),
+        "Fidelity": (measure_fidelity(model, int8, ROWS), text),
         "TensorCheck": (export.verify(int8, folder / "m.onnx", ROWS).checks[0], text),
         "Targets": (rows.targets, lambda value: (value.values.tobytes(), value.labels.tobytes())),
         "Rows": (rows, lambda value: (len(value), value.x.tobytes(), value.targets.values.tobytes())),
         "TrainingOptions": (options_of(network), text),
-        "LayerProfile": (engine.profile(ROWS[:3])[0], text),
+        "LayerTime": (engine.profile(ROWS[:3])[0], text),
         "PlanStep": (engine.plan.steps[0], text),
         **{f"loss {name}": (loss, costs) for name, loss in {**LOSSES, "sharp": Huber(0.25)}.items()},
         **{f"optimizer {rule}": (rule, learns("optimizer")) for rule in (*OPTIMIZERS.values(), Momentum(0.5, True))},

@@ -14,7 +14,7 @@ import pytest
 import edge_runtime as er
 import export
 from export.onnx_reader import import_onnx
-from export.quantization import measure, with_test_vectors
+from export.quantization import measure_fidelity, with_test_vectors
 from export.verification import TensorCheck
 from tests.networks import random_model, random_rows
 from trainer import History, NeuralNetwork, NeuralNetworkModel, PrecisionConfig
@@ -51,7 +51,7 @@ def shown(tmp_path_factory):
         er.estimate(small, "esp32"), *er.devices().values(),
         er.estimate(random_model([640, 900, 640], ["relu", "linear"]), "stm32g0b1"), er.Limits(device="esp32"),
         engine.trace(parts.test.x[:5]), imported, export.verify(model, folder / "m.onnx", parts.test.x),
-        export.verify(model, folder / "m.onnx", parts.test.x).checks[0], measure(model, small, parts.test.x),
+        export.verify(model, folder / "m.onnx", parts.test.x).checks[0], measure_fidelity(model, small, parts.test.x),
         # as long as they get
         deep, deep.layers[0], er.Engine(deep), er.Engine(deep).plan, replace(imported, model=deep, output=LONG),
         NeuralNetworkModel([3] * 300, ["relu"] * 299),
@@ -93,7 +93,7 @@ def test_a_repr_says_what_matters(shown):
     starts = (
         "History(3 epochs, kept ",
         "MemoryPlan(",
-        "Profile(2 layers, ",
+        "RunProfile(2 layers, ",
         "Report(integer, ok: 359 ",
     )
     for start in (

@@ -17,7 +17,7 @@ import numpy as np
 
 from edge_runtime import ArtifactError, Engine, InputError, Model, load
 from edge_runtime.artifact.artifact import load_bytes, save_bytes
-from edge_runtime.console.inspection import describe
+from edge_runtime.console.inspection import inspect_file
 from edge_runtime.console.reports import inspection_text, selftest_text
 from edge_runtime.engine.self_test import selftest
 from edge_runtime.files.rows import read_rows
@@ -89,7 +89,7 @@ def check_artifact(content: bytes, folder: Path) -> bool:
     path = _written(content, folder / "m.npz")
     mapped = load(path, mmap=True)
     assert save_bytes(mapped) == save_bytes(model)
-    text = inspection_text(describe(path))
+    text = inspection_text(inspect_file(path))
     assert all(line.isprintable() for line in text.split("\n")), "control characters in what is printed"
     if model.test_vectors is not None and len(model.test_vectors.inputs):
         with np.errstate(all="ignore"):

@@ -3,7 +3,7 @@
 from trainer.fitting.batches import Batch, Rows
 from trainer.fitting.doubts import training_doubts
 from trainer.fitting.gradient_check import check_gradients
-from trainer.fitting.options import PathLike, TrainingOptions
+from trainer.fitting.options import TrainingOptions
 from trainer.fitting.profiling import Profile, ProfiledChain
 from trainer.fitting.run_setup import describe_run, fit_to_hardware, owned_bytes, pair_of
 from trainer.fitting.simulation import HardwareLimitWarning, MemoryCount
@@ -14,7 +14,6 @@ __all__ = [
     "Batch",
     "HardwareLimitWarning",
     "MemoryCount",
-    "PathLike",
     "Profile",
     "ProfiledChain",
     "Rows",

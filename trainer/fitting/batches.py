@@ -8,11 +8,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from trainer.arrays import aligned_empty
 from trainer.data import Targets
 from trainer.losses import Loss
-
-Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)

@@ -13,15 +13,13 @@ from collections.abc import Mapping
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime import ArtifactError
+from edge_runtime.array_types import Array
 from edge_runtime.artifact import read_members, write_members
-from edge_runtime.files import printable, replacing
+from edge_runtime.files import PathLike, printable, replacing
 from trainer.errors import CheckpointError
-from trainer.fitting.options import PathLike
 
-Array = NDArray[Any]
 FORMAT_LINE = "smallnet-checkpoint 1 sha256="
 CHECKPOINT_MAX_BYTES = 1 << 28  # 256 MiB, as for a model
 _HEADER = "checkpoint"

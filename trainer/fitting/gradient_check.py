@@ -3,16 +3,13 @@
 from __future__ import annotations
 
 import copy
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from trainer.fitting.batches import Rows
 from trainer.losses import Loss
 from trainer.network import FlatParameters, LayerChain
-
-Array = NDArray[Any]
 
 
 def relative_error(a: Array, b: Array) -> float:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Callable
 from dataclasses import dataclass
 
+from edge_runtime.files import PathLike
 from trainer.config import check_flag, check_number, check_whole
 from trainer.data import STANDARDIZATIONS, ClassWeight
 from trainer.errors import ConfigurationError
@@ -13,8 +14,6 @@ from trainer.history import EpochRecord
 from trainer.losses import Loss
 from trainer.optimizers import Optimizer, choose_optimizer
 from trainer.schedules import Schedule, choose_schedule
-
-PathLike = str | os.PathLike[str]
 
 
 @dataclass(frozen=True)

@@ -6,15 +6,13 @@ import time
 from collections import deque
 from dataclasses import dataclass
 from statistics import median
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from trainer.losses import Loss
 from trainer.network import Block, LayerChain
 
-Array = NDArray[Any]
 _PASSES = ("forward", "backward")
 _KEPT = 1000  # the latest passes that the medians are taken over
 

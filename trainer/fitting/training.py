@@ -7,21 +7,21 @@ import os
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
+from edge_runtime.files import PathLike
 from trainer.errors import CheckpointError, TrainingDiverged
 from trainer.fitting.batches import Batch, Rows
 from trainer.fitting.checkpoint import CHECKPOINT_MAX_BYTES, check_same_run, read_checkpoint, write_checkpoint
 from trainer.fitting.early_stopping import EarlyStopping
 from trainer.fitting.interrupts import deferred_interrupt
-from trainer.fitting.options import PathLike, TrainingOptions
+from trainer.fitting.options import TrainingOptions
 from trainer.fitting.throttle import Throttle
 from trainer.history import EpochRecord, History
 from trainer.losses import Loss
 from trainer.network import FlatParameters, LayerChain
 
-Array = NDArray[Any]
-FLUSH_EVERY, TINY = 64, 1e-30  # steps, and the magnitude below which a value is 0 to all purposes
+FLUSH_EVERY, NEGLIGIBLE = 64, 1e-30  # steps, and the magnitude below which a value is 0 to all purposes
 _MOST = 1 << 53  # of a counter: float64, in which rates are computed, holds no larger whole numbers
 PENALTY_CHUNK = 1 << 13  # entries of the L2 penalty's scratch array: it stays in the nearest cache
 
@@ -152,7 +152,7 @@ class TrainingRun:
         for array in (self.parameters.values, *self.slots):
             for start in range(0, array.size, PENALTY_CHUNK):
                 part = array[start : start + PENALTY_CHUNK]
-                part[(part < TINY) & (part > -TINY)] = 0
+                part[(part < NEGLIGIBLE) & (part > -NEGLIGIBLE)] = 0
 
     def _finish_epoch(self) -> None:
         if not np.isfinite(self.parameters.values.min()) or not np.isfinite(self.parameters.values.max()):

@@ -2,14 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Any
-
 import numpy as np
-from numpy.typing import DTypeLike, NDArray
+from numpy.typing import DTypeLike
 
+from edge_runtime.array_types import Array
 from trainer.layers import BetweenLayer, Parameter
-
-Array = NDArray[Any]
 
 
 class BatchNorm(BetweenLayer):

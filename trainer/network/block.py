@@ -5,15 +5,13 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import Activation
 from trainer.activations import DERIVATIVES
 from trainer.arrays import aligned_empty
 from trainer.layers import BetweenLayer, DenseLayer
 from trainer.network.precision import lower_weights
-
-Array = NDArray[Any]
 
 
 class Block:

@@ -6,12 +6,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from trainer.losses import Loss
 from trainer.network.block import Block
-
-Array = NDArray[Any]
 
 
 class LayerChain:

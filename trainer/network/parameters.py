@@ -7,12 +7,10 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from trainer.arrays import aligned_empty
 from trainer.layers import Layer
-
-Array = NDArray[Any]
 
 
 class FlatParameters:

@@ -3,15 +3,12 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import quantize_symmetric
 from trainer.layers import DenseLayer
-
-Array = NDArray[Any]
 
 
 def symmetric_scale(x: Array, clip_value: int, axis: int) -> Array:

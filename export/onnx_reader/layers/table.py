@@ -20,7 +20,7 @@ Array = NDArray[Any]
 Part = Affine | Activation | Function
 
 
-class Table(NamedTuple):
+class CodeTable(NamedTuple):
     """entries: the function in float32. low, high: what correct engines may round it to. uint8 (256,) each."""
 
     entries: NDArray[np.uint8]
@@ -37,14 +37,14 @@ class Table(NamedTuple):
         return found
 
 
-def table_of(parts: Sequence[Part], before: QuantParams, after: QuantParams) -> Table:
+def table_of(parts: Sequence[Part], before: QuantParams, after: QuantParams) -> CodeTable:
     """All 256 codes on `before` through functions of one number, onto `after`."""
     values = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
     low = high = values.astype(np.float64)
     for part in parts:
         low, high = _image(part, (low, values.astype(np.float64), high))
         values = _value(part, values, 0.0).astype(np.float32)
-    return Table(*(quantize(each, after) for each in (values, low, high)))
+    return CodeTable(*(quantize(each, after) for each in (values, low, high)))
 
 
 def _image(part: Part, inputs: Sequence[Array]) -> tuple[Array, Array]:

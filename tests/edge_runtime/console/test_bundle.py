@@ -80,7 +80,7 @@ BAD_USE = {
     "nothing to do": ([], 2, "expected --input or --selftest, one of them (see 'app.pyz --help')"),
     "two things to do": (["--selftest", "--input", "x.csv"], 2, "expected --input or --selftest, one of them"),
     "no such option": (["--mmap"], 2, "unrecognized arguments: --mmap"),
-    "what would steer a terminal": (["\x1b[31mred\nline"], 2, "unrecognized arguments: ?[31mred line"),
+    "what would steer a terminal": (["\x1b[31mred\nline"], 2, "unrecognized arguments: \\x1b[31mred line"),
     "no such limit": (["--input", "x.csv", "--max-batch", "0"], 2, "max_batch is 0, expected at least 1 row"),
 }
 

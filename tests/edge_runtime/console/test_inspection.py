@@ -6,7 +6,7 @@ import pytest
 from edge_runtime import save
 from edge_runtime.artifact import account
 from edge_runtime.console import inspection
-from edge_runtime.console.inspection import describe
+from edge_runtime.console.inspection import inspect_file
 from edge_runtime.console.reports import inspection_text
 from edge_runtime.files.bounded import read_file
 from export.quantization.quantizer import quantize
@@ -40,7 +40,7 @@ def test_describe_states_layers_and_memory(tmp_path):
     """What `inspect` prints is plain data with the engine's own plan."""
     model = quantize(random_model([7, 5, 3], ["relu", "softmax"]), random_rows(30, 7))
     save(model, tmp_path / "m.npz")
-    facts = describe(tmp_path / "m.npz")
+    facts = inspect_file(tmp_path / "m.npz")
     assert facts["layer_sizes"] == [7, 5, 3]
     assert facts["layers"][0]["bytes"] == 7 * 5 + 5 * 4 + 5 * 4
     assert facts["memory"]["total_bytes"] == sum(
@@ -52,7 +52,7 @@ def test_the_text_writes_every_number_of_bytes_with_separators(tmp_path):
     """In the tables as in the lines above them; the data keep plain integers, under the words of the headings."""
     model = quantize(random_model([784, 64, 10], ["relu", "softmax"]), random_rows(100, 784))
     save(model, tmp_path / "m.npz")
-    facts = describe(tmp_path / "m.npz")
+    facts = inspect_file(tmp_path / "m.npz")
     text = inspection_text({**facts, "devices": []}).removeprefix(str(tmp_path))
     first = facts["layers"][0]
     for number in (first["macs"], first["bytes"], first["largest_accumulator"], facts["file_bytes"]):
@@ -74,7 +74,7 @@ def test_a_file_that_is_replaced_meanwhile_is_read_once(tmp_path, monkeypatch):
         return read_file(path, **options)
 
     monkeypatch.setattr(inspection, "read_file", replaced)
-    facts = describe(tmp_path / "m.npz")
+    facts = inspect_file(tmp_path / "m.npz")
     assert reads.count(tmp_path / "m.npz") == 1
     assert facts["layer_sizes"] == [5, 2]
     assert {row["name"] for row in facts["members"]} >= {"layer0.weight.npy"}

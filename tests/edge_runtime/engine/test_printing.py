@@ -5,7 +5,7 @@ import sys
 from pathlib import Path
 
 from edge_runtime import Activation, Engine, Limits
-from edge_runtime.engine.profiler import LayerProfile, Profile
+from edge_runtime.engine.profiler import LayerTime, RunProfile
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
 from tests.networks import random_model, random_rows
@@ -44,8 +44,8 @@ dense1  int8                400             40              32 rows
 
 def test_a_profile_is_a_table():
     """Microseconds, share, bytes and their sums; still a list of its layers."""
-    layers = [LayerProfile("dense0", 12.34e-6, 0.75, 3, 2400, 8448), LayerProfile("dense1", 4e-6, 0.25, 2, 400, 0)]
-    profile = Profile(layers)
+    layers = [LayerTime("dense0", 12.34e-6, 0.75, 3, 2400, 8448), LayerTime("dense1", 4e-6, 0.25, 2, 400, 0)]
+    profile = RunProfile(layers)
     assert list(profile) == layers
     assert str(profile).splitlines() == PROFILE.strip().splitlines()
     rows = random_rows(3, 64)

@@ -10,7 +10,7 @@ import pytest
 
 from edge_runtime import Engine, OutputRefused, QuantizationError, load
 from export.commands import pipeline
-from export.commands.pipeline import Evaluation, ExportOptions, check_export, export_model
+from export.commands.pipeline import ExportOptions, LabeledRows, check_export, export_model
 from export.quantization.quantizer import QuantizationWarning, quantize
 from tests.networks import random_model, random_rows
 
@@ -23,7 +23,7 @@ EVERYTHING = ["float32", "float16", "int8", "int8-dynamic"]
 def test_each_precision_is_written_verified_and_measured(tmp_path):
     """Files by their names and sizes, the report of the very file, the score and the fidelity on the test rows."""
     wrong = np.where(np.arange(40) < 4, (CLASSES + 1) % 3, CLASSES)
-    results = export_model(MODEL, EVERYTHING, ROWS, tmp_path, "m", evaluation=Evaluation(TEST, wrong))
+    results = export_model(MODEL, EVERYTHING, ROWS, tmp_path, "m", evaluation=LabeledRows(TEST, wrong))
     assert [result.precision for result in results] == EVERYTHING
     for result in results:
         assert result.artifact == tmp_path / f"m.{result.precision}.npz"
@@ -48,8 +48,8 @@ def test_each_precision_is_written_verified_and_measured(tmp_path):
 @pytest.mark.parametrize("given", ["held out", "evaluation", "compared", "calibration"])
 def test_precisions_are_judged_on_the_best_rows_there_are(tmp_path, given):
     """Those held out; else those of the evaluation, those to compare on, those to calibrate on."""
-    options = {"held out": {"held_out": random_rows(30, 6), "evaluation": Evaluation(TEST, CLASSES)}}
-    options |= {"evaluation": {"evaluation": Evaluation(TEST, CLASSES), "verify_rows": random_rows(50, 6)}}
+    options = {"held out": {"held_out": random_rows(30, 6), "evaluation": LabeledRows(TEST, CLASSES)}}
+    options |= {"evaluation": {"evaluation": LabeledRows(TEST, CLASSES), "verify_rows": random_rows(50, 6)}}
     options |= {"compared": {"verify_rows": random_rows(50, 6)}, "calibration": {}}
     (result,) = export_model(MODEL, ["int8"], ROWS, tmp_path, "m", **options[given])
     assert result.fidelity.rows == {"held out": 30, "evaluation": 40, "compared": 50, "calibration": 100}[given]
@@ -78,12 +78,12 @@ def test_the_score_is_accuracy_or_the_squared_error():
     """By the kind of the labels."""
     model = random_model([6, 2], ["linear"])
     targets = Engine(model).run(TEST) + np.float32(0.5)
-    assert Evaluation(TEST, targets).score(model) == pytest.approx(0.25, rel=1e-5)
-    assert Evaluation(TEST, targets).score_name == "mean squared error"
-    assert Evaluation(TEST, CLASSES).score(MODEL) == 1.0
-    assert Evaluation(TEST, CLASSES).score_name == "accuracy"
+    assert LabeledRows(TEST, targets).score(model) == pytest.approx(0.25, rel=1e-5)
+    assert LabeledRows(TEST, targets).score_name == "mean squared error"
+    assert LabeledRows(TEST, CLASSES).score(MODEL) == 1.0
+    assert LabeledRows(TEST, CLASSES).score_name == "accuracy"
     dynamic = quantize(MODEL, precision="int8-dynamic")
-    assert Evaluation(TEST, CLASSES).score(dynamic) > 0.8
+    assert LabeledRows(TEST, CLASSES).score(dynamic) > 0.8
 
 
 def test_everybody_is_told_what_happens(tmp_path):

@@ -11,15 +11,15 @@ import pytest
 
 from edge_runtime import Engine
 from edge_runtime.console import typed_program
-from export.commands.pipeline import Evaluation, export_model
+from export.commands.pipeline import LabeledRows, export_model
 from export.commands.reports import (
-    choice_text,
     demo_files,
     demo_table,
     export_facts,
     export_table,
     import_facts,
     import_table,
+    method_text,
     report_table,
 )
 from export.verification.comparison import SAME_BITS, WITHIN_BOUND, TensorCheck
@@ -56,7 +56,7 @@ def cells(table):
 @pytest.fixture
 def results(tmp_path):
     """Two precisions of one model, exported."""
-    evaluation = Evaluation(ROWS, Engine(MODEL).predict(ROWS))
+    evaluation = LabeledRows(ROWS, Engine(MODEL).predict(ROWS))
     return export_model(MODEL, ["float16", "int8"], ROWS, tmp_path, "m", evaluation=evaluation)
 
 
@@ -166,12 +166,12 @@ def test_an_import_shows_layers_checks_and_file(out):
 
 def test_the_choice_of_a_method_names_the_best():
     """And what each of them would have given."""
-    text = choice_text({"minmax": 31.25, "mse": 35.04, "entropy": -1.0})
+    text = method_text({"minmax": 31.25, "mse": 35.04, "entropy": -1.0})
     assert text == (
         "calibration: mse (signal to noise of the outputs on held-out rows: "
         "minmax 31.2 dB, mse 35.0 dB, entropy -1.0 dB)"
     )
-    assert choice_text({"entropy": 40.0, "minmax": 31.0}).startswith("calibration: entropy (")
+    assert method_text({"entropy": 40.0, "minmax": 31.0}).startswith("calibration: entropy (")
 
 
 def test_a_verification_shows_every_tensor_and_the_verdict():

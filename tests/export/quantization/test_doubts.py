@@ -19,7 +19,7 @@ from export.quantization.doubts import (
     comparison_doubts,
     fidelity_doubts,
     is_classifier,
-    measure,
+    measure_fidelity,
     row_doubts,
 )
 from export.quantization.equalization import equalize
@@ -46,7 +46,7 @@ def coarse(model, layer):
 def test_what_is_measured_is_what_the_engines_answer(precision):
     """Decibels of the logits and the changed decisions, on all rows in one batch."""
     small = quantize(MODEL, ROWS, precision)
-    found = measure(MODEL, small, HELD_OUT)
+    found = measure_fidelity(MODEL, small, HELD_OUT)
     engines = [Engine(model, Limits(max_batch=300)) for model in (MODEL, small)]
     assert found.rows == 300
     assert found.sqnr_db == sqnr_db(*(engine.logits(HELD_OUT) for engine in engines))
@@ -58,21 +58,21 @@ def test_one_output_decides_by_its_sign():
     model = random_model([10, 1], ["sigmoid"])
     flipped = replace(model, layers=(replace(model.layers[0], bias=model.layers[0].bias + np.float32(0.5)),))
     expected = np.sum((Engine(model).run(ROWS) > 0.5) != (Engine(flipped).run(ROWS) > 0.5))
-    assert measure(model, flipped, ROWS).decisions_changed == expected > 0
+    assert measure_fidelity(model, flipped, ROWS).decisions_changed == expected > 0
 
 
 @pytest.mark.parametrize("target", ["regression", "autoencoder"])
 def test_a_regression_has_no_decisions(target):
     """Its largest output means nothing."""
     model = replace(random_model([10, 4], ["linear"]), metadata={"target": target})
-    assert measure(model, quantize(model, ROWS), HELD_OUT).decisions_changed is None
+    assert measure_fidelity(model, quantize(model, ROWS), HELD_OUT).decisions_changed is None
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
 def test_a_good_export_is_not_doubted(precision):
     """No line where nothing is wrong."""
     small = quantize(MODEL, ROWS, precision)
-    assert fidelity_doubts(MODEL, small, HELD_OUT, measure(MODEL, small, HELD_OUT)) == []
+    assert fidelity_doubts(MODEL, small, HELD_OUT, measure_fidelity(MODEL, small, HELD_OUT)) == []
     assert row_doubts(small, HELD_OUT) == []
     if precision == "int8":
         assert calibration_doubts(ROWS, HELD_OUT, small, MODEL) == []
@@ -82,7 +82,7 @@ def test_a_good_export_is_not_doubted(precision):
 def test_the_layer_at_which_it_begins_is_named(layer):
     """With the decibels behind it; those before are fine."""
     small = coarse(MODEL, layer)
-    found = measure(MODEL, small, HELD_OUT)
+    found = measure_fidelity(MODEL, small, HELD_OUT)
     (text,) = fidelity_doubts(MODEL, small, HELD_OUT, found)
     decibels = by_layer(MODEL, small, HELD_OUT)
     assert list(decibels) == ["dense0", "dense1", "dense2"]
@@ -112,7 +112,7 @@ def test_float16_is_doubted_below_forty_decibels():
     model = random_model([10, 4], ["linear"])
     half = quantize(model, precision="float16")
     noisy = replace(half, layers=(replace(half.layers[0], bias=half.layers[0].bias + np.float32(0.02)),))
-    found = measure(model, noisy, HELD_OUT)
+    found = measure_fidelity(model, noisy, HELD_OUT)
     assert 20 < found.sqnr_db < 40
     (text,) = fidelity_doubts(model, noisy, HELD_OUT, found)
     assert "expected at least 40" in text
@@ -121,7 +121,7 @@ def test_float16_is_doubted_below_forty_decibels():
 def test_single_changed_decisions_are_a_figure_and_no_warning():
     """Up to one in a hundred; one row more is warned of."""
     small = quantize(MODEL, ROWS)
-    found = measure(MODEL, small, HELD_OUT)
+    found = measure_fidelity(MODEL, small, HELD_OUT)
     assert fidelity_doubts(MODEL, small, HELD_OUT, replace(found, decisions_changed=3)) == []
     (text,) = fidelity_doubts(MODEL, small, HELD_OUT, replace(found, decisions_changed=4))
     assert text.startswith("4 of 300 decisions (1.3%) are not those of float32, on 300 rows")
@@ -294,7 +294,7 @@ def test_an_overflow_is_a_doubt_and_no_warning_of_numpy():
     """inf on one side, or NaN, is -inf dB; where both sides overflow the other rows are judged."""
     model = overflowing()
     half = replace(model, layers=(replace(model.layers[0], weight=model.layers[0].weight / 2), model.layers[1]))
-    found = measure(model, half, ROWS)
+    found = measure_fidelity(model, half, ROWS)
     assert found.sqnr_db == -np.inf
     (text,) = fidelity_doubts(model, half, ROWS, found)
     assert "-inf dB at the outputs" in text
@@ -324,7 +324,7 @@ def test_two_rows_with_one_output_are_named():
 def test_the_least_layer_is_named_where_only_decisions_change():
     """None is below the limit then: the one with the least decibels is where to look."""
     small = quantize(MODEL, ROWS)
-    found = replace(measure(MODEL, small, HELD_OUT), decisions_changed=200)
+    found = replace(measure_fidelity(MODEL, small, HELD_OUT), decisions_changed=200)
     decibels = by_layer(MODEL, small, HELD_OUT)
     worst = min(decibels, key=decibels.get)
     (text,) = fidelity_doubts(MODEL, small, HELD_OUT, found)
@@ -356,7 +356,10 @@ def test_a_logit_of_0_is_no_decision_for():
     zero = replace(model, layers=(replace(model.layers[0], weight=model.layers[0].weight * 0, bias=np.zeros(1, "f4")),))
     above = replace(zero, layers=(replace(zero.layers[0], bias=np.float32([1e-6])),))
     below = replace(zero, layers=(replace(zero.layers[0], bias=np.float32([-1e-6])),))
-    assert (measure(zero, above, ROWS).decisions_changed, measure(zero, below, ROWS).decisions_changed) == (400, 0)
+    assert (
+        measure_fidelity(zero, above, ROWS).decisions_changed,
+        measure_fidelity(zero, below, ROWS).decisions_changed,
+    ) == (400, 0)
 
 
 def loud_and_quiet(metadata):
@@ -372,7 +375,7 @@ def test_an_output_that_a_loud_one_hides_is_named():
     rows = np.random.default_rng(0).uniform(0.1, 1, (500, 3)).astype(np.float32)
     model = loud_and_quiet({"target": "regression"})
     small = quantize(model, rows)
-    found = measure(model, small, rows)
+    found = measure_fidelity(model, small, rows)
     assert found.sqnr_db > 40
     assert found.worst_output == 1
     assert found.worst_output_db == sqnr_db(*(Engine(net).run(rows)[:, [1]] for net in (model, small))) < 3
@@ -385,7 +388,7 @@ def test_parts_of_one_signal_and_classes_are_not_judged_one_by_one(metadata):
     """A pixel that hardly varies, or the score of one class, says little by itself."""
     rows = np.random.default_rng(0).uniform(0.1, 1, (500, 3)).astype(np.float32)
     model = loud_and_quiet(metadata)
-    found = measure(model, quantize(model, rows), rows)
+    found = measure_fidelity(model, quantize(model, rows), rows)
     assert (found.worst_output, found.worst_output_db) == (None, None)
 
 
@@ -393,14 +396,14 @@ def test_an_output_that_never_varies_is_not_the_worst():
     """What is always the same has no decibels."""
     model = loud_and_quiet({"target": "regression"})
     rows = np.float32([[0.5, 1, 0], [0.25, 1, 0], [0.75, 1, 0]])
-    assert measure(model, model, rows).worst_output == 0
+    assert measure_fidelity(model, model, rows).worst_output == 0
 
 
 def test_a_single_row_has_no_decibels():
     """No output varies in it: that is said, and not that the answers are bad."""
     small = quantize(MODEL, ROWS)
     row = HELD_OUT[:1]
-    found = measure(MODEL, small, row)
+    found = measure_fidelity(MODEL, small, row)
     assert (found.rows, found.sqnr_db) == (1, -np.inf)
     (text,) = fidelity_doubts(MODEL, small, row, found)
     assert text.startswith("judged on a single row")

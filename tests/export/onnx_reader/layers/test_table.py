@@ -7,7 +7,7 @@ import pytest
 from edge_runtime import Model
 from edge_runtime.layers import Dense
 from edge_runtime.numerics import QMAX, Activation, QuantParams, dequantize, quantize
-from export.onnx_reader.layers.table import Table, table_of
+from export.onnx_reader.layers.table import CodeTable, table_of
 from export.onnx_reader.reader import import_onnx
 from export.onnx_reader.steps import Affine
 from export.onnx_writer.writer import to_onnx
@@ -74,9 +74,9 @@ def test_a_map_that_cancels_is_as_far_off_as_its_terms():
 def test_the_ties_of_an_entry_are_its_neighbours_and_its_ends():
     """And none where every engine rounds alike, however far the ends are apart."""
     entries, low, high = (np.full(256, value, np.uint8) for value in (10, 10, 10))
-    assert Table(entries, low, high).ties() == set()
+    assert CodeTable(entries, low, high).ties() == set()
     low[3], high[3], high[7] = 9, 10, 200
-    assert Table(entries, low, high).ties() == {(3, 9), (7, 11), (7, 200)}
+    assert CodeTable(entries, low, high).ties() == {(3, 9), (7, 11), (7, 200)}
 
 
 def test_a_value_that_is_rounded_on_the_way_may_fall_either_way(tmp_path):
