@@ -204,6 +204,7 @@ NOT_COPIED = {
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
     "FileMap": "the memory of a file, whose views are copied",
+    "Table": "cells on their way from a file to a data set",
     "LoweredDense": "what a network of lower precision makes anew for a pass",
 }
 
