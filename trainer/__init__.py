@@ -2,6 +2,7 @@
 
     net = NeuralNetwork([64, 32, 10], ["relu", "softmax"], precision_config=PrecisionConfig(seed=7))
     history = net.fit(x, y, epochs=30, validation_data=(xv, yv), patience=5, standardize="global", on_epoch=print)
+    net.partial_fit(x, y); net.history_.records; net.n_iter_; net.classes_
     net.predict(x); net.predict_proba(x); net.score(x, y); net.evaluate(x, y)
     net.to_model(class_names=..., metadata=...); net.save_weights("digits.npz"); net.load_weights("digits.npz")
 
@@ -13,7 +14,7 @@ OMP_NUM_THREADS=1 (OpenBLAS: OPENBLAS_NUM_THREADS=1) before Python starts.
 
 from edge_runtime.lazy import public_names
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
-from trainer.errors import CheckpointError, ConfigurationError, TrainingDiverged
+from trainer.errors import CheckpointError, ConfigurationError, NotFittedError, TrainingDiverged
 from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile
 from trainer.history import EpochRecord, History
 from trainer.model import Evaluation, NeuralNetworkModel
@@ -30,6 +31,7 @@ __all__ = [
     "MemoryCount",
     "NeuralNetwork",
     "NeuralNetworkModel",
+    "NotFittedError",
     "PrecisionConfig",
     "Profile",
     "TrainingDiverged",

@@ -20,3 +20,7 @@ class TrainingDiverged(SmallnetError, ArithmeticError):
 
 class CheckpointError(SmallnetError, ValueError):
     """A checkpoint is damaged, of another version, or of another run than the one that should continue."""
+
+
+class NotFittedError(SmallnetError, ValueError, AttributeError):
+    """A network is asked for predictions before it has learned. The bases are those of scikit-learn's error."""

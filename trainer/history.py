@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 
 
 @dataclass(frozen=True)
@@ -69,6 +69,13 @@ class History:
     def validation_metric(self) -> list[float]:
         """Validation metrics in order; empty without validation rows."""
         return [record.validation_metric for record in self.records if record.validation_metric is not None]
+
+    def followed_by(self, other: History) -> History:
+        """This run and the one that went on from it, as one: its epochs are counted on."""
+        done = len(self.records)
+        later = [replace(record, epoch=done + record.epoch) for record in other.records]
+        best = done + other.best_epoch if other.best_epoch else self.best_epoch
+        return History([*self.records, *later], best, other.stopped_early, other.metric_name)
 
     def to_json(self) -> str:
         """The history as JSON: equal histories give equal text."""

@@ -120,6 +120,7 @@ class NeuralNetworkModel:
         self.preprocessing: Standardization | None = None
         self._input: Array | None = None
         self._learned_labels, self._is_fresh = False, True
+        self._optimizer_state: tuple[list[Array], int] | None = None
 
     def __repr__(self) -> str:
         """Its sizes and activations, in one line."""
@@ -191,7 +192,7 @@ class NeuralNetworkModel:
         self.set_seed(self.config.seed)
         for layer in (x for block in self.chain.blocks for x in (block.dense, *block.between)):
             layer.reset(self.rng)
-        self.preprocessing, self._learned_labels, self._is_fresh = None, False, True
+        self.preprocessing, self._learned_labels, self._is_fresh, self._optimizer_state = None, False, True, None
 
     # passes
 
@@ -318,7 +319,10 @@ class NeuralNetworkModel:
         validation_data: Any,
         options: TrainingOptions,
         sample_weight: ArrayLike | None = None,
+        *,
+        goes_on: bool | None = None,
     ) -> History:
+        """goes_on: keep the optimizer's state for a next call; True takes that of the last one."""
         x, y, weight = weighted_rows(x, y, sample_weight)
         function = choose_loss(options.loss, self.final_activation, self.n_out)
         kept = self.preprocessing
@@ -339,6 +343,8 @@ class NeuralNetworkModel:
                 self.chain, self.parameters, self.rng, options, function, self.l2_lambda, rows, validation,
                 settings, Throttle(self.config.speed_factor),
             )  # fmt: skip
+            if goes_on and self._optimizer_state is not None:
+                run.slots, run.step = self._optimizer_state
         except BaseException:
             self.preprocessing = kept
             raise
@@ -348,6 +354,7 @@ class NeuralNetworkModel:
         try:
             history = run.run()
             self._is_fresh = False
+            self._optimizer_state = None if goes_on is None else (run.slots, run.step)
             return history
         except TrainingDiverged as error:
             self._is_fresh = self._is_fresh and error.kept_epoch == 0

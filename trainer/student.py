@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import inspect
 import sys
-from collections.abc import Mapping, Sequence
+import zlib
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -12,16 +13,35 @@ from numpy.typing import ArrayLike
 
 from edge_runtime import InputError, Model
 from edge_runtime.array_types import Array
+from edge_runtime.files import PathLike
 from edge_runtime.numerics import Activation
 from trainer.config import PrecisionConfig
 from trainer.data import ClassWeight, as_truth
-from trainer.errors import ConfigurationError
+from trainer.errors import ConfigurationError, NotFittedError
 from trainer.fitting import TrainingOptions, pair_of
-from trainer.history import History
+from trainer.history import EpochRecord, History
 from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
+
+
+class _AsSet:
+    """Stands in `fit`'s signature for: as the parameter of this name says."""
+
+    def __repr__(self) -> str:
+        return "<as set>"
+
+
+AS_SET: Any = _AsSet()
+_FIT_SETTINGS = (
+    "epochs", "batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule",
+    "loss", "label_smoothing", "class_weight", "standardize",
+)  # fmt: skip
+ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": None, "on_epoch": None}
+_OF_THE_BUILD = (
+    "layer_sizes", "activations", "dropout_rate", "precision_config", "batch_norm", "between", "init",
+)  # fmt: skip
 
 
 class NeuralNetwork(NeuralNetworkModel):
@@ -30,10 +50,13 @@ class NeuralNetwork(NeuralNetworkModel):
     The first five parameters and `batch_norm`, `between`, `init` are those of `NeuralNetworkModel`; the others are the
     defaults of `fit`'s arguments, which win when given. `fit` starts from fresh weights, so that it gives the same
     network however often it is called; warm_start=True starts from the present ones. class_names: one per output,
-    stored with the network; without them the labels' own names are, where these are text.
+    stored with the network; without them the labels' own names are, where these are not 0..n_out-1.
 
     Labels may be 0..n_out-1, or any n_out different values (text too); `predict` gives them back. After `fit`:
-    `classes_` (n_out,), `history_`, `n_features_in_`, and for enable_profiling `profile_`.
+    `classes_` (n_out,), `history_`, `loss_curve_`, `n_iter_`, `n_features_in_`, and for enable_profiling `profile_`.
+
+    `predict`, `predict_proba` and `score` raise NotFittedError as long as the weights are those that were drawn; that
+    ends with `fit`, `partial_fit`, `load_weights`, or training by hand, which writes into `weights`.
     """
 
     def __init__(
@@ -73,43 +96,128 @@ class NeuralNetwork(NeuralNetworkModel):
             batch_norm=batch_norm, between=between, init=init,
         )  # fmt: skip
         self.class_names = class_names
-        self.classes_ = np.arange(max(self.n_out, 2))
-        self._flat_targets = False
 
-    def fit(self, x: ArrayLike, y: ArrayLike, **settings: Any) -> History:
+    def _build(self) -> None:
+        super()._build()
+        self._forget()
+
+    def reset(self) -> None:
+        """Draw fresh weights from the configured seed and forget what was learned: the network as it was made."""
+        super().reset()
+        self._forget()
+
+    def _forget(self) -> None:
+        """Drop what `fit` has left; the weights are those that were drawn."""
+        for name in [name for name in vars(self) if name.endswith("_") and not name.endswith("__")]:
+            delattr(self, name)
+        self._flat_targets, self._was_loaded = False, False
+        self._drawn = self._fingerprint()
+
+    def _fingerprint(self) -> int:
+        return zlib.crc32(self.parameters.values.data)
+
+    @property
+    def _has_learned(self) -> bool:
+        return hasattr(self, "history_") or self._was_loaded or self._fingerprint() != self._drawn
+
+    def _require_learned(self, what: str) -> None:
+        if not self._has_learned:
+            raise NotFittedError(
+                f"{what} needs a network that has learned, and this one has the weights that were drawn for it; "
+                "call fit, or load_weights (forward and evaluate take any weights)"
+            )
+
+    # training
+
+    def fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        *,
+        sample_weight: ArrayLike | None = None,
+        epochs: int = AS_SET,
+        batch_size: int = AS_SET,
+        learning_rate: float | None = AS_SET,
+        validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        patience: int | None = AS_SET,
+        min_delta: float = AS_SET,
+        monitor: str = AS_SET,
+        shuffle: bool = AS_SET,
+        optimizer: str | Optimizer = AS_SET,
+        schedule: str | Schedule = AS_SET,
+        loss: str | Loss | None = AS_SET,
+        label_smoothing: float = AS_SET,
+        class_weight: ClassWeight = AS_SET,
+        standardize: str = AS_SET,
+        checkpoint: PathLike | None = None,
+        resume: PathLike | None = None,
+        on_epoch: Callable[[EpochRecord], object] | None = None,
+    ) -> History:
         """Train on rows x (rows, n_in) and labels or targets y; returns the history.
 
-        settings: any of `NeuralNetworkModel.fit`'s keyword arguments; where one is missing, the parameter of the same
-        name is taken. Raises what `NeuralNetworkModel.fit` raises, and TypeError for an unknown setting.
+        The arguments are those of `NeuralNetworkModel.fit`; what is not given is the parameter of the same name.
+        Raises what `NeuralNetworkModel.fit` raises.
         """
-        run_only = {
-            "sample_weight": None,
-            "validation_data": None,
-            "checkpoint": None,
-            "resume": None,
-            "on_epoch": None,
-        }
-        values = {name: getattr(self, name) for name in _FIT_SETTINGS} | run_only
-        for name in settings:
-            if name not in values:
-                raise TypeError(f"fit() got an unexpected setting {name!r}, expected one of {', '.join(values)}")
-        values |= settings
-        validation, sample_weight = values.pop("validation_data"), values.pop("sample_weight")
-        options = TrainingOptions.of(**values)
-        labels = self._learn_classes(as_truth(y))
-        if validation is not None:
-            validation = (pair_of(validation)[0], self._to_indices(pair_of(validation)[1]))
-        if not self.warm_start:
+        given = {
+            "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "patience": patience,
+            "min_delta": min_delta, "monitor": monitor, "shuffle": shuffle, "optimizer": optimizer,
+            "schedule": schedule, "loss": loss, "label_smoothing": label_smoothing, "class_weight": class_weight,
+            "standardize": standardize,
+        }  # fmt: skip
+        options = TrainingOptions.of(**self._settings(given), checkpoint=checkpoint, resume=resume, on_epoch=on_epoch)
+        goes_on = self.warm_start and self._has_learned
+        classes, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on)
+        if validation_data is not None:
+            held, truth = pair_of(validation_data)
+            validation_data = held, self._to_indices(truth, classes)
+        if not goes_on:
             self.reset()
-        self.n_features_in_ = self.n_in
-        self.history_ = self._train(x, labels, validation, options, sample_weight)
+        self._note(classes, is_flat)
+        self._keep_history(self._train(x, indices, validation_data, options, sample_weight))
         return self.history_
+
+    def partial_fit(
+        self,
+        x: ArrayLike,
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> NeuralNetwork:
+        """Train for one epoch on rows x (rows, n_in), from the present weights and the optimizer's present state on.
+
+        classes: all labels that will ever come, needed in the first call where y does not hold them all. The
+        standardization is that of the first call's rows. The learning rate is that of a schedule's first epoch.
+        `history_` grows by a record. Raises what `fit` raises.
+        """
+        goes_on = self._has_learned
+        known, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on, classes=classes)
+        options = TrainingOptions.of(**self._settings({"epochs": 1, "patience": None}), **ONE_RUN)
+        self._note(known, is_flat)
+        history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
+        self._keep_history(history, getattr(self, "history_", None))
+        return self
+
+    def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Each setting of a run: as it is given, or as the parameter says."""
+        values = {name: getattr(self, name) for name in _FIT_SETTINGS}
+        return values | {name: value for name, value in given.items() if value is not AS_SET}
+
+    def _note(self, classes: Array, is_flat: bool) -> None:
+        self.n_features_in_, self.classes_, self._flat_targets = self.n_in, classes, is_flat
+
+    def _keep_history(self, history: History, before: History | None = None) -> None:
+        """Keep what a run has recorded. before: of the run that it went on from."""
+        self.history_: History = history if before is None else before.followed_by(history)
+        self.n_iter_, self.loss_curve_ = len(self.history_.records), self.history_.loss
+
+    # use
 
     def predict(self, x: ArrayLike) -> Array:
         """Labels (rows,) as `fit` was given them, or outputs (rows, n_out); (rows,) where the targets were (rows,)."""
+        self._require_learned("predict")
         result = super().predict(x)
         if self.is_classifier:
-            return self.classes_[result]
+            return self.classes_[result] if hasattr(self, "classes_") else result
         return result[:, 0] if self._flat_targets else result
 
     def predict_proba(self, x: ArrayLike) -> Array:
@@ -118,16 +226,18 @@ class NeuralNetwork(NeuralNetworkModel):
             raise ConfigurationError(
                 f"predict_proba needs softmax or sigmoid as the last activation, found {self.final_activation.name}"
             )
+        self._require_learned("predict_proba")
         outputs = self.forward(x)
         return np.column_stack([1 - outputs, outputs]) if self.n_out == 1 else outputs
 
     def evaluate(self, x: ArrayLike, y: ArrayLike, *, loss: str | Loss | None = None) -> Evaluation:
         """Loss (without the L2 penalty) and metric over rows, with `infer_precision`."""
-        return super().evaluate(x, self._to_indices(y), loss=self.loss if loss is None else loss)
+        truth = self._to_indices(y, getattr(self, "classes_", None))
+        return super().evaluate(x, truth, loss=self.loss if loss is None else loss)
 
     def score(self, x: ArrayLike, y: ArrayLike) -> float:
         """Accuracy for a classifier; else R^2, the mean over the outputs (1 is perfect, 0 as good as the mean)."""
-        predicted, truth = self.predict(x), as_truth(y)
+        truth, predicted = as_truth(y), self.predict(x)
         if len(predicted) != len(truth):
             raise InputError(f"y has {len(truth)} rows, expected {len(predicted)}, one for each row of x")
         if self.is_classifier:
@@ -139,11 +249,17 @@ class NeuralNetwork(NeuralNetworkModel):
         return float(np.mean(1 - error / np.where(spread > 0, spread, 1)))
 
     def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
-        """As `NeuralNetworkModel.to_model`; labels that are text name the classes where nothing else does."""
+        """As `NeuralNetworkModel.to_model`; labels other than 0..n_out-1 name the classes where nothing else does."""
         names = self.class_names if class_names is None else class_names
-        if not len(names) and self.classes_.dtype.kind in "UO" and len(self.classes_) == self.n_out:
-            names = [str(label) for label in self.classes_]
+        classes = getattr(self, "classes_", np.arange(0))
+        if not len(names) and len(classes) == self.n_out and not np.array_equal(classes, np.arange(self.n_out)):
+            names = [_name_of(label) for label in classes.tolist()]
         return super().to_model(names, metadata)
+
+    def load_weights(self, path: PathLike) -> None:
+        """As `NeuralNetworkModel.load_weights`; the network counts as one that has learned."""
+        super().load_weights(path)
+        self._was_loaded = True
 
     # scikit-learn's conventions
 
@@ -154,17 +270,30 @@ class NeuralNetwork(NeuralNetworkModel):
         }
 
     def set_params(self, **params: Any) -> NeuralNetwork:
-        """Change parameters; the network is then built anew, untrained. Raises ConfigurationError for unknown names."""
+        """Change parameters; what was learned stays, and the next `fit` goes by them.
+
+        Those that decide how the network is built (sizes, activations, dropout, ...) build it anew. Raises
+        ConfigurationError for them once the network has learned, and for unknown names.
+        """
         known = self.get_params()
         for name in params:
             if name not in known:
                 raise ConfigurationError(f"parameter {name!r} is not known, expected one of {', '.join(known)}")
-        if params:
-            self.__init__(**{**known, **params})  # type: ignore[misc]
+        changed = {name: value for name, value in params.items() if value is not known[name]}
+        rebuilt = [name for name in changed if name in _OF_THE_BUILD]
+        if rebuilt and self._has_learned:
+            raise ConfigurationError(
+                f"{rebuilt[0]} decides how the network is built, and this one has learned; set it before fit, "
+                "call reset() first, or make another network"
+            )
+        for name, value in changed.items():
+            setattr(self, name, value)
+        if rebuilt:
+            self._build()
         return self
 
     def __sklearn_is_fitted__(self) -> bool:
-        return hasattr(self, "history_")
+        return self._has_learned
 
     def __sklearn_tags__(self) -> Any:
         # asked for by scikit-learn alone, so it is loaded by then
@@ -187,41 +316,54 @@ class NeuralNetwork(NeuralNetworkModel):
     def _takes_labels(self) -> bool:
         return self.final_activation.name == "softmax" or self.n_out > 1 or self.final_activation.name == "sigmoid"
 
-    def _learn_classes(self, y: Array) -> Array:
-        """Set `classes_` from the training labels; returns them as indices, or other targets as they are."""
+    def _learn_classes(
+        self, y: Array, *, known: bool = False, classes: ArrayLike | None = None
+    ) -> tuple[Array, Array, bool]:
+        """The classes (n_out,), the labels as indices into them (other targets as they are), whether y is (rows,).
+
+        known: the network goes on learning, and its outputs stand for `classes_`. classes: stated by the caller.
+        """
         count = max(self.n_out, 2)
-        self._flat_targets = y.ndim == 1
-        self.classes_ = np.arange(count)
-        if y.ndim != 1 or not self._takes_labels or len(y) == 0 or _are_indices(y, count):
-            return y
+        if known and hasattr(self, "classes_"):
+            return self.classes_, self._to_indices(y, self.classes_), y.ndim == 1
+        stated = y if classes is None else as_truth(classes, "classes")
+        numbered = np.arange(count)
+        if y.ndim != 1 or not self._takes_labels or len(y) == 0 or _are_indices(stated, count):
+            return numbered, y, y.ndim == 1
         if y.dtype.kind == "f" and self.n_out == 1:
-            return y  # probabilities as targets
-        values = np.unique(y)
+            return numbered, y, True  # probabilities as targets
+        values = np.unique(stated)
         if len(values) != count:
             shown = ", ".join(str(value) for value in values[:5])
             raise InputError(
-                f"y holds {len(values)} different labels ({shown}{', ...' if len(values) > 5 else ''}), "
-                f"expected {count} or whole numbers from 0 to {count - 1}"
+                f"{'y holds' if classes is None else 'classes names'} {len(values)} different labels "
+                f"({shown}{', ...' if len(values) > 5 else ''}), expected {count} "
+                f"or whole numbers from 0 to {count - 1}"
             )
-        self.classes_ = values
-        return self._to_indices(y)
+        return values, self._to_indices(y, values), True
 
-    def _to_indices(self, y: ArrayLike) -> Array:
-        """Labels as indices into `classes_`; targets as they are."""
+    def _to_indices(self, y: ArrayLike, classes: Array | None) -> Array:
+        """Labels as indices into `classes`; targets as they are."""
         array = as_truth(y)
-        if array.ndim != 1 or not self._takes_labels or (array.dtype.kind == "f" and self.classes_.dtype.kind == "i"):
+        if classes is None or array.ndim != 1 or not self._takes_labels:
             return array
-        is_number, wants_number = array.dtype.kind in "fiub", self.classes_.dtype.kind in "fiub"
-        if is_number and wants_number and np.array_equal(self.classes_, np.arange(len(self.classes_))):
+        is_number, wants_number = array.dtype.kind in "fiub", classes.dtype.kind in "fiub"
+        if is_number and wants_number and np.array_equal(classes, np.arange(len(classes))):
             return array
         if is_number != wants_number:
-            raise InputError(f"y holds {array.dtype} labels, expected some of {', '.join(map(str, self.classes_))}")
-        indices = np.searchsorted(self.classes_, array).clip(0, len(self.classes_) - 1)
-        is_strange = self.classes_[indices] != array
+            raise InputError(f"y holds {array.dtype} labels, expected some of {', '.join(map(str, classes))}")
+        indices = np.searchsorted(classes, array).clip(0, len(classes) - 1)
+        is_strange = classes[indices] != array
         if is_strange.any():
-            strange, known = array[is_strange][0], ", ".join(map(str, self.classes_))
+            strange, known = array[is_strange][0], ", ".join(map(str, classes))
             raise InputError(f"y holds label {strange}, expected one of {known}")
         return indices
+
+
+def _name_of(label: Any) -> str:
+    """A label as text; whole numbers without a point, as a table says them."""
+    is_whole = isinstance(label, float) and label.is_integer()
+    return str(int(label) if is_whole else label)
 
 
 def _are_indices(y: Array, count: int) -> bool:
@@ -229,9 +371,3 @@ def _are_indices(y: Array, count: int) -> bool:
     if y.dtype.kind not in "fiub" or not np.isfinite(y).all():
         return False
     return bool(y.min() >= 0 and y.max() < count and np.array_equal(y, np.rint(y)))
-
-
-_FIT_SETTINGS = (
-    "epochs", "batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule",
-    "loss", "label_smoothing", "class_weight", "standardize",
-)  # fmt: skip

@@ -23,7 +23,7 @@ def users(model):
         "predict": engine.predict,
         "trace": engine.trace,
         "profile": engine.profile,
-        "fit": lambda x: net.fit(x, [0, 1], epochs=1),
+        "fit": lambda x: NeuralNetwork([2, 2], ["softmax"]).fit(x, [0, 1], epochs=1),
         "network predict": net.predict,
         "network evaluate": lambda x: net.evaluate(x, [0, 1]),
         "quantize": lambda x: quantize(model, x, "int8"),

@@ -75,6 +75,7 @@ MADE_ERRORS = [
     er.QuantizationError("no"),
     CalibrationError("wrong rows"),
     trainer.ConfigurationError("seed is -1"),
+    trainer.NotFittedError("predict needs a network that has learned"),
     trainer.CheckpointError("c.npz: made with seed 4, this run has 5"),
     trainer.TrainingDiverged("epoch 3", kept_epoch=2),
     trainer.TrainingDiverged("epoch 1"),
@@ -159,6 +160,12 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
         "RunLimits": (RunLimits(5), text),
         "Imported": (import_onnx(folder / "f.onnx"), lambda value: (runs(value.model), value.output)),
         "NeuralNetwork": (network, lambda value: (value.predict(ROWS).tobytes(), value.to_model().layer_sizes)),
+        "NeuralNetwork, partly trained": (
+            trainer.NeuralNetwork([5, 4, 2], ["relu", "softmax"], optimizer="adam").partial_fit(
+                ROWS, np.arange(40) % 2
+            ),
+            lambda value: value.partial_fit(ROWS, np.arange(40) % 2).weights[0].tobytes(),
+        ),
         "NeuralNetworkModel": (
             trainer.NeuralNetworkModel([5, 2], ["softmax"]),
             lambda value: value.backprop(ROWS, np.arange(40) % 2),

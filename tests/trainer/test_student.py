@@ -1,3 +1,5 @@
+import inspect
+import pydoc
 import subprocess
 import sys
 
@@ -7,7 +9,7 @@ import pytest
 import edge_runtime as er
 from edge_runtime import InputError
 from tests.trainer.samples import all_bytes, blobs, small_network
-from trainer import ConfigurationError, NeuralNetwork, NeuralNetworkModel
+from trainer import ConfigurationError, NeuralNetwork, NeuralNetworkModel, NotFittedError
 
 
 def test_fit_starts_from_fresh_weights_unless_asked():
@@ -28,7 +30,7 @@ def test_fit_arguments_win_over_parameters():
     assert len(network.fit(x, y).records) == 3
     assert len(network.fit(x, y, epochs=1).records) == 1
     assert network.epochs == 3
-    with pytest.raises(TypeError, match="unexpected setting 'epoch'"):
+    with pytest.raises(TypeError, match="unexpected keyword argument 'epoch'"):
         network.fit(x, y, epoch=1)
 
 
@@ -55,6 +57,35 @@ def test_text_labels_name_the_classes_of_the_model():
     assert network.to_model().class_names == ("blue", "green", "red")
     assert network.to_model(class_names=["a", "b", "c"]).class_names == ("a", "b", "c")
     assert small_network(class_names=["a", "b", "c"]).to_model().class_names == ("a", "b", "c")
+
+
+@pytest.mark.parametrize(
+    ("labels", "names"),
+    [
+        ([3, 7, 9], ("3", "7", "9")),
+        ([3.0, 7.0, 9.5], ("3", "7", "9.5")),
+        ([1, 2, 3], ("1", "2", "3")),
+        ([0, 1, 2], ()),
+    ],
+    ids=str,
+)
+def test_numbers_as_labels_name_the_classes_of_the_model(labels, names):
+    """Whoever runs the model learns which output is which; 0, 1, 2 are what the outputs are called anyway."""
+    x, y = blobs()
+    network = small_network(epochs=1)
+    network.fit(x, np.array(labels)[y])
+    assert network.to_model().class_names == names
+    assert network.to_model(class_names=["a", "b", "c"]).class_names == ("a", "b", "c")
+
+
+def test_whole_numbers_of_any_type_are_the_same_labels():
+    """Floats that are 1, 2, 3 are the classes 1, 2, 3, not the indices 1, 2 and one too many."""
+    x, y = blobs()
+    network = small_network(epochs=10)
+    network.fit(x, y + 1)
+    assert network.evaluate(x, (y + 1).astype(float)).metric == network.score(x, y + 1) > 0.9
+    with pytest.raises(InputError, match=r"y holds label 0\.0, expected one of 1, 2, 3"):
+        network.evaluate(x, y.astype(float))
 
 
 def test_labels_that_do_not_fit_are_refused():
@@ -105,6 +136,132 @@ def test_parameters_can_be_read_and_set():
     assert (network.epochs, network.batch_size) == (7, 5)
     with pytest.raises(ConfigurationError, match="parameter 'sizes' is not known"):
         network.set_params(sizes=[1])
+
+
+def test_setting_parameters_keeps_what_was_learned():
+    """Settings are for the next `fit`; what would build another network is refused, and changes nothing."""
+    x, y = blobs()
+    network = small_network(epochs=3)
+    network.fit(x, y + 5)
+    learned, predicted = all_bytes(network), network.predict(x)
+    network.set_params(epochs=1, learning_rate=0.5, l2_lambda=0.1, class_names=("a", "b", "c"), warm_start=True)
+    network.set_params(layer_sizes=network.layer_sizes, activations=network.activations)
+    assert (all_bytes(network), network.n_iter_, network.epochs) == (learned, 3, 1)
+    assert (network.predict(x) == predicted).all()
+    with pytest.raises(ConfigurationError, match="layer_sizes decides how the network is built"):
+        network.set_params(epochs=9, layer_sizes=[5, 3], activations=["softmax"])
+    assert (all_bytes(network), network.epochs) == (learned, 1)
+    network.reset()
+    assert len(network.set_params(layer_sizes=[5, 3], activations=["softmax"]).layers) == 1
+
+
+NOT_LEARNED = "needs a network that has learned, and this one has the weights that were drawn for it; call fit, or load"
+
+
+@pytest.mark.parametrize("use", ["predict", "predict_proba", "score"])
+def test_what_has_not_learned_predicts_nothing(use):
+    """Neither as it was made, nor after `reset`; the error is of the kinds that scikit-learn's is."""
+    x, y = blobs()
+    network = small_network()
+    arguments = (x, y) if use == "score" else (x,)
+    for _ in range(2):
+        with pytest.raises(NotFittedError, match=f"predict\\w* {NOT_LEARNED}") as caught:
+            getattr(network, use)(*arguments)
+        assert isinstance(caught.value, ValueError)
+        assert isinstance(caught.value, AttributeError)
+        network.fit(x, y, epochs=1)
+        getattr(network, use)(*arguments)
+        network.reset()
+    assert network.forward(x).shape == (90, 3)
+    assert network.evaluate(x, y).loss > 0
+
+
+def learn_by_hand(network, x, y, path):
+    network.backprop(x, y)
+    for weights, gradient in zip(network.weights, network.weight_gradients, strict=True):
+        weights -= 0.1 * gradient
+
+
+def load_what_was_saved(network, x, y, path):
+    network.save_weights(path)
+    network.load_weights(path)
+
+
+@pytest.mark.parametrize(
+    "learn",
+    [
+        learn_by_hand,
+        load_what_was_saved,
+        lambda network, x, y, path: network.fit(x, y, epochs=0),
+        lambda network, x, y, path: network.partial_fit(x, y),
+    ],
+    ids=["by hand", "loaded", "no epochs", "partial_fit"],
+)
+def test_what_counts_as_having_learned(learn, tmp_path):
+    """A run, other weights than those drawn, and a file; labels are then 0, 1, 2 where none were given."""
+    x, y = blobs()
+    network = small_network()
+    learn(network, x, y, tmp_path / "n.npz")
+    assert set(network.predict(x)) <= {0, 1, 2}
+
+
+def test_what_fit_finds_out_is_not_there_before():
+    """As scikit-learn has it: names that end in _ come with `fit`, and `history_` holds the history."""
+    x, y = blobs()
+    network = small_network(epochs=2)
+    assert not [name for name in vars(network) if name.endswith("_")]
+    history = network.fit(x, y)
+    assert network.history_ is history
+    assert (network.n_iter_, network.loss_curve_, network.n_features_in_) == (2, history.loss, 5)
+    assert network.classes_.tolist() == [0, 1, 2]
+
+
+def test_fit_shows_its_settings():
+    """`help(fit)` has each by name; one that is not given is as the parameter says."""
+    shown, base = inspect.signature(NeuralNetwork.fit), inspect.signature(NeuralNetworkModel.fit)
+    assert shown.parameters.keys() == base.parameters.keys()
+    assert "epochs: int = <as set>" in pydoc.render_doc(NeuralNetwork.fit).replace("'", "")
+
+
+def test_a_warm_start_keeps_the_classes():
+    """The outputs stand for the labels that they have learned: others are refused, fewer are not."""
+    x, y = blobs()
+    network = small_network(epochs=15, warm_start=True)
+    network.fit(x, y + 1)
+    learned = all_bytes(network)
+    with pytest.raises(InputError, match="y holds label 4, expected one of 1, 2, 3"):
+        network.fit(x, y + 2)
+    assert (all_bytes(network), network.classes_.tolist()) == (learned, [1, 2, 3])
+    network.fit(x[y > 0], y[y > 0] + 1, epochs=1, learning_rate=1e-9)
+    assert network.score(x, y + 1) > 0.9
+
+
+@pytest.mark.parametrize("optimizer", ["sgd", "momentum", "adam"])
+def test_partial_fits_make_a_fit(optimizer):
+    """Epochs that are asked for one by one are those of one run, to the last bit: the optimizer goes on as well."""
+    x, y = blobs()
+    whole, parts = (small_network(optimizer=optimizer, epochs=4, standardize="per-feature") for _ in range(2))
+    whole.fit(x, y + 1, shuffle=False)
+    for _ in range(4):
+        assert parts.set_params(shuffle=False).partial_fit(x, y + 1, classes=[1, 2, 3]) is parts
+    assert all_bytes(parts) == all_bytes(whole)
+    assert parts.loss_curve_ == whole.loss_curve_
+    assert [record.epoch for record in parts.history_.records] == [1, 2, 3, 4]
+    assert (parts.n_iter_, parts.history_.best_epoch) == (4, whole.history_.best_epoch)
+
+
+def test_partial_fit_is_told_of_classes_that_come_later():
+    """The first rows may hold some of the labels; one that was not stated is refused by name."""
+    x, y = blobs()
+    network, names = small_network(), np.array(["a", "b", "c"])
+    with pytest.raises(InputError, match=r"y holds 2 different labels \(a, b\), expected 3"):
+        network.partial_fit(x[y < 2], names[y[y < 2]])
+    for _ in range(20):
+        network.partial_fit(x[y < 2], names[y[y < 2]], classes=names)
+        network.partial_fit(x[y == 2], names[y[y == 2]])
+    assert network.score(x, names[y]) > 0.9
+    with pytest.raises(InputError, match="y holds label d, expected one of a, b, c"):
+        network.partial_fit(x[:1], ["d"])
 
 
 def test_scikit_learn_accepts_it():
