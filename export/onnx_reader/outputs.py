@@ -26,7 +26,7 @@ from export.onnx_reader.steps import (
     Step,
     common_ancestor,
 )
-from export.onnx_reader.values import DynamicGrid, Flow, Label, Probabilities, RowNumber, Stacked, Value
+from export.onnx_reader.values import Derived, DynamicGrid, Flow, Label, Probabilities, RowNumber, Value
 
 _ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
@@ -46,12 +46,12 @@ def reached_outputs(proto: onnx.ModelProto, nodes: Iterable[Node], constants: Co
     return [value.name for value in proto.graph.output if value.name in reached]
 
 
-def main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
+def main_output(outputs: dict[str, Value]) -> tuple[str, Flow | Derived]:
     """The output that the model computes: the one of floats, or the label if there is no other. Raises Unsupported.
 
     Constants and copies of the input are no network's outputs. A label may stand beside the values that it is of.
     """
-    of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Label | Probabilities | Stacked)}
+    of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Derived)}
     _refuse_numbers(outputs)
     if not of_rows:
         raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
@@ -63,7 +63,7 @@ def main_output(outputs: dict[str, Value]) -> tuple[str, Value]:
         raise Unsupported("its only output is labels of several answers; expected the values that they are made of")
     chosen, value = next(iter((floats or labels).items()))
     for name, label in labels.items():
-        if label.is_largest and not _same_largest(label.flow, _flow(value)):
+        if label.is_largest and not _same_largest(label.flow, value.flow):
             raise Unsupported(f"label '{name}' is not that of the largest value of output '{chosen}', as expected")
     return chosen, value
 
@@ -84,22 +84,22 @@ def _refuse_numbers(outputs: Mapping[str, Value]) -> None:
     )
 
 
-def _is_computed(value: Value) -> bool:
+def _is_computed(value: Flow | Derived) -> bool:
     """Whether a network computes it: it is not the input itself, nor a part of it."""
-    return any(not isinstance(step, Select) for step in chain_of(value).steps_after(None))
+    return any(not isinstance(step, Select) for step in value.flow.chain.steps_after(None))
 
 
-def _require_one(floats: Mapping[str, Value], has_label: bool) -> None:
+def _require_one(floats: Mapping[str, Flow | Derived], has_label: bool) -> None:
     """Raise Unsupported, with names and widths, for several outputs that differ: none says which is meant."""
     first = next(iter(floats.values()), None)
     if all(_is_same(first, value) for value in floats.values()):
         return
-    if has_label and all(_flow(value).order.size == 1 for value in floats.values()):
+    if has_label and all(value.flow.order.size == 1 for value in floats.values()):
         raise Unsupported(
             f"outputs {', '.join(floats)} beside the label hold one class each; expected all in one output "
             "(skl2onnx: zipmap False in place of 'columns')"
         )
-    listed = ", ".join(f"'{name}' (n, {_flow(value).order.size})" for name, value in floats.items())
+    listed = ", ".join(f"'{name}' (n, {value.flow.order.size})" for name, value in floats.items())
     raise Unsupported(
         f"the graph has {len(floats)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
     )
@@ -121,15 +121,15 @@ def _some(texts: Sequence[str]) -> str:
 
 
 def _shape_text(value: Value) -> str:
-    if isinstance(value, Label):
-        return "(n labels)"
-    return f"(n, {_flow(value).order.size})" if isinstance(value, Flow | Probabilities | Stacked) else "(constant)"
+    if isinstance(value, Label | RowNumber):
+        return "(n labels)" if isinstance(value, Label) else "(n numbers)"
+    return f"(n, {value.flow.order.size})" if isinstance(value, Flow | Derived) else "(constant)"
 
 
 def _is_same(first: Any, second: Any) -> bool:
     """Whether two outputs are one tensor under two names."""
     return type(first) is type(second) and (
-        chain_of(first) is chain_of(second) and np.array_equal(_flow(first).order, _flow(second).order)
+        first.flow.chain is second.flow.chain and np.array_equal(first.flow.order, second.flow.order)
     )
 
 
@@ -172,16 +172,6 @@ def _rises(step: Function | Lookup) -> bool:
         far = np.asarray(step.call(PROBES.copy()))
         falls = bool((np.diff(far) < -_ROUNDING * np.maximum(1.0, np.abs(far[1:]))).any())
     return not falls and bool((np.diff(values) > 0).all())
-
-
-def _flow(value: Any) -> Flow:
-    found: Flow = value if isinstance(value, Flow) else value.flow
-    return found
-
-
-def chain_of(value: Any) -> Chain:
-    """The chain behind a Flow, or behind what was made of one."""
-    return _flow(value).chain
 
 
 def class_names(proto: onnx.ModelProto, outputs: dict[str, Value], n_out: int) -> tuple[str, ...]:

@@ -40,16 +40,14 @@ from export.onnx_reader.operators import (
     HANDLERS,
     TAKE_ROW_NUMBERS,
     check_origins,
-    constant_node,
-    constant_of_shape,
     is_folded,
     require_todays_meaning,
     with_origins,
 )
-from export.onnx_reader.outputs import chain_of, choice_text, class_names, main_output, reached_outputs
+from export.onnx_reader.outputs import choice_text, class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
 from export.onnx_reader.steps import Int8Product, Select
-from export.onnx_reader.values import Const, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
+from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
 
 OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
 
@@ -216,9 +214,8 @@ class _Reader:
         value = self.constants.get(name)
         if value is None or isinstance(value, Const):
             return value
-        is_sparse = isinstance(value, onnx.SparseTensorProto)
-        self.constants[name] = Const(self.tensors.sparse(value) if is_sparse else self.tensors.array(value))
-        return self.constants[name]
+        self.constants[name] = found = Const(self.tensors.any_array(value))
+        return found
 
     def _follow(self, source: Input, nodes: list[Node], outputs: list[str]) -> Imported:
         values = self._computed(source, nodes)
@@ -250,7 +247,7 @@ class _Reader:
             inputs = [self._value(name, values) for name in node.inputs]
             require_todays_meaning(node, inputs)
             check_origins(node, inputs)
-            results = with_origins(node, inputs, self._apply(node, inputs))
+            results = with_origins(node, inputs, self._apply(self._with_arrays(node), inputs))
             self._charge_layouts(inputs, results)
             return results
         except Unsupported as error:
@@ -259,6 +256,13 @@ class _Reader:
             detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
             words = f"its inputs or attributes do not fit ({detail}); export the model again"
             raise Unsupported(words).at(node) from error
+
+    def _with_arrays(self, node: Node) -> Node:
+        """A node whose attributes that are tensors are read."""
+        protos = (onnx.TensorProto, onnx.SparseTensorProto)
+        tensors = {key: value for key, value in node.attributes.items() if isinstance(value, protos)}
+        arrays = {key: self.tensors.any_array(value) for key, value in tensors.items()}
+        return replace(node, attributes={**node.attributes, **arrays}) if arrays else node
 
     def _charge_layouts(self, inputs: list[Value], results: list[Value]) -> None:
         """Take the memory of new layouts off the budget: those that are no view of an input's."""
@@ -282,10 +286,6 @@ class _Reader:
         return constant
 
     def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
-        if (node.domain, node.operator) == ("", "Constant"):
-            return [constant_node(node, self.tensors)]
-        if (node.domain, node.operator) == ("", "ConstantOfShape"):
-            return [constant_of_shape(node, inputs, self.tensors, self.budget)]
         if is_folded(node, inputs):
             return FOLDED[node.operator](node, inputs, self.budget)
         if any(isinstance(value, Stacked) for value in inputs):
@@ -302,7 +302,7 @@ class _Reader:
             name, value = main_output(outputs)
         except Unsupported as error:
             raise error.at(self.producers.get(next(iter(outputs)))) from error
-        flow = value if isinstance(value, Flow) else value.flow  # type: ignore[union-attr]
+        flow = value.flow
         if isinstance(value, Stacked) and not np.array_equal(flow.order.ravel(), np.arange(flow.chain.width)):
             flow = replace(flow, order=np.arange(flow.order.size), chain=flow.chain.then(Select(flow.order.ravel())))
         flow = flow.made_whole()
@@ -345,5 +345,5 @@ def _taken(node: Node, condition: Value) -> tuple[str, ...]:
 
 def _note_origin(node: Node, results: list[Value]) -> None:
     for result in results:
-        if isinstance(result, Flow | Label | Probabilities | Stacked | RowNumber):
-            chain_of(result).made_by(node)
+        if isinstance(result, Flow | Derived):
+            result.flow.chain.made_by(node)

@@ -6,7 +6,7 @@ place of the tensor. Transposing or reshaping changes the layout alone; arithmet
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
 from typing import Any
@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from export.onnx_reader.nodes import Unsupported
+from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.steps import Chain, DynamicQuantize, Quantize, Select, Step
 
 Array = NDArray[Any]
@@ -56,14 +56,14 @@ class Const:
         """The tensor's shape."""
         return self.array.shape
 
-    def moved(self, change: Callable[[Array], Array]) -> Const:
+    def moved(self, change: Callable[[Array], Array], axes: Sequence[int] = ()) -> Const:
         """This constant after a change of its places; the integers and the scales behind it move along."""
         array = change(self.array)
         if self.codes is None or self.scale is None:
-            return Const(array, of_half=self.of_half)
+            return Const(array, origin=self.origin, of_half=self.of_half)
         scale = change(np.broadcast_to(self.scale, self.codes.shape))
         stored = None if self.stored is None else change(self.stored)
-        return Const(array, change(self.codes), scale, stored=stored)
+        return Const(array, change(self.codes), scale, self.origin, stored=stored)
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,6 +92,20 @@ class Flow:
         """`order` with an axis of size 1 for the batch."""
         return self.order if self.batch is None else np.expand_dims(self.order, self.batch)
 
+    @property
+    def flow(self) -> Flow:
+        """Itself, as the flow behind an output or a label."""
+        return self
+
+    def laid(self, expanded: Array, batch: int | None, **changes: Any) -> Flow:
+        """This flow with another layout, given with an axis of size 1 for the batch."""
+        order = expanded if batch is None else np.squeeze(expanded, batch)
+        return replace(self, order=order, batch=batch, **changes)
+
+    def moved(self, change: Callable[[Array], Array], axes: Sequence[int]) -> Flow:
+        """This flow after a change of its places. axes: which axis each new one was, -1 where it was none."""
+        return self.laid(change(self.expanded), axes.index(self.batch) if self.batch in axes else None)
+
     def require_real(self) -> Flow:
         """This flow, unless it holds integers of the input: their arithmetic cuts and wraps, and none is done here."""
         if not self.kind.startswith(("float", "bool")) and not any(
@@ -119,10 +133,16 @@ class Flow:
 
 
 @dataclass(frozen=True, eq=False)
-class Label:
-    """The class with the largest value of a flow, or, not `is_largest`, several answers of yes or no."""
+class Derived:
+    """What is no tensor of the input's features, but made of one."""
 
     flow: Flow
+
+
+@dataclass(frozen=True, eq=False)
+class Label(Derived):
+    """The class with the largest value of a flow, or, not `is_largest`, several answers of yes or no."""
+
     classes: tuple[str, ...] = ()
     is_largest: bool = True
 
@@ -134,26 +154,22 @@ class Label:
 
 
 @dataclass(frozen=True, eq=False)
-class Probabilities:
+class Probabilities(Derived):
     """A dictionary from class to value."""
 
-    flow: Flow
     classes: tuple[str, ...]
 
 
 @dataclass(frozen=True, eq=False)
-class RowNumber:
+class RowNumber(Derived):
     """One number for each row: `operator` (ReduceMax, ReduceSum, ReduceLogSumExp, or Log of ReduceSum) over a flow."""
 
-    flow: Flow
     operator: str
 
 
 @dataclass(frozen=True, eq=False)
-class Stacked:
+class Stacked(Derived):
     """The values of all rows one after another in one axis: an output may be that, nothing else can use it."""
-
-    flow: Flow
 
 
 @dataclass(frozen=True, eq=False)
@@ -166,3 +182,23 @@ class DynamicGrid:
 
 
 Value = Const | Flow | Label | Probabilities | RowNumber | Stacked | DynamicGrid | None
+Handler = Callable[[Node, list[Value], Budget], list[Value]]  # what its inputs are to what its outputs are
+
+
+def tensor(value: Value) -> Const | Flow:
+    """A value that has a shape and places. Raises Unsupported."""
+    if not isinstance(value, Const | Flow):
+        raise Unsupported("its input is neither a constant nor made of the model's input")
+    return value
+
+
+def flow_of(value: Value) -> Flow:
+    """A tensor that is made of the input. Raises Unsupported."""
+    if not isinstance(value, Flow):
+        raise Unsupported("its input is not made of the model's input")
+    return value
+
+
+def optional(inputs: Sequence[Value], position: int) -> Value:
+    """An input that may be left out."""
+    return inputs[position] if len(inputs) > position else None

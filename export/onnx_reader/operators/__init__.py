@@ -1,6 +1,5 @@
 """What each ONNX operator does to constants and to the rows that flow through."""
 
-from export.onnx_reader.operators.constants import constant_node, constant_of_shape
 from export.onnx_reader.operators.folding import FOLDED, is_folded
 from export.onnx_reader.operators.older_opsets import require_todays_meaning
 from export.onnx_reader.operators.origin import check_origins, with_origins
@@ -11,8 +10,6 @@ __all__ = [
     "HANDLERS",
     "TAKE_ROW_NUMBERS",
     "check_origins",
-    "constant_node",
-    "constant_of_shape",
     "is_folded",
     "require_todays_meaning",
     "with_origins",

@@ -12,9 +12,8 @@ from numpy.typing import NDArray
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic, by_feature
-from export.onnx_reader.operators.shapes import Handler
 from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select, off_by
-from export.onnx_reader.values import Const, Flow, Value
+from export.onnx_reader.values import Const, Flow, Handler, Value, flow_of, optional
 
 _ERF = np.vectorize(math.erf, otypes=[np.float64])
 
@@ -45,8 +44,6 @@ ACTIVATIONS = {
 
 def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """An operator that is an activation by itself."""
-    if isinstance(inputs[0], Const):
-        raise Unsupported("it is applied to a constant")
     name = ACTIVATIONS[node.operator]
     params = {key: node.attribute(key, float, default) for key, default in DEFINITIONS[name].defaults.items()}
     return [applied(node, inputs[0], Activation.of(name, params))]
@@ -54,9 +51,7 @@ def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def applied(node: Node, value: Value, function: Activation) -> Flow:
     """A flow after an activation."""
-    if not isinstance(value, Flow):
-        raise Unsupported("its input is not made of the model's input")
-    return value.require_real().with_step(Function(function, function, node))
+    return flow_of(value).require_real().with_step(Function(function, function, node))
 
 
 def gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -71,7 +66,7 @@ def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Clip, its limits as attributes (before opset 11) or inputs."""
     limits: dict[str, float | None] = {}
     for position, name in ((1, "min"), (2, "max")):
-        value = inputs[position] if len(inputs) > position else None
+        value = optional(inputs, position)
         if isinstance(value, Const) and value.array.size == 1:
             limits[name] = float(value.array.ravel()[0])
         elif value is None:
@@ -110,16 +105,12 @@ def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def erf(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Part of Gelu, when it is spelled out."""
-    if not isinstance(inputs[0], Flow):
-        raise Unsupported("its input is not made of the model's input")
-    return [inputs[0].with_step(Function(_erf, None, node))]
+    return [flow_of(inputs[0]).with_step(Function(_erf, None, node))]
 
 
 def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Softmax and LogSoftmax, over all axes from `axis` on before opset 13, and over that axis alone since then."""
-    flow = inputs[0]
-    if not isinstance(flow, Flow):
-        raise Unsupported("its input is not made of the model's input")
+    flow = flow_of(inputs[0])
     rank = len(flow.shape)
     axis = node.attribute("axis", int, -1 if node.opset >= 13 else 1)
     if not -rank <= axis < max(rank, 1):

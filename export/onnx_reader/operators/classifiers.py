@@ -5,18 +5,15 @@ from __future__ import annotations
 from dataclasses import replace
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.selecting import class_names, gather
-from export.onnx_reader.operators.shapes import Handler
+from export.onnx_reader.operators.selecting import class_names, gather, names_in
 from export.onnx_reader.operators.softmax import sums_to_one
 from export.onnx_reader.steps import Dequantize, Quantize
-from export.onnx_reader.values import Const, Flow, Label, Probabilities, Value
+from export.onnx_reader.values import Const, Flow, Handler, Label, Probabilities, Value, flow_of
 
 
 def arg_max(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The class with the largest value, over whole rows; the first of equals."""
-    flow = inputs[0]
-    if not isinstance(flow, Flow) or len(flow.shape) == 0:
-        raise Unsupported("its input is not made of the model's input")
+    flow = flow_of(inputs[0])
     if node.attribute("select_last_index", int, 0):
         raise Unsupported("it takes the last of equal values, expected the first")
     axis = node.attribute("axis", int, 0)
@@ -31,9 +28,7 @@ def arg_max(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def binarizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml Binarizer: whether each of several labels applies."""
-    if not isinstance(inputs[0], Flow):
-        raise Unsupported("its input is not made of the model's input")
-    return [Label(inputs[0], is_largest=False)]
+    return [Label(flow_of(inputs[0]), is_largest=False)]
 
 
 def array_feature_extractor(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -44,26 +39,21 @@ def array_feature_extractor(node: Node, inputs: list[Value], budget: Budget) -> 
         return gather(replace(node, attributes={"axis": 1}), [names, columns], budget)
     if not isinstance(names, Const) or not isinstance(label, Label):
         raise Unsupported("it neither names classes nor selects columns of the model's input")
-    return [label.named(class_names(names.array))]
+    return [label.named(class_names(names.array.ravel().tolist()))]
 
 
 def zip_map(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml ZipMap: a dictionary from class to probability."""
-    if not isinstance(inputs[0], Flow):
-        raise Unsupported("its input is not made of the model's input")
-    labels = node.attribute("classlabels_strings", list, []) or node.attribute("classlabels_int64s", list, [])
-    names = tuple(label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels)
-    return [Probabilities(inputs[0], names)]
+    return [Probabilities(flow_of(inputs[0]), names_in(node, "classlabels_strings", "classlabels_int64s"))]
 
 
 def label_encoder(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml LabelEncoder from class numbers to names."""
     label = inputs[0]
     keys = node.attribute("keys_int64s", list, [])
-    values = node.attribute("values_strings", list, []) or node.attribute("values_int64s", list, [])
-    if not isinstance(label, Label) or keys != list(range(len(values))):
+    names = names_in(node, "values_strings", "values_int64s")
+    if not isinstance(label, Label) or keys != list(range(len(names))):
         raise Unsupported("it does not name classes 0, 1, 2, ...")
-    names = tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
     return [label.named(names)]
 
 

@@ -7,12 +7,10 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-import onnx
 from numpy.typing import NDArray
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.protobuf import TensorReader
-from export.onnx_reader.values import ANY_ROWS, Const, Origin, Value
+from export.onnx_reader.values import ANY_ROWS, Const, Handler, Origin, Value
 
 Array = NDArray[Any]
 
@@ -54,26 +52,22 @@ def _reduced(function: Callable[[Any, Any], Any], values: tuple[Any, ...]) -> An
     return total
 
 
-def constant_node(node: Node, tensors: TensorReader) -> Const:
-    """The value of a Constant node. Raises Unsupported."""
+def constant_node(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The value of a Constant node, its tensors read already. Raises Unsupported."""
     given = {key: value for key, value in node.attributes.items() if value is not None}
     if len(given) != 1:
         raise Unsupported(f"it has the attributes {sorted(given)}, expected one value")
     key, value = next(iter(given.items()))
-    if key == "value" and isinstance(value, onnx.TensorProto):
-        return Const(tensors.array(value))
-    if key == "sparse_value" and isinstance(value, onnx.SparseTensorProto):
-        return Const(tensors.sparse(value))
-    if key in ("value_float", "value_floats"):
-        return Const(np.array(value, np.float32))
-    if key in ("value_int", "value_ints"):
-        return Const(np.array(value, np.int64))
-    if key in ("value_string", "value_strings"):
-        return Const(np.array(value, object))
-    raise Unsupported(f"its attribute '{key}' is not a tensor, a number or a list")
+    if key in ("value", "sparse_value") and isinstance(value, np.ndarray):
+        return [Const(value)]
+    kinds = {"float": np.float32, "int": np.int64, "string": object}
+    kind = kinds.get(key.removeprefix("value_").removesuffix("s"))
+    if kind is None:
+        raise Unsupported(f"its attribute '{key}' is not a tensor, a number or a list")
+    return [Const(np.array(value, kind))]
 
 
-def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
+def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """An elementwise operator on constants, in their own dtype, with ONNX's rules for integers."""
     arrays = [value.array for value in inputs if isinstance(value, Const)]
     if any(array.dtype == object for array in arrays) or not arrays:
@@ -90,29 +84,27 @@ def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> Const:
         result = ELEMENTWISE[node.operator](*arrays)
     if result.dtype.kind != "b":
         result = result.astype(arrays[-1].dtype if node.operator == "Where" else arrays[0].dtype)
-    return Const(np.asarray(result))
+    return [Const(np.asarray(result))]
 
 
-def matmul(node: Node, inputs: list[Value], budget: Budget) -> Const:
+def product(first: Array, second: Array, budget: Budget) -> Array:
     """A product of constants."""
-    first, second = (value.array for value in inputs if isinstance(value, Const))
     inner = first.shape[-1] if first.ndim else 0
     count = first.size // max(1, inner) * (second.size // max(1, inner))
     budget.charge(count)
     budget.charge_products(count * inner)
-    return Const(np.asarray(np.matmul(first, second)))
+    return np.asarray(np.matmul(first, second))
 
 
-def constant_of_shape(node: Node, inputs: list[Value], tensors: TensorReader, budget: Budget) -> Const:
+def constant_of_shape(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """One value, repeated."""
     shape = inputs[0].array.ravel().tolist() if isinstance(inputs[0], Const) else []
-    value = node.attributes.get("value")
-    filled = tensors.array(value) if isinstance(value, onnx.TensorProto) else np.zeros(1, np.float32)
+    filled = node.attribute("value", np.ndarray, np.zeros(1, np.float32))
     if filled.size != 1 or any(not isinstance(size, int) or not 0 <= size < 1 << 31 for size in shape):
         raise Unsupported(f"its shape {shape[:16]} is not possible")
     shape, origin = once_for_all_rows(inputs[0], shape)
     budget.charge(math.prod(shape))
-    return Const(np.full(shape, filled.ravel()[0]), origin=origin)
+    return [Const(np.full(shape, filled.ravel()[0]), origin=origin)]
 
 
 def once_for_all_rows(given: Value, shape: list[int]) -> tuple[list[int], Origin]:
@@ -128,10 +120,13 @@ def once_for_all_rows(given: Value, shape: list[int]) -> tuple[list[int], Origin
     return [1, *shape[1:]], Origin.PER_ROW
 
 
-def range_(node: Node, inputs: list[Value], budget: Budget) -> Const:
+def range_(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Numbers from, to, by."""
     start, limit, delta = (value.array.ravel()[0] for value in inputs if isinstance(value, Const))
     if delta == 0:
         raise Unsupported("its step is zero")
     budget.charge(max(0, math.ceil((float(limit) - float(start)) / float(delta))))
-    return Const(np.arange(start, limit, delta))
+    return [Const(np.arange(start, limit, delta))]
+
+
+HANDLERS: dict[str, Handler] = {"Constant": constant_node}

@@ -11,25 +11,22 @@ from numpy.typing import NDArray
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import ACTIVATIONS, applied
-from export.onnx_reader.operators.constants import matmul as matmul_of_constants
 from export.onnx_reader.operators.elementwise import scaled, shifted
-from export.onnx_reader.operators.shapes import Handler
-from export.onnx_reader.steps import Linear, RowFunction
-from export.onnx_reader.values import Const, Flow, Label, Value
+from export.onnx_reader.operators.selecting import names_in
+from export.onnx_reader.steps import Chain, Linear, RowFunction
+from export.onnx_reader.values import Const, Flow, Handler, Label, Value, flow_of, optional
 
 Array = NDArray[Any]
 
 
 def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """x @ W, W @ x, or a product of constants."""
+    """x @ W or W @ x."""
     first, second = inputs[0], inputs[1]
-    if isinstance(first, Const) and isinstance(second, Const):
-        return [matmul_of_constants(node, inputs, budget)]
     if isinstance(first, Flow) and isinstance(second, Const):
         return [product(first, second, budget)]
     if isinstance(first, Const) and isinstance(second, Flow):
         return [product_from_left(first, second, budget)]
-    raise Unsupported("it multiplies two tensors that are both made of the input; only constant weights are supported")
+    raise Unsupported("it multiplies two tensors that are both made of the input, or neither; expected one constant")
 
 
 def product(flow: Flow, constant: Const, budget: Budget) -> Flow:
@@ -48,7 +45,7 @@ def product_from_left(constant: Const, flow: Flow, budget: Budget) -> Flow:
     """weight @ flow: the last axis but one is summed over; the batch may be the last."""
     rank = len(flow.require_real().shape)
     axis = max(rank - 2, 0)
-    weight = _transposed(_matrix(constant, as_column=False))
+    weight = _matrix(constant, as_column=False).moved(np.transpose)
     if rank == 0 or flow.batch == axis:
         raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
     out = _linear(flow, weight, flow.expanded.shape[axis], budget)
@@ -64,10 +61,9 @@ def _leading_axes(constant: Const, rank: int) -> int:
     return max(0, constant.array.ndim - max(rank, 2))
 
 
-def _laid(flow: Flow, out: Any, shape: tuple[int, ...], batch: int | None) -> Flow:
-    order = np.arange(out.width).reshape(shape)
+def _laid(flow: Flow, out: Chain, shape: tuple[int, ...], batch: int | None) -> Flow:
     kind = flow.kind if flow.kind.startswith("float") else "float32"
-    return replace(flow, chain=out, order=order if batch is None else np.squeeze(order, batch), batch=batch, kind=kind)
+    return flow.laid(np.arange(out.width).reshape(shape), batch, chain=out, kind=kind)
 
 
 def _matrix(constant: Const, *, as_column: bool) -> Const:
@@ -82,11 +78,7 @@ def _matrix(constant: Const, *, as_column: bool) -> Const:
     return replace(constant, array=values).moved(lambda places: places.reshape(shape))
 
 
-def _transposed(weight: Const) -> Const:
-    return weight.moved(np.transpose)
-
-
-def _linear(flow: Flow, weight: Const, n: int, budget: Budget) -> Any:
+def _linear(flow: Flow, weight: Const, n: int, budget: Budget) -> Chain:
     """The chain after a product. The rows of the weights are put in the order of the features."""
     if weight.array.shape[0] != n or flow.order.size != n:
         raise Unsupported(
@@ -112,16 +104,14 @@ def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """alpha * A' @ B' + beta * C."""
     a = _turned(inputs[0], node.attribute("transA", int, 0))
     b = _turned(inputs[1], node.attribute("transB", int, 0))
-    flow = matmul(node, [a, b], budget)[0]
-    if not isinstance(flow, Flow):
-        raise Unsupported("it has no input that is made of the model's input")
+    flow = flow_of(matmul(node, [a, b], budget)[0])
     alpha, beta = (float(node.attribute(key, float, 1.0)) for key in ("alpha", "beta"))
     if alpha != 1.0:
         flow = scaled(flow, np.array(alpha), budget)
-    bias = inputs[2] if len(inputs) > 2 else None
+    bias = optional(inputs, 2)
     if bias is not None and not isinstance(bias, Const):
         raise Unsupported("residual Gemm: its C is made of the input; only chains are supported")
-    if isinstance(bias, Const) and beta != 0.0:
+    if bias is not None and beta != 0.0:
         flow = shifted(flow, bias.array.astype(np.float64) * beta, budget)
     return [_activated(node, flow)]
 
@@ -129,13 +119,9 @@ def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 def _turned(value: Value, turn: int) -> Value:
     if not turn:
         return value
-    if isinstance(value, Const) and value.array.ndim == 2:
-        return _transposed(_matrix(value, as_column=True))
-    if isinstance(value, Flow) and len(value.shape) == 2:
-        expanded = value.expanded.T
-        batch = None if value.batch is None else 1 - value.batch
-        return replace(value, order=expanded if batch is None else np.squeeze(expanded, batch), batch=batch)
-    raise Unsupported("it turns a tensor that has not two axes")
+    if not isinstance(value, Const | Flow) or len(value.shape) != 2:
+        raise Unsupported("it turns a tensor that has not two axes")
+    return value.moved(np.transpose, [1, 0])
 
 
 def _activated(node: Node, flow: Flow) -> Flow:
@@ -179,12 +165,9 @@ def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list
 
 def scaler(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml Scaler: (x - offset) * scale."""
-    flow = inputs[0]
-    if not isinstance(flow, Flow):
-        raise Unsupported("its input is not made of the model's input")
     offset = np.array(node.attribute("offset", list, []), np.float64)
     scale = np.array(node.attribute("scale", list, []), np.float64)
-    flow = replace(flow, kind="float32")  # whatever goes in, as with all of ai.onnx.ml
+    flow = replace(flow_of(inputs[0]), kind="float32")  # whatever goes in, as with all of ai.onnx.ml
     moved = shifted(flow, -offset, budget) if offset.size else flow
     return [scaled(moved, scale, budget) if scale.size else moved]
 
@@ -196,8 +179,7 @@ def linear_regressor(node: Node, inputs: list[Value], budget: Budget) -> list[Va
 
 def linear_classifier(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml LinearClassifier with one row of coefficients for each class: a label and the scores."""
-    labels = node.attribute("classlabels_strings", list, []) or node.attribute("classlabels_ints", list, [])
-    names = tuple(label.decode("utf-8", "replace") if isinstance(label, bytes) else str(label) for label in labels)
+    names = names_in(node, "classlabels_strings", "classlabels_ints")
     if len(node.attribute("intercepts", list, [])) != len(names):
         raise Unsupported("it has not one row of coefficients for each class")
     scores = _post(node, _ml_linear(node, inputs, len(names), budget))

@@ -17,8 +17,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.numerics import dequantize, quantize
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.constants import ELEMENTWISE, fold_elementwise
-from export.onnx_reader.operators.shapes import Handler
+from export.onnx_reader.operators.constants import ELEMENTWISE
 from export.onnx_reader.steps import (
     Affine,
     Chain,
@@ -31,7 +30,7 @@ from export.onnx_reader.steps import (
     common_ancestor,
     off_by,
 )
-from export.onnx_reader.values import Const, DynamicGrid, Flow, Value
+from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value
 
 Array = NDArray[Any]
 
@@ -43,13 +42,11 @@ _LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
 
 
 def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Any operator of `ELEMENTWISE`, on constants, on a flow and constants, or on flows that meet again."""
+    """Any operator of `ELEMENTWISE`, on a flow and constants, or on flows that meet again."""
     given: list[Value] = [value for value in inputs if value is not None]
-    if not given:
-        raise Unsupported("it has no inputs")
-    if all(isinstance(value, Const) for value in given):
-        return [fold_elementwise(node, given, budget)]
     given = [_as_meant(value) if isinstance(value, Const) else value for value in given]
+    if all(isinstance(value, Const) for value in given):
+        raise Unsupported("it has no input that is made of the model's input")
     if any(isinstance(value, DynamicGrid) for value in given):
         return [_with_dynamic_scale(node, given)]
     for value in given:
@@ -91,12 +88,10 @@ def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
     constant = other.array.astype(np.float64)
     if node.operator == "Add":
         return shifted(flow, constant, budget)
+    if node.operator == "Sub" and is_first:
+        return shifted(flow, -constant, budget)
     if node.operator == "Sub":
-        return (
-            shifted(flow, -constant, budget)
-            if is_first
-            else shifted(scaled(flow, np.array(-1.0), budget), constant, budget)
-        )
+        return shifted(scaled(flow, np.array(-1.0), budget), constant, budget)
     if node.operator == "Mul":
         return scaled(flow, constant, budget)
     if not is_first:
@@ -132,7 +127,7 @@ def by_feature(flow: Flow, constant: Array, budget: Budget) -> tuple[Flow, Array
     shape = np.broadcast_shapes(expanded.shape, padded.shape)
     budget.charge(2 * math.prod(shape))
     order = np.broadcast_to(expanded, shape)
-    flow = replace(flow, order=order if batch is None else np.squeeze(order, batch), batch=batch).made_whole()
+    flow = flow.laid(order, batch).made_whole()
     values = np.empty(flow.chain.width)
     values[flow.expanded.ravel()] = np.broadcast_to(padded, shape).ravel()
     return flow, values.reshape(-1)[0].reshape(()) if (values == values[0]).all() else values
@@ -258,11 +253,7 @@ def _constant(node: Node, value: Const, flow: Flow) -> Callable[..., Any]:
         raise Unsupported(
             f"its constant has different values for different features, which {node.operator} may not have"
         )
-    return partial(_same, array[0])
-
-
-def _same(number: Any, x: Array, nudge: float = 0.0) -> Any:
-    return number
+    return lambda x, nudge=0.0: array[0]
 
 
 def _with_dynamic_scale(node: Node, given: list[Value]) -> Value:

@@ -18,13 +18,12 @@ from numpy.typing import NDArray
 from edge_runtime.numerics import DEFINITIONS
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import ACTIVATIONS
-from export.onnx_reader.operators.constants import ELEMENTWISE, fold_elementwise, matmul, range_
+from export.onnx_reader.operators.constants import ELEMENTWISE, constant_of_shape, fold_elementwise, product, range_
 from export.onnx_reader.operators.shapes import listed, resolved_axis, whole_numbers
 from export.onnx_reader.protobuf import element_type
-from export.onnx_reader.values import Const, Value
+from export.onnx_reader.values import Const, Handler, Value, optional
 
 Array = NDArray[Any]
-Fold = Callable[[Node, list[Value], Budget], list[Value]]
 
 _REDUCTIONS: dict[str, Callable[[Array, tuple[int, ...], bool], Array]] = {
     "ReduceSum": lambda x, axes, keep: x.sum(axis=axes, keepdims=keep),
@@ -57,50 +56,61 @@ def first_constant(inputs: list[Value]) -> Const:
     return value
 
 
-def reduction(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+def _of_numbers(function: Callable[[Node, Array, list[Value]], Any]) -> Handler:
+    """A fold whose result has the dtype of its first input, which `function` gets in float64 where it is real."""
+
+    def fold(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+        array = first_constant(inputs).array
+        budget.charge(array.size * (32 if node.operator == "Erf" else 1))  # math.erf takes that much longer
+        result = function(node, array.astype(np.float64) if array.dtype.kind == "f" else array, inputs)
+        return [Const(np.asarray(result).astype(array.dtype))]
+
+    return fold
+
+
+@_of_numbers
+def reduction(node: Node, array: Array, inputs: list[Value]) -> Any:
     """Sums, means, norms and extremes along axes, all where none are named."""
-    value = first_constant(inputs)
-    budget.charge(value.array.size)
     axes = listed(node, inputs, 1, "axes")
     if not axes and node.attribute("noop_with_empty_axes", int, 0):
-        return [value]
-    rank = value.array.ndim
-    along = tuple(range(rank)) if not axes else tuple(resolved_axis(axis, rank) for axis in axes)
-    keep = bool(node.attribute("keepdims", int, 1))
-    wide = value.array.astype(np.float64) if value.array.dtype.kind == "f" else value.array
-    result = _REDUCTIONS[node.operator](wide, along, keep)
-    return [Const(np.asarray(result).astype(value.array.dtype))]
+        return array
+    along = tuple(resolved_axis(axis, array.ndim) for axis in axes or range(array.ndim))
+    return _REDUCTIONS[node.operator](array, along, bool(node.attribute("keepdims", int, 1)))
 
 
-def unary(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+@_of_numbers
+def unary(node: Node, array: Array, inputs: list[Value]) -> Any:
     """A function of each number."""
-    value = first_constant(inputs)
-    budget.charge(value.array.size * (32 if node.operator == "Erf" else 1))  # math.erf takes that much longer
-    result = _UNARY[node.operator](value.array.astype(np.float64))
-    return [Const(np.asarray(result).astype(value.array.dtype))]
+    return _UNARY[node.operator](array)
 
 
-def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+@_of_numbers
+def activation(node: Node, array: Array, inputs: list[Value]) -> Any:
     """An activation of a constant, as of weights that are kept positive by Softplus."""
-    value = first_constant(inputs)
-    budget.charge(value.array.size)
     known = DEFINITIONS[ACTIVATIONS[node.operator]]
     params = {key: float(node.attribute(key, float, default)) for key, default in known.defaults.items()}
-    result = known.forward(value.array.astype(np.float64), **params)
-    return [Const(np.asarray(result).astype(value.array.dtype))]
+    return known.forward(array, **params)
 
 
-def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+@_of_numbers
+def clip(node: Node, array: Array, inputs: list[Value]) -> Any:
     """Limits as attributes (before opset 11) or inputs."""
-    value = first_constant(inputs)
-    budget.charge(value.array.size)
-    array = value.array
     for position, name, limit in ((1, "min", np.maximum), (2, "max", np.minimum)):
-        given = inputs[position] if len(inputs) > position else None
+        given = optional(inputs, position)
         number = given.array if isinstance(given, Const) else node.attribute(name, float, None)
         if number is not None:
             array = limit(array, np.asarray(number).astype(array.dtype))
-    return [Const(array)]
+    return array
+
+
+@_of_numbers
+def softmax(node: Node, array: Array, inputs: list[Value]) -> Any:
+    """Along one axis, or before opset 13 along all from that axis on."""
+    axis = resolved_axis(node.attribute("axis", int, -1 if node.opset >= 13 else 1), array.ndim)
+    along = (axis,) if node.opset >= 13 else tuple(range(axis, array.ndim))
+    powers = np.exp(array - array.max(axis=along, keepdims=True))
+    shares = powers / powers.sum(axis=along, keepdims=True)
+    return np.log(shares) if node.operator == "LogSoftmax" else shares
 
 
 def tile(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -127,22 +137,10 @@ def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [Const(part) for part in parts]
 
 
-def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Along one axis, or before opset 13 along all from that axis on."""
-    value = first_constant(inputs)
-    budget.charge(value.array.size)
-    axis = resolved_axis(node.attribute("axis", int, -1 if node.opset >= 13 else 1), value.array.ndim)
-    along = (axis,) if node.opset >= 13 else tuple(range(axis, value.array.ndim))
-    wide = value.array.astype(np.float64)
-    powers = np.exp(wide - wide.max(axis=along, keepdims=True))
-    shares = powers / powers.sum(axis=along, keepdims=True)
-    return [Const((np.log(shares) if node.operator == "LogSoftmax" else shares).astype(value.array.dtype))]
-
-
 def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """x / scale, rounded half to even, plus the zero point, saturated; one scale, or one for each place of an axis."""
     value, scale = first_constant(inputs), inputs[1]
-    zero = inputs[2] if len(inputs) > 2 else None
+    zero = optional(inputs, 2)
     if not isinstance(scale, Const) or node.attribute("block_size", int, 0):
         raise Unsupported("its scale is not one constant for the tensor or one for each channel, as expected")
     zeros = zero.array if isinstance(zero, Const) else np.zeros(1, stored_type(node) or np.uint8)
@@ -173,17 +171,21 @@ def along(array: Array, axis: int, rank: int) -> Array:
     return array.reshape(shape)
 
 
+def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """A product of two constants."""
+    return [Const(product(first_constant(inputs).array, first_constant(inputs[1:]).array, budget))]
+
+
 def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """alpha * A' @ B' + beta * C of constants."""
-    turned: list[Value] = []
-    for value, key in zip(inputs[:2], ("transA", "transB"), strict=True):
-        array = first_constant([value]).array
-        turned.append(Const(array.T if node.attribute(key, int, 0) else array))
-    result: Array = matmul(node, turned, budget).array * np.float32(node.attribute("alpha", float, 1.0))
-    bias = inputs[2] if len(inputs) > 2 else None
+    first, second = first_constant(inputs).array, first_constant(inputs[1:]).array
+    a = first.T if node.attribute("transA", int, 0) else first
+    b = second.T if node.attribute("transB", int, 0) else second
+    result: Array = product(a, b, budget) * np.float32(node.attribute("alpha", float, 1.0))
+    bias = optional(inputs, 2)
     if isinstance(bias, Const):
         result = result + bias.array * np.float32(node.attribute("beta", float, 1.0))
-    return [Const(np.asarray(result).astype(first_constant(inputs).array.dtype))]
+    return [Const(np.asarray(result).astype(first.dtype))]
 
 
 def modulo(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -201,22 +203,19 @@ def size(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [Const(np.array(first_constant(inputs).array.size, np.int64))]
 
 
-def _single(function: Callable[[Node, list[Value], Budget], Const]) -> Fold:
-    return lambda node, inputs, budget: [function(node, inputs, budget)]
-
-
-FOLDED: dict[str, Fold] = {
-    **dict.fromkeys(ELEMENTWISE, _single(fold_elementwise)),
+FOLDED: dict[str, Handler] = {
+    **dict.fromkeys(ELEMENTWISE, fold_elementwise),
     **dict.fromkeys(_REDUCTIONS, reduction),
     **dict.fromkeys(_UNARY, unary),
     **dict.fromkeys(_FUNCTIONS, activation),
     "Clip": clip,
+    "ConstantOfShape": constant_of_shape,
     "Gemm": gemm,
     "LogSoftmax": softmax,
     "Mod": modulo,
-    "MatMul": _single(matmul),
+    "MatMul": matmul,
     "QuantizeLinear": quantize_linear,
-    "Range": _single(range_),
+    "Range": range_,
     "Size": size,
     "Softmax": softmax,
     "Split": split,

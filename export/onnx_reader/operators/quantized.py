@@ -19,16 +19,11 @@ from export.onnx_reader.operators.dense import product, product_from_left
 from export.onnx_reader.operators.elementwise import arithmetic, scaled, shifted
 from export.onnx_reader.operators.folding import along, stored_type
 from export.onnx_reader.operators.selecting import gather
-from export.onnx_reader.operators.shapes import Handler
 from export.onnx_reader.steps import Dequantize, DynamicQuantize, Lookup, Quantize, RowFunction
-from export.onnx_reader.values import Const, DynamicGrid, Flow, Value
+from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value, flow_of, optional
 
 Array = NDArray[Any]
 _SHIFT = {"uint8": 0, "int8": 128}
-
-
-def _optional(inputs: list[Value], position: int) -> Value:
-    return inputs[position] if len(inputs) > position else None
 
 
 def _grid(scale: Value, zero_point: Value, kind: str | None = None) -> tuple[QuantParams, str]:
@@ -53,7 +48,7 @@ def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Val
     """Real values onto a grid."""
     if not isinstance(inputs[0], Flow):
         raise Unsupported("its input is not made of the model's input, and its scale is not constant, as expected")
-    grid, kind = _grid(inputs[1], _optional(inputs, 2), stored_type(node))
+    grid, kind = _grid(inputs[1], optional(inputs, 2), stored_type(node))
     return [_quantized(inputs[0], grid, kind)]
 
 
@@ -69,8 +64,8 @@ def dequantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[V
         raise Unsupported("it has a scale for each block; expected one for the tensor or one for each channel")
     if isinstance(inputs[0], Const):
         axis = node.attribute("axis", int, 1)
-        return [integers(inputs[0], inputs[1], _optional(inputs, 2), axis, budget)]
-    return [_dequantized(inputs[0], inputs[1], _optional(inputs, 2))]
+        return [integers(inputs[0], inputs[1], optional(inputs, 2), axis, budget)]
+    return [_dequantized(inputs[0], inputs[1], optional(inputs, 2))]
 
 
 def _dequantized(value: Value, scale: Value, zero_point: Value) -> Flow:
@@ -113,7 +108,7 @@ def qlinear_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Valu
 def qgemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """com.microsoft QGemm: dequantize, multiply, add the int32 bias, quantize where it has an output grid."""
     a, a_scale, a_zero, b, b_scale, b_zero = inputs[:6]
-    bias, y_scale, y_zero = (_optional(inputs, position) for position in (6, 7, 8))
+    bias, y_scale, y_zero = (optional(inputs, position) for position in (6, 7, 8))
     if node.attribute("transA", int, 0) or float(node.attribute("alpha", float, 1.0)) != 1.0:
         raise Unsupported("it has transA or alpha, expected neither")
     turned = bool(node.attribute("transB", int, 0))
@@ -127,8 +122,8 @@ def qgemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def qlinear_activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """com.microsoft QLinearSigmoid, QLinearLeakyRelu and QLinearSoftmax: dequantize, apply, quantize."""
-    flow = _dequantized(inputs[0], inputs[1], _optional(inputs, 2))
-    grid = _grid(inputs[3], _optional(inputs, 4))
+    flow = _dequantized(inputs[0], inputs[1], optional(inputs, 2))
+    grid = _grid(inputs[3], optional(inputs, 4))
     if node.operator == "QLinearSoftmax":
         if flow.batch is None or len(flow.shape) != 2 or node.attribute("axis", int, -1) not in (-1, 1):
             raise Unsupported("it does not work on whole rows")
@@ -149,15 +144,13 @@ def qlinear_arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[
         else:
             sides.append(_dequantized(value, scale, zero))
     plain = replace(node, operator=node.operator.removeprefix("QLinear"))
-    out = arithmetic(plain, sides, budget)[0]
-    if not isinstance(out, Flow):
-        raise Unsupported("it has no input that is made of the model's input")
-    return [_quantized(out, *_grid(inputs[6], _optional(inputs, 7)))]
+    out = flow_of(arithmetic(plain, sides, budget)[0])
+    return [_quantized(out, *_grid(inputs[6], optional(inputs, 7)))]
 
 
 def matmul_integer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The exact sums of codes times integer weights, which later nodes scale."""
-    flow, b, zero, b_zero = inputs[0], inputs[1], _optional(inputs, 2), _optional(inputs, 3)
+    flow, b, zero, b_zero = inputs[0], inputs[1], optional(inputs, 2), optional(inputs, 3)
     if not isinstance(flow, Flow):
         raise Unsupported("its first input is not a quantized tensor made of the model's input")
     one = Const(np.ones(1, np.float32))
@@ -181,10 +174,10 @@ def dynamic_quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> 
 def matmul_integer_to_float(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """com.microsoft DynamicQuantizeMatMul and MatMulIntegerToFloat, which onnxruntime makes of the plain nodes."""
     if node.operator == "DynamicQuantizeMatMul":
-        a, b, b_scale, b_zero, bias = (_optional(inputs, position) for position in range(5))
+        a, b, b_scale, b_zero, bias = (optional(inputs, position) for position in range(5))
         codes, a_scale, a_zero = dynamic_quantize_linear(node, [a], budget)
     else:
-        a, b, a_scale, b_scale, a_zero, b_zero, bias = (_optional(inputs, position) for position in range(7))
+        a, b, a_scale, b_scale, a_zero, b_zero, bias = (optional(inputs, position) for position in range(7))
         codes = a
     sums = matmul_integer(node, [codes, b, a_zero, b_zero], budget)[0]
     assert isinstance(sums, Flow)

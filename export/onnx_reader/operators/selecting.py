@@ -2,17 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from dataclasses import replace
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.shapes import Handler, listed, mapped, relaid, resolved_axis
-from export.onnx_reader.steps import Affine, Chain, Select, common_ancestor
-from export.onnx_reader.values import ANY_ROWS, Const, Flow, Label, Origin, Value
+from export.onnx_reader.operators.shapes import listed, moved, resolved_axis
+from export.onnx_reader.steps import IDENTITY, Affine, Chain, Select, common_ancestor
+from export.onnx_reader.values import ANY_ROWS, Const, Flow, Handler, Label, Origin, Value, tensor
 
 Array = NDArray[Any]
 
@@ -21,14 +21,12 @@ def gather(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Places by number."""
     value, index = inputs[0], inputs[1]
     if isinstance(value, Const) and isinstance(index, Label):
-        return [index.named(class_names(value.array))]
+        return [index.named(class_names(value.array.ravel().tolist()))]
     if not isinstance(index, Const) or index.array.dtype.kind not in "iu":
         raise Unsupported("its indices are not constant whole numbers")
-    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
-    axis = resolved_axis(node.attribute("axis", int, 0), rank)
-    if isinstance(value, Flow):
-        return [_taken(value, axis, lambda array: _take(array, index.array, axis, budget), index.array.ndim)]
-    return [mapped(value, lambda array: _take(array, index.array, axis, budget), budget)]
+    axis = resolved_axis(node.attribute("axis", int, 0), len(tensor(value).shape))
+    change = partial(_take, index=index.array, axis=axis, budget=budget)
+    return [_picked(value, axis, change, index.array.ndim, budget)]
 
 
 def _take(array: Array, index: Array, axis: int, budget: Budget) -> Array:
@@ -57,27 +55,22 @@ def _sliced(
     value: Value, start: int, end: int, axis: int, step: int, budget: Budget, *, at_rows: bool = False
 ) -> Value:
     """at_rows: it starts or ends at the number of rows, which may be that of the batch's axis, whole, alone."""
-    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
-    at = resolved_axis(axis, rank)
-    cut = (slice(None),) * at + (slice(start, end, step),)
+    at = resolved_axis(axis, len(tensor(value).shape))
     if isinstance(value, Flow):
-        if at == value.batch and (start, step) == (0, 1) and end >= (1 << 31) - 1:
+        if at == value.batch and (start, step) == (0, 1) and end >= ANY_ROWS:
             return value
         if at_rows:
             raise Unsupported("it takes as many features as there are rows, or counts from there")
-        return _taken(value, at, lambda array: array[cut], 1)
-    return mapped(value, lambda array: array[cut], budget)
+    cut = (slice(None),) * at + (slice(start, end, step),)
+    return _picked(value, at, lambda array: array[cut], 1, budget)
 
 
-def _taken(flow: Flow, axis: int, change: Callable[[Array], Array], axes: int) -> Flow:
-    """Some places of a flow along an axis, which becomes `axes` axes."""
-    if axis == flow.batch and flow.rows != 1:
+def _picked(value: Value, axis: int, change: Callable[[Array], Array], new_axes: int, budget: Budget) -> Value:
+    """Some places of a tensor along an axis, which becomes `new_axes` axes."""
+    if isinstance(value, Flow) and axis == value.batch and value.rows != 1:
         raise Unsupported("it picks rows out of the batch")
-    expanded = change(flow.expanded)
-    if axis == flow.batch:
-        return replace(flow, order=expanded, batch=None)
-    batch = flow.batch if flow.batch is None or flow.batch < axis else flow.batch + axes - 1
-    return relaid(flow, expanded, batch)
+    rank = len(tensor(value).shape)
+    return moved(value, change, [*range(axis), *[-1] * new_axes, *range(axis + 1, rank)], budget)
 
 
 def concat(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -111,11 +104,11 @@ def _side_by_side(flows: list[Flow], axis: int, budget: Budget) -> Flow:
     )
     places = np.arange(order.size).reshape(order.shape)
     chain = base.then(Select(order.ravel()), order.size).then(Affine(scale.ravel(), shift.ravel()))
-    return relaid(replace(first, chain=chain), places, first.batch)
+    return first.laid(places, first.batch, chain=chain)
 
 
 def _copies(flow: Flow, base: Chain) -> Affine:
-    total = Affine(np.array(1.0), np.array(0.0))
+    total = IDENTITY
     for step in flow.chain.steps_after(base):
         if not isinstance(step, Affine) or not step.is_uniform:
             raise Unsupported("it joins branches; only chains are supported")
@@ -123,9 +116,14 @@ def _copies(flow: Flow, base: Chain) -> Affine:
     return total
 
 
-def class_names(values: Array) -> tuple[str, ...]:
+def class_names(values: Iterable[Any]) -> tuple[str, ...]:
     """Labels as texts."""
-    return tuple(str(value) for value in values.ravel().tolist())
+    return tuple(value.decode("utf-8", "replace") if isinstance(value, bytes) else str(value) for value in values)
+
+
+def names_in(node: Node, *attributes: str) -> tuple[str, ...]:
+    """The names of classes in the first of these attributes, texts or whole numbers, that is not empty."""
+    return class_names(next(filter(None, (node.attribute(name, list, []) for name in attributes)), []))
 
 
 HANDLERS: dict[str, Handler] = {"Slice": slice_, "Concat": concat}  # Gather may be a table: see `quantized`

@@ -6,7 +6,7 @@ On a constant they are NumPy's; on a flow they move the layout, and must leave e
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -17,10 +17,21 @@ from onnx import TensorProto
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.constants import once_for_all_rows
 from export.onnx_reader.protobuf import element_type
-from export.onnx_reader.values import ANY_ROWS, Const, Flow, Label, Origin, Probabilities, Stacked, Value
+from export.onnx_reader.values import (
+    ANY_ROWS,
+    Const,
+    Flow,
+    Handler,
+    Label,
+    Origin,
+    Probabilities,
+    Stacked,
+    Value,
+    optional,
+    tensor,
+)
 
 Array = NDArray[Any]
-Handler = Callable[[Node, list[Value], Budget], list[Value]]
 
 
 def whole_numbers(value: Value, what: str) -> list[int]:
@@ -32,8 +43,9 @@ def whole_numbers(value: Value, what: str) -> list[int]:
 
 def listed(node: Node, inputs: list[Value], position: int, name: str) -> list[int] | None:
     """What newer opsets take as an input and older ones as an attribute; None where it is left out."""
-    if len(inputs) > position and inputs[position] is not None:
-        return whole_numbers(inputs[position], name)
+    given = optional(inputs, position)
+    if given is not None:
+        return whole_numbers(given, name)
     values = node.attributes.get(name)
     return None if values is None else [int(value) for value in node.attribute(name, list, [])]
 
@@ -45,12 +57,12 @@ def resolved_axis(axis: int, rank: int) -> int:
     return axis % rank
 
 
-def mapped(value: Value, change: Callable[[Array], Array], budget: Budget) -> Const:
-    """A constant after a change of its places; integers and scales behind it move along."""
-    if not isinstance(value, Const):
-        raise Unsupported("its input is neither a constant nor made of the model's input")
-    budget.charge(value.array.size, value.array.dtype.itemsize)
-    return value.moved(change)
+def moved(value: Value, change: Callable[[Array], Array], axes: Sequence[int], budget: Budget) -> Const | Flow:
+    """A tensor after a change of its places. axes: which axis each new one was, -1 where it was none."""
+    old = tensor(value)
+    if isinstance(old, Const):
+        budget.charge(old.array.size, old.array.dtype.itemsize)
+    return old.moved(change, axes)
 
 
 def identity(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -60,7 +72,7 @@ def identity(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def dropout(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Nothing changes outside of training."""
-    mode = inputs[2] if len(inputs) > 2 else None
+    mode = optional(inputs, 2)
     if mode is not None and (not isinstance(mode, Const) or mode.array.size != 1 or bool(mode.array.ravel()[0])):
         raise Unsupported("it is in training mode; export the model for inference")
     return [inputs[0]]
@@ -68,9 +80,7 @@ def dropout(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Another dtype. Real values must stay real; integers and classes become real for nothing."""
-    value, code = inputs[0], node.attributes.get("to")
-    if isinstance(value, Label | Probabilities):
-        return [value]
+    value, code = tensor(inputs[0]), node.attributes.get("to")
     dtype = element_type(node.attribute("to", int, 0) if code is not None else 0)
     if isinstance(value, Const):
         if value.array.dtype.kind == "O":
@@ -81,8 +91,6 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         if not np.array_equal(cast_to, value.array, equal_nan=dtype.kind == "f"):
             return [Const(cast_to, of_half=of_half)]  # the integers behind it are those of other values
         return [Const(cast_to, value.codes, value.scale, of_half=of_half, stored=value.stored)]
-    if not isinstance(value, Flow):
-        raise Unsupported("its input is neither a constant nor made of the model's input")
     before = np.dtype(value.kind)
     if code == TensorProto.BFLOAT16 or (dtype.kind != "f" and not np.can_cast(before, dtype, "safe")):
         raise Unsupported(
@@ -93,39 +101,25 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def transpose(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Axes in another order."""
-    value = inputs[0]
-    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
+    rank = len(tensor(inputs[0]).shape)
     axes = node.attribute("perm", list, list(range(rank))[::-1])
     if sorted(axes) != list(range(rank)):
         raise Unsupported(f"its perm {axes[:16]} does not fit a tensor of {rank} axes")
-    if isinstance(value, Flow):
-        return [relaid(value, value.expanded.transpose(axes), None if value.batch is None else axes.index(value.batch))]
-    return [mapped(value, lambda array: array.transpose(axes), budget)]
-
-
-def relaid(flow: Flow, expanded: Array, batch: int | None) -> Flow:
-    """A flow with another layout, given with an axis of size 1 for the batch."""
-    return replace(flow, order=expanded if batch is None else np.squeeze(expanded, batch), batch=batch)
+    return [moved(inputs[0], lambda array: array.transpose(axes), axes, budget)]
 
 
 def reshape(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Another shape, by Reshape's rules for 0 and -1."""
-    value = inputs[0]
     target = listed(node, inputs, 1, "shape")
     if target is None:
         raise Unsupported("it has no shape")
-    if isinstance(value, Label | Probabilities):
-        return [value]
-    return [_to_shape(value, target, budget, allow_zero=bool(node.attribute("allowzero", int, 0)))]
+    return [_to_shape(tensor(inputs[0]), target, budget, allow_zero=bool(node.attribute("allowzero", int, 0)))]
 
 
 def flatten(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Two axes: what comes before `axis`, and the rest."""
-    value = inputs[0]
-    if isinstance(value, Label):
-        return [value]
-    shape = value.shape if isinstance(value, Flow) else value.array.shape if isinstance(value, Const) else ()
-    axis = node.attribute("axis", int, 1)
+    value, axis = tensor(inputs[0]), node.attribute("axis", int, 1)
+    shape = value.shape
     if not -len(shape) <= axis <= len(shape):
         raise Unsupported(f"axis {axis} does not exist in a tensor of {len(shape)} axes")
     axis = axis + len(shape) if axis < 0 else axis
@@ -133,13 +127,10 @@ def flatten(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [_to_shape(value, target, budget, allow_zero=True)]
 
 
-def _to_shape(value: Value, target: list[int], budget: Budget, *, allow_zero: bool = False) -> Value:
-    if isinstance(value, Const):
-        shape = _resolved(value.array.shape, target, allow_zero)
-        return mapped(value, lambda array: array.reshape(shape), budget)
-    if not isinstance(value, Flow):
-        raise Unsupported("its input is neither a constant nor made of the model's input")
+def _to_shape(value: Const | Flow, target: list[int], budget: Budget, *, allow_zero: bool = False) -> Value:
     shape = _resolved(value.shape, target, allow_zero)
+    if isinstance(value, Const):
+        return moved(value, lambda array: array.reshape(shape), (), budget)
     if shape == value.shape:
         return value
     if value.batch == 0 and value.rows == ANY_ROWS and shape[0] > ANY_ROWS and set(shape[1:]) <= {1}:
@@ -179,54 +170,33 @@ def _resolved(shape: tuple[int, ...], target: list[int], allow_zero: bool) -> tu
 
 def squeeze(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Axes of size 1 go."""
-    value, axes = inputs[0], listed(node, inputs, 1, "axes")
-    if isinstance(value, Label):
-        return [value]
-    shape = value.shape if isinstance(value, Flow) else value.array.shape if isinstance(value, Const) else ()
-    gone = (
-        [a for a, size in enumerate(shape) if size == 1]
-        if axes is None
-        else [resolved_axis(a, len(shape)) for a in axes]
-    )
-    if any(shape[axis] != 1 for axis in gone):
+    shape, axes = tensor(inputs[0]).shape, listed(node, inputs, 1, "axes")
+    ones = [axis for axis, size in enumerate(shape) if size == 1]
+    gone = ones if axes is None else [resolved_axis(axis, len(shape)) for axis in axes]
+    if not set(gone) <= set(ones):
         raise Unsupported(f"it removes an axis that is not of size 1, from a tensor of {len(shape)} axes")
     kept = [axis for axis in range(len(shape)) if axis not in gone]
-    if isinstance(value, Flow):
-        batch = kept.index(value.batch) if value.batch in kept else None
-        order = value.expanded.reshape([value.expanded.shape[axis] for axis in kept])
-        return [relaid(value, order, batch)]
-    return [mapped(value, lambda array: array.reshape([shape[axis] for axis in kept]), budget)]
+    return [moved(inputs[0], lambda array: array.reshape([array.shape[axis] for axis in kept]), kept, budget)]
 
 
 def unsqueeze(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Axes of size 1 come."""
-    value, axes = inputs[0], listed(node, inputs, 1, "axes")
-    if axes is None or len(axes) > 16:
+    axes, rank = listed(node, inputs, 1, "axes"), len(tensor(inputs[0]).shape)
+    if axes is None or rank + len(axes) > 16:
         raise Unsupported("it has no axes, or too many")
-    if isinstance(value, Label):
-        return [value]
-    rank = len(value.shape) if isinstance(value, Flow) else value.array.ndim if isinstance(value, Const) else 0
     new = {resolved_axis(axis, rank + len(axes)) for axis in axes}
-    if len(new) != len(axes) or rank + len(axes) > 16:
-        raise Unsupported(f"its axes {axes} name one axis twice, or too many")
-    if isinstance(value, Flow):
-        kept = [axis for axis in range(rank + len(axes)) if axis not in new]
-        batch = None if value.batch is None else kept[value.batch]
-        return [relaid(value, np.expand_dims(value.expanded, tuple(new)), batch)]
-    return [mapped(value, lambda array: np.expand_dims(array, tuple(new)), budget)]
+    if len(new) != len(axes):
+        raise Unsupported(f"its axes {axes} name one axis twice")
+    old = iter(range(rank))
+    places = [-1 if axis in new else next(old) for axis in range(rank + len(axes))]
+    return [moved(inputs[0], lambda array: np.expand_dims(array, tuple(new)), places, budget)]
 
 
 def shape_of(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The shape, the number of rows standing for itself."""
-    value = inputs[0]
-    if isinstance(value, Const):
-        shape, origin = value.array.shape, Origin.FILE
-    elif isinstance(value, Flow):
-        shape, origin = value.shape, Origin.SIZES
-    else:
-        raise Unsupported("its input has no shape")
-    first, last = node.attribute("start", int, 0), node.attributes.get("end")
-    return [Const(np.array(shape[first:last], np.int64), origin=origin)]
+    value, first, last = tensor(inputs[0]), node.attribute("start", int, 0), node.attributes.get("end")
+    origin = Origin.SIZES if isinstance(value, Flow) else Origin.FILE
+    return [Const(np.array(value.shape[first:last], np.int64), origin=origin)]
 
 
 def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -249,15 +219,25 @@ def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [Const(np.broadcast_to(value.array, shape).copy(), origin=origin)]
 
 
+def _passing_labels(handler: Handler) -> Handler:
+    """A handler of tensors that leaves the class with the largest value, and dictionaries, as they are."""
+
+    def handle(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+        is_label = isinstance(inputs[0], Label | Probabilities)
+        return [inputs[0]] if is_label else handler(node, inputs, budget)
+
+    return handle
+
+
 HANDLERS: dict[str, Handler] = {
     "Identity": identity,
     "Dropout": dropout,
-    "Cast": cast,
+    "Cast": _passing_labels(cast),
     "Transpose": transpose,
-    "Reshape": reshape,
-    "Flatten": flatten,
-    "Squeeze": squeeze,
-    "Unsqueeze": unsqueeze,
+    "Reshape": _passing_labels(reshape),
+    "Flatten": _passing_labels(flatten),
+    "Squeeze": _passing_labels(squeeze),
+    "Unsqueeze": _passing_labels(unsqueeze),
     "Shape": shape_of,
     "Expand": expand,
 }

@@ -9,9 +9,9 @@ import numpy as np
 from edge_runtime.numerics import Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic
-from export.onnx_reader.operators.shapes import Handler, listed, resolved_axis
+from export.onnx_reader.operators.shapes import listed, resolved_axis
 from export.onnx_reader.steps import IDENTITY, Affine, Chain, Function, Linear, MinusRow, RowFunction
-from export.onnx_reader.values import Flow, RowNumber, Value
+from export.onnx_reader.values import Flow, Handler, RowNumber, Value
 
 _SOFTMAX = RowFunction(Activation.of("softmax"))
 _LOG_SOFTMAX = RowFunction(Activation.of("log_softmax"))

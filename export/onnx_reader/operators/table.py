@@ -12,6 +12,7 @@ from typing import TypeAlias
 from export.onnx_reader.operators import (
     activations,
     classifiers,
+    constants,
     dense,
     elementwise,
     quantized,
@@ -19,13 +20,14 @@ from export.onnx_reader.operators import (
     shapes,
     softmax,
 )
-from export.onnx_reader.operators.shapes import Handler
+from export.onnx_reader.values import Handler
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 
 _TABLES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
     ("", activations.HANDLERS),
     ("", classifiers.HANDLERS),
+    ("", constants.HANDLERS),
     ("", dense.HANDLERS),
     ("", elementwise.HANDLERS),
     ("", quantized.HANDLERS),

@@ -91,6 +91,10 @@ class TensorReader:
             values = self._fields(tensor, count)
         return values.astype(dtype, copy=False).reshape(shape)
 
+    def any_array(self, tensor: onnx.TensorProto | onnx.SparseTensorProto) -> Array:
+        """The values of a tensor, sparse or not. Raises Unsupported."""
+        return self.sparse(tensor) if isinstance(tensor, onnx.SparseTensorProto) else self.array(tensor)
+
     def sparse(self, tensor: onnx.SparseTensorProto) -> Array:
         """The dense form of a sparse tensor. Raises Unsupported."""
         shape = checked_shape(tensor.dims, tensor.values.name)

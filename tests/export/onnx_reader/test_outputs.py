@@ -12,7 +12,7 @@ import pytest
 from edge_runtime import ArtifactError
 from edge_runtime.numerics import Activation, QuantParams
 from export.onnx_reader.nodes import Node, Unsupported
-from export.onnx_reader.outputs import chain_of, class_names, main_output, reached_outputs
+from export.onnx_reader.outputs import class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf.walk import needed_nodes
 from export.onnx_reader.reader import import_onnx
 from export.onnx_reader.steps import (
@@ -175,7 +175,7 @@ def test_a_label_of_values_in_another_order_is_refused():
 def test_a_chain_stands_behind_each_kind_of_value():
     """The flow's own."""
     for value in (VALUES, Label(VALUES), Probabilities(VALUES, ()), Stacked(VALUES)):
-        assert chain_of(value) is VALUES.chain
+        assert value.flow.chain is VALUES.chain
 
 
 def reached(nodes, targets, opset=13):

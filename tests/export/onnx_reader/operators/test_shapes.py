@@ -9,7 +9,7 @@ from onnx import TensorProto, helper
 from export.onnx_reader.inputs import Input
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.selecting import concat, gather, slice_
-from export.onnx_reader.operators.shapes import HANDLERS, mapped, resolved_axis, whole_numbers
+from export.onnx_reader.operators.shapes import HANDLERS, moved, resolved_axis, whole_numbers
 from export.onnx_reader.values import ANY_ROWS, Const, Flow, Stacked
 
 
@@ -47,10 +47,10 @@ def test_lists_of_whole_numbers_are_just_that(array):
 def test_integers_behind_a_constant_move_along():
     """And their scales, spread to each of them before."""
     value = Const(np.arange(6.0).reshape(2, 3), np.arange(6).reshape(2, 3), np.float32([[1, 2, 3]]))
-    found = mapped(value, lambda array: array.T, Budget(1 << 20))
+    found = moved(value, lambda array: array.T, (), Budget(1 << 20))
     np.testing.assert_array_equal(found.codes, np.arange(6).reshape(2, 3).T)
     np.testing.assert_array_equal(found.scale, np.float32([[1, 1], [2, 2], [3, 3]]))
-    assert mapped(Const(np.ones(2), of_half=True), np.copy, Budget(100)).of_half
+    assert moved(Const(np.ones(2), of_half=True), np.copy, (), Budget(100)).of_half
 
 
 @pytest.mark.parametrize(
