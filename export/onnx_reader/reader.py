@@ -35,19 +35,11 @@ from export.onnx_reader.nodes import (
     in_few_letters,
     with_expectation,
 )
-from export.onnx_reader.operators import (
-    FOLDED,
-    HANDLERS,
-    TAKE_ROW_NUMBERS,
-    check_origins,
-    is_folded,
-    require_todays_meaning,
-    with_origins,
-)
+from export.onnx_reader.operators import apply
 from export.onnx_reader.outputs import choice_text, class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
 from export.onnx_reader.steps import Int8Product, Select
-from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, RowNumber, Stacked, Value
+from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, Stacked, Value
 
 OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
 
@@ -245,9 +237,7 @@ class _Reader:
             if (node.domain, node.operator) == ("", "If"):
                 return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
             inputs = [self._value(name, values) for name in node.inputs]
-            require_todays_meaning(node, inputs)
-            check_origins(node, inputs)
-            results = with_origins(node, inputs, self._apply(self._with_arrays(node), inputs))
+            results = apply(self._with_arrays(node), inputs, self.budget)
             self._charge_layouts(inputs, results)
             return results
         except Unsupported as error:
@@ -284,18 +274,6 @@ class _Reader:
         if constant is None:
             raise Unsupported(f"tensor '{name}' is computed by no node and is not the input; export the model again")
         return constant
-
-    def _apply(self, node: Node, inputs: list[Value]) -> list[Value]:
-        if is_folded(node, inputs):
-            return FOLDED[node.operator](node, inputs, self.budget)
-        if any(isinstance(value, Stacked) for value in inputs):
-            raise Unsupported("its input holds the values of all rows in one axis; expected an axis for the rows")
-        if any(isinstance(value, RowNumber) for value in inputs) and node.operator not in TAKE_ROW_NUMBERS:
-            raise Unsupported("it uses one number for each row, which is supported as part of softmax only")
-        handler = HANDLERS.get((node.domain, node.operator))
-        if handler is None:
-            raise Unsupported(f"not supported; {SUPPORTED}")
-        return handler(node, inputs, self.budget)
 
     def _finish(self, source: Input, outputs: dict[str, Value]) -> Imported:
         try:

@@ -45,6 +45,18 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 }
 
 
+def elementwise_function(node: Node, operands: int) -> Callable[..., Any]:
+    """NumPy's function for a node of `ELEMENTWISE`. Raises Unsupported for another number of operands than it takes.
+
+    NumPy would take one more for the array to write its results into.
+    """
+    function = ELEMENTWISE[node.operator]
+    expected = getattr(function, "nin", operands)
+    if operands != expected:
+        raise Unsupported(f"it has {operands} inputs, expected {expected}")
+    return function
+
+
 def _reduced(function: Callable[[Any, Any], Any], values: tuple[Any, ...]) -> Any:
     total = values[0]
     for value in values[1:]:
@@ -81,7 +93,7 @@ def fold_elementwise(node: Node, inputs: list[Value], budget: Budget) -> list[Va
         result = first // second  # rounds down; ONNX rounds to zero
         result = result + ((result * second != first) & ((first < 0) != (second < 0)))
     else:
-        result = ELEMENTWISE[node.operator](*arrays)
+        result = elementwise_function(node, len(arrays))(*arrays)
     if result.dtype.kind != "b":
         result = result.astype(arrays[-1].dtype if node.operator == "Where" else arrays[0].dtype)
     return [Const(np.asarray(result))]

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.numerics import dequantize, quantize
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.constants import ELEMENTWISE
+from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function
 from export.onnx_reader.steps import (
     Affine,
     Chain,
@@ -47,6 +47,7 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     given = [_as_meant(value) if isinstance(value, Const) else value for value in given]
     if all(isinstance(value, Const) for value in given):
         raise Unsupported("it has no input that is made of the model's input")
+    elementwise_function(node, len(given))  # refuses another number of operands
     if any(isinstance(value, DynamicGrid) for value in given):
         return [_with_dynamic_scale(node, given)]
     for value in given:
@@ -80,8 +81,6 @@ def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
         for value in given:
             flow = shifted(flow, value.array, budget) if isinstance(value, Const) else flow
         return flow
-    if len(given) != 2:
-        raise Unsupported(f"it has {len(given)} inputs, expected 2")
     is_first = given[0] is flow
     other = given[1] if is_first else given[0]
     assert isinstance(other, Const)
@@ -165,7 +164,7 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
             f"residual {node.operator}: branches meet too often for an activation; only chains are supported"
         )
     rounds = any(_rounds(step) for steps in branches for step in steps)
-    call = partial(_apply, ELEMENTWISE[node.operator], tuple(parts))
+    call = partial(_apply, elementwise_function(node, len(parts)), tuple(parts))
     kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
     return replace(first, chain=base.then(Function(call, None, node, cost, rounds)), kind=kind)
 

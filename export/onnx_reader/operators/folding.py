@@ -9,7 +9,7 @@ them; sums are taken in float64 and rounded once.
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -203,27 +203,22 @@ def size(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [Const(np.array(first_constant(inputs).array.size, np.int64))]
 
 
-FOLDED: dict[str, Handler] = {
-    **dict.fromkeys(ELEMENTWISE, fold_elementwise),
-    **dict.fromkeys(_REDUCTIONS, reduction),
-    **dict.fromkeys(_UNARY, unary),
-    **dict.fromkeys(_FUNCTIONS, activation),
-    "Clip": clip,
-    "ConstantOfShape": constant_of_shape,
-    "Gemm": gemm,
-    "LogSoftmax": softmax,
-    "Mod": modulo,
-    "MatMul": matmul,
-    "QuantizeLinear": quantize_linear,
-    "Range": range_,
-    "Size": size,
-    "Softmax": softmax,
-    "Split": split,
-    "Tile": tile,
-}
-
-
-def is_folded(node: Node, inputs: Sequence[Value]) -> bool:
-    """Whether a node is computed here: an operator of the table, on constants alone."""
-    known = not node.domain and node.operator in FOLDED
-    return known and any(inputs) and all(value is None or isinstance(value, Const) for value in inputs)
+HANDLERS: tuple[dict[str, Handler], ...] = (
+    dict.fromkeys(ELEMENTWISE, fold_elementwise),
+    dict.fromkeys(_REDUCTIONS, reduction),
+    dict.fromkeys(_UNARY, unary),
+    dict.fromkeys(_FUNCTIONS, activation),
+    dict.fromkeys(("Softmax", "LogSoftmax"), softmax),
+    {
+        "Clip": clip,
+        "ConstantOfShape": constant_of_shape,
+        "Gemm": gemm,
+        "MatMul": matmul,
+        "Mod": modulo,
+        "QuantizeLinear": quantize_linear,
+        "Range": range_,
+        "Size": size,
+        "Split": split,
+        "Tile": tile,
+    },
+)

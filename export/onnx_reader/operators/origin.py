@@ -64,7 +64,8 @@ def _handed_on(node: Node, inputs: list[Value], position: int, result: Const) ->
     if operator == "Equal" and all((other < 0).all() for other in others):
         return Origin.FILE  # a size is never negative, however many rows there are
     is_size = (
-        operator in ("Concat", "Where")
+        operator == "Concat"
+        or (operator == "Where" and position > 0)
         or (operator in _MOVES and position == 0)
         or (operator == "Cast" and np.array_equal(result.array, value.array))
         or (operator == "Mul" and _is_product_of_sizes(value.array, others, result.array))

@@ -1,7 +1,7 @@
 """Which function reads which operator: one list of all. An operator has one handler; a second one is an error here.
 
 A handler takes the node, what its inputs are, and the budget, and gives what its outputs are. A new operator is a line
-in the table of the file that its handler stands in.
+in the table of the file that its handler stands in. What is computed of constants alone has a handler in `folding`.
 """
 
 from __future__ import annotations
@@ -9,18 +9,22 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
+from export.onnx_reader.nodes import SUPPORTED, Budget, Node, Unsupported
 from export.onnx_reader.operators import (
     activations,
     classifiers,
     constants,
     dense,
     elementwise,
+    folding,
     quantized,
     selecting,
     shapes,
     softmax,
 )
-from export.onnx_reader.values import Handler
+from export.onnx_reader.operators.older_opsets import require_todays_meaning
+from export.onnx_reader.operators.origin import check_origins, with_origins
+from export.onnx_reader.values import Const, Handler, RowNumber, Stacked, Value
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 
@@ -54,5 +58,28 @@ def joined(tables: Iterable[tuple[str, Mapping[str, Handler]]]) -> dict[Key, Han
     return found
 
 
+FOLDED = joined(("", handlers) for handlers in folding.HANDLERS)  # on constants alone
 HANDLERS = joined(_TABLES)
-TAKE_ROW_NUMBERS = frozenset(softmax.HANDLERS)  # operators that may have one number for each row among their inputs
+
+
+def apply(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """What the outputs of a node are. Raises Unsupported.
+
+    The only door to the handlers: where constants come from is seen to here, before and after each of them.
+    """
+    require_todays_meaning(node, inputs)
+    check_origins(node, inputs)
+    return with_origins(node, inputs, _handler(node, inputs)(node, inputs, budget))
+
+
+def _handler(node: Node, inputs: list[Value]) -> Handler:
+    key = (node.domain, node.operator)
+    if key in FOLDED and any(inputs) and all(value is None or isinstance(value, Const) for value in inputs):
+        return FOLDED[key]
+    if any(isinstance(value, Stacked) for value in inputs):
+        raise Unsupported("its input holds the values of all rows in one axis; expected an axis for the rows")
+    if any(isinstance(value, RowNumber) for value in inputs) and node.operator not in softmax.HANDLERS:
+        raise Unsupported("it uses one number for each row, which is supported as part of softmax only")
+    if key not in HANDLERS:
+        raise Unsupported(f"not supported; {SUPPORTED}")
+    return HANDLERS[key]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 import numpy as np
 import onnxruntime
 import pytest
@@ -11,10 +9,9 @@ import pytest
 from edge_runtime.errors import ArtifactError
 from export import read_onnx
 from export.onnx_reader.nodes import Budget, Unsupported
-from export.onnx_reader.operators.folding import FOLDED, is_folded
+from export.onnx_reader.operators.table import FOLDED
 from export.onnx_reader.protobuf.walk import needed_nodes
-from export.onnx_reader.steps import Chain
-from export.onnx_reader.values import Const, Flow
+from export.onnx_reader.values import Const
 from tests.export.foreign import W1, graph, imported, normal
 from tests.memory import traced
 
@@ -56,8 +53,7 @@ def test_a_folded_constant_is_what_onnxruntime_computes(call):
         proto.opset_import[0].version = 18  # where axes became an input of every reduction
     node = needed_nodes(proto, ["y"])[0]
     inputs = [Const(used[name]) if name else None for name in node.inputs]
-    assert is_folded(node, inputs)
-    found = FOLDED[node.operator](node, inputs, Budget(1 << 20))[0]
+    found = FOLDED["", node.operator](node, inputs, Budget(1 << 20))[0]
     del proto.graph.output[0].type.tensor_type.shape.dim[:]
     proto.graph.output[0].ClearField("type")
     del proto.graph.input[:]
@@ -141,7 +137,7 @@ def test_a_reduction_of_no_axes_may_do_nothing():
     """With noop_with_empty_axes the value itself, as ONNX says (older versions of onnxruntime refuse it)."""
     proto = graph("y = ReduceSum<noop_with_empty_axes=1>(V)", V=MATERIAL["V"])
     node = needed_nodes(proto, ["y"])[0]
-    found = FOLDED[node.operator](node, [Const(MATERIAL["V"])], Budget(1 << 20))[0]
+    found = FOLDED["", node.operator](node, [Const(MATERIAL["V"])], Budget(1 << 20))[0]
     np.testing.assert_array_equal(found.array, MATERIAL["V"])
 
 
@@ -149,7 +145,7 @@ def folded(call: str, opset: int = 13, budget: int = 1 << 20, **constants) -> np
     """What a node of constants gives. Raises Unsupported."""
     node = needed_nodes(graph(call, opset=opset, target="float y", **constants), ["y"])[0]
     inputs = [Const(constants[name]) if name else None for name in node.inputs]
-    return FOLDED[node.operator](node, inputs, Budget(budget))[0].array
+    return FOLDED["", node.operator](node, inputs, Budget(budget))[0].array
 
 
 def test_sums_are_taken_in_float64_and_rounded_once():
@@ -215,7 +211,7 @@ def test_what_cannot_be_computed_is_refused_with_the_reason(name):
     }  # fmt: skip
     node = needed_nodes(graph(call, target="float y"), ["y"])[0]
     with pytest.raises(Unsupported, match=message):
-        FOLDED[node.operator](node, [Const(material[name]) for name in node.inputs], Budget(1 << 20))
+        FOLDED["", node.operator](node, [Const(material[name]) for name in node.inputs], Budget(1 << 20))
 
 
 @pytest.mark.parametrize(
@@ -240,30 +236,17 @@ def test_results_are_charged_before_they_are_made(call, room):
         folded(call, budget=room - 1, **used)
 
 
-def test_only_onnx_operators_on_constants_alone_are_computed():
-    """A node of another domain, without inputs or with something else among them is none."""
-    node = needed_nodes(graph("y = Add(a, b)", a=np.ones(1), b=np.ones(1)), ["y"])[0]
-    one = Const(np.ones(1))
-    assert is_folded(node, [one, one])
-    assert is_folded(node, [one, None])
-    assert not is_folded(replace(node, domain="com.microsoft"), [one, one])
-    assert not is_folded(replace(node, operator="Conv"), [one, one])
-    assert not is_folded(node, [])
-    assert not is_folded(node, [None, None])
-    assert not is_folded(node, [one, Flow(Chain(None, None, 1), np.zeros(1, int), None, 1)])
-
-
 def test_products_are_charged_for_their_time():
     """Each multiplication: 5 x 3 by 3 x 4 are 60 of them."""
     node = needed_nodes(graph("y = MatMul(T, C)", target="float y"), ["y"])[0]
     inputs = [Const(MATERIAL["T"]), Const(MATERIAL["C"])]
-    assert FOLDED["MatMul"](node, inputs, Budget(1 << 20, 60))
+    assert FOLDED["", "MatMul"](node, inputs, Budget(1 << 20, 60))
     with pytest.raises(Unsupported, match="take minutes"):
-        FOLDED["MatMul"](node, inputs, Budget(1 << 20, 59))
+        FOLDED["", "MatMul"](node, inputs, Budget(1 << 20, 59))
 
 
 def test_parts_that_are_not_equal_end_with_the_smallest():
     """7 in three parts are 3, 3 and 1."""
     node = needed_nodes(graph("y, w, u = Split(V)", opset=18, target="float y"), ["y"])[0]
-    parts = FOLDED["Split"](node, [Const(np.arange(7.0))], Budget(1 << 20))
+    parts = FOLDED["", "Split"](node, [Const(np.arange(7.0))], Budget(1 << 20))
     assert [part.array.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
