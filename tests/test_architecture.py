@@ -23,7 +23,7 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {
     "trainer": [
         "cli",
-        "recipe",
+        "recipe  estimators",
         "student",
         "model",
         "fitting  datasets",

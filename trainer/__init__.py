@@ -6,11 +6,18 @@
     net.predict(x); net.predict_proba(x); net.score(x, y); net.evaluate(x, y)
     net.to_model(class_names=..., metadata=...); net.save_weights("digits.npz"); net.load_weights("digits.npz")
 
+With scikit-learn (`pip install 'smallnet[sklearn]'`), for its pipelines and searches, both ends from the data:
+
+    DenseClassifier(hidden=(32,)).fit(x, y); DenseRegressor(hidden=(32,)).fit(x, targets)
+
 `on_epoch` gets an `EpochRecord` (epoch, learning_rate, loss, metric, validation_loss, validation_metric) after each
 epoch; `history.records` holds them all, `history.best_epoch` the one whose weights were kept. Errors derive from
 `edge_runtime.SmallnetError`. The engine computes in as many threads as NumPy's BLAS was told to use: for one, set
 OMP_NUM_THREADS=1 (OpenBLAS: OPENBLAS_NUM_THREADS=1) before Python starts.
 """
+
+import importlib.util
+from typing import TYPE_CHECKING, Any
 
 from edge_runtime.lazy import public_names
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
@@ -19,6 +26,10 @@ from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile
 from trainer.history import EpochRecord, History
 from trainer.model import Evaluation, NeuralNetworkModel
 from trainer.student import NeuralNetwork
+
+if TYPE_CHECKING:
+    from trainer.estimators import DenseClassifier as DenseClassifier
+    from trainer.estimators import DenseRegressor as DenseRegressor
 
 __all__ = [
     "DEFAULT_CONFIG",
@@ -38,5 +49,15 @@ __all__ = [
 ]
 
 
+_FOR_SCIKIT_LEARN = ("DenseClassifier", "DenseRegressor")  # not in `__all__`: they need what may not be installed
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _FOR_SCIKIT_LEARN:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module("trainer.estimators"), name)
+
+
 def __dir__() -> list[str]:
-    return public_names(globals(), __all__)
+    has_it = importlib.util.find_spec("sklearn") is not None
+    return public_names(globals(), [*__all__, *(_FOR_SCIKIT_LEARN if has_it else ())])

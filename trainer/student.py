@@ -39,7 +39,7 @@ _FIT_SETTINGS = (
     "loss", "label_smoothing", "class_weight", "standardize",
 )  # fmt: skip
 ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": None, "on_epoch": None}
-_OF_THE_BUILD = (
+OF_THE_BUILD = (
     "layer_sizes", "activations", "dropout_rate", "precision_config", "batch_norm", "between", "init",
 )  # fmt: skip
 
@@ -253,7 +253,7 @@ class NeuralNetwork(NeuralNetworkModel):
         names = self.class_names if class_names is None else class_names
         classes = getattr(self, "classes_", np.arange(0))
         if not len(names) and len(classes) == self.n_out and not np.array_equal(classes, np.arange(self.n_out)):
-            names = [_name_of(label) for label in classes.tolist()]
+            names = label_names(classes)
         return super().to_model(names, metadata)
 
     def load_weights(self, path: PathLike) -> None:
@@ -280,7 +280,7 @@ class NeuralNetwork(NeuralNetworkModel):
             if name not in known:
                 raise ConfigurationError(f"parameter {name!r} is not known, expected one of {', '.join(known)}")
         changed = {name: value for name, value in params.items() if value is not known[name]}
-        rebuilt = [name for name in changed if name in _OF_THE_BUILD]
+        rebuilt = [name for name in changed if name in OF_THE_BUILD]
         if rebuilt and self._has_learned:
             raise ConfigurationError(
                 f"{rebuilt[0]} decides how the network is built, and this one has learned; set it before fit, "
@@ -360,10 +360,9 @@ class NeuralNetwork(NeuralNetworkModel):
         return indices
 
 
-def _name_of(label: Any) -> str:
-    """A label as text; whole numbers without a point, as a table says them."""
-    is_whole = isinstance(label, float) and label.is_integer()
-    return str(int(label) if is_whole else label)
+def label_names(classes: Array) -> list[str]:
+    """Labels as text; whole numbers without a point, as a table says them."""
+    return [str(int(label) if isinstance(label, float) and label.is_integer() else label) for label in classes.tolist()]
 
 
 def _are_indices(y: Array, count: int) -> bool:

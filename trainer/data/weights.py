@@ -41,5 +41,5 @@ def _checked(sample_weight: ArrayLike, rows: int) -> NDArray[np.float64]:
         row = int(bad.argmax())
         raise InputError(f"sample_weight holds {weight[row]:g} at {row}, expected finite numbers of at least 0")
     if not weight.any():
-        raise InputError("sample_weight is 0 for every row, expected some row that counts")
+        raise InputError("every sample weight is zero, expected some row that counts")
     return weight

@@ -83,7 +83,7 @@ def test_the_scale_of_weighted_rows():
         ([1, 2], r"sample_weight has shape \(2,\), expected \(90,\)"),
         ([-1] * 90, "sample_weight holds -1 at 0, expected finite numbers of at least 0"),
         ([1] * 89 + [np.nan], "sample_weight holds nan at 89"),
-        ([0] * 90, "sample_weight is 0 for every row"),
+        ([0] * 90, "every sample weight is zero, expected some row that counts"),
         (["a"] * 90, "sample_weight has dtype <U1"),
     ],
     ids=["length", "negative", "nan", "zero", "text"],

@@ -1,0 +1,328 @@
+"""Networks for scikit-learn's users: both ends come from the data, everything else is scikit-learn's contract.
+
+    DenseClassifier(hidden=(32,)).fit(x, y).score(x, y)
+    GridSearchCV(DenseRegressor(), {"hidden": [(16,), (32, 16)]}).fit(x, y)
+
+Needs the extra `sklearn`. What `smallnet` and `NeuralNetwork` use where nothing is said is used here too.
+"""
+
+from __future__ import annotations
+
+import inspect
+import numbers
+from collections.abc import Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime import Model
+from edge_runtime.array_types import Array
+from trainer.config import DEFAULT_CONFIG, PrecisionConfig
+from trainer.errors import ConfigurationError
+from trainer.history import History
+from trainer.student import OF_THE_BUILD, NeuralNetwork, label_names
+
+try:
+    from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
+    from sklearn.utils import check_random_state, column_or_1d
+    from sklearn.utils.class_weight import compute_class_weight
+    from sklearn.utils.multiclass import check_classification_targets
+    from sklearn.utils.validation import check_is_fitted
+except ImportError as error:
+    raise ImportError(
+        f"DenseClassifier and DenseRegressor need scikit-learn 1.4 or newer ({error}); "
+        "install: pip install 'smallnet[sklearn]'"
+    ) from error
+try:
+    from sklearn.utils.validation import validate_data
+except ImportError:  # before scikit-learn 1.6
+
+    def validate_data(estimator: Any, *arrays: Any, **checks: Any) -> Any:  # noqa: D103
+        return estimator._validate_data(*arrays, **checks)
+
+
+_MADE = {name: parameter.default for name, parameter in inspect.signature(NeuralNetwork.__init__).parameters.items()}
+_FLOATS = (np.float64, np.float32)
+
+
+class _DenseEstimator(BaseEstimator):
+    """What both have in common. The subclasses' parameters are attributes, as scikit-learn has it."""
+
+    _last: str
+    _hands_on: tuple[str, ...] = (
+        "l2_lambda", "dropout_rate", "batch_norm", "init", "epochs", "batch_size", "learning_rate", "patience",
+        "min_delta", "monitor", "shuffle", "optimizer", "schedule", "loss", "standardize",
+    )  # fmt: skip
+
+    def _outputs(self, x: ArrayLike) -> NDArray[np.float64]:
+        """The network's outputs (rows, n_out), in float64: a row's answer does not hang on the rows beside it."""
+        check_is_fitted(self)
+        rows = validate_data(self, x, reset=False, dtype=_FLOATS).astype(np.float64, copy=False)
+        model = self.network_.to_model()
+        if model.preprocessing is not None:
+            rows = model.preprocessing(rows)
+        for layer in model.layers:
+            rows = layer.activation(rows @ layer.weight.astype(np.float64) + layer.bias)
+        return rows
+
+    def _network(self, n_out: int, **more: Any) -> NeuralNetwork:
+        """A network for the data that were checked, untrained."""
+        if isinstance(self.hidden, (str, bytes)) or not isinstance(self.hidden, (Sequence, np.ndarray)):
+            raise ConfigurationError(f"hidden is {self.hidden!r:.80}, expected widths such as (32,), or () for none")
+        settings = {name: getattr(self, name) for name in self._hands_on}
+        return NeuralNetwork(
+            [self.n_features_in_, *self.hidden, n_out],
+            [self.activation] * len(self.hidden) + [self._last],
+            precision_config=PrecisionConfig(seed=self._seed(), train_dtype=self.train_dtype),
+            warm_start=True,  # one network, one fit; what goes on is decided here
+            **settings,
+            **more,
+        )
+
+    def _update(self) -> None:
+        """Hand on what was set since the network was made. Raises ConfigurationError for what would make another."""
+        sizes = [self.n_features_in_, *self.hidden, self.network_.n_out]
+        if sizes != list(self.network_.layer_sizes):
+            raise ConfigurationError(
+                f"hidden is {self.hidden!r:.80}, the network that has learned is {self.network_.layout}; "
+                "it cannot go on with other widths: fit with warm_start=False"
+            )
+        later = [name for name in self._hands_on if name not in OF_THE_BUILD]
+        self.network_.set_params(**{name: getattr(self, name) for name in later})
+
+    def _seed(self) -> int:
+        """A whole number is the network's own seed; a generator, or None for scikit-learn's, is drawn from."""
+        if isinstance(self.random_state, numbers.Integral):
+            return int(self.random_state)
+        return int(check_random_state(self.random_state).randint(2**31 - 1))
+
+    def _keep(self) -> None:
+        self.history_: History = self.network_.history_
+        self.n_iter_, self.loss_curve_ = self.network_.n_iter_, self.network_.loss_curve_
+
+    def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
+        """The trained network as a float32 `edge_runtime.Model`, for `quantize`, `save` and `write_onnx`."""
+        check_is_fitted(self)
+        return self.network_.to_model(class_names, metadata)
+
+    def __sklearn_is_fitted__(self) -> bool:
+        return hasattr(self, "history_")
+
+
+class DenseClassifier(ClassifierMixin, _DenseEstimator):
+    """A dense network that tells classes apart, with scikit-learn's contract.
+
+    hidden: widths of the hidden layers, () for none. activation: of them. train_dtype: "float32" or "float64".
+    class_weight: {label: number} or "balanced". warm_start: `fit` goes on from what was learned, for the same classes.
+    random_state: a whole number is `PrecisionConfig.seed`; None draws another network each time. The other parameters
+    are those of `NeuralNetwork`, with its defaults.
+
+    After `fit`: `classes_`, `n_features_in_`, `feature_names_in_` (if columns have names), `n_iter_` (epochs),
+    `loss_curve_`, `history_`, and `network_`, the `NeuralNetwork`. Errors are scikit-learn's, or ConfigurationError
+    (a ValueError) for parameters and TrainingDiverged.
+    """
+
+    _last = "softmax"
+    _hands_on = (*_DenseEstimator._hands_on, "label_smoothing")
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (32,),
+        activation: str = "relu",
+        *,
+        l2_lambda: float = _MADE["l2_lambda"],
+        dropout_rate: float = _MADE["dropout_rate"],
+        batch_norm: bool = _MADE["batch_norm"],
+        init: str = _MADE["init"],
+        epochs: int = _MADE["epochs"],
+        batch_size: int = _MADE["batch_size"],
+        learning_rate: float | None = _MADE["learning_rate"],
+        patience: int | None = _MADE["patience"],
+        min_delta: float = _MADE["min_delta"],
+        monitor: str = _MADE["monitor"],
+        shuffle: bool = _MADE["shuffle"],
+        optimizer: Any = _MADE["optimizer"],
+        schedule: Any = _MADE["schedule"],
+        loss: Any = _MADE["loss"],
+        label_smoothing: float = _MADE["label_smoothing"],
+        class_weight: Any = _MADE["class_weight"],
+        standardize: str = _MADE["standardize"],
+        train_dtype: str = DEFAULT_CONFIG.train_dtype,
+        warm_start: bool = _MADE["warm_start"],
+        random_state: Any = DEFAULT_CONFIG.seed,
+    ) -> None:
+        self.hidden, self.activation = hidden, activation
+        self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.patience, self.min_delta, self.monitor, self.shuffle = patience, min_delta, monitor, shuffle
+        self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
+        self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
+        self.train_dtype, self.warm_start, self.random_state = train_dtype, warm_start, random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseClassifier:  # noqa: N803
+        """Train on rows X (rows, features) and labels y (rows,), from fresh weights unless `warm_start`."""
+        goes_on = self.warm_start and hasattr(self, "network_")
+        x, labels = self._checked(X, y, reset=not goes_on)
+        if not goes_on:
+            self._start(np.unique(labels))
+        indices, weights = self._indices(labels), None
+        if self.class_weight is not None:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=labels).tolist()
+        self._update()
+        self.network_.fit(x, indices, sample_weight=sample_weight, class_weight=weights)
+        self._keep()
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        classes: ArrayLike | None = None,
+        sample_weight: ArrayLike | None = None,
+    ) -> DenseClassifier:
+        """Train for one epoch from the present weights on. classes: all labels that will come, in the first call."""
+        if isinstance(self.class_weight, str):
+            raise ValueError(
+                f"class_weight is {self.class_weight!r}, which partial_fit cannot know before it has seen all rows; "
+                "give {label: number}"
+            )
+        is_first = not hasattr(self, "network_")
+        if is_first and classes is None:
+            raise ValueError("the first call of partial_fit needs classes: all labels that will come")
+        x, labels = self._checked(X, y, reset=is_first)
+        if is_first:
+            self._start(np.unique(np.asarray(classes)))
+        elif classes is not None and not np.array_equal(np.unique(np.asarray(classes)), self.classes_):
+            raise ValueError(f"classes are {classes!r:.80}, the first call had {self.classes_!r:.80}")
+        self._update()
+        if self.class_weight is not None:
+            weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
+            self.network_.set_params(class_weight=weights.tolist())
+        numbered = np.arange(len(self.classes_))
+        self.network_.partial_fit(x, self._indices(labels), numbered, sample_weight)
+        self._keep()
+        return self
+
+    def predict(self, X: ArrayLike) -> Array:  # noqa: N803
+        """The label of each row, (rows,), of `classes_`."""
+        outputs = self._outputs(X)
+        return self.classes_[outputs.argmax(axis=1)]
+
+    def predict_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+        """The probability of each class, float64 (rows, classes), in the order of `classes_`."""
+        return self._outputs(X)
+
+    def predict_log_proba(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+        """The logarithm of `predict_proba`."""
+        with np.errstate(divide="ignore"):
+            return np.log(self._outputs(X))
+
+    def _checked(self, x: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Array, Array]:
+        rows, labels = validate_data(self, x, y, reset=reset, dtype=_FLOATS)
+        labels = column_or_1d(labels, warn=True)
+        check_classification_targets(labels)
+        return rows, labels
+
+    def _start(self, classes: Array) -> None:
+        if len(classes) < 2:
+            raise ValueError(f"y holds one class only ({classes[0]}), expected at least 2 classes")
+        self.classes_ = classes
+        self.network_ = self._network(len(classes), class_names=label_names(classes))
+
+    def _indices(self, labels: Array) -> NDArray[np.int64]:
+        indices = np.searchsorted(self.classes_, labels).clip(0, len(self.classes_) - 1)
+        is_strange = self.classes_[indices] != labels
+        if is_strange.any():
+            known = ", ".join(map(str, self.classes_))
+            raise ValueError(
+                f"y holds label {labels[is_strange][0]}, expected one of the same classes as before: {known}"
+            )
+        return indices
+
+
+class DenseRegressor(RegressorMixin, _DenseEstimator):
+    """A dense network that gives numbers, one or several a row, with scikit-learn's contract.
+
+    Parameters and attributes are those of `DenseClassifier`, without those that speak of classes.
+    """
+
+    _last = "linear"
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = (32,),
+        activation: str = "relu",
+        *,
+        l2_lambda: float = _MADE["l2_lambda"],
+        dropout_rate: float = _MADE["dropout_rate"],
+        batch_norm: bool = _MADE["batch_norm"],
+        init: str = _MADE["init"],
+        epochs: int = _MADE["epochs"],
+        batch_size: int = _MADE["batch_size"],
+        learning_rate: float | None = _MADE["learning_rate"],
+        patience: int | None = _MADE["patience"],
+        min_delta: float = _MADE["min_delta"],
+        monitor: str = _MADE["monitor"],
+        shuffle: bool = _MADE["shuffle"],
+        optimizer: Any = _MADE["optimizer"],
+        schedule: Any = _MADE["schedule"],
+        loss: Any = _MADE["loss"],
+        standardize: str = _MADE["standardize"],
+        train_dtype: str = DEFAULT_CONFIG.train_dtype,
+        warm_start: bool = _MADE["warm_start"],
+        random_state: Any = DEFAULT_CONFIG.seed,
+    ) -> None:
+        self.hidden, self.activation = hidden, activation
+        self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.patience, self.min_delta, self.monitor, self.shuffle = patience, min_delta, monitor, shuffle
+        self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
+        self.standardize, self.train_dtype = standardize, train_dtype
+        self.warm_start, self.random_state = warm_start, random_state
+
+    def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseRegressor:  # noqa: N803
+        """Train on rows X (rows, features) and targets y, (rows,) or (rows, targets); fresh unless `warm_start`."""
+        x, targets = self._started(X, y, goes_on=self.warm_start)
+        self._update()
+        self.network_.fit(x, targets, sample_weight=sample_weight)
+        self._keep()
+        return self
+
+    def partial_fit(
+        self,
+        X: ArrayLike,  # noqa: N803
+        y: ArrayLike,
+        sample_weight: ArrayLike | None = None,
+    ) -> DenseRegressor:
+        """Train for one epoch from the present weights on."""
+        x, targets = self._started(X, y, goes_on=True)
+        self._update()
+        self.network_.partial_fit(x, targets, sample_weight=sample_weight)
+        self._keep()
+        return self
+
+    def predict(self, X: ArrayLike) -> NDArray[np.float64]:  # noqa: N803
+        """What the network gives, float64, of the shape that the targets had."""
+        outputs = self._outputs(X)
+        return outputs[:, 0] if self._is_flat else outputs
+
+    def _started(self, x: ArrayLike, y: ArrayLike, *, goes_on: bool) -> tuple[Array, Array]:
+        goes_on = goes_on and hasattr(self, "network_")
+        rows, targets = validate_data(self, x, y, reset=not goes_on, multi_output=True, y_numeric=True, dtype=_FLOATS)
+        if targets.ndim == 2 and targets.shape[1] == 1:
+            targets = column_or_1d(targets, warn=True)
+        count = 1 if targets.ndim == 1 else targets.shape[1]
+        if not goes_on:
+            self.network_, self._is_flat = self._network(count), targets.ndim == 1
+        elif count != self.network_.n_out:
+            raise ValueError(f"y has {count} targets a row, expected {self.network_.n_out} as before")
+        return rows, targets
+
+    def __sklearn_tags__(self) -> Any:
+        tags = super().__sklearn_tags__()
+        tags.target_tags.multi_output = True
+        return tags
+
+    def _more_tags(self) -> dict[str, Any]:  # before scikit-learn 1.6
+        return {"multioutput": True}
