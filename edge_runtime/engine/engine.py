@@ -26,7 +26,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.profiler import RunProfile
 
 _FLOAT32 = np.dtype(np.float32)
-_READABLE = 0x101  # NumPy's flags of C order and alignment: BLAS would copy other rows, beside the plan
+_READABLE = 0x101  # NumPy's flags of C order and alignment, see `Program.any_layout`
 
 
 class Engine:
@@ -84,7 +84,7 @@ class Engine:
                 forks.let_pass()
             with self.lock:
                 program = self._ready.get(x.shape)
-                if program is not None and x.flags.num & _READABLE == _READABLE:
+                if program is not None and (program.any_layout or x.flags.num & _READABLE == _READABLE):
                     program.enter(x)
                     for step in program.steps:
                         step()
@@ -160,7 +160,8 @@ class Engine:
         is_vector = len(rows) == 1 and not self._is_dynamic
         program = self._program(None if is_vector else len(rows), activate)
         part = rows[0] if is_vector else rows
-        if part.dtype is not _FLOAT32 or part.flags.num & _READABLE != _READABLE:
+        is_readable = program.any_layout or part.flags.num & _READABLE == _READABLE
+        if part.dtype is not _FLOAT32 or not is_readable:
             np.copyto(program.source, part, casting="unsafe")
             part = program.source
         program.enter(part)

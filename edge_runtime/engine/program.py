@@ -24,11 +24,13 @@ WIDE_INPUT = 256  # features from which many rows run by rows; see `is_by_rows`
 class Program(NamedTuple):
     """enter: takes the user's rows in, float32 (rows, n_in) or (n_in,). steps: the rest. result: where the outputs are.
 
-    source: a buffer of the rows' shape, to convert other dtypes in before `enter`.
+    any_layout: whether `enter` takes rows of any strides; a product does not, of which BLAS would make a copy beside
+    the plan. source: a buffer of the rows' shape, to convert other dtypes and layouts in before `enter`.
     """
 
     source: NDArray[np.float32]
     enter: Callable[[NDArray[np.float32]], Any]
+    any_layout: bool
     steps: tuple[NumpyCall, ...]
     result: NDArray[np.float32]
 
@@ -51,7 +53,7 @@ def compile_program(
     last = len(model.layers) - 1
     result = _target(model, arena, last, rows)
     by_rows = rows is None or is_by_rows(model, last, rows)
-    return Program(source, enter, tuple(steps), result if by_rows else result.T)
+    return Program(source, enter, not is_multiplied, tuple(steps), result if by_rows else result.T)
 
 
 def layer_sections(
