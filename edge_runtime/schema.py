@@ -9,9 +9,9 @@ from __future__ import annotations
 import json
 import math
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, NamedTuple, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 
 import numpy as np
 
@@ -21,6 +21,7 @@ from edge_runtime.files import printable
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from edge_runtime.files import Table
     from edge_runtime.model import Model
 
 Array: TypeAlias = "NDArray[Any]"
@@ -30,30 +31,6 @@ RULES = ("refuse", "drop", "mean")  # for missing cells
 _BLOCK = 4096  # rows that are turned into float32 together
 _SHOWN = 6  # names that a message lists
 _COUNTED = re.compile(r"(.*?)(0|[1-9][0-9]{0,8})", re.DOTALL)  # a name that ends in a number
-
-
-class Table(Protocol):
-    """What `Schema.rows` reads of a table; see `edge_runtime.files`."""
-
-    @property
-    def names(self) -> tuple[str, ...]:
-        """A name a column, "" where a column has none; () if the table has no header."""
-
-    @property
-    def numbers(self) -> Array:
-        """float64 (n, columns), NaN where a cell is missing or text."""
-
-    @property
-    def texts(self) -> Mapping[int, Sequence[str]]:
-        """Column, from 0, -> the text of each of its n cells, if some are neither numbers nor missing."""
-
-    @property
-    def missing(self) -> Array | None:
-        """bool (n, columns), or None if no cell is missing."""
-
-    @property
-    def line_numbers(self) -> Array:
-        """int64 (n,), from 1: where a row stands in its file."""
 
 
 class SchemaRows(NamedTuple):

@@ -23,12 +23,14 @@ ROOT = Path(__file__).parent.parent
 ROOMS = {
     "trainer": [
         "cli",
+        "report",
+        "baseline",
         "recipe  estimators",
         "student",
         "model",
         "fitting  datasets",
         "network  data",
-        "losses  optimizers  schedules  history  layers  activations",
+        "losses  optimizers  schedules  history  layers  activations  scores",
         "arrays",
         "config",
         "errors",
@@ -74,7 +76,6 @@ INSIDE_FUNCTIONS = {
     "edge_runtime.engine.limits": "device profiles, if one is named",
     "edge_runtime.engine.plan": "its table, for those who print it",
     "edge_runtime.engine.profiler": "its table, for those who print it",
-    "trainer.datasets": "readers of formats, by the format",
 }
 
 # Public names that two modules define all the same. What one name says is one thing.
@@ -83,7 +84,6 @@ DEFINED_TWICE = {
     "main": "where each program starts",
     "Layer": "a layer that is trained, and one that runs: each package's own",
     "Step": "a learning rate's schedule, whose name checkpoints hold, and what a file does to a row",
-    "Table": "a table of text, and what a schema asks of one",
     "quantize": "the field's word for a model and for an array",
 }
 NAMED_AFTER_OPERATORS = "export.onnx_reader.operators."  # a function there is called like what it reads

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -27,22 +28,37 @@ from edge_runtime.console import (
     warn,
 )
 from edge_runtime.numerics import DEFINITIONS
+from edge_runtime.schema import RULES
 from trainer.activations import DERIVATIVES
-from trainer.data import STANDARDIZATIONS
-from trainer.datasets import Dataset, Split, files_of, load_dataset, split
+from trainer.baseline import Baselines, baseline_doubts, constant_baseline, linear_baseline
+from trainer.data import STANDARDIZATIONS, TARGETS
+from trainer.datasets import Dataset, Split, files_of, load_another, load_dataset, split
 from trainer.errors import TrainingDiverged
 from trainer.fitting import training_doubts
 from trainer.history import EpochRecord, History
 from trainer.optimizers import OPTIMIZERS
 from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
+from trainer.report import learned_facts, learned_text
 from trainer.schedules import SCHEDULES
+from trainer.scores import scores_of
 from trainer.student import NeuralNetwork
 
-TARGETS = ["auto", "class", "regression", "autoencoder"]
 MONITORS = ["loss", "metric"]
 _ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
 _ACTIVATION_HELP = "Activation of the hidden layers."
-_DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files."
+_DATA_HELP = (
+    "digits, an .npz, a table of text (.csv and its like), or a folder of IDX files or of a table for each class."
+)
+_TEST_HELP = "Test on the rows of this file, and train on all of the other."
+_TARGET_HELP = "What is learned; auto: classes for texts and few whole numbers, else regression."
+_COLUMN_HELP = {
+    "label": "The column to learn, by name or number (from 1; -1: the last). Several: several targets.",
+    "drop": "Columns to leave out, such as names and dates; may be given more than once.",
+    "features": "The only columns to learn from; may be given more than once.",
+    "one_hot": "Columns of texts that become an input for each text; auto: all that have few.",
+}
+_MISSING_HELP = "A row that lacks a value: refuse the file, drop the row, or fill in the column's mean."
+_WEIGHT_HELP = "balanced: a rare class counts as much as a frequent one."
 _EPOCHS_HELP = "Passes over the training rows, at most."
 _BATCH_HELP = "Rows between two updates of the weights."
 _RATE_HELP = "Size of a step, at the start."
@@ -70,7 +86,14 @@ class Sizes(click.ParamType):
 
 @click.command()
 @click.option("--data", "spec", type=FILE, default="digits", show_default=True, help=_DATA_HELP)
-@click.option("--target", default="auto", type=click.Choice(TARGETS), show_default=True, help="What is learned.")
+@click.option("--test", type=FILE, help=_TEST_HELP)
+@click.option("--label", metavar="NAME|N", multiple=True, help=_COLUMN_HELP["label"])
+@click.option("--target", default="auto", type=click.Choice(TARGETS), show_default=True, help=_TARGET_HELP)
+@click.option("--drop", metavar="NAME|N", multiple=True, help=_COLUMN_HELP["drop"])
+@click.option("--features", metavar="NAME|N", multiple=True, help=_COLUMN_HELP["features"])
+@click.option("--one-hot", metavar="NAME|N|auto", multiple=True, help=_COLUMN_HELP["one_hot"])
+@click.option("--missing", default="refuse", type=click.Choice(RULES), show_default=True, help=_MISSING_HELP)
+@click.option("--class-weight", type=click.Choice(["balanced"]), help=_WEIGHT_HELP)
 @click.option("--hidden", type=Sizes(), default="32", show_default=True, help="Widths of the hidden layers.")
 @click.option("--activation", default="relu", type=click.Choice(_ACTIVATIONS), show_default=True, help=_ACTIVATION_HELP)
 @click.option("--out", type=FILE, default="model.npz", show_default=True, help="The float32 artifact to write.")
@@ -130,7 +153,9 @@ def train(**options: Any) -> None:
     Example: smallnet train --data digits --hidden 32 --out digits.npz
     """
     _check_outputs(options)
-    dataset = load_dataset(options["spec"], target=options["target"], **cap(options["max_bytes"]))
+    dataset = _load(options)
+    if options["class_weight"] is not None and not dataset.is_classification:
+        raise click.UsageError("--class-weight is for classes, found numbers to learn; leave it out")
     parts = split(dataset, seed=options["seed"])
     network = build_network(parts.train, options)
     try:
@@ -150,6 +175,30 @@ def train(**options: Any) -> None:
     _report(dataset, parts, network, history, options)
 
 
+def _load(options: dict[str, Any]) -> Dataset:
+    """The data, with the rows of --test as their test part."""
+    columns = {name: options[name] for name in ("label", "drop", "features", "one_hot", "missing")}
+    dataset = load_dataset(options["spec"], target=options["target"], **columns, **cap(options["max_bytes"]))
+    if options["test"] is None:
+        return dataset
+    is_autoencoder = options["target"] == "autoencoder"
+    test = load_another(
+        options["test"],
+        schema=dataset.schema,
+        target="autoencoder" if is_autoencoder else "class" if dataset.is_classification else "regression",
+        class_names=dataset.class_names,
+        needs_labels=not is_autoencoder,
+        **cap(options["max_bytes"]),
+    )
+    test = replace(test, y=test.x, class_names=()) if is_autoencoder else test
+    if (test.n_in, test.n_out) != (dataset.n_in, dataset.n_out):
+        raise click.UsageError(
+            f"--test has {test.n_in:,} features and {test.n_out:,} targets, --data {dataset.n_in:,} and "
+            f"{dataset.n_out:,}; expected the same"
+        )
+    return replace(dataset, test=test)
+
+
 def _check_outputs(options: dict[str, Any]) -> None:
     """Fail before the training where an output cannot be written, or would take the place of something else."""
     outputs = {name: options[name] for name in ("out", "checkpoint") if options[name] is not None}
@@ -162,7 +211,7 @@ def _check_outputs(options: dict[str, Any]) -> None:
     for name, path in outputs.items():
         kind = "artifact" if name == "out" else "checkpoint"
         resumed = [options["resume"]] if name == "out" and options["resume"] else []  # in its place it is continued
-        read = [*files_of(options["spec"]), *resumed]
+        read = [*files_of(options["spec"]), *(files_of(options["test"]) if options["test"] else []), *resumed]
         check_output(path, kind, f"--{name}", force=options["force"], sources=read)
 
 
@@ -190,25 +239,30 @@ def epoch_told(progress: Progress, epochs: int, is_classification: bool) -> Call
 
 def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: History, options: dict[str, Any]) -> None:
     out = Path(options["out"])
-    test_score = float(network.score(parts.test.x, parts.test.y))
-    predicted, names = network.predict(parts.test.x), dataset.class_names
-    doubts = training_doubts(predicted, parts.test.y, parts.train.y, test_score, names)
+    names = dataset.class_names or dataset.reading.label
+    predicted = network.predict(parts.test.x)
+    scores = scores_of(parts.test.y, predicted, names)
+    baselines = Baselines(constant_baseline(parts, names), linear_baseline(parts, options, names))
+    doubts = [
+        *dataset.reading.warnings,
+        *training_doubts(predicted, parts.test.y, parts.train.y, scores.value, dataset.class_names),
+        *baseline_doubts(scores, baselines),
+    ]
     for text in doubts:
         warn(text)
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
-        "data": dataset.name,
-        "rows": len(dataset.x),
+        **learned_facts(dataset, parts, options, scores, baselines),
         "epochs": len(history.records),
         "best_epoch": history.best_epoch,
-        "test_score": test_score,
+        "test_score": scores.value,
         "warnings": doubts,
     }
     if options["as_json"]:
         return echo_json(facts)
-    name = "accuracy" if dataset.is_classification else "R^2"
-    echo(f"test {name} {test_score:.4f} on rows it never saw; best epoch {history.best_epoch}")
+    echo(learned_text(facts))
+    echo(f"test {scores.name} {scores.value:.4f} on rows it never saw; best epoch {history.best_epoch}")
     echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
     spec = options["spec"] if options["spec"] == "digits" else typed_path(options["spec"])
     if not is_quiet():

@@ -6,6 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from edge_runtime.model import Model
+from edge_runtime.schema import KEY
 from trainer.config import PrecisionConfig
 from trainer.datasets import Dataset, Split
 from trainer.history import EpochRecord, History
@@ -47,6 +48,7 @@ def fit_network(
         patience=options["patience"],
         monitor=options.get("monitor", "loss"),
         label_smoothing=options.get("label_smoothing", 0.0),
+        class_weight=options.get("class_weight"),
         standardize=options["standardize"],
         checkpoint=options.get("checkpoint"),
         resume=options.get("resume"),
@@ -66,9 +68,12 @@ def _target(dataset: Dataset, asked: str) -> str:
 
 def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
     """Where the model comes from. No time and no path: the same training always writes the same bytes."""
-    return {
+    entries = {
         "data": dataset.name,
         "target": _target(dataset, options["target"]),
         "seed": str(options["seed"]),
         "made_by": "smallnet train",
     }
+    if options.get("test") is not None:
+        entries["tested_on"] = "another file"  # so that no rows of the data were held out
+    return entries if dataset.schema is None else entries | {KEY: dataset.schema.text()}

@@ -1,28 +1,17 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_runtime.errors import InputError, ModelError
+from edge_runtime.files import Table
 from edge_runtime.schema import Column, Schema, cell_texts, number_text
 from tests.networks import random_model
 
 SCHEMA = Schema((Column("ax"), Column("sex", ("F", "M")), Column("t", offset=1e15)), targets=("label",))
-
-
-@dataclass(frozen=True, eq=False)
-class Table:
-    """A table as the reader of text files gives it."""
-
-    names: tuple[str, ...]
-    numbers: np.ndarray
-    texts: Mapping[int, list[str]] = field(default_factory=dict)
-    missing: np.ndarray | None = None
-    line_numbers: np.ndarray = field(default_factory=lambda: np.arange(2, 100))
 
 
 def table(names: str, *columns: list[object], first_line: int = 2) -> Table:
@@ -37,7 +26,7 @@ def table(names: str, *columns: list[object], first_line: int = 2) -> Table:
             texts[place] = ["" if cell is None else str(cell) for cell in column]
     missing = np.array([[cell is None for cell in column] for column in columns]).T
     lines = np.arange(first_line, first_line + len(numbers))
-    return Table(tuple(names.split()), numbers, texts, missing if missing.any() else None, lines)
+    return Table(tuple(names.split()), numbers, texts, missing if missing.any() else None, lines, ())
 
 
 GOOD = table("ax sex t", [1.5, 2.0], ["M", "F"], [1e15 + 1, 1e15 - 2])
@@ -178,7 +167,7 @@ def test_categories_that_are_numbers_have_one_spelling():
     """3, 3.0 and 03 are one category, among texts too."""
     schema = Schema((Column("zip", ("3", "17")),))
     assert schema.rows(table("zip", [3.0, 17.0]), "f")[0].tolist() == [[1, 0], [0, 1]]
-    mixed = Table(("zip",), np.array([[3.0], [np.nan]]), {0: ["03", " b "]})
+    mixed = Table(("zip",), np.array([[3.0], [np.nan]]), {0: ["03", " b "]}, None, np.arange(2), ())
     assert cell_texts(mixed, 0) == ["3", "b"]
     assert [number_text(value) for value in (3.0, 0.5, -0.0, 1e300)] == ["3", "0.5", "0", "1e+300"]
 
@@ -188,11 +177,11 @@ def test_many_rows_are_read_in_blocks():
     numbers = np.arange(20_000.0).reshape(10_000, 2)
     lines = np.arange(1, 10_001)
     schema = Schema((Column("b", offset=1.0), Column("a")))
-    x = schema.rows(Table(("a", "b"), numbers, line_numbers=lines), "f")[0]
+    x = schema.rows(Table(("a", "b"), numbers, {}, None, lines, ()), "f")[0]
     np.testing.assert_array_equal(x, numbers[:, ::-1] - [1, 0])
     numbers[9_000, 0] = np.inf
     with pytest.raises(InputError, match="row 9001, column 'a'"):
-        schema.rows(Table(("a", "b"), numbers, line_numbers=lines), "f")
+        schema.rows(Table(("a", "b"), numbers, {}, None, lines, ()), "f")
 
 
 def test_the_text_reads_back():

@@ -24,7 +24,11 @@ from trainer.schedules import SCHEDULES
 EVERY = tuple(main.places)
 BOTH = [(group, name) for group in (main, device_main) for name in group.places]
 TEXT_OF_ITS_OWN = {
-    "output": "a name that stands in the file"
+    "output": "a name that stands in the file",
+    "label": "a name that stands in the file, or a number",
+    "drop": "the same",
+    "features": "the same",
+    "one_hot": "the same, or auto",
 }  # parameters that are neither chosen, a file nor a number
 CHOICES = {
     ("train", "--activation"): set(DERIVATIVES) - {"softmax"},

@@ -1,7 +1,11 @@
 """From files and tables to arrays that a network learns from."""
 
-from trainer.data.idx import idx_files, read_idx_folder
-from trainer.data.labels import Target, checked_names, encode_labels, parse_labels, unicode_texts
+from trainer.data.choices import Choices, Columns
+from trainer.data.dataset import Dataset
+from trainer.data.idx import idx_files
+from trainer.data.idx_data import load_idx
+from trainer.data.labels import TARGETS, Target
+from trainer.data.npz_data import load_npz
 from trainer.data.preprocessing import (
     STANDARDIZATIONS,
     ClassWeight,
@@ -11,22 +15,34 @@ from trainer.data.preprocessing import (
     encode_targets,
     learn_standardization,
 )
+from trainer.data.reading import Reading
+from trainer.data.splitting import Split, split
+from trainer.data.table_data import as_known_classes, is_class_folder, load_alike, load_table, table_files
 from trainer.data.weights import weighted_rows
 
 __all__ = [
+    "Choices",
     "ClassWeight",
+    "Columns",
+    "Dataset",
+    "Reading",
     "STANDARDIZATIONS",
+    "Split",
+    "TARGETS",
     "Target",
     "Targets",
+    "as_known_classes",
     "as_truth",
-    "checked_names",
     "checked_rows",
-    "encode_labels",
     "encode_targets",
     "idx_files",
+    "is_class_folder",
     "learn_standardization",
-    "parse_labels",
-    "read_idx_folder",
-    "unicode_texts",
+    "load_alike",
+    "load_idx",
+    "load_npz",
+    "load_table",
+    "split",
+    "table_files",
     "weighted_rows",
 ]

@@ -100,6 +100,11 @@ def _find(folder: str | os.PathLike[str]) -> dict[tuple[str, str], Path]:
     return found
 
 
+def is_idx_folder(folder: Path) -> bool:
+    """Whether a file in it has a name of IDX files."""
+    return any(_NAME.fullmatch(name) for name in os.listdir(folder))
+
+
 def _header(start: bytes | bytearray, what: str) -> tuple[int, tuple[int, ...], np.dtype[Any]]:
     """Where the data starts, its shape and its dtype."""
     if len(start) < 4 or start[:2] != b"\0\0" or start[2] not in _TYPES or not 1 <= start[3] <= _MAX_NDIM:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Callable, Sequence
 from typing import Any, Literal
 
@@ -14,27 +13,16 @@ from edge_runtime.files import is_number, printable
 from edge_runtime.numerics import first_not_finite, first_place
 
 Target = Literal["auto", "class", "regression", "autoencoder"]
+TARGETS = ("auto", "class", "regression", "autoencoder")
 Where = Callable[[int], str]  # names the row with this index, for messages: "data.csv: row 7"
 _MAX_NAME = 256
 _EXACT = 1 << 53  # float64 holds every whole number up to here
-_MANY_CLASSES = 256  # above it, classes of less than two rows each are taken for a mistake: numbers of rows, or names
+_MANY_CLASSES = 20  # above it, classes of less than two rows each are taken for a mistake: numbers of rows, or names
+_FEW_CLASSES = 5  # different whole numbers that are classes whatever they are
+_MOST_COUNTED = 100  # whole numbers without gaps, from 0 or 1 on, that are classes if they repeat
+_OFTEN = 5  # rows of each of them, on average
+_FEWEST_COUNTED = 20  # labels that count 1, 2, 3 without being meant to
 _MOST_TARGETS = 1 << 28  # 1 GiB
-_WHOLE = re.compile(r"[+-]?\d{1,18}", re.ASCII)
-
-
-def parse_labels(texts: Sequence[str], where: Where) -> NDArray[Any] | list[str]:
-    """Label cells as int64 (n,) if all are whole numbers, else float64 (n,) if all are numbers, else the texts.
-
-    Raises InputError for an empty or NaN label, by row.
-    """
-    for row, text in enumerate(texts):
-        if not text or text.lower() == "nan":
-            raise InputError(f"{where(row)}: the label is missing; fill it in or drop the row")
-    if all(_WHOLE.fullmatch(text) for text in texts):
-        return np.array([int(text) for text in texts], np.int64)
-    if all(is_number(text) for text in texts):
-        return np.array([float(text) for text in texts], np.float64)
-    return list(texts)
 
 
 def encode_labels(
@@ -48,8 +36,8 @@ def encode_labels(
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
     """What a network learns from `labels`: (int64 (n,) class indices, names) or (float32 (n, k) targets, ()).
 
-    labels: n texts, or numbers (n,) or (n, k). "auto": classes for texts and whole numbers (n,), else regression. The
-    classes are the distinct labels, sorted, named by their text; with class_names the labels are their indices.
+    labels: n texts, or numbers (n,) or (n, k). "auto": as `decide_target` says. The classes are the distinct labels,
+    sorted, named by their text; with class_names the labels are their indices.
     Raises InputError, naming row or `what`, for labels that do not fit the target and, `for_training`, for fewer than
     two classes, for hundreds of classes that hardly repeat, and for more rows x classes than `_MOST_TARGETS`.
     """
@@ -75,8 +63,7 @@ def _encoded(
             )
         if labels.dtype.kind == "U":
             labels = unicode_texts(labels, what)
-    if target == "auto":
-        target = "class" if isinstance(labels, list) or _are_whole(labels) else "regression"
+    target, _ = decide_target(labels, target, class_names)
     if target == "regression":
         return _regression_targets(labels, where, what), ()
     if not isinstance(labels, list):
@@ -90,6 +77,57 @@ def _encoded(
     if unknown is not None:
         raise InputError(f"{where(unknown)}: label {printable(repr(labels[unknown]), 40)} is not in class_names")
     return np.array([index[text] for text in labels], np.int64), names
+
+
+def decide_target(
+    labels: NDArray[Any] | list[str], target: Target, class_names: Sequence[str] | None = None
+) -> tuple[Target, str]:
+    """Whether labels are classes or targets, and why, in a few words that name the option that changes it.
+
+    "auto": texts and truth values are classes, and whatever class_names name; so are whole numbers (n,) that are at
+    most 5, or 20 that are each there twice on average, or that count from 0 or 1 on without a gap, up to 20, or to 100
+    with 5 rows each. All else is regression.
+    """
+    if target != "auto":
+        return target, "as --target says"
+    if class_names is not None:
+        return "class", "class_names name them"
+    if isinstance(labels, list) or labels.dtype.kind in "Ub":
+        return "class", f"{len(set(labels) if isinstance(labels, list) else np.unique(labels)):,} different texts"
+    if labels.ndim != 1 and labels.shape[1:] != (1,):
+        return "regression", f"{labels.shape[1]:,} targets a row"
+    if not _are_whole(labels.reshape(len(labels))):
+        return "regression", "numbers with decimals"
+    count = len(np.unique(labels))
+    if _are_class_numbers(labels.reshape(-1)):
+        return "class", f"{count:,} different whole numbers (--target regression takes them as values)"
+    return "regression", f"{count:,} different whole numbers, many for classes (--target class makes them classes)"
+
+
+def _are_class_numbers(labels: NDArray[Any]) -> bool:
+    distinct = np.unique(labels)
+    count, rows = len(distinct), len(labels)
+    if count <= _FEW_CLASSES or not np.isfinite(distinct).all():
+        return True  # what is not finite is refused as a class, by row
+    without_gap = distinct[0] in (0, 1) and int(distinct[-1]) - int(distinct[0]) + 1 == count
+    if count <= _MANY_CLASSES:
+        return bool(without_gap or 2 * count <= rows)
+    return bool(without_gap and count <= _MOST_COUNTED and _OFTEN * count <= rows)
+
+
+def label_doubts(y: NDArray[Any], class_names: Sequence[str]) -> list[str]:
+    """What may be wrong with labels that can be learned, a line each. y: as `encode_labels` gives them."""
+    if y.dtype != np.int64:
+        values = y[:, 0] if y.shape[1] == 1 else np.empty(0)
+        if len(values) >= _FEWEST_COUNTED and np.array_equal(values, np.arange(len(values)) + values[0]):
+            return [f"the label counts the rows, from {values[0]:g} on: is it an index?"]
+        return []
+    single = [class_names[index] for index in np.flatnonzero(np.bincount(y) == 1).tolist()]
+    if not single:
+        return []
+    names = ", ".join(printable(repr(name), 40) for name in single[:3]) + (", ..." if len(single) > 3 else "")
+    have = "class has a single row" if len(single) == 1 else "classes have a single row each"
+    return [f"{len(single):,} of {len(class_names):,} {have} ({names}): it is either learned or tested, never both"]
 
 
 def unicode_texts(array: NDArray[Any], what: str) -> list[str]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import InputError
-from trainer.data.labels import checked_names, encode_labels, parse_labels, unicode_texts
+from trainer.data.labels import checked_names, decide_target, encode_labels, label_doubts, unicode_texts
 
 
 def where(row):
@@ -17,42 +17,6 @@ def encoded(labels, target="auto", names=None, **options):
     if isinstance(labels, list) and not all(isinstance(label, str) for label in labels):
         labels = np.array(labels)
     return encode_labels(labels, target, names, where, "d.csv", **options)
-
-
-@pytest.mark.parametrize(
-    ("texts", "dtype", "values"),
-    [
-        (["1", "-2", "+3", "007"], np.int64, [1, -2, 3, 7]),
-        (["999999999999999999"], np.int64, [999_999_999_999_999_999]),
-        (["1", "2.0"], np.float64, [1, 2]),
-        (["1", "1" * 19], np.float64, [1, float("1" * 19)]),  # longer than int64 is sure to hold
-        (["1e3", "-inf"], np.float64, [1000, -np.inf]),
-        ([], np.int64, []),
-    ],
-)
-def test_cells_become_numbers_where_all_are(texts, dtype, values):
-    """Whole numbers stay whole; one that is not makes all of them floats."""
-    found = parse_labels(texts, where)
-    assert found.dtype == dtype
-    assert found.tolist() == values
-
-
-@pytest.mark.parametrize("texts", [["a", "1"], ["1", "1_000"], ["1", "٣x"], ["yes", "no"]])
-def test_one_text_makes_all_of_them_texts(texts):
-    """As they are written; 1_000 is a thousand to Python alone."""
-    assert parse_labels(texts, where) == texts
-
-
-def test_digits_of_other_scripts_are_numbers_but_no_whole_ones():
-    """Only ASCII digits make int64, whose sign and width are known."""
-    assert parse_labels(["٣"], where).dtype == np.float64
-
-
-@pytest.mark.parametrize("missing", ["", "nan", "NaN", "NAN"])
-def test_a_missing_label_is_named_by_its_row(missing):
-    """An empty cell, and what tables write for none."""
-    with pytest.raises(InputError, match=r"^d\.csv: row 2: the label is missing; fill it in or drop the row$"):
-        parse_labels(["1", missing, "x"], where)
 
 
 def test_texts_are_classes_in_sorted_order():
@@ -155,11 +119,11 @@ def test_one_class_is_taken_where_nothing_is_trained():
 
 
 def test_classes_that_hardly_repeat_are_refused():
-    """More than 256 with less than two rows each; 256, or two rows each, are taken."""
-    assert len(encoded(np.arange(256))[1]) == 256
-    assert len(encoded(np.tile(np.arange(257), 2))[1]) == 257
-    with pytest.raises(InputError, match=r"^d\.csv: 257 classes in 513 rows, so they hardly repeat; expected"):
-        encoded(np.r_[np.arange(257), np.arange(256)])
+    """More than 20 with less than two rows each; 20, or two rows each, are taken."""
+    assert len(encoded(np.arange(20), "class")[1]) == 20
+    assert len(encoded(np.tile(np.arange(21), 2), "class")[1]) == 21
+    with pytest.raises(InputError, match=r"^d\.csv: 21 classes in 41 rows, so they hardly repeat; expected"):
+        encoded(np.r_[np.arange(21), np.arange(20)], "class")
 
 
 def test_targets_of_more_than_a_gibibyte_are_refused():
@@ -169,6 +133,50 @@ def test_targets_of_more_than_a_gibibyte_are_refused():
     assert len(encoded(labels[:-1], names=names)[0]) == 1 << 15
     with pytest.raises(InputError, match=r"^d\.csv: 32,769 rows x 8,192 classes, expected 268,435,456 at most, which"):
         encoded(labels, names=names)
+
+
+@pytest.mark.parametrize(
+    ("labels", "target", "reason"),
+    [
+        (["a", "b", "a"], "class", "2 different texts"),
+        ([True, False], "class", "2 different texts"),
+        ([7, 3, 7, 5], "class", "3 different whole numbers (--target regression takes them as values)"),
+        (np.arange(20), "class", "20 different whole numbers"),  # without a gap, from 0
+        (np.arange(1, 21), "class", "20 different whole numbers"),
+        (np.arange(2, 22), "regression", "20 different whole numbers, many for classes (--target class makes them"),
+        (np.arange(21), "regression", "21 different whole numbers"),
+        (np.repeat(np.arange(26), 5), "class", "26 different"),
+        (np.repeat(np.arange(26), 4), "regression", "26 different"),
+        (np.repeat(np.arange(101), 9), "regression", "101 different"),
+        (np.repeat(np.arange(0, 60, 3), 2), "class", "20 different"),
+        (np.repeat(np.arange(0, 63, 3), 9), "regression", "21 different"),
+        (np.arange(16) * 1000, "regression", "16 different"),  # prices
+        ([0.5, 1.0], "regression", "numbers with decimals"),
+        ([1.0, 2.0], "class", "2 different"),
+        ([[1, 2], [3, 4]], "regression", "2 targets a row"),
+    ],
+)
+def test_what_labels_are_is_decided_by_one_rule_and_said(labels, target, reason):
+    """Texts and few whole numbers are classes; an option that is given decides before any rule, and so do names."""
+    labels = labels if isinstance(labels[0], str) else np.array(labels)
+    found = decide_target(labels, "auto")
+    assert found[0] == target
+    assert found[1].startswith(reason.removesuffix("them"))
+    assert decide_target(labels, "regression") == ("regression", "as --target says")
+    assert decide_target(np.arange(50), "auto", ["a"] * 50) == ("class", "class_names name them")
+
+
+def test_classes_of_a_single_row_and_labels_that_count_are_doubted():
+    """A class that cannot be both learned and tested; an index in the place of the label."""
+    y, names = encoded(["a", "a", "b", "c"])
+    assert label_doubts(y, names) == [
+        "2 of 3 classes have a single row each ('b', 'c'): it is either learned or tested, never both"
+    ]
+    assert label_doubts(*encoded(["a", "a", "b", "b"])) == []
+    assert label_doubts(*encoded(np.arange(30.0) + 1, "regression")) == [
+        "the label counts the rows, from 1 on: is it an index?"
+    ]
+    assert label_doubts(*encoded(np.arange(30.0) ** 2, "regression")) == []
 
 
 def test_names_are_printable_short_and_told_apart():
@@ -219,8 +227,8 @@ def test_a_refusal_shows_what_was_wrong_and_no_more():
         (lambda: encoded(["1", long], "regression"), "d.csv: row 2: label 'xxx", "mend it or ask for classes"),
         (lambda: encoded(["a", "b"], names=("a", "a")), "d.csv: name 'a' appears twice; rename one", ""),
         (lambda: encoded([0, 1], names=("a", "a")), "d.csv: name 'a' appears twice; rename one", ""),
-        (lambda: encoded(np.r_[np.arange(257), np.arange(256)]), "d.csv: 257 classes in 513 rows, so they hardly "
-         "repeat; expected the label in the last column (y), or ask for regression", ""),
+        (lambda: encoded(np.r_[np.arange(257), np.arange(256)], "class"), "d.csv: 257 classes in 513 rows, so they "
+         "hardly repeat; expected the label in the last column (y), or ask for regression", ""),
         (lambda: encoded(np.zeros((1 << 15) + 1, int) + (np.arange((1 << 15) + 1) == 0),
                          names=tuple(map(str, range(1 << 13)))),
          "d.csv: 32,769 rows x 8,192 classes, expected 268,435,456 at most, which a training holds as float32 targets; "

@@ -22,7 +22,6 @@ NOT_TYPED = {
     "min_delta": "patience alone says when to stop",
     "shuffle": "rows are always shuffled",
     "loss": "chosen by the target",
-    "class_weight": "the API's",
     "on_epoch": "the command shows its own progress",
 }
 # settings that a checkpoint need not state as they are

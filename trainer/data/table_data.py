@@ -1,0 +1,220 @@
+"""Data sets in tables of text: one file, or a folder with a file for each class."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import InputError
+from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
+from edge_runtime.schema import Schema, cell_texts, listed, numbered, quoted
+from trainer.data.choices import Choices, first_line, missing_in
+from trainer.data.columns import choose, label_cells
+from trainer.data.dataset import Dataset
+from trainer.data.idx import is_idx_folder
+from trainer.data.labels import Target, Where, decide_target, encode_labels, label_doubts
+
+_CLASS_COLUMN = "class"  # of a folder with a file for each class
+
+
+def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool) -> Dataset:
+    """The data set in a file, or in a folder of files. Raises InputError, naming column and row; OSError."""
+    what = describe(path)
+    table = _read(path, what, max_bytes)
+    if path.is_dir() and choices.target in ("auto", "class"):
+        if choices.label:
+            raise InputError(f"{what}: --label is given, but the names of the files in a folder are the classes")
+        choices = replace(choices, label=(table.numbers.shape[1],))
+    chosen = choose(table, choices, what)
+    features = chosen.schema.feature_names if any(table.names) else ()
+    if chosen.labels is None:
+        return Dataset(chosen.x, chosen.x, (), path.stem, what, features, None, chosen.schema, chosen.reading)
+    lines = table.line_numbers[chosen.kept]
+    named = f"{what}: {_label_text(chosen.schema.targets)}"
+    y, names = encode_labels(
+        chosen.labels, choices.target, chosen.classes, _where(what, lines), named, for_training=for_training
+    )
+    reason = decide_target(chosen.labels, choices.target)[1]
+    if chosen.classes is not None:
+        reason = f"one column of 0 and 1 for each of {len(chosen.classes)} classes"
+    doubts = tuple(label_doubts(y, names)) if for_training else ()
+    reading = replace(chosen.reading, task_reason=reason, warnings=(*chosen.reading.warnings, *doubts))
+    return Dataset(chosen.x, y, names, path.stem, what, features, None, chosen.schema, reading)
+
+
+def load_alike(
+    path: Path,
+    schema: Schema,
+    target: Target,
+    class_names: Sequence[str],
+    *,
+    max_bytes: int,
+    needs_labels: bool = False,
+) -> Dataset:
+    """Another table, read by the schema of the one that a model was trained on.
+
+    y: class indices into class_names, or targets; (n, 0) without labels that are known, unless `needs_labels`. For an
+    autoencoder the indices of the labels' own names, if there are labels. Raises InputError, OSError.
+    """
+    what = describe(path)
+    table = _read(path, what, max_bytes)
+    read = schema.read(table, what)
+    places = _target_places(table, schema)
+    unlabelled = Dataset(read.x, np.empty((len(read.x), 0), np.float32), name=path.stem, source=what, schema=schema)
+    reading = replace(
+        unlabelled.reading, label=schema.targets, rows=len(table.numbers), notes=(*table.notes, *read.notes)
+    )
+    kept = read.kept
+    missing = np.zeros(len(table.numbers), np.bool_)
+    for place in places or ():
+        missing |= missing_in(table, place)
+    if not places or (missing[kept].any() and schema.missing == "refuse" and not needs_labels):
+        if needs_labels and not places:
+            _refuse_no_label(table, schema, what)
+        return replace(unlabelled, reading=replace(reading, dropped=len(table.numbers) - len(kept)))
+    if missing[kept].any() and schema.missing == "refuse":
+        gone = missing.copy()
+        gone[np.setdiff1d(np.arange(len(gone)), kept)] = False
+        raise InputError(
+            f"{what}: row {first_line(table, gone)}: the label, {listed(schema.targets)}, has no value there "
+            f"({int(gone.sum()):,} rows in all); leave such rows out"
+        )
+    has_label = ~missing[kept]
+    x, kept = read.x[has_label], kept[has_label]
+    y, names = _labels_alike(table, places, kept, schema, target, class_names, what)
+    reading = replace(reading, dropped=len(table.numbers) - len(kept))
+    return Dataset(x, y, names, path.stem, what, (), None, schema, reading)
+
+
+def _labels_alike(
+    table: Table,
+    places: Sequence[int],
+    kept: NDArray[np.int64],
+    schema: Schema,
+    target: Target,
+    class_names: Sequence[str],
+    what: str,
+) -> tuple[NDArray[Any], tuple[str, ...]]:
+    """Labels as indices of the classes that the model knows, or as targets."""
+    where, named = _where(what, table.line_numbers[kept]), f"{what}: {_label_text(schema.targets)}"
+    wanted: Target = "class" if target == "autoencoder" or class_names else target
+    labels, classes = label_cells(table, places, wanted)
+    labels = [labels[row] for row in kept.tolist()] if isinstance(labels, list) else labels[kept]
+    y, names = encode_labels(labels, wanted, classes, where, named, for_training=False)
+    if not class_names or target == "autoencoder" or y.dtype != np.int64:
+        return y, names
+    return as_known_classes(y, names, class_names, where), tuple(class_names)
+
+
+def as_known_classes(
+    y: NDArray[np.int64], names: Sequence[str], known: Sequence[str], where: Where
+) -> NDArray[np.int64]:
+    """Class indices into `names` as indices into the classes that a model knows; InputError for another class."""
+    index = {name: number for number, name in enumerate(known)}
+    codes = np.array([index.get(name, -1) for name in names], np.int64)[y]
+    unknown = codes < 0
+    if unknown.any():
+        row = int(unknown.argmax())
+        raise InputError(
+            f"{where(row)}: label {quoted(names[y[row]])} is none of the classes that the model knows "
+            f"({listed(known)}); {int(unknown.sum()):,} of {len(y):,} rows have such labels"
+        )
+    return codes
+
+
+def _target_places(table: Table, schema: Schema) -> list[int] | None:
+    """Where the label stands in another table; None where it does not."""
+    names = [name.strip() for name in table.names]
+    if not any(names) and schema.table_width == table.numbers.shape[1]:
+        names = [numbered(place) for place in range(table.numbers.shape[1])]
+    if not schema.targets or any(names.count(name) != 1 for name in schema.targets):
+        return None
+    return [names.index(name) for name in schema.targets]
+
+
+def _refuse_no_label(table: Table, schema: Schema, what: str) -> None:
+    if not schema.targets:
+        raise InputError(f"{what}: the model does not say what its label is called; train it again from a table")
+    found = listed(name for name in table.names if name.strip()) or "no names"
+    raise InputError(
+        f"{what}: no column {listed(schema.targets)}, which is the label; the file has {found}; "
+        "give a file with the label in a column of that name"
+    )
+
+
+def _label_text(targets: Sequence[str]) -> str:
+    return f"the label, {listed(targets)}" if targets else "the label"
+
+
+def _where(what: str, lines: NDArray[np.int64]) -> Where:
+    return lambda row: f"{what}: row {lines[row]}"
+
+
+def is_class_folder(path: Path) -> bool:
+    """Whether this is a folder with a table for each class: two or more, and no IDX files."""
+    return path.is_dir() and not is_idx_folder(path) and len(table_files(path)) > 1
+
+
+def table_files(folder: Path) -> list[Path]:
+    """The tables in a folder, each of one class; hidden files apart."""
+    found = (path for path in folder.iterdir() if is_table_name(path) and not path.name.startswith("."))
+    return sorted(path for path in found if path.is_file())
+
+
+def _read(path: Path, what: str, max_bytes: int) -> Table:
+    if not path.is_dir():
+        return read_table(read_file(path, max_bytes=max_bytes), what, max_bytes=max_bytes)
+    files = table_files(path)
+    tables = [read_table(read_file(file, max_bytes=max_bytes), describe(file), max_bytes=max_bytes) for file in files]
+    return _joined(tables, [file.name.split(".")[0] for file in files], [describe(file) for file in files])
+
+
+def _joined(tables: Sequence[Table], classes: Sequence[str], files: Sequence[str]) -> Table:
+    """One table of all rows, with a last column of the files' names. Columns are found by name, as in the first."""
+    first = tables[0]
+    width = first.numbers.shape[1]
+    if len(set(classes)) < len(classes):
+        raise InputError(f"{files[0]}: two files of one name in its folder, expected one for each class")
+    orders = [_order(first, table, file) for table, file in zip(tables, files, strict=True)]
+    count = sum(len(table.numbers) for table in tables)
+    numbers = np.full((count, width + 1), np.nan)
+    numbers[:, :width] = np.concatenate([table.numbers[:, order] for table, order in zip(tables, orders, strict=True)])
+    missing = np.zeros((count, width + 1), np.bool_)
+    texts: dict[int, list[str]] = {width: []}
+    is_text = {
+        place
+        for table, order in zip(tables, orders, strict=True)
+        for place in range(width)
+        if order[place] in table.texts
+    }
+    start = 0
+    for table, order, name in zip(tables, orders, classes, strict=True):
+        end = start + len(table.numbers)
+        if table.missing is not None:
+            missing[start:end, :width] = table.missing[:, order]
+        texts[width] += [name] * len(table.numbers)
+        for place in is_text:
+            texts.setdefault(place, []).extend(cell_texts(table, order[place]))
+        start = end
+    names = (*first.names, _CLASS_COLUMN) if any(first.names) else ()
+    lines = np.concatenate([table.line_numbers for table in tables])
+    notes = (f"{len(tables)} files, a class each; rows are counted within their file", *first.notes)
+    return Table(names, numbers, texts, missing if missing.any() else None, lines, notes)
+
+
+def _order(first: Table, table: Table, file: str) -> list[int]:
+    """For each column of the first table, its place in another one."""
+    names, own = [[name.strip() for name in part.names] for part in (first, table)]
+    if sorted(names) == sorted(own) and len(set(names)) == len(names) and names:
+        return [own.index(name) for name in names]
+    if names == own and first.numbers.shape[1] == table.numbers.shape[1]:
+        return list(range(first.numbers.shape[1]))
+    raise InputError(
+        f"{file}: columns {listed(own) or table.numbers.shape[1]}, expected {listed(names) or first.numbers.shape[1]} "
+        "as in the first file of the folder"
+    )

@@ -1,0 +1,181 @@
+"""How good answers are, by the names that every command uses: accuracy and its kin, R^2 and its kin, and errors of
+reconstruction with the threshold above which a row is called strange.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.array_types import Array
+
+NORMAL_NAMES = ("normal", "ok", "good", "healthy", "inlier", "0", "false", "no")  # of the class that is not strange
+
+
+@dataclass(frozen=True)
+class ClassScores:
+    """Of a classifier on rows whose classes are known.
+
+    accuracy: share of right answers. balanced_accuracy: mean over the classes that occur of the share of their rows
+    that is found (recall). confusion: counts, true class x answer, int64 (n_classes, n_classes).
+    """
+
+    rows: int
+    accuracy: float
+    balanced_accuracy: float
+    confusion: NDArray[np.int64]
+    class_names: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the score that stands for all."""
+        return "accuracy"
+
+    @property
+    def value(self) -> float:
+        """The score that stands for all."""
+        return self.accuracy
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {
+            "rows": self.rows,
+            "accuracy": self.accuracy,
+            "balanced_accuracy": self.balanced_accuracy,
+            "class_names": list(self.class_names),
+            "confusion": self.confusion.tolist(),
+        }
+
+
+@dataclass(frozen=True)
+class ValueScores:
+    """Of a regression on rows whose targets are known.
+
+    r2: mean over the outputs of 1 - squared error / squared deviation from their mean: 1 is perfect, 0 as good as the
+    mean. rmse, mae: of each output, float (k,), in the units of its target.
+    """
+
+    rows: int
+    r2: float
+    rmse: tuple[float, ...]
+    mae: tuple[float, ...]
+    targets: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """Of the score that stands for all."""
+        return "R^2"
+
+    @property
+    def value(self) -> float:
+        """The score that stands for all."""
+        return self.r2
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        rmse, mae = list(self.rmse), list(self.mae)
+        return {"rows": self.rows, "r2": self.r2, "rmse": rmse, "mae": mae, "targets": list(self.targets)}
+
+
+def class_scores(truth: Array, predicted: Array, class_names: Sequence[str]) -> ClassScores:
+    """truth, predicted: class indices, int (n,) with n at least 1. class_names: of all classes."""
+    count = max(len(class_names), int(max(truth.max(), predicted.max())) + 1)
+    confusion = np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count).astype(np.int64)
+    there = confusion.sum(axis=1)
+    recall = confusion.diagonal()[there > 0] / there[there > 0]
+    accuracy = float(confusion.trace() / len(truth))
+    return ClassScores(len(truth), accuracy, float(recall.mean()), confusion, tuple(class_names))
+
+
+def value_scores(truth: Array, predicted: Array, targets: Sequence[str] = ()) -> ValueScores:
+    """truth, predicted: float (n, k) with n at least 1; computed in float64. An output that never varies counts 0."""
+    wanted = np.asarray(truth, np.float64).reshape(len(truth), -1)
+    error = np.asarray(predicted, np.float64).reshape(wanted.shape) - wanted
+    squared = np.square(error).sum(axis=0)
+    spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
+    r2 = float(np.mean(1 - squared / np.where(spread > 0, spread, np.where(squared > 0, squared, 1))))
+    rmse, mae = np.sqrt(squared / len(wanted)), np.abs(error).mean(axis=0)
+    return ValueScores(len(wanted), r2, tuple(rmse.tolist()), tuple(mae.tolist()), tuple(targets))
+
+
+def scores_of(truth: Array, predicted: Array, names: Sequence[str]) -> ClassScores | ValueScores:
+    """Of classes, if truth is int (n,), else of values. names: of the classes, or of the targets."""
+    if truth.dtype.kind in "iu":
+        return class_scores(truth, predicted, names)
+    return value_scores(truth, predicted, names)
+
+
+# rows that an autoencoder finds strange
+
+
+@dataclass(frozen=True)
+class ErrorScores:
+    """Of an autoencoder: how far its outputs are from its inputs, row by row.
+
+    Errors are root mean squares over the features, each divided by its standard deviation in the training where the
+    model knows it. quantiles: of the errors, by their share. threshold: an error above it is an alarm. alarms: the
+    share of normal rows above it. auc: how well the error tells strange rows from normal ones (0.5 is chance), and
+    caught: the share of strange rows above the threshold; None without labels. normal: the class that is not strange.
+    """
+
+    rows: int
+    quantiles: dict[str, float]
+    threshold: float
+    alarms: float
+    auc: float | None = None
+    caught: float | None = None
+    normal: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return dict(vars(self))
+
+
+def reconstruction_errors(x: Array, outputs: Array, inv_std: Array | None = None) -> NDArray[np.float64]:
+    """The error of each row, float64 (n,). inv_std: (n_in,) or (1,), what brings features to deviation 1."""
+    difference = np.asarray(outputs, np.float64) - x
+    if inv_std is not None:
+        difference *= inv_std
+    return np.sqrt(np.square(difference).mean(axis=1))
+
+
+def threshold_for(errors: Array, false_alarms: float) -> float:
+    """The smallest error of which at most the share `false_alarms` of these rows lies above."""
+    order = np.sort(errors)
+    return float(order[max(0, int(np.ceil(len(order) * (1 - false_alarms))) - 1)])
+
+
+def error_scores(
+    errors: Array, threshold: float, labels: Array | None = None, class_names: Sequence[str] = ()
+) -> ErrorScores:
+    """errors: float (n,). labels: class indices, int (n,), or None; what is not of the normal class is strange."""
+    quantiles = {f"{share:g}": float(np.quantile(errors, share)) for share in (0.5, 0.9, 0.99, 1.0)}
+    above = errors > threshold
+    if labels is None or len(np.unique(labels)) < 2:
+        return ErrorScores(len(errors), quantiles, threshold, float(above.mean()))
+    normal = normal_class(labels, class_names)
+    strange = labels != normal
+    return ErrorScores(
+        len(errors), quantiles, threshold, float(above[~strange].mean()),
+        auc(errors, strange), float(above[strange].mean()), class_names[normal],
+    )  # fmt: skip
+
+
+def normal_class(labels: Array, class_names: Sequence[str]) -> int:
+    """The class that is not strange: by its name, else the most frequent one."""
+    known = [name.casefold() for name in class_names]
+    named = next((known.index(name) for name in NORMAL_NAMES if name in known), None)
+    return int(np.bincount(labels).argmax()) if named is None else named
+
+
+def auc(values: Array, positive: Array) -> float:
+    """The chance that a positive row has a larger value than another, ties counted half (Mann-Whitney U)."""
+    _, index, counts = np.unique(values, return_inverse=True, return_counts=True)
+    ranks = (np.cumsum(counts) - (counts - 1) / 2)[index.reshape(-1)]
+    n_positive = int(np.count_nonzero(positive))
+    wins = ranks[positive].sum() - n_positive * (n_positive + 1) / 2
+    return float(wins / (n_positive * (len(values) - n_positive)))
