@@ -46,7 +46,7 @@ __getattr__, __dir__ = lazy_names(
         "model": ("Model", "Standardization", "TestVectors"),
         "numerics": ("Activation", "QuantParams"),
     },
-)
+)[:2]
 
 __all__ = [
     "Activation",

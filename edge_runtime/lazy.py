@@ -10,8 +10,8 @@ from typing import Any
 
 def lazy_names(
     package: str, names: Mapping[str, Sequence[str]]
-) -> tuple[Callable[[str], Any], Callable[[], list[str]]]:
-    """`__getattr__` and `__dir__` of a package (PEP 562). names: module within it -> the names that it gives.
+) -> tuple[Callable[[str], Any], Callable[[], list[str]], list[str]]:
+    """`__getattr__`, `__dir__` (PEP 562) and `__all__` of a package. names: module within it -> what it gives.
 
     A name that was loaded stays in the package, so it is looked up once. A wrong one raises AttributeError. `dir` shows
     these names and Python's own, and not what the package's file imports or has loaded.
@@ -28,7 +28,7 @@ def lazy_names(
     def names_of() -> list[str]:
         return public_names(vars(sys.modules[package]), homes)
 
-    return get, names_of
+    return get, names_of, sorted(homes)
 
 
 def public_names(present: Iterable[str], public: Iterable[str]) -> list[str]:

@@ -23,6 +23,6 @@ __getattr__, __dir__ = lazy_names(
         "quantization": ("quantize",),
         "verification": ("Report", "verify", "verify_import"),
     },
-)
+)[:2]
 
 __all__ = ["Report", "quantize", "read_onnx", "verify", "verify_import", "write_onnx"]

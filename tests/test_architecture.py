@@ -134,13 +134,16 @@ def _imports_of(importer: str, path: Path) -> Iterator[Import]:
 
 @cache
 def _exported(package: str) -> frozenset[str]:
-    """The names in a package's `__all__`."""
+    """The names in a package's `__all__`; in a lazy room, those of its table of modules."""
     path = modules().get(package)
     if path is None or path.name != "__init__.py":
         return frozenset()
     for node in ast.parse(path.read_text(encoding="utf-8")).body:
-        if isinstance(node, ast.Assign) and any(isinstance(t, ast.Name) and t.id == "__all__" for t in node.targets):
-            return frozenset(ast.literal_eval(node.value))
+        if not isinstance(node, ast.Assign) or "__all__" not in ast.unparse(node.targets[0]):
+            continue
+        if isinstance(node.value, ast.Call):
+            return frozenset(name for names in ast.literal_eval(node.value.args[1]).values() for name in names)
+        return frozenset(ast.literal_eval(node.value))
     return frozenset()
 
 

@@ -37,7 +37,7 @@ if TYPE_CHECKING:
     from edge_runtime.console.reports import bench_table, in_units
     from edge_runtime.console.typed import typed_path, typed_program
 
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "cli": ("COMMANDS",),
@@ -61,38 +61,3 @@ __getattr__, __dir__ = lazy_names(
         "typed": ("typed_path", "typed_program"),
     },
 )
-
-__all__ = [
-    "COMMANDS",
-    "FILE",
-    "LazyCommands",
-    "OneLineErrors",
-    "Place",
-    "Progress",
-    "Size",
-    "bench_table",
-    "cap",
-    "check_folder",
-    "check_output",
-    "echo",
-    "echo_json",
-    "force_option",
-    "in_units",
-    "is_quiet",
-    "is_same_file",
-    "json_option",
-    "limit_options",
-    "load_limited",
-    "max_bytes_option",
-    "note",
-    "refuse_inputs",
-    "say",
-    "start",
-    "typed_path",
-    "typed_program",
-    "warn",
-    "wide_option",
-    "verdict_width",
-    "width_for",
-    "wrapped",
-]

@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.plan_choice import DYNAMIC_BATCH, smallest_plan
     from edge_runtime.engine.self_test import SelfTest, require_stored_batch, selftest
 
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "budget": ("make_plan",),
@@ -27,18 +27,3 @@ __getattr__, __dir__ = lazy_names(
         "self_test": ("SelfTest", "require_stored_batch", "selftest"),
     },
 )
-
-__all__ = [
-    "DYNAMIC_BATCH",
-    "Engine",
-    "Limits",
-    "MemoryPlan",
-    "OVER_BATCH",
-    "SelfTest",
-    "held_bytes",
-    "is_dynamic",
-    "make_plan",
-    "require_stored_batch",
-    "selftest",
-    "smallest_plan",
-]

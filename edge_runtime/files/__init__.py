@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.table import Table, is_table_name, read_table
     from edge_runtime.files.text_table import fit_table, format_table
 
-__getattr__, __dir__ = lazy_names(
+__getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "atomic": ("make_folder", "replacing", "require_folder", "write_bytes", "write_together"),
@@ -53,37 +53,3 @@ __getattr__, __dir__ = lazy_names(
         "text_table": ("fit_table", "format_table"),
     },
 )
-
-__all__ = [
-    "ALIGNMENT",
-    "DATA_MAX_BYTES",
-    "NPY_START",
-    "PathLike",
-    "Table",
-    "as_rows",
-    "describe",
-    "escaped",
-    "fit_table",
-    "format_table",
-    "is_number",
-    "is_table_name",
-    "make_folder",
-    "npy_header",
-    "parse_bytes",
-    "printable",
-    "read_at_most",
-    "read_csv",
-    "read_file",
-    "read_npy_bytes",
-    "read_npz_arrays",
-    "read_rows",
-    "read_table",
-    "refuse_no_file",
-    "replacing",
-    "require_folder",
-    "shortened",
-    "to_float32",
-    "write_bytes",
-    "write_together",
-    "write_rows",
-]
