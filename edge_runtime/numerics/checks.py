@@ -86,7 +86,8 @@ def _refuse_masked(x: Any, array: NDArray[Any], what: str) -> None:
 def _masked_place(x: Any, masked: type, depth: int) -> Index | None:
     """The first masked value in `x`: an array, or lists, tuples and objects of arrays that are nested up to `depth`."""
     if isinstance(x, masked):
-        return first_place(np.asarray(x.mask))  # type: ignore[attr-defined]
+        mask = np.asarray(x.mask)  # type: ignore[attr-defined]
+        return first_place(mask != np.zeros((), mask.dtype))  # a record is masked if one of its fields is
     if isinstance(x, np.ndarray) and x.dtype.kind != "O":
         return None
     if hasattr(x, "__array__") and not isinstance(x, (np.ndarray, np.generic)):

@@ -56,10 +56,10 @@ class Budget:
     products: int = 1 << 33
 
     def charge(self, count: int, itemsize: int = 8) -> None:
-        """Take `count` elements off, before they are allocated. Raises Unsupported."""
-        self.left -= count * itemsize
-        if self.left < 0:
+        """Take `count` elements off, before they are allocated. Raises Unsupported, and takes nothing off then."""
+        if self.left < count * itemsize:
             raise TooLarge(f"needs {count:,} elements, more than the limit on memory allows; raise max_bytes")
+        self.left -= count * itemsize
 
     def charge_products(self, count: int) -> None:
         """Take `count` multiplications in products of constants off. Raises Unsupported."""

@@ -151,6 +151,11 @@ class TensorReader:
         if offset is None or length != expected:
             found = f"offset {entries.get('offset')}, length {entries.get('length')}"
             raise Unsupported(f"external tensor '{tensor.name}' has {found}, expected {expected:,} bytes")
+        if (size := path.stat().st_size) < offset + expected:
+            raise Unsupported(
+                f"external tensor '{tensor.name}' ends at byte {offset + expected:,} of a file of {size:,}, "
+                "expected it within"
+            )
         self.left -= expected
         if self.left < 0:
             raise Unsupported(

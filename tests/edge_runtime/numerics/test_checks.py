@@ -58,6 +58,7 @@ MASKS = {
     "tuple of rows": ((MASKED[0],), (0, 1)),
     "nested lists": ([[MASKED[1]], [MASKED[0]]], (1, 0, 1)),
     "list of subclass rows": ([MASKED.view(Column)[0]], (0, 1)),
+    "records": (np.ma.array([[(1.0, 2)], [(3.0, 4)]], [("a", "f4"), ("b", "i4")], mask=[[(0, 0)], [(0, 1)]]), (1, 0)),
     "deque": (collections.deque([MASKED[1], MASKED[0]]), (1, 1)),
     "array of objects": (object_rows(), (1, 1)),
     "data frame": (Frame(MASKED), (0, 1)),

@@ -133,6 +133,16 @@ def test_the_branch_of_a_constant_condition_is_taken(tmp_path, condition, other)
     assert [layer.activation.name for layer in model.layers] == ["relu", "linear"]
 
 
+def test_a_branch_that_is_not_taken_takes_no_memory_either(tmp_path):
+    """It asks for 80 GB, and what comes after it is still computed."""
+    nodes = "k = If (c) <then_branch = t () => (float p) { p = Identity(one) }, "
+    nodes += "else_branch = e () => (float q) { r = ConstantOfShape(n) q = ReduceSum<keepdims=0>(r) }> "
+    nodes += "h = Gemm(x, W1, B1) s = Mul(h, k) y = Gemm(s, W2, B2)"
+    proto = graph(nodes, c=np.bool_(True), one=np.float32(2), n=np.array([10**10]), opset=17)
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    assert read_onnx(tmp_path / "m.onnx").layer_sizes == (6, 5, 3)
+
+
 @pytest.mark.parametrize(
     ("condition", "reason"),
     [

@@ -294,7 +294,10 @@ def test_external_data_outside_of_the_folder_is_never_read(tmp_path, location):
     assert "external tensor 'V'" in refusal(proto, folder)
 
 
-@pytest.mark.parametrize("entries", [{"length": "9999999"}, {"offset": "-4"}, {"offset": "999999"}, {"length": "x"}])
+@pytest.mark.parametrize("entries", [
+    {"length": "9999999"}, {"offset": "-4"}, {"offset": "999999"}, {"offset": "4"}, {"offset": "9" * 15},
+    {"length": "x"},
+])  # fmt: skip
 def test_external_data_of_another_size_is_refused(tmp_path, entries):
     """Offset and length must lie within the file and fit the shape."""
     (tmp_path / "w.bin").write_bytes(W1.tobytes())
