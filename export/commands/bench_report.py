@@ -28,6 +28,7 @@ from export.commands.measure import (
     measure,
     median_seconds,
     plan_facts,
+    session_call,
 )
 
 ORT_CODE = """
@@ -107,8 +108,7 @@ def _onnxruntime_call(model: Model, path: Path, facts: dict[str, Any]) -> Call:
     session = make_session(str(path))
     facts["conditions"] |= {"onnxruntime": f"{VERSION}, one thread"}
     facts["load_seconds"]["onnxruntime"] = median_seconds(lambda: make_session(str(path)))
-    name = session.get_inputs()[0].name
-    return lambda x: session.run(None, {name: x})
+    return session_call(session)
 
 
 def _run_processes(processes: dict[str, tuple[str, list[str]]], limit_bytes: int) -> dict[str, dict[str, Any]]:

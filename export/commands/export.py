@@ -22,8 +22,15 @@ from edge_runtime.console import (
     width_for,
 )
 from export.commands.data import rows_for_export
-from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options, say_warnings
-from export.commands.pipeline import ExportOptions, LabeledRows, check_export, export_model, export_paths
+from export.commands.options import (
+    DATA_HELP,
+    OUTPUT_HELP,
+    load_any,
+    run_limit_options,
+    say_warnings,
+    test_vectors_option,
+)
+from export.commands.pipeline import Exported, ExportOptions, LabeledRows, check_export, export_model, export_paths
 from export.commands.reports import export_facts, export_table, method_text
 from export.onnx_writer import FORMS
 from export.quantization import METHODS, PRECISIONS
@@ -61,14 +68,7 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--portable", is_flag=True, help=_PORTABLE_HELP)
 @click.option("--opset", metavar="N", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
-@click.option(
-    "--test-vectors",
-    metavar="N",
-    type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Rows stored for selftest.",
-)
+@test_vectors_option
 @force_option
 @max_bytes_option
 @run_limit_options
@@ -93,26 +93,12 @@ def export(
     wanted = _precisions(precisions)
     if spec is None and "int8" in wanted:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
-    stem = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx")
-    chosen = ExportOptions(
-        method=options["method"],
-        per_channel=not options["per_tensor"],
-        equalize=options["equalize"],
-        form=options["form"],
-        opset=options["opset"],
-        portable=options["portable"],
-    )
-    check_export(
-        options["out"],
-        stem,
-        wanted,
-        chosen,
-        force=options["force"],
-        sources=[model_path, *(files_of(spec) if spec else [])],
-    )
+    stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
+    chosen = _chosen(options)
+    sources = [model_path, *(files_of(spec) if spec else [])]
+    check_export(out, stem, wanted, chosen, force=options["force"], sources=sources)
     run_limits = RunLimits(options["max_memory"], options["max_seconds"])
-    writes = export_paths(options["out"], stem, wanted)
-    model = load_any(model_path, max_bytes, run_limits, options["output"], writes)
+    model = load_any(model_path, max_bytes, run_limits, options["output"], export_paths(out, stem, wanted))
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         note(rows.note)
@@ -122,7 +108,7 @@ def export(
             model,
             wanted,
             rows.calibration,
-            options["out"],
+            out,
             stem,
             evaluation=evaluation,
             verify_rows=rows.compared,
@@ -142,7 +128,17 @@ def export(
         echo_json(facts)
     else:
         echo(export_table(facts, width_for(wide)))
-    failed = [result for result in results if not result.report.ok]
+    _refuse_broken([result for result in results if not result.report.ok])
+
+
+def _chosen(options: dict[str, Any]) -> ExportOptions:
+    """How the grids are chosen and ONNX is written, of the command's options."""
+    names = ("method", "equalize", "form", "opset", "portable")
+    return ExportOptions(per_channel=not options["per_tensor"], **{name: options[name] for name in names})
+
+
+def _refuse_broken(failed: list[Exported]) -> None:
+    """A line for each pair that was not written, and exit status 1 if there is one."""
     for result in failed:
         broken = f"{result.report.differing:,} values break their rule, first at {result.report.first_diverging_layer}"
         say(f"error: {result.precision}: {broken}; not written")

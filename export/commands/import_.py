@@ -20,7 +20,7 @@ from edge_runtime.console import (
     width_for,
 )
 from export.commands.data import load_rows
-from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
+from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings, test_vectors_option
 from export.commands.reports import import_facts, import_table
 from export.onnx_reader import import_onnx
 from export.onnx_writer import foreign_doubts, saturating_layers
@@ -34,14 +34,7 @@ from trainer.datasets import files_of
 @click.option("--out", type=FILE, required=True, help="The artifact to write, an .npz.")
 @click.option("--data", "spec", type=FILE, help=f"Real rows to check and to take test vectors from: {DATA_HELP}.")
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
-@click.option(
-    "--test-vectors",
-    metavar="N",
-    type=click.IntRange(0),
-    default=8,
-    show_default=True,
-    help="Rows stored for selftest.",
-)
+@test_vectors_option
 @force_option
 @max_bytes_option
 @run_limit_options

@@ -134,6 +134,12 @@ def engine_call(engine: Engine) -> Call:
     return lambda x: engine.run(x[0] if len(x) == 1 else x)
 
 
+def session_call(session: Any) -> Call:
+    """The same of a session of onnxruntime."""
+    name = session.get_inputs()[0].name
+    return lambda x: session.run(None, {name: x})
+
+
 def load_seconds(
     path: str | os.PathLike[str],
     limits: Limits,

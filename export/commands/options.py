@@ -21,6 +21,16 @@ _MEMORY_HELP = "Memory that onnxruntime may take to run the file (default: 1G an
 _SECONDS_HELP = "Seconds that it may take to open the file, and to run 256 rows."
 
 
+test_vectors_option = click.option(
+    "--test-vectors",
+    metavar="N",
+    type=click.IntRange(0),
+    default=8,
+    show_default=True,
+    help="Rows stored for selftest.",
+)
+
+
 def run_limit_options(command: Any) -> Any:
     """The options that a command has which runs somebody's ONNX file: the fields of `RunLimits`."""
     limit = click.FloatRange(min=0, min_open=True)

@@ -157,29 +157,21 @@ def export_model(
     judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
     results = []
     for precision in precisions:
-        source = equalize(model, rows) if chosen.equalize and precision == "int8" else model
-        with _heard() as warned:
-            small = quantize(
-                source, rows, precision, chosen.method, per_channel=chosen.per_channel, on_choice=on_choice
-            )
+        with _heard() as texts:
+            source, small = _shrunk(model, rows, precision, chosen, on_choice)
         small = with_test_vectors(small, rows, test_vectors)
         artifact, onnx = _paths(out, stem, precision)
-        proto = to_onnx(
-            small, chosen.form, opset=chosen.opset, portable=chosen.portable
-        )  # may refuse: nothing is written before
+        # may refuse: nothing is written before
+        proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
         content = proto.SerializeToString(deterministic=True)
         report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
         if report.ok:
-            make_folder(artifact.parent)
-            write_together({onnx: content, artifact: save_bytes(small)})
-            for path in (onnx, artifact):
-                if on_file is not None:
-                    on_file(str(path))
+            _write({onnx: content, artifact: save_bytes(small)}, on_file)
         fidelity = measure_fidelity(model, small, judged)
-        doubts = [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
+        texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if precision == "int8":
-            doubts += calibration_doubts(rows, judged, small, source)
-        doubts += saturation_doubts(proto)
+            texts += calibration_doubts(rows, judged, small, source)
+        texts += saturation_doubts(proto)
         results.append(
             Exported(
                 precision=precision,
@@ -191,10 +183,32 @@ def export_model(
                 score=None if evaluation is None else evaluation.score(small),
                 fidelity=fidelity,
                 model=small,
-                warnings=tuple(f"{precision}: {text}" for text in (*warned, *doubts)),
+                warnings=tuple(f"{precision}: {text}" for text in texts),
             )
         )
     return results
+
+
+def _shrunk(
+    model: Model,
+    rows: NDArray[np.float32],
+    precision: str,
+    options: ExportOptions,
+    on_choice: Callable[[dict[str, float]], None] | None,
+) -> tuple[Model, Model]:
+    """The float32 model with the units of the smaller one, and that one."""
+    source = equalize(model, rows) if options.equalize and precision == "int8" else model
+    per_channel = options.per_channel
+    return source, quantize(source, rows, precision, options.method, per_channel=per_channel, on_choice=on_choice)
+
+
+def _write(contents: dict[Path, bytes], on_file: Callable[[str], None] | None) -> None:
+    """A pair of files, in this order. on_file: told their names."""
+    make_folder(next(iter(contents)).parent)
+    write_together(contents)
+    for path in contents:
+        if on_file is not None:
+            on_file(str(path))
 
 
 @contextlib.contextmanager

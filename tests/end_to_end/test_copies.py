@@ -117,8 +117,17 @@ def options_of(network: trainer.NeuralNetwork) -> TrainingOptions:
     return TrainingOptions.of(**{name: getattr(network, name, None) for name in names})
 
 
+Uses = dict[str, tuple[Any, Callable[[Any], Any]]]
+text: Callable[[Any], Any] = repr
+
+
+def runs(model: Any) -> Any:
+    """What a model computes."""
+    return er.Engine(model).run(ROWS).tobytes()
+
+
 @pytest.fixture(scope="module")
-def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Callable[[Any], Any]]]:
+def objects(tmp_path_factory: pytest.TempPathFactory) -> Uses:
     """By name: an object, and a use of it that gives something to compare."""
     folder = tmp_path_factory.mktemp("objects")
     model = random_model([5, 4, 2], ["tanh", "softmax"], standardize=True)
@@ -129,15 +138,6 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
     er.save(whole, folder / "m.npz")
     export.write_onnx(int8, folder / "m.onnx")
     export.write_onnx(model, folder / "f.onnx")
-    network = trained()
-    dataset = load_dataset("digits")
-    text: Callable[[Any], Any] = repr
-
-    rows = network._rows(ROWS, np.arange(40) % 2, LOSSES["cross_entropy"])
-
-    def runs(value: Any) -> Any:
-        return er.Engine(value).run(ROWS).tobytes()
-
     return {
         "Model": (int8, runs),
         "Model, loaded": (er.load(folder / "m.npz"), runs),
@@ -156,9 +156,35 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
         "SelfTest": (er.selftest(whole), lambda value: (value.ok, value.values)),
         "DeviceProfile": (er.devices()["stm32l4r5"], text),
         "Estimate": (er.estimate(int8, "stm32l4r5"), text),
+        "Alternative": (Alternative("mmap", 3), text),
+        "LayerTime": (engine.profile(ROWS[:3])[0], text),
+        "PlanStep": (engine.plan.steps[0], text),
+        **exported_objects(model, int8, folder),
+        **trained_objects(),
+    }
+
+
+def exported_objects(model: Any, int8: Any, folder: Path) -> Uses:
+    """Those of the exporter, of two models and their files."""
+    return {
         "Report": (export.verify(int8, folder / "m.onnx", ROWS), lambda value: value.as_dict()),
         "RunLimits": (RunLimits(5), text),
         "Imported": (import_onnx(folder / "f.onnx"), lambda value: (runs(value.model), value.output)),
+        "Input": (import_onnx(folder / "f.onnx").input, text),
+        "Int8Product": (
+            Int8Product("dense0", int8.layers[0].weight, True),
+            lambda value: (value.layer, value.weight.tobytes(), value.by_integers),
+        ),
+        "Fidelity": (measure_fidelity(model, int8, ROWS), text),
+        "TensorCheck": (export.verify(int8, folder / "m.onnx", ROWS).checks[0], text),
+    }
+
+
+def trained_objects() -> Uses:
+    """Those of the trainer."""
+    network, dataset = trained(), load_dataset("digits")
+    rows = network._rows(ROWS, np.arange(40) % 2, LOSSES["cross_entropy"])
+    return {
         "NeuralNetwork": (network, lambda value: (value.predict(ROWS).tobytes(), value.to_model().layer_sizes)),
         "NeuralNetwork, partly trained": (
             trainer.NeuralNetwork([5, 4, 2], ["relu", "softmax"], optimizer="adam").partial_fit(
@@ -178,19 +204,9 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> dict[str, tuple[Any, Ca
         "Profile": (network.profile(ROWS, np.arange(40) % 2), str),
         "Dataset": (dataset, lambda value: (value.x.tobytes(), value.class_names)),
         "Split": (split(dataset, seed=1), lambda value: value.test.y.tobytes()),
-        "Alternative": (Alternative("mmap", 3), text),
-        "Input": (import_onnx(folder / "f.onnx").input, text),
-        "Int8Product": (
-            Int8Product("dense0", int8.layers[0].weight, True),
-            lambda value: (value.layer, value.weight.tobytes(), value.by_integers),
-        ),
-        "Fidelity": (measure_fidelity(model, int8, ROWS), text),
-        "TensorCheck": (export.verify(int8, folder / "m.onnx", ROWS).checks[0], text),
         "Targets": (rows.targets, lambda value: (value.values.tobytes(), value.labels.tobytes())),
         "Rows": (rows, lambda value: (len(value), value.x.tobytes(), value.targets.values.tobytes())),
         "TrainingOptions": (options_of(network), text),
-        "LayerTime": (engine.profile(ROWS[:3])[0], text),
-        "PlanStep": (engine.plan.steps[0], text),
         **{f"loss {name}": (loss, costs) for name, loss in {**LOSSES, "sharp": Huber(0.25)}.items()},
         **{f"optimizer {rule}": (rule, learns("optimizer")) for rule in (*OPTIMIZERS.values(), Momentum(0.5, True))},
         **{f"schedule {rule}": (rule, learns("schedule")) for rule in (*SCHEDULES.values(), Step(1, 0.25))},
