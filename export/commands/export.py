@@ -95,7 +95,7 @@ def export(
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
     chosen = _chosen(options)
-    sources = [model_path, *(files_of(spec) if spec else [])]
+    sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
     check_export(out, stem, wanted, chosen, force=options["force"], sources=sources)
     run_limits = RunLimits(options["max_memory"], options["max_seconds"])
     model = load_any(model_path, max_bytes, run_limits, options["output"], export_paths(out, stem, wanted))
