@@ -4,11 +4,10 @@ from __future__ import annotations
 
 import functools
 from dataclasses import dataclass, fields
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
 from edge_runtime.numerics import (
@@ -22,6 +21,9 @@ from edge_runtime.numerics import (
     count_subnormals,
     frozen,
 )
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 
 def checked_array(array: Any, what: str, dtypes: tuple[type, ...], shape: tuple[int, ...] | None = None) -> Array:

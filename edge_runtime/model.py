@@ -7,15 +7,17 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
 from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
 from edge_runtime.numerics import Activation
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 
 @dataclass(frozen=True, eq=False)

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import TYPE_CHECKING, NamedTuple
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.engine.plan import PlanStep, compute_dtype
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.numerics import flush, flushed
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 
 class Constants(NamedTuple):

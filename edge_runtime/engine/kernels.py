@@ -11,17 +11,19 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.matmul import NumpyCall, bias_steps, product_steps
 from edge_runtime.engine.numpy_internals import clip_ufunc
 from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import QMAX, QMIN, Activation, QuantParams, dynamic_grid
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 ZERO, INFINITY = (np.array(value, np.float32) for value in (0.0, np.inf))
 

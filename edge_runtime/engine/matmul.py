@@ -4,13 +4,15 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from functools import partial
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.numpy_internals import has_avx512
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 NumpyCall = Callable[[], Any]
 

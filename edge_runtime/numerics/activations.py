@@ -9,12 +9,14 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.errors import ModelError
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 # exp(-x) stays a finite, normal number above these, so that sigmoid never overflows: {bytes per item: lowest input}
 _LOWEST_SIGMOID_INPUT: dict[int, Any] = {4: np.float32(-87.0), 8: np.float64(-708.0)}

@@ -8,11 +8,14 @@ times the sum of its layer's inputs, far below what the order of summation chang
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.numerics.quantization import CHUNK
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 TINY = np.finfo(np.float32).tiny  # the smallest normal number
 _SIGN = np.uint32(0x7FFFFFFF)  # mask of all bits but the sign

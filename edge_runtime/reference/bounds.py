@@ -12,14 +12,17 @@ step wherever a value that already differs is rounded.
 from __future__ import annotations
 
 from collections.abc import Mapping
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization
 from edge_runtime.numerics import TINY, Activation, QuantParams, dequantize, dynamic_grid
 from edge_runtime.reference.trace import trace
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
 
 LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
