@@ -18,10 +18,11 @@ from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import Model
 from edge_runtime.array_types import Array
+from edge_runtime.numerics import frame_numbers, is_frame
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import ConfigurationError
 from trainer.history import History
-from trainer.student import OF_THE_BUILD, NeuralNetwork, label_names
+from trainer.student import OF_THE_BUILD, NeuralNetwork, label_names, with_schema
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -58,13 +59,22 @@ class _DenseEstimator(BaseEstimator):
     def _outputs(self, x: ArrayLike) -> NDArray[np.float64]:
         """The network's outputs (rows, n_out), in float64: a row's answer does not hang on the rows beside it."""
         check_is_fitted(self)
-        rows = validate_data(self, x, reset=False, dtype=_FLOATS).astype(np.float64, copy=False)
+        rows = self._validated(x, reset=False).astype(np.float64, copy=False)
         model = self.network_.to_model()
         if model.preprocessing is not None:
             rows = model.preprocessing(rows)
         for layer in model.layers:
             rows = layer.activation(rows @ layer.weight.astype(np.float64) + layer.bias)
         return rows
+
+    def _validated(self, x: ArrayLike, *y: ArrayLike, **checks: Any) -> Any:
+        """As scikit-learn's checks give rows, and labels or targets; what is wrong with a frame is said by column."""
+        try:
+            return validate_data(self, x, *y, dtype=_FLOATS, **checks)
+        except (TypeError, ValueError):
+            if is_frame(x):
+                frame_numbers(x, "X")
+            raise
 
     def _network(self, n_out: int, **more: Any) -> NeuralNetwork:
         """A network for the data that were checked, untrained."""
@@ -104,7 +114,7 @@ class _DenseEstimator(BaseEstimator):
     def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
         """The trained network as a float32 `edge_runtime.Model`, for `quantize`, `save` and `write_onnx`."""
         check_is_fitted(self)
-        return self.network_.to_model(class_names, metadata)
+        return self.network_.to_model(class_names, with_schema(metadata, getattr(self, "feature_names_in_", ())))
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "history_")
@@ -219,7 +229,7 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
             return np.log(self._outputs(X))
 
     def _checked(self, x: ArrayLike, y: ArrayLike, *, reset: bool) -> tuple[Array, Array]:
-        rows, labels = validate_data(self, x, y, reset=reset, dtype=_FLOATS)
+        rows, labels = self._validated(x, y, reset=reset)
         labels = column_or_1d(labels, warn=True)
         check_classification_targets(labels)
         return rows, labels
@@ -309,7 +319,7 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
 
     def _started(self, x: ArrayLike, y: ArrayLike, *, goes_on: bool) -> tuple[Array, Array]:
         goes_on = goes_on and hasattr(self, "network_")
-        rows, targets = validate_data(self, x, y, reset=not goes_on, multi_output=True, y_numeric=True, dtype=_FLOATS)
+        rows, targets = self._validated(x, y, reset=not goes_on, multi_output=True, y_numeric=True)
         if targets.ndim == 2 and targets.shape[1] == 1:
             targets = column_or_1d(targets, warn=True)
         count = 1 if targets.ndim == 1 else targets.shape[1]

@@ -14,7 +14,8 @@ from numpy.typing import ArrayLike
 from edge_runtime import InputError, Model
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike
-from edge_runtime.numerics import Activation
+from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_frame
+from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import PrecisionConfig
 from trainer.data import ClassWeight, as_truth
 from trainer.errors import ConfigurationError, NotFittedError
@@ -51,6 +52,9 @@ class NeuralNetwork(NeuralNetworkModel):
     defaults of `fit`'s arguments, which win when given. `fit` starts from fresh weights, so that it gives the same
     network however often it is called; warm_start=True starts from the present ones. class_names: one per output,
     stored with the network; without them the labels' own names are, where these are not 0..n_out-1.
+
+    Rows may be a frame of pandas or polars: `feature_names_in_` (n_in,) keeps the names of its columns, and later
+    frames are read by them, in any order, without the columns that `fit` did not see. Arrays are taken by place.
 
     Labels may be 0..n_out-1, or any n_out different values (text too); `predict` gives them back. After `fit`:
     `classes_` (n_out,), `history_`, `loss_curve_`, `n_iter_`, `n_features_in_`, and for enable_profiling `profile_`.
@@ -166,13 +170,14 @@ class NeuralNetwork(NeuralNetworkModel):
         }  # fmt: skip
         options = TrainingOptions.of(**self._settings(given), checkpoint=checkpoint, resume=resume, on_epoch=on_epoch)
         goes_on = self.warm_start and self._has_learned
+        x, names = self._learn_names(x, known=goes_on)
         classes, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on)
         if validation_data is not None:
             held, truth = pair_of(validation_data)
-            validation_data = held, self._to_indices(truth, classes)
+            validation_data = _by_name(held, names, "validation x"), self._to_indices(truth, classes)
         if not goes_on:
             self.reset()
-        self._note(classes, is_flat)
+        self._note(classes, is_flat, names)
         self._keep_history(self._train(x, indices, validation_data, options, sample_weight))
         return self.history_
 
@@ -190,9 +195,10 @@ class NeuralNetwork(NeuralNetworkModel):
         `history_` grows by a record. Raises what `fit` raises.
         """
         goes_on = self._has_learned
+        x, names = self._learn_names(x, known=goes_on)
         known, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on, classes=classes)
         options = TrainingOptions.of(**self._settings({"epochs": 1, "patience": None}), **ONE_RUN)
-        self._note(known, is_flat)
+        self._note(known, is_flat, names)
         history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
         self._keep_history(history, getattr(self, "history_", None))
         return self
@@ -202,8 +208,23 @@ class NeuralNetwork(NeuralNetworkModel):
         values = {name: getattr(self, name) for name in _FIT_SETTINGS}
         return values | {name: value for name, value in given.items() if value is not AS_SET}
 
-    def _note(self, classes: Array, is_flat: bool) -> None:
+    def _note(self, classes: Array, is_flat: bool, names: tuple[str, ...]) -> None:
         self.n_features_in_, self.classes_, self._flat_targets = self.n_in, classes, is_flat
+        if names:
+            self.feature_names_in_ = np.array(names, object)
+
+    def _learn_names(self, x: ArrayLike, *, known: bool) -> tuple[ArrayLike, tuple[str, ...]]:
+        """The rows, and the names of their columns: those of before where the network goes on, () without any."""
+        names = self._names if known else ()
+        return _by_name(x, names, "x"), names or frame_names(x, "x")
+
+    @property
+    def _names(self) -> tuple[str, ...]:
+        return tuple(getattr(self, "feature_names_in_", ()))
+
+    def _standardized(self, x: ArrayLike, what: str = "x") -> Array:
+        """As in `NeuralNetworkModel`; the columns of a frame by the names that `fit` saw, in whatever order."""
+        return super()._standardized(_by_name(x, self._names, what), what)
 
     def _keep_history(self, history: History, before: History | None = None) -> None:
         """Keep what a run has recorded. before: of the run that it went on from."""
@@ -249,12 +270,16 @@ class NeuralNetwork(NeuralNetworkModel):
         return float(np.mean(1 - error / np.where(spread > 0, spread, 1)))
 
     def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
-        """As `NeuralNetworkModel.to_model`; labels other than 0..n_out-1 name the classes where nothing else does."""
+        """As `NeuralNetworkModel.to_model`; labels other than 0..n_out-1 name the classes where nothing else does.
+
+        The names of a frame's columns go with the model (`metadata["schema"]`): engines read frames and files by them.
+        """
         names = self.class_names if class_names is None else class_names
         classes = getattr(self, "classes_", np.arange(0))
-        if not len(names) and len(classes) == self.n_out and not np.array_equal(classes, np.arange(self.n_out)):
+        is_counted = classes.dtype.kind in "fiu" and np.array_equal(classes, np.arange(self.n_out))
+        if not len(names) and len(classes) == self.n_out and not is_counted:
             names = label_names(classes)
-        return super().to_model(names, metadata)
+        return super().to_model(names, with_schema(metadata, self._names))
 
     def load_weights(self, path: PathLike) -> None:
         """As `NeuralNetworkModel.load_weights`; the network counts as one that has learned."""
@@ -358,6 +383,17 @@ class NeuralNetwork(NeuralNetworkModel):
             strange, known = array[is_strange][0], ", ".join(map(str, classes))
             raise InputError(f"y holds label {strange}, expected one of {known}")
         return indices
+
+
+def _by_name(x: ArrayLike, names: tuple[str, ...], what: str) -> ArrayLike:
+    """A frame's columns as an array: those of these names, or all without any; what is no frame as it is."""
+    return frame_numbers(x, what, names) if is_frame(x) else x
+
+
+def with_schema(metadata: Mapping[str, str] | None, names: Sequence[str]) -> dict[str, str]:
+    """Metadata of a model that reads columns by these names; with a schema that they have already, or without names."""
+    described = {KEY: Schema(tuple(map(Column, names))).text()} if len(names) else {}
+    return described | dict(metadata or {})
 
 
 def label_names(classes: Array) -> list[str]:

@@ -18,7 +18,7 @@ from edge_runtime.engine.plan import MemoryPlan, is_dynamic
 from edge_runtime.engine.program import Program, compile_program
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model, require_model
-from edge_runtime.numerics import as_numbers, require_finite
+from edge_runtime.numerics import as_numbers, is_frame, require_finite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -69,6 +69,7 @@ class Engine:
     def run(self, x: ArrayLike, check_finite: bool = False) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
 
+        A frame of pandas or polars is read by its columns' names where the model has a schema, else by their place.
         Returns float32 (n_out,) or (batch, n_out). Raises InputError for another shape, a dtype that is not a real
         number, more rows than `limits.max_batch` unless `limits.over` is "split", and, with `check_finite`, for NaN,
         inf and what float32 cannot hold, by row and column. Without it: float layers give NaN or inf in that row's
@@ -189,13 +190,18 @@ class Engine:
 
     def _rows(self, x: ArrayLike) -> tuple[NDArray[Any], bool]:
         """The rows (n, n_in), and whether they were given as a vector (n_in,)."""
-        array = as_numbers(x)
+        array = as_numbers(x) if type(x) is np.ndarray or not is_frame(x) else self._by_name(x)
         if array.ndim not in (1, 2) or array.shape[-1] != self.model.n_in:
             n_in = self.model.n_in
             raise InputError(f"input has shape {array.shape}, expected ({n_in},) or (batch, {n_in})")
         rows = array.reshape(-1, self.model.n_in)
         self.limits.require_batch(len(rows), self.plan.block if self._is_dynamic else None)
         return rows, array.ndim == 1
+
+    def _by_name(self, frame: Any) -> NDArray[Any]:
+        from edge_runtime.inputs import as_inputs
+
+        return as_inputs(self.model, frame)
 
     def _finite_rows(self, x: ArrayLike) -> NDArray[Any]:
         """`x` as an array of its own shape, once it has been checked."""

@@ -11,6 +11,7 @@ from edge_runtime.numerics.activations import (
     tanh,
 )
 from edge_runtime.numerics.checks import as_array, as_numbers, first_not_finite, first_place, require_finite
+from edge_runtime.numerics.frames import frame_cells, frame_names, frame_numbers, is_frame
 from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
 from edge_runtime.numerics.quantization import (
     CHUNK,
@@ -55,7 +56,11 @@ __all__ = [
     "first_place",
     "flush",
     "flushed",
+    "frame_cells",
+    "frame_names",
+    "frame_numbers",
     "frozen",
+    "is_frame",
     "leaky_relu",
     "linear",
     "owner_of",

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from edge_runtime.errors import InputError
+from edge_runtime.numerics.frames import frame_numbers, is_frame
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -23,9 +24,12 @@ _NUMBERS = {int, float, bool, np.float64, np.float32}  # a row of these alone is
 def as_numbers(x: ArrayLike, what: str = "input") -> NDArray[Any]:
     """`x` as an array of real numbers, any shape and width; the very array where it is one.
 
-    Raises InputError for rows of different lengths, other dtypes, masked values (whose mask would be lost) wherever
-    they stand, sparse matrices, and tensors of other libraries that do not turn into an array by themselves.
+    A frame of another library gives its columns in their order. Raises InputError for rows of different lengths, other
+    dtypes, masked values (whose mask would be lost) wherever they stand, sparse matrices, tensors of other libraries
+    that do not turn into an array by themselves, and for text and missing cells of a frame, by the column's name.
     """
+    if type(x) is not np.ndarray and is_frame(x):
+        return frame_numbers(x, what)
     array = as_array(x, what)
     if array.dtype.kind not in "fiub":
         raise InputError(f"{what} has dtype {array.dtype}, expected real numbers such as float32; convert it first")

@@ -10,9 +10,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import CalibrationError, InputError, QuantizationError
+from edge_runtime.inputs import as_inputs
 from edge_runtime.layers import Dense, count_nonfinite
 from edge_runtime.model import Model
-from edge_runtime.numerics import as_numbers, first_not_finite
+from edge_runtime.numerics import first_not_finite
 from edge_runtime.reference import trace
 from export.quantization.histogram import Histogram
 
@@ -98,7 +99,7 @@ def blocks(model: Model, rows: CalibrationRows) -> Iterator[NDArray[np.float32]]
     waiting: list[NDArray[np.float32]] = []
     size = seen = 0
     for batch in [rows] if _is_one_batch(rows) else rows:
-        checked = _checked(model, _numbers(batch), seen)
+        checked = _checked(model, _numbers(model, batch), seen)
         seen += len(checked)
         for start in range(0, len(checked), BLOCK):
             piece = checked[start : start + BLOCK]
@@ -126,9 +127,9 @@ def _axes(x: Any) -> int:
     return int(getattr(x, "ndim", 0))
 
 
-def _numbers(rows: Any) -> NDArray[Any]:
+def _numbers(model: Model, rows: Any) -> NDArray[Any]:
     try:
-        return as_numbers(rows, "calibration set")
+        return as_inputs(model, rows, "calibration set")
     except InputError as error:
         raise CalibrationError(str(error)) from error
 

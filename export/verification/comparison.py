@@ -11,9 +11,10 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime.array_types import Tensors
 from edge_runtime.errors import InputError
 from edge_runtime.files import printable, shortened
+from edge_runtime.inputs import as_inputs
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
-from edge_runtime.numerics import as_numbers, saturate
+from edge_runtime.numerics import saturate
 from edge_runtime.reference import (
     SUM_ERROR,
     activation_bound,
@@ -235,7 +236,7 @@ def rows_to_compare(model: Model, x: ArrayLike | None) -> NDArray[np.float32]:
         if model.test_vectors is None:
             raise InputError("the model holds no test vectors; give rows to compare on")
         x = model.test_vectors.inputs
-    rows = as_numbers(x, "rows to compare")
+    rows = as_inputs(model, x, "rows to compare")
     if rows.ndim != 2 or rows.shape[1] != model.n_in or len(rows) == 0:
         raise InputError(
             f"rows have dtype {rows.dtype} and shape {rows.shape}, expected numbers (n, {model.n_in}), n >= 1"

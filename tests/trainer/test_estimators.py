@@ -25,7 +25,7 @@ NAMES = np.array(["red", "green", "blue"])
 ONE_BATCH = {"train_dtype": "float64", "batch_size": 1000}
 # A row that weighs 2 is there once in its batch, a row that is there twice may fall into two; and float32 sums round by
 # their order. In one batch, in float64, nothing is left of that.
-BY_THE_BATCH = "check_sample_weight"
+BY_THE_BATCH = ("check_sample_weight_equivalence_on_dense_data", "check_sample_weights_invariance")
 
 
 @parametrize_with_checks(
@@ -39,7 +39,7 @@ BY_THE_BATCH = "check_sample_weight"
 def test_scikit_learns_own_checks(estimator, check):
     """Every check that scikit-learn has for estimators, by its name."""
     name = getattr(check, "func", check).__name__
-    if estimator.train_dtype == "float32" and name.startswith(BY_THE_BATCH) and "equivalence" in name:
+    if name in BY_THE_BATCH:
         estimator.set_params(**ONE_BATCH)
     with contextlib.suppress(unittest.SkipTest):  # by the check itself, without pandas or an array API
         check(estimator)

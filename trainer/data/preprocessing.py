@@ -12,7 +12,8 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime import InputError, Standardization
 from edge_runtime.array_types import Array
 from edge_runtime.files import printable
-from edge_runtime.numerics import as_array, as_numbers, first_not_finite
+from edge_runtime.inputs import frame_table
+from edge_runtime.numerics import as_array, as_numbers, first_not_finite, is_frame
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
 from trainer.losses import Loss
@@ -47,11 +48,11 @@ def as_truth(y: ArrayLike, what: str = "y") -> Array:
     Raises InputError for masked values, whose mask would be lost, for NaN and None among labels, by row, for complex
     numbers and for no array.
     """
-    array = as_array(y, what)
+    array = _frame_truth(y, what) if is_frame(y) else as_array(y, what)
     if array.dtype.kind == "c":
         raise InputError(f"{what} has dtype {array.dtype}, expected labels or real numbers; give {what}.real")
     if array.dtype.kind == "O" and array.ndim == 1:
-        _refuse_odd_labels(array, what)
+        array = _plain_labels(array, what)
     if array.ndim == 0:
         raise InputError(f"{what} is {y!r:.40}, expected a label, or targets, for each row of x")
     if array.ndim == 1:
@@ -59,8 +60,16 @@ def as_truth(y: ArrayLike, what: str = "y") -> Array:
     return array
 
 
-def _refuse_odd_labels(labels: Array, what: str) -> None:
-    """Objects have an order only among their own kind, which classes need."""
+def _frame_truth(frame: Any, what: str) -> Array:
+    """Targets (rows, columns) of a frame, or the labels (rows,) in its only column."""
+    table = frame_table(frame, what)
+    if len(table.texts) == table.numbers.shape[1] == 1 and table.missing is None:
+        return np.array(table.texts[0])
+    return as_numbers(frame, what)
+
+
+def _plain_labels(labels: Array, what: str) -> Array:
+    """Objects have an order only among their own kind, which classes need. Numbers in boxes become an array of them."""
     kinds = ("text", str), ("numbers", (int, float, np.number, np.bool_))
     first = next((label for label in labels if label is not None), None)
     expected, types = next((pair for pair in kinds if isinstance(first, pair[1])), (type(first).__name__, type(first)))
@@ -68,6 +77,7 @@ def _refuse_odd_labels(labels: Array, what: str) -> None:
         if label is None or not isinstance(label, types):
             found = printable(repr(label), 40)
             raise InputError(f"{what} holds {found} at {row}, expected {expected}; mend the label or drop the row")
+    return np.array(labels.tolist()) if expected == "numbers" else labels
 
 
 def check_finite(array: Array, what: str, source: Array | None = None) -> None:

@@ -1,0 +1,43 @@
+"""What a caller gives as the rows of a model: arrays by their place, tables by the names of their columns."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.files import Table
+from edge_runtime.numerics import as_numbers, frame_cells, frame_names, is_frame
+from edge_runtime.schema import Schema
+
+if TYPE_CHECKING:
+    from numpy.typing import ArrayLike, NDArray
+
+    from edge_runtime.model import Model
+
+
+def as_inputs(model: Model, x: ArrayLike, what: str = "input") -> NDArray[Any]:
+    """`x` as an array of real numbers, as `as_numbers` gives it; a frame as the model's schema reads a table.
+
+    Columns in another order are put in the model's, those that it does not know are left out, categories and offsets
+    are applied. Without a schema a frame's columns are taken by their place. Raises InputError, by the column's name,
+    for one that is missing, for cells without a value, and for text where numbers are expected.
+    """
+    schema = Schema.of(model) if is_frame(x) else None
+    return as_numbers(x, what) if schema is None else schema.rows(frame_table(x, what), what)[0]
+
+
+def frame_table(x: Any, what: str = "input") -> Table:
+    """All cells of a frame, as those of a file: numbers, texts and missing ones. Rows are counted from 0.
+
+    Raises InputError for names that are there twice, or are no texts beside others that are.
+    """
+    names, columns = frame_names(x, what), frame_cells(x)
+    missing = np.zeros((len(x), len(columns)), bool)
+    numbers = np.full((len(x), len(columns)), np.nan)
+    texts = {}
+    for place, (cells, gaps, values) in enumerate(columns):
+        missing[:, place], numbers[:, place] = gaps, values
+        if cells.dtype.kind not in "fiub" and np.isnan(values[~gaps]).any():
+            texts[place] = ["" if gap else str(cell) for gap, cell in zip(gaps, cells.tolist(), strict=True)]
+    return Table(names, numbers, texts, missing if missing.any() else None, np.arange(len(x)), ())
