@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
@@ -112,12 +112,11 @@ def _masked_item(x: Any, find: Callable[[Any], Index | None]) -> Index | None:
     return None
 
 
-class BadValue(NamedTuple):
+class BadValue:  # written out: to define a NamedTuple would take a third of a millisecond of every start
     """The first value that cannot be taken. place: its index along each axis. found: as given. problem: in words."""
 
-    place: Index
-    found: Any
-    problem: str
+    def __init__(self, place: Index, found: Any, problem: str) -> None:
+        self.place, self.found, self.problem = place, found, problem
 
     def error(self, what: str, first_row: int = 0) -> InputError:
         """What to raise. what: the message's beginning, "input" or "d.npy:". first_row: the number of row 0."""

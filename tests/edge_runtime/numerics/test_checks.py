@@ -173,9 +173,10 @@ def test_the_first_bad_value_is_found_along_any_number_of_axes():
     with np.errstate(over="ignore"):
         values = given.astype(np.float32)
     assert first_not_finite(given[0]) is first_place(np.zeros((0, 2), bool)) is None
-    assert first_not_finite(values, given) == ((1, 0, 1), np.inf, "is not a finite number")
+    infinite = first_not_finite(values, given)
+    assert (infinite.place, infinite.found, infinite.problem) == ((1, 0, 1), np.inf, "is not a finite number")
     beyond = first_not_finite(values, given, allow_nonfinite=True)
-    assert beyond == ((1, 2, 0), 1e39, "is beyond float32's range")
+    assert (beyond.place, beyond.found, beyond.problem) == ((1, 2, 0), 1e39, "is beyond float32's range")
     assert first_not_finite(given, allow_nonfinite=True) is None
     expected = r"^rows: row 8, column 2, column 0 \(counted from 0\): 1e\+39 is beyond float32's range; mend or drop"
     assert re.match(expected, str(beyond.error("rows:", first_row=7)))
