@@ -30,6 +30,8 @@ KEY = "schema"  # of the metadata
 RULES = ("refuse", "drop", "mean")  # for missing cells
 _BLOCK = 4096  # rows that are turned into float32 together
 _SHOWN = 6  # names that a message lists
+_DESCRIBED = 20  # columns that a description lists
+_RULE_WORDS = {"refuse": "refused", "drop": "left out", "mean": "filled in with the mean of the training"}
 _COUNTED = re.compile(r"(.*?)(0|[1-9][0-9]{0,8})", re.DOTALL)  # a name that ends in a number
 
 
@@ -151,6 +153,19 @@ class Schema:
         x = _filled(self, table, places, kept, what)
         return SchemaRows(x, kept, (*notes, *note))
 
+    def described(self) -> tuple[str, ...]:
+        """What a table must hold, a line each, for whoever has the model and not its data."""
+        shown = [_described(column) for column in self.columns[:_DESCRIBED]]
+        more = f", and {len(self.columns) - _DESCRIBED:,} more" if len(self.columns) > _DESCRIBED else ""
+        lines = [f"columns: {', '.join(shown)}{more}"]
+        units = self.units or ("",) * len(self.targets)
+        named = [f"{name} [{unit}]" if unit else name for name, unit in zip(self.targets, units, strict=True)]
+        lines += [f"predicts: {', '.join(named[:_DESCRIBED])}"] if named else []
+        lines.append(f"a row that lacks a value is {_RULE_WORDS[self.missing]}")
+        if self.offsets is not None:
+            lines.append("arrays are differences from the offsets above: a table's are taken in float64 when it is read")
+        return tuple(lines)
+
     def text(self) -> str:
         """As JSON, for `metadata["schema"]`. `Schema.parse` reads it back."""
         entry: dict[str, Any] = {"columns": _packed(self.columns)}
@@ -180,6 +195,12 @@ class Schema:
             raise ModelError(
                 f"metadata['{KEY}'] is no description of columns ({printable(error, 80)}); take the entry out"
             ) from error
+
+
+def _described(column: Column) -> str:
+    if column.categories:
+        return f"{column.name} (one of {listed(column.categories)})"
+    return f"{column.name} (minus {column.offset!r})" if column.offset else column.name
 
 
 def numbered(place: int) -> str:

@@ -8,9 +8,11 @@ from typing import Any
 from edge_runtime.artifact import MODEL_MAX_BYTES, account, load_bytes
 from edge_runtime.device_profiles import devices, estimate
 from edge_runtime.engine import Limits, make_plan
+from edge_runtime.errors import ModelError
 from edge_runtime.files import read_file
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.model import Model
+from edge_runtime.schema import Schema
 
 
 def inspect_file(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES) -> dict[str, Any]:
@@ -29,6 +31,7 @@ def inspect_file(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYT
         "macs": model.macs,
         "class_names": list(model.class_names),
         "metadata": dict(model.metadata),
+        "table": _table(model),
         "preprocessing": _preprocessing(model),
         "test_vectors": 0 if model.test_vectors is None else len(model.test_vectors.inputs),
         "layers": [_layer(model, index) for index in range(len(model.layers))],
@@ -46,6 +49,15 @@ def inspect_file(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYT
         "end_bytes": file.end_bytes,
         "devices": [vars(estimate(model, name)) for name in devices()],
     }
+
+
+def _table(model: Model) -> list[str]:
+    """What a table of rows for the model must hold, a line each; nothing if the model does not say."""
+    try:
+        schema = Schema.of(model)
+    except ModelError as error:
+        return [str(error)]
+    return [] if schema is None else list(schema.described())
 
 
 def _preprocessing(model: Model) -> str:

@@ -10,6 +10,7 @@ from edge_runtime.console.messages import wrapped
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.engine import SelfTest
 from edge_runtime.files import fit_table, printable
+from edge_runtime.schema import KEY
 
 
 def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
@@ -21,7 +22,8 @@ def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
     lines = [
         f"{facts['file']}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes",
         f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']:,}",
-        *(f"{printable(key)}: {printable(value)}" for key, value in facts["metadata"].items()),
+        *(f"{printable(key)}: {printable(value)}" for key, value in facts["metadata"].items() if key != KEY),
+        *map(printable, facts["table"]),
     ]
     memory = facts["memory"]
     temporary = f" + {memory['temporary_bytes']:,} B temporary" if memory["temporary_bytes"] else ""
