@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 Array: TypeAlias = "NDArray[Any]"
 
 KEY = "schema"  # of the metadata
+LABEL_NOTE = "left out what the model predicts"
 RULES = ("refuse", "drop", "mean")  # for missing cells
 _BLOCK = 4096  # rows that are turned into float32 together
 _SHOWN = 6  # names that a message lists
@@ -163,7 +164,9 @@ class Schema:
         lines += [f"predicts: {', '.join(named[:_DESCRIBED])}"] if named else []
         lines.append(f"a row that lacks a value is {_RULE_WORDS[self.missing]}")
         if self.offsets is not None:
-            lines.append("arrays are differences from the offsets above: a table's are taken in float64 when it is read")
+            lines.append(
+                "arrays are differences from these offsets; those of a table are taken in float64 as it is read"
+            )
         return tuple(lines)
 
     def text(self) -> str:
@@ -262,7 +265,7 @@ def _order_notes(schema: Schema, names: list[str], places: list[int]) -> list[st
     extra = [names[place] or numbered(place) for place in range(len(names)) if place not in set(places)]
     known = [name for name in extra if name in schema.targets]
     others = [name for name in extra if name not in schema.targets]
-    notes += [f"left out what the model predicts: {listed(known)}"] if known else []
+    notes += [f"{LABEL_NOTE}: {listed(known)}"] if known else []
     return notes + ([f"left out columns that the model does not know: {listed(others)}"] if others else [])
 
 

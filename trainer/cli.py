@@ -26,6 +26,7 @@ from edge_runtime.console import (
     typed_path,
     typed_program,
     warn,
+    width_for,
 )
 from edge_runtime.numerics import DEFINITIONS
 from edge_runtime.schema import RULES
@@ -37,14 +38,15 @@ from trainer.errors import TrainingDiverged
 from trainer.fitting import training_doubts
 from trainer.history import EpochRecord, History
 from trainer.optimizers import OPTIMIZERS
-from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model
+from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model, with_threshold
 from trainer.report import learned_facts, learned_text
 from trainer.schedules import SCHEDULES
-from trainer.scores import scores_of
+from trainer.scores import ErrorScores, scores_of, threshold_doubts
 from trainer.student import NeuralNetwork
 
 MONITORS = ["loss", "metric"]
 _ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
+FALSE_ALARM_RATE = 0.01  # share of normal rows above the threshold that an autoencoder is given
 _ACTIVATION_HELP = "Activation of the hidden layers."
 _DATA_HELP = (
     "digits, an .npz, a table of text (.csv and its like), or a folder of IDX files or of a table for each class."
@@ -171,8 +173,11 @@ def train(**options: Any) -> None:
         save(trained_model(network, parts.train, options), options["out"])
         say(f"error: {error}; wrote {options['out']} with these weights")
         raise click.exceptions.Exit(1) from error
-    save(trained_model(network, parts.train, options), options["out"])
-    _report(dataset, parts, network, history, options)
+    model, errors = trained_model(network, parts.train, options), None
+    if options["target"] == "autoencoder":
+        model, errors = with_threshold(model, parts.test, FALSE_ALARM_RATE)
+    save(model, options["out"])
+    _report(dataset, parts, network, history, options, errors)
 
 
 def _load(options: dict[str, Any]) -> Dataset:
@@ -237,7 +242,14 @@ def epoch_told(progress: Progress, epochs: int, is_classification: bool) -> Call
     return tell
 
 
-def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: History, options: dict[str, Any]) -> None:
+def _report(
+    dataset: Dataset,
+    parts: Split,
+    network: NeuralNetwork,
+    history: History,
+    options: dict[str, Any],
+    errors: ErrorScores | None,
+) -> None:
     out = Path(options["out"])
     names = dataset.class_names or dataset.reading.label
     predicted = network.predict(parts.test.x)
@@ -247,13 +259,14 @@ def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: His
         *dataset.reading.warnings,
         *training_doubts(predicted, parts.test.y, parts.train.y, scores.value, dataset.class_names),
         *baseline_doubts(scores, baselines),
+        *([] if errors is None else threshold_doubts(errors.rows, FALSE_ALARM_RATE)),
     ]
     for text in doubts:
         warn(text)
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
-        **learned_facts(dataset, parts, options, scores, baselines),
+        **learned_facts(dataset, parts, options, scores, baselines, errors),
         "epochs": len(history.records),
         "best_epoch": history.best_epoch,
         "test_score": scores.value,
@@ -261,7 +274,7 @@ def _report(dataset: Dataset, parts: Split, network: NeuralNetwork, history: His
     }
     if options["as_json"]:
         return echo_json(facts)
-    echo(learned_text(facts))
+    echo(learned_text(facts, width_for()))
     echo(f"test {scores.name} {scores.value:.4f} on rows it never saw; best epoch {history.best_epoch}")
     echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
     spec = options["spec"] if options["spec"] == "digits" else typed_path(options["spec"])

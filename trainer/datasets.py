@@ -87,18 +87,22 @@ def load_another(
     class_names: Sequence[str] = (),
     max_bytes: int = DATA_MAX_BYTES,
     needs_labels: bool = True,
+    label: Columns = None,
 ) -> Dataset:
     """Data beside those that a model was trained on: read by its schema, with labels as it knows them.
 
     schema: of the model; None reads the data by themselves. target: "class", "regression" or "autoencoder", as the
     model was trained. class_names: those of the model; y are indices into them. needs_labels: False gives y of float32
-    (n, 0) where labels are missing. Raises InputError, naming row and column, where they do not fit; OSError.
+    (n, 0) where labels are missing. label: the column of a table that no schema describes.
+    Raises InputError, naming row and column, where they do not fit; OSError.
     """
     name = os.fspath(spec)
     if schema is not None and name not in BUNDLED and _is_table(name):
         return load_alike(Path(name), schema, target, class_names, max_bytes=max_bytes, needs_labels=needs_labels)
     wanted: Target = "class" if class_names and target == "auto" else target
-    data = load_dataset(spec, target=wanted, max_bytes=max_bytes, for_training=False)
+    data = load_dataset(
+        spec, target=wanted, max_bytes=max_bytes, for_training=False, label=label if _is_table(name) else None
+    )
     if needs_labels and data.n_out == 0:
         raise InputError(f"{describe(name)}: no labels in it; give them as 'y'")
     if not data.is_classification or not class_names or data.class_names == tuple(class_names):

@@ -3,17 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
+from edge_runtime.engine import Engine
 from edge_runtime.model import Model
 from edge_runtime.schema import KEY
 from trainer.config import PrecisionConfig
 from trainer.datasets import Dataset, Split
 from trainer.history import EpochRecord, History
+from trainer.scores import ErrorScores, error_scores, reconstruction_errors, threshold_for
 from trainer.student import NeuralNetwork
 
 # Of the settings tried on the bundled digits these were among the best; a fair start for small tables and images.
 DEFAULTS: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.005, "l2": 1e-3, "patience": 15}
+# of an autoencoder's metadata
+THRESHOLD, FALSE_ALARMS, ERROR_UNIT = "threshold", "threshold_false_alarms", "threshold_unit"
+TESTED_ON = "tested_on"  # of the metadata: if it is there, no rows of the data were held out for the test
 
 
 def build_network(rows: Dataset, options: dict[str, Any]) -> NeuralNetwork:
@@ -61,6 +67,26 @@ def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]
     return network.to_model(class_names=rows.class_names, metadata=_metadata(rows, options))
 
 
+def with_threshold(model: Model, rows: Dataset, false_alarms: float) -> tuple[Model, ErrorScores]:
+    """An autoencoder with the threshold of its errors in its metadata, and the errors of `rows`, which it never saw.
+
+    false_alarms: the share of these rows that may lie above it.
+    """
+    outputs = Engine(model).run(rows.x)
+    errors = reconstruction_errors(rows.x, outputs, model.preprocessing.inv_std if model.preprocessing else None)
+    threshold = threshold_for(errors, false_alarms)
+    stored = {THRESHOLD: repr(threshold), FALSE_ALARMS: repr(false_alarms), ERROR_UNIT: error_unit(model)}
+    return replace(model, metadata={**model.metadata, **stored}), error_scores(errors, threshold)
+
+
+def error_unit(model: Model) -> str:
+    """What an error of reconstruction is measured in."""
+    if model.preprocessing is None:
+        return "root mean square over the features, in their units"
+    scaled = "by its deviation" if model.preprocessing.inv_std.size > 1 else "by one deviation"
+    return f"root mean square over the features, each divided {scaled} in the training"
+
+
 def _target(dataset: Dataset, asked: str) -> str:
     """What is learned: as it was asked for, or as the labels decided."""
     return asked if asked != "auto" else "class" if dataset.is_classification else "regression"
@@ -75,5 +101,5 @@ def _metadata(dataset: Dataset, options: dict[str, Any]) -> dict[str, str]:
         "made_by": "smallnet train",
     }
     if options.get("test") is not None:
-        entries["tested_on"] = "another file"  # so that no rows of the data were held out
+        entries[TESTED_ON] = "another file"
     return entries if dataset.schema is None else entries | {KEY: dataset.schema.text()}

@@ -55,8 +55,9 @@ def learned_facts(
     }
 
 
-def learned_text(facts: dict[str, Any]) -> str:
-    """The block, in lines of at most 80 letters."""
+def learned_text(facts: dict[str, Any], width: int | None = None) -> str:
+    """The block, in lines of at most `width` letters, 80 for None or more."""
+    width = min(width or WIDTH, WIDTH)
     lines = [
         ("label", _label_line(facts)),
         ("task", _task_line(facts)),
@@ -68,14 +69,14 @@ def learned_text(facts: dict[str, Any]) -> str:
         ("errors", errors_line(facts["errors"]) if facts["errors"] else ""),
         ("baseline", _baseline_line(facts)),
     ]
-    block = "\n".join(_line(head, printable(text)) for head, text in lines if text)
-    table = confusion_text(facts["scores"])
+    block = "\n".join(_line(head, printable(text), width) for head, text in lines if text)
+    table = confusion_text(facts["scores"], width)
     return f"{block}\n{table}" if table else block
 
 
-def _line(head: str, text: str) -> str:
+def _line(head: str, text: str, width: int) -> str:
     return textwrap.fill(
-        text, WIDTH, initial_indent=head.ljust(_HEAD), subsequent_indent=" " * _HEAD, break_on_hyphens=False
+        text, width, initial_indent=head.ljust(_HEAD), subsequent_indent=" " * _HEAD, break_on_hyphens=False
     )
 
 
@@ -193,7 +194,7 @@ def confusion_text(scores: dict[str, Any], width: int = WIDTH) -> str:
         for true, found in places
         if wrong[true, found]
     ]
-    return _line("mistakes", "; ".join(said)) if said else ""
+    return _line("mistakes", "; ".join(said), width) if said else ""
 
 
 def _head(name: str) -> str:

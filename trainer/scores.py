@@ -109,6 +109,27 @@ def scores_of(truth: Array, predicted: Array, names: Sequence[str]) -> ClassScor
     return value_scores(truth, predicted, names)
 
 
+def chance_doubts(scores: ClassScores | ValueScores) -> list[str]:
+    """What must not be missed: answers no better than one answer to all rows, in a line.
+
+    For classes it is the class that most of these rows have, as far as they are of more than one.
+    """
+    if isinstance(scores, ValueScores):
+        if scores.r2 > 0:
+            return []
+        return [f"R^2 {scores.r2:.4f} of {scores.rows:,} rows is no better than always answering their mean (0)"]
+    there = scores.confusion.sum(axis=1)
+    share = float(there.max() / scores.rows)
+    if scores.accuracy > share or np.count_nonzero(there) < 2:
+        return []
+    most = int(there.argmax())
+    name = scores.class_names[most] if most < len(scores.class_names) else str(most)
+    return [
+        f"accuracy {scores.accuracy:.4f} of {scores.rows:,} rows is no better than always answering their most "
+        f"frequent class, '{name}' ({share:.4f})"
+    ]
+
+
 # rows that an autoencoder finds strange
 
 
@@ -145,8 +166,19 @@ def reconstruction_errors(x: Array, outputs: Array, inv_std: Array | None = None
 
 def threshold_for(errors: Array, false_alarms: float) -> float:
     """The smallest error of which at most the share `false_alarms` of these rows lies above."""
-    order = np.sort(errors)
-    return float(order[max(0, int(np.ceil(len(order) * (1 - false_alarms))) - 1)])
+    above = int(np.floor(len(errors) * false_alarms + 1e-9))  # 1000 x 0.001 is 1, whatever its last bit
+    return float(np.sort(errors)[max(0, len(errors) - 1 - above)])
+
+
+def threshold_doubts(rows: int, false_alarms: float) -> list[str]:
+    """Why a threshold may be a guess: fewer rows than one false alarm needs."""
+    needed = int(np.ceil(1 / false_alarms))
+    if rows >= needed:
+        return []
+    return [
+        f"the threshold for {false_alarms:.2%} false alarms was set on {rows:,} rows, expected {needed:,} at least: "
+        "set it anew on more normal rows with smallnet score --false-alarms"
+    ]
 
 
 def error_scores(

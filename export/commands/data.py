@@ -2,16 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import DATA_MAX_BYTES, read_rows
+from edge_runtime.files import DATA_MAX_BYTES, describe, read_rows
 from edge_runtime.model import Model
+from edge_runtime.schema import Schema
+from export.commands.pipeline import LabeledRows
 from export.verification import rows_within
-from trainer.datasets import Dataset, load_dataset, split
+from trainer.datasets import Dataset, load_another, load_dataset, split
+from trainer.recipe import TESTED_ON
 
 FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a warning
 
@@ -19,8 +24,8 @@ FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a wa
 class ExportRows(NamedTuple):
     """Rows to calibrate on, rows to compare on, and held-out rows, with their labels where these fit the model.
 
-    held_out: rows that nothing was calibrated on, where there are enough. test: they and their labels, or None.
-    note: what a user should know about them, or "".
+    held_out: rows that nothing was calibrated on, where there are enough. test: they and their labels, or None. names:
+    of the labels' classes or targets. note: what a user should know about them, or "".
     """
 
     calibration: Any
@@ -28,6 +33,7 @@ class ExportRows(NamedTuple):
     held_out: Any
     test: tuple[Any, Any] | None
     note: str = ""
+    names: tuple[str, ...] = ()
 
 
 def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> ExportRows:
@@ -44,13 +50,19 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX
             random, random, random, None, f"no data given: {len(random)} random rows, no accuracy, no test vectors"
         )
     dataset = load_rows(model, spec, max_bytes=max_bytes)
+    notes = list(dataset.reading.notes)
     if dataset.n_out == 0:
-        return _without_labels(dataset.x)
+        rows = _without_labels(dataset.x)
+        return rows._replace(note="; ".join([*notes, rows.note]))
+    if TESTED_ON in model.metadata:
+        notes.append(f"accuracy is of {model.metadata[TESTED_ON]}, not of this data: see smallnet score")
+        parts = split(dataset, test=0, validation=0.2, seed=_seed(model))
+        return ExportRows(parts.train.x, dataset.x, parts.validation.x, None, "; ".join(notes))
     parts = split(dataset, seed=_seed(model))
+    test, names = (parts.test.x, parts.test.y), dataset.class_names or dataset.reading.label
     if not _labels_fit(model, dataset):
-        note = "the data's labels are not the model's classes: no accuracy"
-        return ExportRows(parts.train.x, dataset.x, parts.test.x, None, note)
-    return ExportRows(parts.train.x, dataset.x, parts.test.x, (parts.test.x, parts.test.y))
+        test, notes = None, [*notes, "the data's labels are not the model's classes: no accuracy"]  # type: ignore[assignment]
+    return ExportRows(parts.train.x, dataset.x, parts.test.x, test, "; ".join(notes), names)
 
 
 def _without_labels(x: Any) -> ExportRows:
@@ -65,14 +77,50 @@ def _without_labels(x: Any) -> ExportRows:
 def load_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES) -> Dataset:
     """Data for a model, read as it was for its training, but that labels may be missing (y is then (n, 0)).
 
-    Raises InputError for another number of features.
+    A table is read by the model's schema, if it has one. Raises InputError for columns or a number of features that are
+    not the model's.
     """
-    unlabelled = _csv_without_labels(model, spec, max_bytes)
-    dataset = unlabelled or load_dataset(spec, target=target_of(model), for_training=False, max_bytes=max_bytes)
+    schema, target = Schema.of(model), target_of(model)
+    if schema is not None:
+        names = model.class_names
+        dataset = load_another(
+            spec, schema=schema, target=target, class_names=names, max_bytes=max_bytes, needs_labels=False
+        )
+        if target == "autoencoder":
+            dataset = replace(dataset, y=dataset.x, class_names=())
+    else:
+        unlabelled = _csv_without_labels(model, spec, max_bytes)
+        dataset = unlabelled or load_dataset(spec, target=target, for_training=False, max_bytes=max_bytes)
     if dataset.n_in != model.n_in:
         raise InputError(
             f"{spec} has {dataset.n_in} features a row, the model takes {model.n_in}; "
             "give the data that it was trained on"
+        )
+    return dataset
+
+
+def load_labeled(model: Model, spec: str, label: Sequence[str] = (), *, max_bytes: int = DATA_MAX_BYTES) -> Dataset:
+    """All rows of a file with their labels, as the model knows them. label: its columns, if the model does not say.
+
+    For an autoencoder labels may be missing: y is then (n, 0). Raises InputError for labels that the model cannot
+    give, OSError.
+    """
+    schema, target = Schema.of(model), target_of(model)
+    if schema is not None and label:
+        schema = replace(schema, targets=tuple(label), units=())
+    names = model.class_names
+    if not names and target in ("auto", "class") and model.final_activation.name in ("softmax", "sigmoid"):
+        names = tuple(str(index) for index in range(max(model.n_out, 2)))  # labels are the outputs' numbers
+    needs_labels = target != "autoencoder"
+    dataset = load_another(
+        spec, schema=schema, target=target, class_names=names, max_bytes=max_bytes, needs_labels=needs_labels,
+        label=label,
+    )  # fmt: skip
+    wanted = model.n_out if needs_labels and not dataset.is_classification else dataset.n_out
+    if (dataset.n_in, dataset.n_out) != (model.n_in, wanted):
+        raise InputError(
+            f"{describe(spec)}: {dataset.n_in:,} features and {dataset.n_out:,} targets a row, the model takes "
+            f"{model.n_in:,} and gives {model.n_out:,}; give data as it was trained on"
         )
     return dataset
 
@@ -93,6 +141,13 @@ def target_of(model: Model) -> Any:
     """What the model was trained to give."""
     target = model.metadata.get("target", "auto")
     return target if target in ("class", "regression", "autoencoder") else "auto"
+
+
+def labeled_rows(model: Model, dataset: Dataset) -> LabeledRows | None:
+    """All rows with their labels, if these mean the model's outputs."""
+    if dataset.n_out == 0 or not _labels_fit(model, dataset):
+        return None
+    return LabeledRows(dataset.x, dataset.y, dataset.class_names or dataset.reading.label)
 
 
 def _labels_fit(model: Model, dataset: Dataset) -> bool:

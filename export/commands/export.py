@@ -102,7 +102,7 @@ def export(
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         note(rows.note)
-    evaluation = LabeledRows(*rows.test) if rows.test is not None else None
+    evaluation = LabeledRows(*rows.test, names=rows.names) if rows.test is not None else None
     with Progress("verifying") as on_rows:
         results = export_model(
             model,
@@ -121,7 +121,8 @@ def export(
             run_limits=run_limits,
         )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
-    before["score"] = None if evaluation is None else evaluation.score(model)
+    scores = None if evaluation is None else evaluation.scores(model)
+    before |= {"score": None, "scores": None} if scores is None else {"score": scores.value, "scores": scores.as_dict()}
     facts = export_facts(before, None if evaluation is None else evaluation.score_name, results, rows.note)
     say_warnings(facts["warnings"])
     if as_json:

@@ -32,27 +32,34 @@ from export.quantization import (
     with_test_vectors,
 )
 from export.verification import Report, RunLimits, check_opset, verify_content
+from trainer.scores import ClassScores, ValueScores, chance_doubts, scores_of
 
 
 @dataclass(frozen=True)
 class LabeledRows:
-    """Rows kept from training. x: float32 (n, n_in). y: int64 classes (n,) or float32 targets (n, k)."""
+    """Rows kept from training. x: float32 (n, n_in). y: int64 classes (n,) or float32 targets (n, k).
+
+    names: of the classes, or of the targets, for messages.
+    """
 
     x: NDArray[np.float32]
     y: NDArray[Any]
+    names: tuple[str, ...] = ()
+
+    def scores(self, model: Model) -> ClassScores | ValueScores:
+        """How good a model's answers to these rows are."""
+        engine = Engine(model, Limits(max_batch=max(1, len(self.x))))  # an int8-dynamic model takes its batch whole
+        answers = engine.predict(self.x) if self.y.dtype.kind in "iu" else engine.run(self.x)
+        return scores_of(self.y, answers, self.names)
 
     def score(self, model: Model) -> float:
-        """The share of right classes, or for targets the mean squared error."""
-        engine = Engine(model, Limits(max_batch=max(1, len(self.x))))  # an int8-dynamic model takes its batch whole
-        if self.y.dtype.kind in "iu":
-            return float(np.mean(engine.predict(self.x) == self.y))
-        error = engine.run(self.x).astype(np.float64) - self.y
-        return float(np.mean(error * error))
+        """The share of right classes, or for targets R^2."""
+        return self.scores(model).value
 
     @property
     def score_name(self) -> str:
         """What `score` is."""
-        return "accuracy" if self.y.dtype.kind in "iu" else "mean squared error"
+        return "accuracy" if self.y.dtype.kind in "iu" else "R^2"
 
 
 @dataclass(frozen=True)
@@ -69,7 +76,7 @@ class ExportOptions:
 
 @dataclass(frozen=True)
 class Exported:
-    """One precision: its files, their bytes, and what was measured. score needs an LabeledRows.
+    """One precision: its files, their bytes, and what was measured. scores need LabeledRows.
 
     fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
     """
@@ -80,10 +87,15 @@ class Exported:
     artifact_bytes: int
     onnx_bytes: int
     report: Report
-    score: float | None
+    scores: ClassScores | ValueScores | None
     fidelity: Fidelity
     model: Model
     warnings: tuple[str, ...] = ()
+
+    @property
+    def score(self) -> float | None:
+        """The one of the scores that stands for all."""
+        return None if self.scores is None else self.scores.value
 
     @property
     def decisions_changed(self) -> int | None:
@@ -172,6 +184,8 @@ def export_model(
         if precision == "int8":
             texts += calibration_doubts(rows, judged, small, source)
         texts += saturation_doubts(proto)
+        scores = None if evaluation is None else evaluation.scores(small)
+        texts += [] if scores is None else chance_doubts(scores)
         results.append(
             Exported(
                 precision=precision,
@@ -180,7 +194,7 @@ def export_model(
                 artifact_bytes=artifact_bytes(small),
                 onnx_bytes=len(content),
                 report=report,
-                score=None if evaluation is None else evaluation.score(small),
+                scores=scores,
                 fidelity=fidelity,
                 model=small,
                 warnings=tuple(f"{precision}: {text}" for text in texts),

@@ -12,8 +12,6 @@ from export.onnx_reader import Imported
 from export.quantization import finite
 from export.verification import Report, TensorCheck
 
-_SHORT_SCORES = {"mean squared error": "mse"}
-
 
 def export_facts(
     before: dict[str, Any], score_name: str | None, results: list[Exported], note: str = ""
@@ -59,7 +57,6 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
         "error": "max error",
         "verified": "ok",
     }
-    narrow["score"] = _SHORT_SCORES.get(columns["score"], columns["score"])
     if facts["score"] is None:
         del columns["score"], narrow["score"]
     narrower = [_without(narrow, *left_out) for left_out in (("error",), ("error", "sqnr"))]
@@ -204,6 +201,7 @@ def _exported(result: Exported) -> dict[str, Any]:
         "artifact_bytes": result.artifact_bytes,
         "onnx_bytes": result.onnx_bytes,
         "score": result.score,
+        "scores": None if result.scores is None else result.scores.as_dict(),
         "held_out_rows": result.fidelity.rows,
         "sqnr_db": finite(result.fidelity.sqnr_db),
         "worst_output": result.fidelity.worst_output,

@@ -20,13 +20,16 @@ from edge_runtime.console import (
     verdict_width,
     wide_option,
     width_for,
+    wrapped,
 )
 from edge_runtime.engine import require_stored_batch
-from export.commands.data import load_rows
+from export.commands.data import labeled_rows, load_rows
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings
 from export.commands.reports import report_table
 from export.quantization import comparison_doubts
 from export.verification import RunLimits, rows_to_compare, verify, verify_dumps
+from trainer.report import scores_line
+from trainer.scores import chance_doubts
 
 
 @click.command("verify")
@@ -64,11 +67,12 @@ def verify_command(
     Example: smallnet verify digits.int8.npz digits.int8.onnx --data digits
     """
     model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
-    rows = None
+    rows, labelled = None, None
     if spec is None:
         require_stored_batch(model, wanted)
     else:
-        rows = load_rows(model, spec, **cap(max_bytes)).x
+        dataset = load_rows(model, spec, **cap(max_bytes))
+        rows, labelled = dataset.x, labeled_rows(model, dataset)
         wanted.require_batch(len(rows))
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
@@ -77,10 +81,14 @@ def verify_command(
             allowed = RunLimits(max_memory, max_seconds)
             report = verify(model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output)
     doubts = [*comparison_doubts(model, rows_to_compare(model, rows)), *report.notes]
+    scores = None if labelled is None else labelled.scores(model)
+    doubts += [] if scores is None else chance_doubts(scores)
     say_warnings(doubts)
     if as_json:
-        echo_json({**report.as_dict(), "warnings": doubts})
+        echo_json({**report.as_dict(), "scores": None if scores is None else scores.as_dict(), "warnings": doubts})
     else:
         echo(report_table(report, width_for(wide), verdict_width(wide)))
+    if scores is not None and not as_json:
+        echo(wrapped(f"the artifact's {scores_line(scores.as_dict())} ({scores.rows:,} rows)", verdict_width(wide)))
     if not report.ok:
         raise click.exceptions.Exit(1)

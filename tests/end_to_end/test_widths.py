@@ -64,9 +64,10 @@ CASES = [
     "verify FOLDER/d.float16.npz FOLDER/d.float16.onnx",
     "verify FOLDER/large.int8.npz FOLDER/large.int8.onnx",
     "verify FOLDER/d.int8.npz FOLDER/d.float16.onnx --data digits",
+    "score FOLDER/d.int8.npz --data digits",
     "run FOLDER/d.int8.npz --input FOLDER/x.npy --output FOLDER/y.npy",
 ]
-COMMANDS_OF_ALL = (*COMMANDS, "demo", "train", "export", "verify", "import", "bench")
+COMMANDS_OF_ALL = (*COMMANDS, "demo", "train", "export", "verify", "score", "import", "bench")
 
 
 LONG = ("demo", "train", "bench", "import")  # what takes seconds is measured at one width

@@ -5,19 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
-from edge_runtime.schema import Schema, cell_texts, listed, numbered, quoted
-from trainer.data.choices import Choices, first_line, missing_in
+from edge_runtime.schema import LABEL_NOTE, Schema, cell_texts, listed, numbered, quoted
+from trainer.data.choices import Choices, missing_in
 from trainer.data.columns import choose, label_cells
 from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
 from trainer.data.labels import Target, Where, decide_target, encode_labels, label_doubts
+from trainer.data.reading import Reading
 
 _CLASS_COLUMN = "class"  # of a folder with a file for each class
 
@@ -65,50 +65,50 @@ def load_alike(
     table = _read(path, what, max_bytes)
     read = schema.read(table, what)
     places = _target_places(table, schema)
-    unlabelled = Dataset(read.x, np.empty((len(read.x), 0), np.float32), name=path.stem, source=what, schema=schema)
-    reading = replace(
-        unlabelled.reading, label=schema.targets, rows=len(table.numbers), notes=(*table.notes, *read.notes)
-    )
-    kept = read.kept
-    missing = np.zeros(len(table.numbers), np.bool_)
-    for place in places or ():
-        missing |= missing_in(table, place)
-    if not places or (missing[kept].any() and schema.missing == "refuse" and not needs_labels):
-        if needs_labels and not places:
+    notes = (*table.notes, *(note for note in read.notes if not (places and note.startswith(LABEL_NOTE))))
+    dropped = len(table.numbers) - len(read.kept)
+    reading = Reading(label=schema.targets, rows=len(table.numbers), dropped=dropped, notes=notes)
+    nothing = np.empty((len(read.x), 0), np.float32)
+    unlabelled = Dataset(read.x, nothing, name=path.stem, source=what, schema=schema, reading=reading)
+    if not places:
+        if needs_labels:
             _refuse_no_label(table, schema, what)
-        return replace(unlabelled, reading=replace(reading, dropped=len(table.numbers) - len(kept)))
-    if missing[kept].any() and schema.missing == "refuse":
-        gone = missing.copy()
-        gone[np.setdiff1d(np.arange(len(gone)), kept)] = False
-        raise InputError(
-            f"{what}: row {first_line(table, gone)}: the label, {listed(schema.targets)}, has no value there "
-            f"({int(gone.sum()):,} rows in all); leave such rows out"
-        )
-    has_label = ~missing[kept]
-    x, kept = read.x[has_label], kept[has_label]
-    y, names = _labels_alike(table, places, kept, schema, target, class_names, what)
-    reading = replace(reading, dropped=len(table.numbers) - len(kept))
-    return Dataset(x, y, names, path.stem, what, (), None, schema, reading)
+        return unlabelled
+    try:
+        return _with_labels(unlabelled, table, read.kept, places, target, class_names)
+    except InputError as error:
+        if needs_labels:
+            raise
+        return replace(unlabelled, reading=replace(reading, notes=(*notes, f"the labels were not read: {error}")))
 
 
-def _labels_alike(
+def _with_labels(
+    rows: Dataset,
     table: Table,
-    places: Sequence[int],
     kept: NDArray[np.int64],
-    schema: Schema,
+    places: Sequence[int],
     target: Target,
     class_names: Sequence[str],
-    what: str,
-) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """Labels as indices of the classes that the model knows, or as targets."""
-    where, named = _where(what, table.line_numbers[kept]), f"{what}: {_label_text(schema.targets)}"
+) -> Dataset:
+    """These rows with their labels; those without one are refused, or left out by the schema's rule."""
+    schema, what = rows.schema or Schema(()), rows.source
+    lacking = np.any([missing_in(table, place)[kept] for place in places], axis=0)
+    if lacking.any() and schema.missing == "refuse":
+        raise InputError(
+            f"{what}: row {table.line_numbers[kept[lacking.argmax()]]}: {_label_text(schema.targets)}, has no value "
+            f"there ({int(lacking.sum()):,} rows in all); leave such rows out"
+        )
+    kept = kept[~lacking]
+    lines = table.line_numbers[kept]
     wanted: Target = "class" if target == "autoencoder" or class_names else target
     labels, classes = label_cells(table, places, wanted)
     labels = [labels[row] for row in kept.tolist()] if isinstance(labels, list) else labels[kept]
-    y, names = encode_labels(labels, wanted, classes, where, named, for_training=False)
-    if not class_names or target == "autoencoder" or y.dtype != np.int64:
-        return y, names
-    return as_known_classes(y, names, class_names, where), tuple(class_names)
+    named = f"{what}: {_label_text(schema.targets)}"
+    y, names = encode_labels(labels, wanted, classes, _where(what, lines), named, for_training=False)
+    if class_names and target != "autoencoder" and y.dtype == np.int64:
+        y, names = as_known_classes(y, names, class_names, _where(what, lines)), tuple(class_names)
+    reading = replace(rows.reading, dropped=rows.reading.rows - len(kept))
+    return replace(rows, x=rows.x[~lacking], y=y, class_names=names, reading=reading)
 
 
 def as_known_classes(
@@ -143,7 +143,7 @@ def _refuse_no_label(table: Table, schema: Schema, what: str) -> None:
     found = listed(name for name in table.names if name.strip()) or "no names"
     raise InputError(
         f"{what}: no column {listed(schema.targets)}, which is the label; the file has {found}; "
-        "give a file with the label in a column of that name"
+        "name its column so, or say which it is with --label"
     )
 
 

@@ -74,12 +74,14 @@ def test_int8_is_equalized_unless_that_is_off(tmp_path, is_on):
     np.testing.assert_array_equal(results[1].model.layers[0].weight, first.weight)
 
 
-def test_the_score_is_accuracy_or_the_squared_error():
+def test_the_score_is_accuracy_or_r2():
     """By the kind of the labels."""
     model = random_model([6, 2], ["linear"])
     targets = Engine(model).run(TEST) + np.float32(0.5)
-    assert LabeledRows(TEST, targets).score(model) == pytest.approx(0.25, rel=1e-5)
-    assert LabeledRows(TEST, targets).score_name == "mean squared error"
+    scores = LabeledRows(TEST, targets).scores(model)
+    assert scores.rmse == pytest.approx((0.5, 0.5), rel=1e-5)
+    assert LabeledRows(TEST, targets).score(model) == scores.value == scores.r2
+    assert LabeledRows(TEST, targets).score_name == scores.name == "R^2"
     assert LabeledRows(TEST, CLASSES).score(MODEL) == 1.0
     assert LabeledRows(TEST, CLASSES).score_name == "accuracy"
     dynamic = quantize(MODEL, precision="int8-dynamic")

@@ -72,6 +72,7 @@ def test_every_figure_of_an_export_is_in_the_json(results):
             "artifact_bytes": result.artifact_bytes,
             "onnx_bytes": result.onnx_bytes,
             "score": result.score,
+            "scores": result.scores.as_dict(),
             "held_out_rows": 100,
             "sqnr_db": result.fidelity.sqnr_db,
             "worst_output": None,  # of a classifier
@@ -116,7 +117,7 @@ def test_the_export_table_shows_them(results):
 
 def test_what_is_not_known_is_a_dash(results):
     """No labels, no decisions, no noise, nothing but noise, a failed verification."""
-    plain = replace(results[0], score=None, fidelity=replace(results[0].fidelity, decisions_changed=None))
+    plain = replace(results[0], scores=None, fidelity=replace(results[0].fidelity, decisions_changed=None))
     same = replace(plain, fidelity=replace(plain.fidelity, sqnr_db=np.inf))
     lost = replace(plain, fidelity=replace(plain.fidelity, sqnr_db=-np.inf), warnings=("float16: -inf dB",))
     failed = replace(plain, report=FAILED)

@@ -1,0 +1,60 @@
+"""Arrays by the names that libraries give them."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from edge_runtime.errors import InputError
+from trainer.datasets import load_dataset
+
+X = np.arange(12.0).reshape(6, 2)
+Y = np.array([0, 1, 2, 0, 1, 2])
+
+
+@pytest.mark.parametrize(
+    ("x", "y"),
+    [
+        ("x", "y"), ("X", "y"), ("X", "Y"), ("x_train", "y_train"), ("X_train", "y_train"), ("data", "target"),
+        ("train_images", "train_labels"), ("images", "labels"), ("features", "labels"), ("arr_0", "arr_1"),
+    ],
+)  # fmt: skip
+def test_rows_and_labels_are_found(tmp_path, x, y):
+    """As Keras, scikit-learn and NumPy call them."""
+    np.savez(tmp_path / "d.npz", **{x: X, y: Y, "other": np.zeros(3)})
+    data = load_dataset(tmp_path / "d.npz")
+    np.testing.assert_array_equal(data.x, X)
+    np.testing.assert_array_equal(data.y, Y)
+    assert data.reading.label == (y,)
+    assert data.test is None
+
+
+@pytest.mark.parametrize("names", [("x_train", "y_train", "x_test", "y_test"), ("x", "y", "x_test", "y_test")])
+def test_the_makers_test_part_stays_the_test(tmp_path, names):
+    """With one list of classes for both."""
+    np.savez(tmp_path / "d.npz", **dict(zip(names, (X[:4], Y[[0, 1, 0, 1]], X[4:], Y[[1, 2]]), strict=True)))
+    data = load_dataset(tmp_path / "d.npz")
+    assert (len(data), len(data.test), data.class_names) == (4, 2, ("0", "1", "2"))
+    assert data.test.y.tolist() == [1, 2]
+    auto = load_dataset(tmp_path / "d.npz", target="autoencoder")
+    np.testing.assert_array_equal(auto.test.y, X[4:])
+
+
+def test_parts_that_do_not_fit_are_refused(tmp_path):
+    """Other features, another number of labels, texts beside numbers."""
+    for arrays, message in (
+        ({"x_test": X[:, :1], "y_test": Y}, "'x_train' has rows of 2, 'x_test' of 1"),
+        ({"x_test": X, "y_test": Y[:3]}, "x_test has 6 rows, but y_test has shape"),
+        ({"x_test": X, "y_test": Y.astype(str)}, "expected labels of one kind"),
+    ):
+        np.savez(tmp_path / "d.npz", x_train=X, y_train=Y, **arrays)
+        with pytest.raises(InputError, match=message):
+            load_dataset(tmp_path / "d.npz")
+
+
+def test_names_of_features_make_a_schema(tmp_path):
+    """So that a table is read by them later."""
+    np.savez(tmp_path / "d.npz", x=X, y=Y, feature_names=np.array(["u", "v"]))
+    assert load_dataset(tmp_path / "d.npz").schema.feature_names == ("u", "v")
+    np.savez(tmp_path / "d.npz", x=X, y=Y)
+    assert load_dataset(tmp_path / "d.npz").schema is None
