@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import ast
-from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 import pytest
@@ -21,10 +21,11 @@ READS_A_CLOCK = {
 LEAST_PATIENCE_S = 60  # a shorter wait for a process would be a judgement of its speed
 
 
-def sources() -> Iterator[tuple[str, ast.AST]]:
+@cache
+def sources() -> list[tuple[str, ast.AST]]:
     """Every file of the tests, and what it says."""
-    for path in sorted(HERE.rglob("*.py")):
-        yield path.relative_to(HERE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))
+    paths = sorted(HERE.rglob("*.py"))
+    return [(path.relative_to(HERE).as_posix(), ast.parse(path.read_text(encoding="utf-8"))) for path in paths]
 
 
 def reads_of_clocks(tree: ast.AST) -> list[int]:

@@ -47,6 +47,8 @@ def make_session(
     options.intra_op_num_threads = options.inter_op_num_threads = threads
     options.graph_optimization_level = LEVELS[level]
     options.log_severity_level = _FATAL
+    for kind in ("intra", "inter"):  # threads that wait turning in circles take the processor from those that work
+        options.add_session_config_entry(f"session.{kind}_op.allow_spinning", "0")
     stated = session_config(model) if isinstance(model, onnx.ModelProto) else ()
     for name, value in (*config, *stated):
         options.add_session_config_entry(name, value)
