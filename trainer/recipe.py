@@ -11,6 +11,7 @@ from edge_runtime.model import Model
 from edge_runtime.schema import KEY
 from trainer.config import PrecisionConfig
 from trainer.datasets import Dataset, Split
+from trainer.fitting import SETTINGS
 from trainer.history import EpochRecord, History
 from trainer.scores import ErrorScores, error_scores, reconstruction_errors, threshold_for
 from trainer.student import NeuralNetwork
@@ -42,24 +43,9 @@ def fit_network(
     on_epoch: Callable[[EpochRecord], object] | None = None,
 ) -> History:
     """Train it as the options say. on_epoch: told of each epoch. Raises what `NeuralNetwork.fit` raises."""
-    return network.fit(
-        parts.train.x,
-        parts.train.y,
-        epochs=options["epochs"],
-        batch_size=options["batch_size"],
-        learning_rate=options["learning_rate"],
-        optimizer=options["optimizer"],
-        schedule=options["schedule"],
-        validation_data=(parts.validation.x, parts.validation.y),
-        patience=options["patience"],
-        monitor=options.get("monitor", "loss"),
-        label_smoothing=options.get("label_smoothing", 0.0),
-        class_weight=options.get("class_weight"),
-        standardize=options["standardize"],
-        checkpoint=options.get("checkpoint"),
-        resume=options.get("resume"),
-        on_epoch=on_epoch,
-    )
+    settings = {name: options[name] for name in SETTINGS if name in options}
+    validation = (parts.validation.x, parts.validation.y)
+    return network.fit(parts.train.x, parts.train.y, validation_data=validation, on_epoch=on_epoch, **settings)
 
 
 def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]) -> Model:

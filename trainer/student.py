@@ -19,7 +19,7 @@ from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import PrecisionConfig
 from trainer.data import ClassWeight, as_truth
 from trainer.errors import ConfigurationError, NotFittedError
-from trainer.fitting import TrainingOptions, pair_of
+from trainer.fitting import OF_ONE_RUN, SETTINGS, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
 from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel
@@ -35,10 +35,7 @@ class _AsSet:
 
 
 AS_SET: Any = _AsSet()
-_FIT_SETTINGS = (
-    "epochs", "batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule",
-    "loss", "label_smoothing", "class_weight", "standardize",
-)  # fmt: skip
+_FIT_SETTINGS = tuple(name for name in SETTINGS if name not in OF_ONE_RUN)
 ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": None, "on_epoch": None}
 OF_THE_BUILD = (
     "layer_sizes", "activations", "dropout_rate", "precision_config", "batch_norm", "between", "init",

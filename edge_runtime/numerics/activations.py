@@ -221,6 +221,7 @@ class Definition:
     is_bounded: its values, and so their errors, do not grow with x.
     is_over_row: every output depends on every input of the row, so only the last layer may have it.
     is_arithmetic_on_int8: a grid step is computed on the accumulator; any other hidden one becomes a 256-entry table.
+    onnx: the operator of ONNX that is this function by itself, with attributes that are called as the parameters.
     """
 
     forward: Callable[..., Array]
@@ -231,6 +232,7 @@ class Definition:
     is_bounded: bool = False
     is_over_row: bool = False
     is_arithmetic_on_int8: bool = False
+    onnx: str | None = None
 
 
 def _at_least_one(sizes: Mapping[str, float]) -> float:
@@ -240,35 +242,49 @@ def _at_least_one(sizes: Mapping[str, float]) -> float:
 # A new activation is a function above and its line here; what else it needs by package: tests/README.md.
 DEFINITIONS: dict[str, Definition] = {
     "linear": Definition(linear, is_arithmetic_on_int8=True),
-    "relu": Definition(relu, is_arithmetic_on_int8=True),
+    "relu": Definition(relu, is_arithmetic_on_int8=True, onnx="Relu"),
     "leaky_relu": Definition(
-        leaky_relu, {"alpha": 0.01}, temporaries=1.25, steepness=_at_least_one, is_arithmetic_on_int8=True
+        leaky_relu,
+        {"alpha": 0.01},
+        temporaries=1.25,
+        steepness=_at_least_one,
+        is_arithmetic_on_int8=True,
+        onnx="LeakyRelu",
     ),
-    "sigmoid": Definition(sigmoid, steepness=0.25, error=1e-6, is_bounded=True),
-    "tanh": Definition(tanh, error=1e-6, is_bounded=True),
+    "sigmoid": Definition(sigmoid, steepness=0.25, error=1e-6, is_bounded=True, onnx="Sigmoid"),
+    "tanh": Definition(tanh, error=1e-6, is_bounded=True, onnx="Tanh"),
     "softmax": Definition(softmax, steepness=0.5, error=2e-6, is_bounded=True, is_over_row=True),
     # d log_softmax_i = dx_i - sum_j p_j dx_j
     "log_softmax": Definition(log_softmax, temporaries=1.0, steepness=2.0, error=2e-6, is_over_row=True),
-    "elu": Definition(elu, {"alpha": 1.0}, temporaries=2.0, steepness=_at_least_one, error=1e-6),
+    "elu": Definition(elu, {"alpha": 1.0}, temporaries=2.0, steepness=_at_least_one, error=1e-6, onnx="Elu"),
     "selu": Definition(
-        selu, SELU, temporaries=2.0, steepness=lambda sizes: sizes["gamma"] * _at_least_one(sizes), error=1e-6
+        selu,
+        SELU,
+        temporaries=2.0,
+        steepness=lambda sizes: sizes["gamma"] * _at_least_one(sizes),
+        error=1e-6,
+        onnx="Selu",
     ),
-    "celu": Definition(celu, {"alpha": 1.0}, temporaries=1.25, error=1e-6),
+    "celu": Definition(celu, {"alpha": 1.0}, temporaries=1.25, error=1e-6, onnx="Celu"),
     "gelu": Definition(gelu, temporaries=5.0, steepness=1.13, error=1e-6),
     "gelu_tanh": Definition(gelu_tanh, temporaries=2.0, steepness=1.13, error=1e-6),
-    "softplus": Definition(softplus, temporaries=2.0, error=1e-6),
-    "softsign": Definition(softsign, temporaries=1.0, error=1e-6),
+    "softplus": Definition(softplus, temporaries=2.0, error=1e-6, onnx="Softplus"),
+    "softsign": Definition(softsign, temporaries=1.0, error=1e-6, onnx="Softsign"),
     # of z * sigmoid(z), z = alpha * x, whatever alpha is
-    "swish": Definition(swish, {"alpha": 1.0}, temporaries=2.0, steepness=1.1, error=1e-6),
-    "mish": Definition(mish, temporaries=3.0, steepness=1.09, error=1e-6),
+    "swish": Definition(swish, {"alpha": 1.0}, temporaries=2.0, steepness=1.1, error=1e-6, onnx="Swish"),
+    "mish": Definition(mish, temporaries=3.0, steepness=1.09, error=1e-6, onnx="Mish"),
     # the error: with or without a fused multiply-add
     "hard_sigmoid": Definition(
-        hard_sigmoid, {"alpha": 0.2, "beta": 0.5}, steepness=lambda sizes: sizes["alpha"], error=1e-6
+        hard_sigmoid,
+        {"alpha": 0.2, "beta": 0.5},
+        steepness=lambda sizes: sizes["alpha"],
+        error=1e-6,
+        onnx="HardSigmoid",
     ),
-    "hard_swish": Definition(hard_swish, temporaries=1.0, steepness=1.5, error=1e-6),
+    "hard_swish": Definition(hard_swish, temporaries=1.0, steepness=1.5, error=1e-6, onnx="HardSwish"),
     "clip": Definition(clip, {"min": 0.0, "max": 6.0}),
-    "thresholded_relu": Definition(thresholded_relu, {"alpha": 1.0}, temporaries=1.25),
-    "abs": Definition(absolute),
+    "thresholded_relu": Definition(thresholded_relu, {"alpha": 1.0}, temporaries=1.25, onnx="ThresholdedRelu"),
+    "abs": Definition(absolute, onnx="Abs"),
 }
 
 

@@ -44,11 +44,11 @@ class Graph:
 
     def activation(self, activation: Activation, value: str, output: str) -> str:
         """A float32 activation; Identity for linear, so that `output` exists."""
-        write, attributes = _WRITERS[activation.name], dict(activation.params)
-        if callable(write):
-            return write(self, value, output, **attributes)
+        name, attributes = activation.name, dict(activation.params)
+        if name in _COMPOSED:
+            return _COMPOSED[name](self, value, output, **attributes)
         axis = {"axis": -1} if activation.definition.is_over_row else {}
-        return self.node(write, [value], output, **attributes, **axis)
+        return self.node(activation.definition.onnx or _OTHERS[name], [value], output, **attributes, **axis)
 
     def scalar(self, output: str, name: str, value: float) -> str:
         """A float32 constant that belongs to the tensor `output`; its name."""
@@ -100,27 +100,13 @@ def _hard_swish(graph: Graph, value: str, output: str) -> str:
     )
 
 
-# The operator of an activation that opset 13 has; the others are composed by a function.
-_WRITERS: dict[str, str | Callable[..., str]] = {
-    "linear": "Identity",
-    "relu": "Relu",
-    "leaky_relu": "LeakyRelu",
-    "sigmoid": "Sigmoid",
-    "tanh": "Tanh",
-    "softmax": "Softmax",
-    "log_softmax": "LogSoftmax",
-    "elu": "Elu",
-    "selu": "Selu",
-    "celu": "Celu",
+# Those whose operator opset 13 has not, or whose operator has no attributes of these names.
+_COMPOSED: dict[str, Callable[..., str]] = {
     "gelu": _gelu,
     "gelu_tanh": _gelu_tanh,
-    "softplus": "Softplus",
-    "softsign": "Softsign",
     "swish": _swish,
     "mish": _mish,
-    "hard_sigmoid": "HardSigmoid",
     "hard_swish": _hard_swish,
     "clip": _clip,
-    "thresholded_relu": "ThresholdedRelu",
-    "abs": "Abs",
 }
+_OTHERS = {"linear": "Identity", "softmax": "Softmax", "log_softmax": "LogSoftmax"}

@@ -3,7 +3,7 @@
 from trainer.fitting.batches import Batch, Rows
 from trainer.fitting.doubts import training_doubts
 from trainer.fitting.gradient_check import check_gradients
-from trainer.fitting.options import TrainingOptions
+from trainer.fitting.options import OF_ONE_RUN, SETTINGS, TrainingOptions
 from trainer.fitting.profiling import Profile, ProfiledChain
 from trainer.fitting.run_setup import describe_run, fit_to_hardware, owned_bytes, pair_of
 from trainer.fitting.simulation import HardwareLimitWarning, MemoryCount
@@ -11,6 +11,8 @@ from trainer.fitting.throttle import Throttle
 from trainer.fitting.training import TrainingRun
 
 __all__ = [
+    "OF_ONE_RUN",
+    "SETTINGS",
     "Batch",
     "HardwareLimitWarning",
     "MemoryCount",

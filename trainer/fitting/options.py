@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 
 from edge_runtime.files import PathLike
 from trainer.config import check_flag, check_number, check_whole
@@ -72,3 +72,7 @@ class TrainingOptions:
                 raise ConfigurationError(f"{name} is {path!r:.80}, expected the path of a file, or None")
         if self.on_epoch is not None and not callable(self.on_epoch):
             raise ConfigurationError(f"on_epoch is {self.on_epoch!r}, expected a function of an EpochRecord")
+
+
+SETTINGS = tuple(field.name for field in fields(TrainingOptions))
+OF_ONE_RUN = ("checkpoint", "resume", "on_epoch")  # where a run is kept and who is told of it: no property of a network

@@ -14,7 +14,7 @@ from trainer.config import PrecisionConfig
 from trainer.data import ClassWeight
 from trainer.fitting.batches import Rows
 from trainer.fitting.checkpoint import data_digest
-from trainer.fitting.options import TrainingOptions
+from trainer.fitting.options import OF_ONE_RUN, SETTINGS, TrainingOptions
 from trainer.fitting.simulation import MemoryCount, count_memory, fitting_batch_size
 from trainer.losses import Loss
 
@@ -94,7 +94,6 @@ def describe_run(
         "class_weight": _stated(options.class_weight),
         "classes": _classes(network),
     }
-    names = ("batch_size", "learning_rate", "patience", "min_delta", "monitor", "shuffle", "standardize")
-    settings |= {name: getattr(options, name) for name in (*names, "label_smoothing")}
+    settings |= {name: getattr(options, name) for name in SETTINGS if name not in (*settings, *OF_ONE_RUN)}
     settings["data"] = data_digest(*data)  # last: the settings that it is prepared with are named in its place
     return {name: str(value) for name, value in settings.items()}

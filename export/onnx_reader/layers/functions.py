@@ -159,12 +159,16 @@ def _agree(expected: Array, values: Array) -> bool:
     return bool((close | ~np.isfinite(values)).all())
 
 
+_WITHOUT_PARAMETERS = [
+    name for name, known in DEFINITIONS.items() if not known.defaults and not known.is_over_row and name != "linear"
+]
+
+
 def _candidates(value: Callable[[float], float]) -> Iterator[Activation | Affine]:
     """Activations with the parameters that the function would have if it were one of them."""
     zero, one, minus_one = value(0.0), value(1.0), value(-1.0)
     yield IDENTITY
-    for name in ("relu", "sigmoid", "tanh", "gelu", "gelu_tanh", "softplus", "softsign", "mish", "hard_swish", "abs"):
-        yield Activation.of(name)
+    yield from map(Activation.of, _WITHOUT_PARAMETERS)
     guesses: list[tuple[str, dict[str, float]]] = [
         ("leaky_relu", {"alpha": -minus_one}),
         ("clip", {"min": value(-1e30), "max": value(1e30)}),

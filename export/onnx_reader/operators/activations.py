@@ -23,23 +23,7 @@ def _erf(x: NDArray[Any], nudge: float = 0.0) -> NDArray[Any]:
 
 
 # Operators that are an activation by themselves; their attributes are its parameters.
-ACTIVATIONS = {
-    "Relu": "relu",
-    "LeakyRelu": "leaky_relu",
-    "Sigmoid": "sigmoid",
-    "Tanh": "tanh",
-    "Elu": "elu",
-    "Selu": "selu",
-    "Celu": "celu",
-    "Softplus": "softplus",
-    "Softsign": "softsign",
-    "HardSigmoid": "hard_sigmoid",
-    "HardSwish": "hard_swish",
-    "Swish": "swish",
-    "Mish": "mish",
-    "ThresholdedRelu": "thresholded_relu",
-    "Abs": "abs",
-}
+ACTIVATIONS = {definition.onnx: name for name, definition in DEFINITIONS.items() if definition.onnx is not None}
 
 
 def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
