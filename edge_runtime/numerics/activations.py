@@ -239,7 +239,7 @@ def _at_least_one(sizes: Mapping[str, float]) -> float:
     return max(1.0, sizes["alpha"])
 
 
-# A new activation is a function above and its line here; what else it needs by package: tests/README.md.
+# A new activation is a function above and its line here; to train it, see tests/README.md.
 DEFINITIONS: dict[str, Definition] = {
     "linear": Definition(linear, is_arithmetic_on_int8=True),
     "relu": Definition(relu, is_arithmetic_on_int8=True, onnx="Relu"),
