@@ -36,7 +36,7 @@ class _AsSet:
 
 AS_SET: Any = _AsSet()
 _FIT_SETTINGS = tuple(name for name in SETTINGS if name not in OF_ONE_RUN)
-ONE_RUN: dict[str, Any] = {"checkpoint": None, "resume": None, "on_epoch": None}
+ONE_RUN: dict[str, Any] = dict.fromkeys(OF_ONE_RUN)
 OF_THE_BUILD = (
     "layer_sizes", "activations", "dropout_rate", "precision_config", "batch_norm", "between", "init",
 )  # fmt: skip
