@@ -98,7 +98,7 @@ def to_members(model: Model) -> Members:
     require_model(model)
     model.check_texts()
     members, text = _arrays_by_name(model), _header_text(model)
-    line = _first_line(_digest(text, members))
+    line = _first_line(digest_of(text, members))
     if len(line) + len(text) > _MAX_HEADER_BYTES or len(members) >= MAX_MEMBERS:
         raise ArtifactError(
             f"{len(members):,} arrays and {len(text):,} bytes of names and metadata, expected less than "
@@ -152,7 +152,8 @@ def from_members(members: Members) -> Model:
     return Model(layers, preprocessing, names, metadata, vectors)
 
 
-def _digest(text: bytes, members: Mapping[str, NDArray[Any]]) -> str:
+def digest_of(text: bytes, members: Mapping[str, NDArray[Any]]) -> str:
+    """The SHA-256 digest, 64 hex digits, of a header's text and of each array's name, dtype, shape and bytes."""
     digest = _sha256(sum(array.nbytes for array in members.values()))(text)
     for name, array in members.items():
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
@@ -186,7 +187,7 @@ def _read_header(members: Members) -> dict[str, Any]:
     if members["format"].size > _MAX_HEADER_BYTES:
         raise ArtifactError(f"its header has {members['format'].size:,} bytes, expected at most {_MAX_HEADER_BYTES:,}")
     others = {name: array for name, array in members.items() if name != "format"}
-    if words[2] != f"sha256={_digest(text, others)}":
+    if words[2] != f"sha256={digest_of(text, others)}":
         raise ArtifactError(
             "the content does not match its SHA-256 digest, so the file is damaged; copy or export it again"
         )

@@ -16,7 +16,7 @@ import numpy as np
 
 from edge_runtime import ArtifactError
 from edge_runtime.array_types import Array
-from edge_runtime.artifact import read_members, write_members
+from edge_runtime.artifact import digest_of, read_members, write_members
 from edge_runtime.files import PathLike, printable, replacing
 from trainer.errors import CheckpointError
 
@@ -30,7 +30,7 @@ _STATED_LATER = ("seed", "standardize", "class_weight", "label_smoothing", "clas
 def write_checkpoint(path: PathLike, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:
     """Replace `path` by a checkpoint of JSON facts and arrays (1-D, of int64 or floats). Raises OSError."""
     text = json.dumps(facts, separators=(",", ":")).encode()
-    content = (FORMAT_LINE + _digest(text, arrays) + "\n").encode() + text
+    content = (FORMAT_LINE + digest_of(text, arrays) + "\n").encode() + text
     with replacing(path) as file:
         write_members(file, {_HEADER: np.frombuffer(content, np.uint8), **arrays})
 
@@ -54,7 +54,7 @@ def read_checkpoint(path: PathLike, max_bytes: int = CHECKPOINT_MAX_BYTES) -> tu
         raise CheckpointError(
             f"{path}: begins with {line[:30]!r}, expected '{FORMAT_LINE}...'; give a file that --checkpoint wrote"
         )
-    if line[len(FORMAT_LINE) :].decode("latin1") != _digest(text, members):
+    if line[len(FORMAT_LINE) :].decode("latin1") != digest_of(text, members):
         raise CheckpointError(f"{path}: the content does not match its SHA-256 digest; start training anew")
     try:
         facts = json.loads(text)
@@ -90,14 +90,6 @@ def data_digest(*arrays: Array | None) -> str:
             digest.update(f"{array.dtype.str}{array.shape}".encode())
             digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()[:16]
-
-
-def _digest(text: bytes, arrays: Mapping[str, Array]) -> str:
-    digest = hashlib.sha256(text)
-    for name, array in arrays.items():
-        digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-        digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()
 
 
 def _without_advice(text: str) -> str:

@@ -132,10 +132,10 @@ def rewritten(tmp_path, change):
     text = bytes(members.pop("format")).partition(b"\n")[2]
     header = json.loads(text)
     change(header, members)
-    from edge_runtime.artifact.artifact import _digest
+    from edge_runtime.artifact.artifact import digest_of
 
     text = json.dumps(header).encode()
-    line = f"smallnet 1 sha256={_digest(text, members)}\n".encode()
+    line = f"smallnet 1 sha256={digest_of(text, members)}\n".encode()
     path = tmp_path / "changed.npz"
     with open(path, "wb") as file:
         write_members(file, {"format": np.frombuffer(line + text, np.uint8), **members})
