@@ -160,7 +160,7 @@ class Schema:
         more = f", and {len(self.columns) - _DESCRIBED:,} more" if len(self.columns) > _DESCRIBED else ""
         lines = [f"columns: {', '.join(shown)}{more}"]
         units = self.units or ("",) * len(self.targets)
-        named = [f"{name} [{unit}]" if unit else name for name, unit in zip(self.targets, units, strict=True)]
+        named = [name if unit in name else f"{name} [{unit}]" for name, unit in zip(self.targets, units, strict=True)]
         lines += [f"predicts: {', '.join(named[:_DESCRIBED])}"] if named else []
         lines.append(f"a row that lacks a value is {_RULE_WORDS[self.missing]}")
         if self.offsets is not None:

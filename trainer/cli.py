@@ -28,6 +28,7 @@ from edge_runtime.console import (
     warn,
     width_for,
 )
+from edge_runtime.model import Model
 from edge_runtime.numerics import DEFINITIONS
 from edge_runtime.schema import RULES
 from trainer.activations import DERIVATIVES
@@ -177,7 +178,7 @@ def train(**options: Any) -> None:
     if options["target"] == "autoencoder":
         model, errors = with_threshold(model, parts.test, FALSE_ALARM_RATE)
     save(model, options["out"])
-    _report(dataset, parts, network, history, options, errors)
+    _report(dataset, parts, network, model, history, options, errors)
 
 
 def _load(options: dict[str, Any]) -> Dataset:
@@ -246,6 +247,7 @@ def _report(
     dataset: Dataset,
     parts: Split,
     network: NeuralNetwork,
+    model: Model,
     history: History,
     options: dict[str, Any],
     errors: ErrorScores | None,
@@ -266,7 +268,7 @@ def _report(
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
-        **learned_facts(dataset, parts, options, scores, baselines, errors),
+        **learned_facts(dataset, parts, model.preprocessing, options["class_weight"], scores, baselines, errors),
         "epochs": len(history.records),
         "best_epoch": history.best_epoch,
         "test_score": scores.value,

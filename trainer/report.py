@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.files import format_table, printable, shortened
+from edge_runtime.model import Standardization
 from trainer.baseline import Baselines
 from trainer.datasets import Dataset, Split
 from trainer.scores import ClassScores, ErrorScores, ValueScores
@@ -22,12 +23,13 @@ _CONFUSED = 5  # pairs of classes that are listed where a table is too wide
 def learned_facts(
     dataset: Dataset,
     parts: Split,
-    options: dict[str, Any],
+    preprocessing: Standardization | None,
+    class_weight: str | None,
     scores: ClassScores | ValueScores,
     baselines: Baselines,
     errors: ErrorScores | None = None,
 ) -> dict[str, Any]:
-    """Everything that the block says, as plain data. options: those that the network was trained with.
+    """Everything that the block says, as plain data. preprocessing: of the model. class_weight: as asked for.
 
     errors: of an autoencoder's held-out rows.
     """
@@ -46,8 +48,8 @@ def learned_facts(
         "test_data": "held out" if dataset.test is None else parts.test.name,
         "features": dataset.n_in,
         "feature_names": list(dataset.feature_names),
-        "standardize": options["standardize"],
-        "class_weight": options.get("class_weight"),
+        "standardize": _standardize(preprocessing),
+        "class_weight": class_weight,
         **{key: reading[key] for key in ("one_hot", "offsets", "left_out", "rows_dropped", "values_filled", "notes")},
         "scores": scores.as_dict(),
         "baselines": baselines.as_dict(),
@@ -82,6 +84,13 @@ def _line(head: str, text: str, width: int) -> str:
 
 def _task(dataset: Dataset, errors: ErrorScores | None) -> str:
     return "autoencoder" if errors is not None else "class" if dataset.is_classification else "regression"
+
+
+def _standardize(preprocessing: Standardization | None) -> str:
+    """What was done to the features, by the name of its option."""
+    if preprocessing is None:
+        return "none"
+    return "per-feature" if preprocessing.mean.size > 1 else "global"
 
 
 def _short(name: str) -> str:

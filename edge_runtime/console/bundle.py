@@ -15,7 +15,12 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)
 # Its first lines are read by any Python, so that an old one can say that it is.
 _MAIN = b"""import os, sys
 
-if sys.version_info < (3, 10):
+try:
+    zip(strict=True)
+    is_old = sys.version_info < (3, 10)
+except TypeError:
+    is_old = True
+if is_old:
     sys.stderr.write("error: this needs Python 3.10 or newer, found %d.%d\\n" % sys.version_info[:2])
     sys.exit(2)
 from edge_runtime.console.entry import start

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
@@ -18,6 +19,8 @@ from trainer.data.label_column import LabelColumn, find_label
 from trainer.data.labels import Target, checked_names
 from trainer.data.reading import Reading
 from trainer.data.row_numbers import id_doubts, is_id_name, row_numbers
+
+_UNIT = re.compile(r"[\[(]\s*([^\])]{1,12}?)\s*[\])]\s*$")
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,6 +60,7 @@ def choose(table: Table, choices: Choices, what: str) -> Chosen:
         tuple(as_column(table, place, place in chosen, choices.missing == "mean", used, what) for place in features),
         tuple(name_of(table, place) for place in label.places),
         choices.missing,
+        _units([name_of(table, place) for place in label.places]),
         table_width=0 if any(table.names) else table.numbers.shape[1],
     )
     rows = table if used.all() else _taken(table, used)
@@ -77,6 +81,12 @@ def choose(table: Table, choices: Choices, what: str) -> Chosen:
         warnings=tuple(filter(None, [label.doubt, *_doubts(table, features, wanted)])),
     )
     return Chosen(read.x, labels, classes, np.flatnonzero(used), schema, reading)
+
+
+def _units(names: Sequence[str]) -> tuple[str, ...]:
+    """The units in names such as `temp [C]` or `power (W)`; () if there are none."""
+    found = [_UNIT.search(name) for name in names]
+    return tuple(match[1] if match else "" for match in found) if any(found) else ()
 
 
 def _without_values(table: Table, places: Sequence[int]) -> dict[int, str]:

@@ -126,8 +126,8 @@ def label_doubts(y: NDArray[Any], class_names: Sequence[str]) -> list[str]:
     if not single:
         return []
     names = ", ".join(printable(repr(name), 40) for name in single[:3]) + (", ..." if len(single) > 3 else "")
-    have = "class has a single row" if len(single) == 1 else "classes have a single row each"
-    return [f"{len(single):,} of {len(class_names):,} {have} ({names}): it is either learned or tested, never both"]
+    have = "has a single row" if len(single) == 1 else "have a single row each"
+    return [f"{len(single):,} of {len(class_names):,} classes {have} ({names}): learned or tested, never both"]
 
 
 def unicode_texts(array: NDArray[Any], what: str) -> list[str]:

@@ -169,9 +169,7 @@ def test_what_labels_are_is_decided_by_one_rule_and_said(labels, target, reason)
 def test_classes_of_a_single_row_and_labels_that_count_are_doubted():
     """A class that cannot be both learned and tested; an index in the place of the label."""
     y, names = encoded(["a", "a", "b", "c"])
-    assert label_doubts(y, names) == [
-        "2 of 3 classes have a single row each ('b', 'c'): it is either learned or tested, never both"
-    ]
+    assert label_doubts(y, names) == ["2 of 3 classes have a single row each ('b', 'c'): learned or tested, never both"]
     assert label_doubts(*encoded(["a", "a", "b", "b"])) == []
     assert label_doubts(*encoded(np.arange(30.0) + 1, "regression")) == [
         "the label counts the rows, from 1 on: is it an index?"
