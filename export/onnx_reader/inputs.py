@@ -50,7 +50,8 @@ def find_input(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list
     values = [value for value in graph.input if value.name not in constants]
     values = [value for value in values if value.name in used] or values
     if len(values) != 1:
-        raise Unsupported(f"it has {len(values)} inputs ({_names(values)}), expected one; only chains are supported")
+        names = ", ".join(f"'{value.name}'" for value in values[:4])
+        raise Unsupported(f"it has {len(values)} inputs ({names}), expected one; only chains are supported")
     value = values[0]
     if value.type.WhichOneof("value") != "tensor_type":
         raise Unsupported(f"input '{value.name}' is no tensor, expected one; only chains are supported")
@@ -69,19 +70,13 @@ def find_input(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list
     return _candidates(value.name, kind, sizes, nodes, constants, widest)
 
 
-def _names(values: list[Any]) -> str:
-    return ", ".join(f"'{value.name}'" for value in values[:4])
-
-
 def _candidates(
     name: str, kind: str, sizes: list[int | None], nodes: list[Node], constants: Mapping[str, Any], widest: int
 ) -> Iterator[Input]:
     if not sizes or len(sizes) > 8:
         raise Unsupported(f"input '{name}' has {len(sizes)} axes, expected 1 to 8")
     free = [axis for axis, size in enumerate(sizes) if size is None]
-    batch = free[0] if free else (0 if len(sizes) > 1 else None)
-    if len(sizes) == 1 and free:
-        batch = None
+    batch = None if len(sizes) == 1 else (free or [0])[0]
     missing = [axis for axis in free if axis != batch]
     if len(missing) > 1:
         raise Unsupported(f"input '{name}' has {len(free)} free axes, expected the batch alone")

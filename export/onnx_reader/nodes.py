@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,13 +38,9 @@ class TooLarge(Unsupported):
 
 def with_expectation(error: Exception) -> Unsupported:
     """A refusal that says what is supported too, where its own words do not."""
-    text = str(error)
-    if isinstance(error, Unsupported) and error.is_placed:
-        return error
-    is_said = any(word in text for word in ("expected", "supported", "export ", "limit"))
-    if is_said:
-        return error if isinstance(error, Unsupported) else Unsupported(text)
-    return Unsupported(f"{text}; {SUPPORTED}")
+    found = error if isinstance(error, Unsupported) else Unsupported(str(error))
+    is_said = any(word in str(found) for word in ("expected", "supported", "export ", "limit"))
+    return found if found.is_placed or is_said else Unsupported(f"{found}; {SUPPORTED}")
 
 
 @dataclass
@@ -66,14 +61,6 @@ class Budget:
         self.products -= count
         if self.products < 0:
             raise TooLarge("products of constants of this size would take minutes; fold them before exporting")
-
-
-def described(name: str, operator: str, domain: str, outputs: Iterable[str]) -> str:
-    """A node in messages: its name, its operator and its first output."""
-    prefix = f"{domain}." if domain else ""
-    output = next((output for output in outputs if output), "")
-    node, kind, made = (shortened(text, LONGEST_WORD) for text in (name, prefix + operator, output))
-    return f"node '{node}' ({kind}, output '{made}')"
 
 
 def in_few_letters(text: str) -> str:
@@ -98,7 +85,10 @@ class Node:
     is_optional: bool = False
 
     def __str__(self) -> str:
-        return described(self.name, self.operator, self.domain, self.outputs)
+        operator = f"{self.domain}.{self.operator}" if self.domain else self.operator
+        output = next(filter(None, self.outputs), "")
+        node, kind, made = (shortened(text, LONGEST_WORD) for text in (self.name, operator, output))
+        return f"node '{node}' ({kind}, output '{made}')"
 
     def attribute(self, name: str, kind: type, default: Any) -> Any:
         """An attribute's value (int, float, bytes, or list of one of them). Raises Unsupported for another type."""

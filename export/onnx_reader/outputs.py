@@ -31,6 +31,7 @@ from export.onnx_reader.values import Derived, DynamicGrid, Flow, Label, Probabi
 _ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
 _MOST_NAMED = 8
+_BY_NAME = "by --output NAME (output= in Python)"
 _RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
@@ -79,9 +80,7 @@ def _refuse_numbers(outputs: Mapping[str, Value]) -> None:
     if len(outputs) == 1:
         raise Unsupported(f"output '{numbers[0]}' is one number for each row or batch; {SUPPORTED}")
     listed = ", ".join(f"'{name}'" + (" (one number)" if name in numbers else "") for name in outputs)
-    raise Unsupported(
-        f"the graph has {len(outputs)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
-    )
+    raise Unsupported(f"the graph has {len(outputs)} outputs: {listed}; expected one, choose it {_BY_NAME}")
 
 
 def _is_computed(value: Flow | Derived) -> bool:
@@ -100,9 +99,7 @@ def _require_one(floats: Mapping[str, Flow | Derived], has_label: bool) -> None:
             "(skl2onnx: zipmap False in place of 'columns')"
         )
     listed = ", ".join(f"'{name}' (n, {value.flow.order.size})" for name, value in floats.items())
-    raise Unsupported(
-        f"the graph has {len(floats)} outputs: {listed}; expected one, choose it by --output NAME (output= in Python)"
-    )
+    raise Unsupported(f"the graph has {len(floats)} outputs: {listed}; expected one, choose it {_BY_NAME}")
 
 
 def choice_text(names: Sequence[str], found: Mapping[str, Value]) -> str:
@@ -110,8 +107,8 @@ def choice_text(names: Sequence[str], found: Mapping[str, Value]) -> str:
     shown = [f"'{name}' {_shape_text(found[name])}" for name in names if name in found]
     others = [f"'{name}'" for name in names if name not in found]
     return (
-        f"of the graph's {len(names)} outputs {_some(shown)} can do without it, {_some(others)} cannot: choose one by "
-        "--output NAME (output= in Python)"
+        f"of the graph's {len(names)} outputs {_some(shown)} can do without it, {_some(others)} cannot: choose one "
+        f"{_BY_NAME}"
     )
 
 

@@ -13,7 +13,6 @@ import os
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import onnx
@@ -26,15 +25,7 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams
 from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
 from export.onnx_reader.layers import Assembly, build_layers
-from export.onnx_reader.nodes import (
-    SUPPORTED,
-    Budget,
-    Node,
-    TooLarge,
-    Unsupported,
-    in_few_letters,
-    with_expectation,
-)
+from export.onnx_reader.nodes import SUPPORTED, Budget, Node, TooLarge, Unsupported, in_few_letters, with_expectation
 from export.onnx_reader.operators import apply
 from export.onnx_reader.outputs import choice_text, class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
@@ -141,14 +132,17 @@ class _Reader:
         self.content = content
         self.budget = Budget(2 * max_bytes)
         self.tensors = TensorReader(folder, self.budget, max_bytes)
-        self.constants = self._initializers()
+        self.constants: dict[str, Const | onnx.TensorProto | onnx.SparseTensorProto] = {}
+        self.constants.update((tensor.name, tensor) for tensor in proto.graph.initializer)
+        self.constants.update((tensor.values.name, tensor) for tensor in proto.graph.sparse_initializer)
         self.in_half = False
         self.producers: dict[str, Node] = {}
         self.failed: dict[str, Unsupported] = {}  # what nodes in branches that are perhaps not taken could not compute
 
     def read(self) -> Imported:
         """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
-        self._require_outputs()
+        if not self.proto.graph.output:
+            raise Unsupported("not an ONNX model: its graph has no outputs, expected one; export the model again")
         outputs = self._wanted_outputs()
         nodes = needed_nodes(self.proto, outputs, self.constants)
         self.producers = {name: node for node in nodes for name in node.outputs}
@@ -180,18 +174,6 @@ class _Reader:
         if self.output not in names:
             raise Unsupported(f"no output '{self.output}'; expected one of {', '.join(map(repr, names))}")
         return [self.output]
-
-    def _require_outputs(self) -> None:
-        if not self.proto.graph.output:
-            raise Unsupported(
-                "not an ONNX model: its graph has no outputs, expected one at least; export the model again"
-            )
-
-    def _initializers(self) -> dict[str, Const | onnx.TensorProto | onnx.SparseTensorProto]:
-        graph = self.proto.graph
-        found: dict[str, Any] = {tensor.name: tensor for tensor in graph.initializer}
-        found.update({tensor.values.name: tensor for tensor in graph.sparse_initializer})
-        return found
 
     def _widest(self, nodes: list[Node]) -> int:
         """No input can be wider than there are weights, and each weight takes a byte of a file at least."""
@@ -281,8 +263,6 @@ class _Reader:
         except Unsupported as error:
             raise error.at(self.producers.get(next(iter(outputs)))) from error
         flow = value.flow
-        if isinstance(value, Stacked) and not np.array_equal(flow.order.ravel(), np.arange(flow.chain.width)):
-            flow = replace(flow, order=np.arange(flow.order.size), chain=flow.chain.then(Select(flow.order.ravel())))
         flow = flow.made_whole()
         chain = flow.chain
         if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):

@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.numerics import Activation, QuantParams
+from edge_runtime.array_types import Array
+from edge_runtime.numerics import Activation, QuantParams, dequantize, quantize
 from edge_runtime.reference import implementation_error
 from export.onnx_reader.nodes import Node
-
-Array = NDArray[Any]
 
 
 class Int8Product(NamedTuple):
@@ -26,6 +25,9 @@ class Int8Product(NamedTuple):
     layer: str
     weight: NDArray[np.int8]
     by_integers: bool
+
+
+ROUNDED = 2.0**-22  # of a value: what a few roundings and one call of exp or erf may add up to, beside float64
 
 
 @dataclass(frozen=True, eq=False)
@@ -49,9 +51,10 @@ class Affine:
         """Both, this one first."""
         return Affine(self.scale * after.scale, self.shift * after.scale + after.shift)
 
-    def __call__(self, x: Array) -> Array:
-        """Apply it to float64 values."""
-        return np.asarray(x * self.scale + self.shift)
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """Apply it to values, off by `nudge` times what its two roundings may come to."""
+        value = np.asarray(x * self.scale + self.shift)
+        return value + nudge * ROUNDED * (np.abs(x * self.scale) + np.abs(self.shift)) if nudge else value
 
 
 IDENTITY = Affine(np.array(1.0), np.array(0.0))
@@ -75,9 +78,6 @@ class Linear:
     codes: Array | None = None
     scale: Array | None = None
     stored: NDArray[np.int8] | None = None
-
-
-ROUNDED = 2.0**-22  # of a value: what a few roundings and one call of exp or erf may add up to, beside float64
 
 
 def off_by(nudge: float, activation: Activation | None, x: Array, value: Array) -> Array:
@@ -132,12 +132,20 @@ class Quantize:
     grid: QuantParams
     kind: str = "uint8"
 
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """The codes of values."""
+        return quantize(x, self.grid)
+
 
 @dataclass(frozen=True)
 class Dequantize:
     """Codes become real values: (code - grid.zero_point) * grid.scale."""
 
     grid: QuantParams
+
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """The values of codes, float32."""
+        return dequantize(x, self.grid)
 
 
 @dataclass(frozen=True, eq=False)
@@ -146,6 +154,10 @@ class Lookup:
 
     table: Array
     kind: str = "uint8"
+
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """The codes in place of codes."""
+        return np.asarray(self.table[x])
 
 
 @dataclass(frozen=True)
@@ -171,6 +183,16 @@ Step = (
     | DynamicQuantize
     | DynamicScale
 )
+
+
+OfOneNumber = Affine | Function | Quantize | Dequantize | Lookup  # each value by itself, whatever the rest of the row
+
+
+def composed(steps: Sequence[Any], x: Array, nudge: float = 0.0) -> Array:
+    """What steps, `OfOneNumber` each, make of values, off by `nudge` times what another engine's may be off by."""
+    for step in steps:
+        x = step(x, nudge)
+    return x
 
 
 @dataclass(eq=False)

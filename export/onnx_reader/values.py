@@ -14,10 +14,9 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.steps import Chain, DynamicQuantize, Quantize, Select, Step
-
-Array = NDArray[Any]
 
 ANY_ROWS = (1 << 31) - 1  # stands for a batch of any size in the arithmetic of shapes: a prime no real size divides by
 

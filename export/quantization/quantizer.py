@@ -81,15 +81,27 @@ def quantize(
         return replace(model, layers=dynamic, test_vectors=None)
     if precision == "float32" or calibration is None:
         return replace(model, layers=layers, test_vectors=None)
+    small, told = _by_calibration(model, layers, calibration, method, per_channel=per_channel, on_choice=on_choice)
+    return replace(model, layers=small, metadata={**model.metadata, "calibration": told}, test_vectors=None)
+
+
+def _by_calibration(
+    model: Model,
+    layers: tuple[Dense, ...],
+    calibration: CalibrationRows,
+    method: str,
+    *,
+    per_channel: bool,
+    on_choice: Callable[[dict[str, float]], None] | None,
+) -> tuple[tuple[QuantizedDense, ...], str]:
+    """int8 layers on the grids that the rows ask for, and which method chose these by how many rows, in words."""
     seen = calibrate(model, calibration, hold_out=method == "auto")
     if method == "auto":
         method = choose_method(model, seen, per_channel=per_channel, on_choice=on_choice)
         seen.include_held_out(model)
     if seen.rows < FEWEST_ROWS:
         _warn_of_few(seen.rows)
-    metadata = {**model.metadata, "calibration": f"{method}, {seen.rows} rows"}
-    small = _to_int8(layers, _ranges(seen, method), per_channel)
-    return replace(model, layers=small, metadata=metadata, test_vectors=None)
+    return _to_int8(layers, _ranges(seen, method), per_channel), f"{method}, {seen.rows} rows"
 
 
 def _warn_of_few(count: int) -> None:

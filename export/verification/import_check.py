@@ -8,7 +8,7 @@ outputs put on a grid) is that rounding allowed too.
 from __future__ import annotations
 
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, TypeAlias
 
@@ -70,11 +70,7 @@ def verify_import(
     """
     levels = checked_settings(levels, 1, run_limits)
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
-    if (model.n_in, model.n_out) != (source.model.n_in, source.model.n_out):
-        raise ArtifactError(
-            f"{onnx_path}: takes {source.model.n_in} values and gives {source.model.n_out}, the model takes "
-            f"{model.n_in} and gives {model.n_out}; it was not imported from this file"
-        )
+    _require_widths_of(model, source.model, onnx_path)
     _require_few_rows(source, onnx_path)
     rows = random_rows(source) if x is None else rows_to_compare(model, x)
     _require_fit(source.input, rows)
@@ -85,15 +81,26 @@ def verify_import(
     for level in filter(precaution.runs_at, levels):
         theirs = _outputs(source, onnx_path, rows, level, precaution.config, run_limits)
         check, differing, flipped = _compared_beside_ties(level, model, source, rows, theirs)
-        notes |= dict.fromkeys(
-            f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
-            for layer, code, other in flipped
-        )
+        notes |= dict.fromkeys(_beside_ties(flipped))
         notes |= dict.fromkeys(_says_little(source, check, differing, theirs))
         checks.append(check)
         changed, largest = max(changed, differing), max(largest, check.max_abs_error)
     skipped = tuple(level for level in levels if not precaution.runs_at(level))
     return Report(IMPORT, len(rows), tuple(checks), changed, largest, precaution.config, tuple(notes), skipped)
+
+
+def _require_widths_of(model: Model, imported: Model, path: str | os.PathLike[str]) -> None:
+    if (model.n_in, model.n_out) != (imported.n_in, imported.n_out):
+        raise ArtifactError(
+            f"{path}: takes {imported.n_in} values and gives {imported.n_out}, the model takes {model.n_in} and gives "
+            f"{model.n_out}; it was not imported from this file"
+        )
+
+
+def _beside_ties(flipped: Iterable[tuple[str, int, int]]) -> Iterator[str]:
+    """What is said of entries of tables, each as its layer, its code and what onnxruntime has in its place."""
+    for layer, code, other in flipped:
+        yield f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
 
 
 def _says_little(source: Imported, check: TensorCheck, changed: int, theirs: NDArray[Any]) -> list[str]:

@@ -11,8 +11,8 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -124,17 +124,25 @@ def verify_content(
         precaution, unstated = Precaution(config), unstated_options(proto, config)
     config = precaution.config
     made = functools.partial(ForeignSession, path=onnx_path, threads=threads, config=config, limits=run_limits)
+    run = [level for level in levels if precaution.runs_at(level)]
+    with _opened_sessions(protos, made, run) as sessions:
+        report = _compared(model, form, rows, output_name, sessions, engine, on_rows)
+    skipped = tuple(level for level in levels if level not in run)
+    notes, checks = (*unstated, *precaution.notes(levels)), (*misfits, *report.checks)
+    return replace(report, checks=checks, session_config=config, notes=notes, skipped=skipped)
+
+
+@contextmanager
+def _opened_sessions(
+    protos: tuple[onnx.ModelProto, onnx.ModelProto], made: Callable[..., ForeignSession], levels: Iterable[str]
+) -> Iterator[dict[str, _Sessions]]:
+    """The sessions of every level, each made when it is first asked for and closed at the end."""
     with ExitStack() as stack:
 
         def opened(level: str, content: bytes) -> ForeignSession:
             return stack.enter_context(made(content, level=level))
 
-        run = [level for level in levels if precaution.runs_at(level)]
-        sessions = {level: _Sessions(protos, functools.partial(opened, level)) for level in run}
-        report = _compared(model, form, rows, output_name, sessions, engine, on_rows)
-    skipped = tuple(level for level in levels if level not in run)
-    notes, checks = (*unstated, *precaution.notes(levels)), (*misfits, *report.checks)
-    return replace(report, checks=checks, session_config=config, notes=notes, skipped=skipped)
+        yield {level: _Sessions(protos, functools.partial(opened, level)) for level in levels}
 
 
 def _compared(

@@ -8,15 +8,16 @@ Everything is folded in float64 and rounded to float32 once.
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Standardization
 from edge_runtime.numerics import Activation, QuantParams
-from export.onnx_reader.layers.functions import pieces
+from export.onnx_reader.layers.functions import Pieces, pieces
 from export.onnx_reader.layers.selection import Placed, without_selections
 from export.onnx_reader.nodes import Budget, Unsupported
 from export.onnx_reader.steps import (
@@ -33,9 +34,27 @@ from export.onnx_reader.steps import (
     Step,
 )
 
-Array = NDArray[Any]
 LINEAR = Activation.of("linear")
 _INTEGER_PRODUCTS = ("MatMulInteger", "QLinearMatMul", "QGemm", "DynamicQuantizeMatMul", "MatMulIntegerToFloat")
+
+
+class Tail(NamedTuple):
+    """What follows a product: an affine map, an activation, and functions that need layers of their own.
+
+    output: the grid that the activation's values are rounded to, None where they stay real.
+    """
+
+    after: Affine
+    activation: Activation
+    rest: Pieces
+    output: QuantParams | None = None
+
+
+def tail_of(found: Pieces) -> Tail:
+    """The affine maps and activations after a product, each of the first two in its place."""
+    after, found = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+    activation, found = (found[0], found[1:]) if found and isinstance(found[0], Activation) else (LINEAR, found)
+    return Tail(after, activation, found)
 
 
 class Assembly:
@@ -70,7 +89,7 @@ class Assembly:
         """The next step, None at the end."""
         return self.steps[self.at] if self.at < len(self.steps) else None
 
-    def take_run(self) -> list[Affine | Activation]:
+    def take_run(self) -> Pieces:
         """The elementwise steps from here on, taken off, as affine maps and activations."""
         start = self.at
         while isinstance(self.peek(), Affine | Function | RowFunction):
@@ -117,13 +136,12 @@ class Assembly:
     def dense(self, step: Linear) -> None:
         """A float layer of a product and the elementwise steps after it."""
         self.at += 1
-        found = self.take_run()
-        after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
-        self._add_dense(step, after, rest)
+        self._add_dense(step, tail_of(self.take_run()))
 
-    def _add_dense(self, step: Linear, after: Affine, rest: list[Affine | Activation]) -> None:
+    def _add_dense(self, step: Linear, tail: Tail) -> None:
         """A float layer: the carried map, the product, an affine map, an activation; more activations get layers."""
         n_in, n_out = step.weight.shape
+        after = tail.after
         shift = np.broadcast_to(after.shift, (n_out,)).astype(np.float64)
         if (self.carry.shift != 0).any():
             carried = np.broadcast_to(self.carry.shift, (n_in,)) @ step.weight.astype(np.float64)
@@ -135,28 +153,27 @@ class Assembly:
             weight = (weight.astype(np.float64) * rows) * after.scale
         if weight.dtype != np.float16:
             weight = weight.astype(np.float32)
-        activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
         bias = shift.astype(np.float32)
         wrong = weight.size + bias.size - np.isfinite(weight).sum() - np.isfinite(bias).sum()
         if wrong:
             raise Unsupported(
                 f"its weights and bias hold {wrong:,} values that are NaN, inf or beyond float32, expected finite ones"
             )
-        self.layers.append(Dense(self.name(), weight, bias, activation))
+        self.layers.append(Dense(self.name(), weight, bias, tail.activation))
         self.width, self.carry = n_out, IDENTITY
-        self.continue_with(rest[1:])
+        self.continue_with(tail.rest)
 
-    def continue_with(self, rest: list[Affine | Activation]) -> None:
+    def continue_with(self, rest: Pieces) -> None:
         """What follows an activation: a map for the next product, then perhaps functions, which need a layer."""
         if rest and isinstance(rest[0], Affine):
             self.carry, rest = self.carry.then(rest[0]), rest[1:]
         if rest:
             self.diagonal(rest)
 
-    def diagonal(self, rest: list[Affine | Activation]) -> None:
+    def diagonal(self, rest: Pieces) -> None:
         """A layer that multiplies by 1, so that an activation or a map has a place."""
         self.require_no_row_function()
-        self._add_dense(Linear(self.unit_matrix()), IDENTITY, rest)
+        self._add_dense(Linear(self.unit_matrix()), tail_of(rest))
 
     def unit_matrix(self) -> Array:
         """Weights that change nothing, float32 (width, width)."""
@@ -178,12 +195,12 @@ class Assembly:
             weight = last.weight.astype(np.float32) * scale
             self.layers[-1] = replace(last, weight=weight, bias=last.bias * scale)
             self.carry = IDENTITY
-        elif self.layers and _is_linear_float(self.layers[-1]):
-            last = self.layers.pop()
+        elif self.layers and isinstance(last := self.layers[-1], Dense) and last.activation == LINEAR:
+            self.layers.pop()
             carry, self.carry = self.carry, IDENTITY
             self.width = last.n_in
-            assert isinstance(last, Dense)
-            self._add_dense(Linear(last.weight), Affine(np.array(1.0), last.bias.astype(np.float64)).then(carry), [])
+            after = Affine(np.array(1.0), last.bias.astype(np.float64)).then(carry)
+            self._add_dense(Linear(last.weight), Tail(after, LINEAR, []))
         else:
             self.diagonal([])
 
@@ -203,16 +220,14 @@ class Assembly:
                 "its product of dynamically quantized values is not multiplied by their scale, as expected"
             )
         self.at += 1
-        found = self.take_run()
-        after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
+        after, activation, rest, _ = tail_of(self.take_run())
         n_out = step.codes.shape[1]
         scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
         codes, scale = with_positive_scale(step.codes, scale)
         bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
-        activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
         self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(codes), bias, scale, activation))
         self.width = n_out
-        self.continue_with(rest[1:])
+        self.continue_with(rest)
 
     def _affine_run(self) -> Affine:
         total = IDENTITY
@@ -235,10 +250,6 @@ def _is_complement(layer: Layer, carry: Affine) -> bool:
     is_one_minus = (carry.scale == -1) & (carry.shift == 1)
     is_plain = (carry.scale == 1) & (carry.shift == 0)
     return isinstance(layer, Dense) and layer.activation.name == "sigmoid" and bool((is_one_minus | is_plain).all())
-
-
-def _is_linear_float(layer: Layer) -> bool:
-    return isinstance(layer, Dense) and layer.activation.name == "linear"
 
 
 def standardization(affine: Affine) -> Standardization | None:
@@ -277,8 +288,3 @@ def int8_weights(codes: Array) -> NDArray[np.int8]:
             "quantize the float model with smallnet export, or with weights that leave -128 out (quant_min=-127)"
         )
     return codes.astype(np.int8)
-
-
-def grid_text(grid: QuantParams) -> str:
-    """A grid in messages."""
-    return f"scale {grid.scale:g}, zero point {grid.zero_point}"

@@ -13,14 +13,13 @@ from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import QMAX, WEIGHT_MAX, Activation, QuantParams
 from edge_runtime.reference import SUM_ERROR
 from export.onnx_reader.nodes import Unsupported
 from export.onnx_reader.steps import Affine
 
-Array = NDArray[Any]
 _EXACT = 2.0**-20  # parts of a stored integer that its way through float32 may have cost
 _NEAR_A_TIE = 1e-4  # steps: closer to a tie, engines that multiply in another order round a code differently
 

@@ -8,17 +8,18 @@ that a file keeps in float32 move a value by a few parts in ten million, which i
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from functools import partial
+from itertools import takewhile
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.errors import ModelError
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import IDENTITY, Affine, Function, RowFunction, Step
+from export.onnx_reader.steps import IDENTITY, Affine, Function, RowFunction, Step, composed
 
-Array = NDArray[Any]
 Pieces = list[Affine | Activation]
 
 _TOLERANCE = 5e-7
@@ -27,13 +28,9 @@ _MOST_STEPS = 64
 _FAR = 2.0**20  # there, what grows as its input does is a straight line
 
 
-def _probes() -> Array:
-    near = np.concatenate([np.linspace(-80.0, 80.0, 3201), np.linspace(-2.0, 2.0, 1001) + 1e-4])
-    far = np.geomspace(1e-6, 1e30, 145)
-    return np.unique(np.concatenate([near, far, -far]))
-
-
-PROBES = _probes()
+_NEAR = np.concatenate([np.linspace(-80.0, 80.0, 3201), np.linspace(-2.0, 2.0, 1001) + 1e-4])
+_FURTHER = np.geomspace(1e-6, 1e30, 145)
+PROBES = np.unique(np.concatenate([_NEAR, _FURTHER, -_FURTHER]))
 
 
 def pieces(run: list[Step]) -> Pieces:
@@ -48,21 +45,23 @@ def pieces(run: list[Step]) -> Pieces:
     while start < len(run):
         made, start = _next_pieces(run, start)
         for piece in made:
-            if isinstance(piece, Affine) and found and isinstance(found[-1], Affine):
-                found[-1] = found[-1].then(piece)
-            else:
-                found.append(piece)
+            _append(found, piece)
     return [piece for piece in found if not (isinstance(piece, Affine) and piece.is_identity)]
+
+
+def _append(found: list[Any], step: Any) -> None:
+    """One more step, merged with the last one if both are affine maps."""
+    if isinstance(step, Affine) and found and isinstance(found[-1], Affine):
+        found[-1] = found[-1].then(step)
+    else:
+        found.append(step)
 
 
 def _merged_steps(run: list[Step]) -> list[Step]:
     """Neighbouring affine maps as one. Raises Unsupported where the run stays too long to be an activation."""
     merged: list[Step] = []
     for step in run:
-        if merged and isinstance(step, Affine) and isinstance(merged[-1], Affine):
-            merged[-1] = merged[-1].then(step)
-        else:
-            merged.append(step)
+        _append(merged, step)
     if len(merged) > _MOST_STEPS:
         first = next(step.node for step in merged if isinstance(step, Function))
         raise Unsupported(
@@ -83,11 +82,12 @@ def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
             "it is part of a function whose values are rounded on the way; supported is that between quantizers, after "
             "a product"
         ).at(step.node)
-    stretch = _stretch(run, start)
-    functions = [index for index in range(start, stretch) if isinstance(run[index], Function)]
-    for end in range(stretch, start, -1):
-        if functions and end > functions[0] and (end > start + 1 or not _named(step)):
-            found = recognized(_composed(run[start:end]))
+    is_named = isinstance(step, Function) and step.activation is not None
+    stretch = list(takewhile(_is_uniform, run[start:]))
+    functions = [start + index for index, each in enumerate(stretch) if isinstance(each, Function)]
+    for end in range(start + len(stretch), start, -1):
+        if functions and end > functions[0] and (end > start + 1 or not is_named):
+            found = recognized(partial(composed, run[start:end]))
             if found is not None:
                 return [found], end
     if isinstance(step, Affine):
@@ -112,32 +112,10 @@ def _scaled(function: Callable[[Array], Array]) -> Pieces | None:
     return None if found is None else [found, Affine(np.array(slope), np.array(0.0))]
 
 
-def _named(step: Step) -> bool:
-    return isinstance(step, Function) and step.activation is not None
-
-
-def _stretch(run: list[Step], start: int) -> int:
-    """The end of the steps from `start` on that are the same for every feature."""
-    end = start
-    while end < len(run) and _is_uniform(run[end]):
-        end += 1
-    return end
-
-
 def _is_uniform(step: Step) -> bool:
     if isinstance(step, Function):
         return not step.rounds
     return isinstance(step, Affine) and step.is_uniform
-
-
-def _composed(steps: list[Step]) -> Callable[[Array], Array]:
-    def call(x: Array) -> Array:
-        for step in steps:
-            assert isinstance(step, Affine | Function)
-            x = step(x) if isinstance(step, Affine) else np.asarray(step.call(x))
-        return x
-
-    return call
 
 
 def recognized(function: Callable[[Array], Array]) -> Activation | Affine | None:

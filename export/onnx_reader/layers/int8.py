@@ -4,28 +4,28 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.layers import QuantizedDense
 from edge_runtime.numerics import QMAX, Activation, QuantParams
 from export.onnx_reader.layers.assembly import (
     LINEAR,
     Assembly,
+    Tail,
     constant_scale,
-    grid_text,
     int8_weights,
+    tail_of,
     with_positive_scale,
 )
 from export.onnx_reader.layers.bias import Bias, Rounding, diagonal, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
+from export.onnx_reader.steps import Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
 
-Array = NDArray[Any]
 _FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
 
@@ -69,9 +69,8 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     if not isinstance(step, Dequantize):
         raise Unsupported("the output, or a function, takes the codes of a quantized tensor; expected real values")
     if step.grid.zero_point != grid.zero_point:
-        raise Unsupported(
-            f"codes on the grid {grid_text(grid)} are read as if on {grid_text(step.grid)}, expected one grid"
-        )
+        put, read = (f"scale {each.scale:g}, zero point {each.zero_point}" for each in (grid, step.grid))
+        raise Unsupported(f"codes on the grid {put} are read as if on {read}, expected one grid")
     assembly.at += 1
     product = assembly.peek()
     if isinstance(product, Linear):
@@ -93,25 +92,12 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     return _diagonal_layer(assembly, grid, step.grid.scale)
 
 
-class _Tail(NamedTuple):
-    """What follows a product: an affine map, an activation, a grid where its values are rounded, functions that need
-    layers of their own."""
-
-    after: Affine
-    activation: Activation
-    output: QuantParams | None
-    rest: list[Affine | Activation]
-
-
-def _tail(assembly: Assembly) -> _Tail:
-    found = assembly.take_run()
-    after, rest = (found[0], found[1:]) if found and isinstance(found[0], Affine) else (IDENTITY, found)
-    activation = rest[0] if rest and isinstance(rest[0], Activation) else LINEAR
-    output, following = None, assembly.peek()
-    if isinstance(following, Quantize) and not rest[1:] and activation.definition.is_arithmetic_on_int8:
-        assembly.at += 1
-        output = following.grid
-    return _Tail(after, activation, output, rest[1:])
+def _tail(assembly: Assembly) -> Tail:
+    tail, following = tail_of(assembly.take_run()), assembly.peek()
+    if not isinstance(following, Quantize) or tail.rest or not tail.activation.definition.is_arithmetic_on_int8:
+        return tail
+    assembly.at += 1
+    return tail._replace(output=following.grid)
 
 
 def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
@@ -149,7 +135,7 @@ def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> Quant
 
 
 def _emit(
-    assembly: Assembly, tail: _Tail, codes: Array, unit: Array, bias: Bias, grid: QuantParams
+    assembly: Assembly, tail: Tail, codes: Array, unit: Array, bias: Bias, grid: QuantParams
 ) -> QuantParams | None:
     layer = QuantizedDense(
         name=assembly.name(),

@@ -8,15 +8,15 @@ whatever its value, so that an entry may be rounded the other way. How far each 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import QMAX, Activation, QuantParams, dequantize, quantize
-from export.onnx_reader.steps import ROUNDED, Affine, Function, off_by
+from export.onnx_reader.steps import Affine, Function, off_by
 
-Array = NDArray[Any]
 Part = Affine | Activation | Function
 
 
@@ -55,11 +55,4 @@ def _image(part: Part, inputs: Sequence[Array]) -> tuple[Array, Array]:
 
 def _value(part: Part, x: Array, nudge: float) -> Array:
     """The function, off by `nudge` times what it may be off by."""
-    if isinstance(part, Function):
-        return part(x, nudge)
-    value = part(x)
-    if not nudge:
-        return value
-    if isinstance(part, Affine):
-        return np.asarray(value + nudge * ROUNDED * (np.abs(x * part.scale) + np.abs(part.shift)))
-    return off_by(nudge, part, x, value)
+    return off_by(nudge, part, x, part(x)) if isinstance(part, Activation) else part(x, nudge)

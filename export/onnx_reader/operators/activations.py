@@ -4,22 +4,21 @@ from __future__ import annotations
 
 import math
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic, by_feature
 from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select, off_by
 from export.onnx_reader.values import Const, Flow, Handler, Value, flow_of, optional
 
-_ERF = np.vectorize(math.erf, otypes=[np.float64])
+ERF = np.vectorize(math.erf, otypes=[np.float64])
 
 
-def _erf(x: NDArray[Any], nudge: float = 0.0) -> NDArray[Any]:
-    return off_by(nudge, None, x, np.asarray(_ERF(x)))
+def _erf(x: Array, nudge: float = 0.0) -> Array:
+    return off_by(nudge, None, x, np.asarray(ERF(x)))
 
 
 # Operators that are an activation by themselves; their attributes are its parameters.

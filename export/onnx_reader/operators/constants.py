@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable
+from functools import reduce
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.values import ANY_ROWS, Const, Handler, Origin, Value
-
-Array = NDArray[Any]
 
 # NumPy's functions for operators that work place by place, on constants and, in float64, on functions of one number
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
@@ -21,9 +20,9 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Mul": np.multiply,
     "Div": np.divide,
     "Pow": np.power,
-    "Max": lambda *values: _reduced(np.maximum, values),
-    "Min": lambda *values: _reduced(np.minimum, values),
-    "Sum": lambda *values: _reduced(np.add, values),
+    "Max": lambda *values: reduce(np.maximum, values),
+    "Min": lambda *values: reduce(np.minimum, values),
+    "Sum": lambda *values: reduce(np.add, values),
     "Neg": np.negative,
     "Abs": np.abs,
     "Exp": np.exp,
@@ -55,13 +54,6 @@ def elementwise_function(node: Node, operands: int) -> Callable[..., Any]:
     if operands != expected:
         raise Unsupported(f"it has {operands} inputs, expected {expected}")
     return function
-
-
-def _reduced(function: Callable[[Any, Any], Any], values: tuple[Any, ...]) -> Any:
-    total = values[0]
-    for value in values[1:]:
-        total = function(total, value)
-    return total
 
 
 def constant_node(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
@@ -15,8 +13,6 @@ from export.onnx_reader.operators.elementwise import scaled, shifted
 from export.onnx_reader.operators.selecting import names_in
 from export.onnx_reader.steps import Chain, Linear, RowFunction
 from export.onnx_reader.values import Const, Flow, Handler, Label, Value, flow_of, optional
-
-Array = NDArray[Any]
 
 
 def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -31,11 +27,8 @@ def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def product(flow: Flow, constant: Const, budget: Budget) -> Flow:
     """flow @ weight: the last axis of the flow is summed over, and every other but the batch has size 1."""
-    rank = len(flow.require_real().shape)
-    weight = _matrix(constant, as_column=True)
-    if rank == 0 or flow.batch == rank - 1:
-        raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
-    out = _linear(flow, weight, flow.expanded.shape[-1], budget)
+    rank = len(flow.shape)
+    out = _linear(flow, _matrix(constant, as_column=True), rank - 1, budget)
     more = _leading_axes(constant, rank)
     shape = (1,) * more + flow.expanded.shape[:-1] + (() if constant.array.ndim == 1 else (out.width,))
     return _laid(flow, out, shape, None if flow.batch is None else flow.batch + more)
@@ -43,12 +36,9 @@ def product(flow: Flow, constant: Const, budget: Budget) -> Flow:
 
 def product_from_left(constant: Const, flow: Flow, budget: Budget) -> Flow:
     """weight @ flow: the last axis but one is summed over; the batch may be the last."""
-    rank = len(flow.require_real().shape)
+    rank = len(flow.shape)
     axis = max(rank - 2, 0)
-    weight = _matrix(constant, as_column=False).moved(np.transpose)
-    if rank == 0 or flow.batch == axis:
-        raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
-    out = _linear(flow, weight, flow.expanded.shape[axis], budget)
+    out = _linear(flow, _matrix(constant, as_column=False).moved(np.transpose), axis, budget)
     shape = list(flow.expanded.shape)
     shape[axis : axis + 1] = [] if constant.array.ndim == 1 else [out.width]
     batch = flow.batch if flow.batch is None or constant.array.ndim > 1 or flow.batch < axis else flow.batch - 1
@@ -78,8 +68,11 @@ def _matrix(constant: Const, *, as_column: bool) -> Const:
     return replace(constant, array=values).moved(lambda places: places.reshape(shape))
 
 
-def _linear(flow: Flow, weight: Const, n: int, budget: Budget) -> Chain:
-    """The chain after a product. The rows of the weights are put in the order of the features."""
+def _linear(flow: Flow, weight: Const, axis: int, budget: Budget) -> Chain:
+    """The chain after a product that sums over an axis. The weights' rows are put in the order of the features."""
+    if not flow.require_real().shape or flow.batch == axis:
+        raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
+    n = flow.expanded.shape[axis]
     if weight.array.shape[0] != n or flow.order.size != n:
         raise Unsupported(
             f"its weights take {weight.array.shape[0]} features, its input has shape "

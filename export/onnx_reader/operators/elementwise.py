@@ -13,9 +13,8 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
-from edge_runtime.numerics import dequantize, quantize
+from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function
 from export.onnx_reader.steps import (
@@ -25,14 +24,14 @@ from export.onnx_reader.steps import (
     DynamicScale,
     Function,
     Lookup,
+    OfOneNumber,
     Quantize,
     Step,
     common_ancestor,
+    composed,
     off_by,
 )
 from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value
-
-Array = NDArray[Any]
 
 _MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
 _CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
@@ -132,6 +131,10 @@ def by_feature(flow: Flow, constant: Array, budget: Budget) -> tuple[Flow, Array
     return flow, values.reshape(-1)[0].reshape(()) if (values == values[0]).all() else values
 
 
+def _residual(node: Node, why: str) -> Unsupported:
+    return Unsupported(f"residual {node.operator}: {why}; only chains are supported")
+
+
 def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
     """One function of the tensor that all flows are made of."""
     base, first = flows[0].chain, flows[0]
@@ -139,15 +142,12 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
         base = common_ancestor(base, flow.chain)
         same = (flow.batch, flow.rows) == (first.batch, first.rows) and np.array_equal(flow.order, first.order)
         if not same:
-            raise Unsupported(
-                f"residual {node.operator}: it joins tensors of different layout; only chains are supported"
-            )
+            raise _residual(node, "it joins tensors of different layout")
     if node.operator in ("Mul", "Div") and len(flows) == len(given) == 2:
         bare, factors = zip(*(_without_factors(flow, base) for flow in flows), strict=True)
         is_defined = node.operator == "Mul" or (factors[1] != 0).all()
-        if is_defined and any(
-            (factor != 1).any() for factor in factors
-        ):  # x * (sigmoid(x) * v) is x * sigmoid(x), times v
+        if is_defined and any((factor != 1).any() for factor in factors):
+            # x * (sigmoid(x) * v) is x * sigmoid(x), times v
             joined = _joined(node, list(bare), list(bare))
             return joined.with_step(Affine(ELEMENTWISE[node.operator](*factors), np.array(0.0)))
     base, branches = _branches(flows, base)
@@ -160,9 +160,7 @@ def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
             parts.append(_constant(node, value, first))
     cost = 1 + sum(_cost(flow, base) for flow in flows)
     if cost > _MOST_OPERATORS:
-        raise Unsupported(
-            f"residual {node.operator}: branches meet too often for an activation; only chains are supported"
-        )
+        raise _residual(node, "branches meet too often for an activation")
     rounds = any(_rounds(step) for steps in branches for step in steps)
     call = partial(_apply, elementwise_function(node, len(parts)), tuple(parts))
     kind = "bool" if node.operator in ("Greater", "GreaterOrEqual", "Less", "LessOrEqual", "Equal") else first.kind
@@ -205,13 +203,12 @@ def _apply(function: Callable[..., Any], parts: tuple[Callable[..., Any], ...], 
 def _path(node: Node, steps: list[Step]) -> Callable[..., Any]:
     """How a branch is computed from the tensor where the branches part."""
     if len(steps) > 100:
-        raise Unsupported(f"residual {node.operator}: a branch of {len(steps)} nodes; only chains are supported")
-    for step in steps:
-        is_uniform = isinstance(step, Function | Quantize | Dequantize | Lookup)
-        if not is_uniform and not (isinstance(step, Affine) and step.is_uniform):
-            raise Unsupported(f"residual {node.operator}: it joins two branches; only chains are supported")
+        raise _residual(node, f"a branch of {len(steps)} nodes")
+    uniform = [step for step in steps if isinstance(step, OfOneNumber) and getattr(step, "is_uniform", True)]
+    if len(uniform) < len(steps):
+        raise _residual(node, "it joins two branches")
     _require_real(steps)
-    return partial(_follow, tuple(steps))
+    return partial(composed, uniform)
 
 
 def _require_real(steps: list[Step]) -> None:
@@ -227,19 +224,6 @@ def _require_real(steps: list[Step]) -> None:
         codes = step if isinstance(step, Quantize | Lookup) else None
     if codes is not None:
         raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
-
-
-def _follow(steps: tuple[Any, ...], x: Array, nudge: float = 0.0) -> Array:
-    for step in steps:
-        if isinstance(step, Quantize):
-            x = quantize(x, step.grid)
-        elif isinstance(step, Dequantize):
-            x = dequantize(x, step.grid)
-        elif isinstance(step, Lookup):
-            x = step.table[x]
-        else:
-            x = step(x) if isinstance(step, Affine) else step(x, nudge)
-    return x
 
 
 def _constant(node: Node, value: Const, flow: Flow) -> Callable[..., Any]:

@@ -13,17 +13,15 @@ from collections.abc import Callable
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from edge_runtime.numerics import DEFINITIONS
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.activations import ACTIVATIONS
+from export.onnx_reader.operators.activations import ACTIVATIONS, ERF
 from export.onnx_reader.operators.constants import ELEMENTWISE, constant_of_shape, fold_elementwise, product, range_
 from export.onnx_reader.operators.shapes import listed, resolved_axis, whole_numbers
 from export.onnx_reader.protobuf import element_type
 from export.onnx_reader.values import Const, Handler, Value, optional
-
-Array = NDArray[Any]
 
 _REDUCTIONS: dict[str, Callable[[Array, tuple[int, ...], bool], Array]] = {
     "ReduceSum": lambda x, axes, keep: x.sum(axis=axes, keepdims=keep),
@@ -43,7 +41,7 @@ _UNARY: dict[str, Callable[[Array], Array]] = {
     "Acos": np.arccos,
     "Atan": np.arctan,
     "Round": np.rint,
-    "Erf": np.vectorize(math.erf, otypes=[np.float64]),
+    "Erf": ERF,
 }
 _FUNCTIONS = ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Softplus", "Softsign", "HardSigmoid")  # that NumPy lacks
 

@@ -6,23 +6,20 @@ Codes are always on the uint8 grid here: an int8 tensor is the same integers plu
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
-from edge_runtime.numerics import Activation, QuantParams
+from edge_runtime.numerics import QuantParams
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.activations import applied
+from export.onnx_reader.operators.activations import activation, softmax
 from export.onnx_reader.operators.dense import product, product_from_left
 from export.onnx_reader.operators.elementwise import arithmetic, scaled, shifted
 from export.onnx_reader.operators.folding import along, stored_type
 from export.onnx_reader.operators.selecting import gather
-from export.onnx_reader.steps import Dequantize, DynamicQuantize, Lookup, Quantize, RowFunction
+from export.onnx_reader.steps import Dequantize, DynamicQuantize, Lookup, Quantize
 from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value, flow_of, optional
 
-Array = NDArray[Any]
 _SHIFT = {"uint8": 0, "int8": 128}
 
 
@@ -120,32 +117,19 @@ def qgemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [flow if y_scale is None else _quantized(flow, *_grid(y_scale, y_zero))]
 
 
-def qlinear_activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """com.microsoft QLinearSigmoid, QLinearLeakyRelu and QLinearSoftmax: dequantize, apply, quantize."""
-    flow = _dequantized(inputs[0], inputs[1], optional(inputs, 2))
-    grid = _grid(inputs[3], optional(inputs, 4))
-    if node.operator == "QLinearSoftmax":
-        if flow.batch is None or len(flow.shape) != 2 or node.attribute("axis", int, -1) not in (-1, 1):
-            raise Unsupported("it does not work on whole rows")
-        flow = flow.made_whole().with_step(RowFunction(Activation.of("softmax")))
-    elif node.operator == "QLinearSigmoid":
-        flow = applied(node, flow, Activation.of("sigmoid"))
-    else:
-        flow = applied(node, flow, Activation.of("leaky_relu", {"alpha": float(node.attribute("alpha", float, 0.01))}))
-    return [_quantized(flow, *grid)]
-
-
-def qlinear_arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """com.microsoft QLinearAdd and QLinearMul with a constant."""
-    sides: list[Value] = []
-    for value, scale, zero in (inputs[0:3], inputs[3:6]):
-        if isinstance(value, Const):
-            sides.append(Const(integers(value, scale, zero, -1, budget).array))
-        else:
-            sides.append(_dequantized(value, scale, zero))
+def qlinear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """com.microsoft's QLinear operators: dequantize each operand, which may be a constant, compute, quantize."""
     plain = replace(node, operator=node.operator.removeprefix("QLinear"))
-    out = flow_of(arithmetic(plain, sides, budget)[0])
-    return [_quantized(out, *_grid(inputs[6], optional(inputs, 7)))]
+    handler, operands = _PLAIN[plain.operator]
+    sides: list[Value] = []
+    for at in range(0, 3 * operands, 3):
+        value, scale, zero = inputs[at], inputs[at + 1], optional(inputs, at + 2)
+        is_constant = operands > 1 and isinstance(value, Const)
+        sides.append(
+            Const(integers(value, scale, zero, -1, budget).array) if is_constant else _dequantized(value, scale, zero)
+        )
+    grid = _grid(inputs[3 * operands], optional(inputs, 3 * operands + 1))
+    return [_quantized(flow_of(handler(plain, sides, budget)[0]), *grid)]
 
 
 def matmul_integer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -194,19 +178,22 @@ def gather_or_table(node: Node, inputs: list[Value], budget: Budget) -> list[Val
     table, index = inputs[0], inputs[1]
     if not isinstance(table, Const) or not isinstance(index, Flow):
         return gather(node, inputs, budget)
-    if table.array.shape != (256,) or table.array.dtype.name not in _SHIFT or not _is_uint8_code(index):
+    step = index.chain.step
+    is_code = isinstance(step, Lookup | Quantize) and step.kind == "uint8"  # and a Cast was all that happened to it
+    if table.array.shape != (256,) or table.array.dtype.name not in _SHIFT or not is_code:
         raise Unsupported("it looks up the input's own values in a constant, which is no table of 256 codes")
     kind = table.array.dtype.name
     codes = (table.array.astype(np.int16) + _SHIFT[kind]).astype(np.uint8)
     return [index.with_step(Lookup(codes, kind), kind=kind)]
 
 
-def _is_uint8_code(index: Flow) -> bool:
-    """Whether a Cast was all that happened to uint8 codes."""
-    step = index.chain.step
-    return isinstance(step, Lookup | Quantize) and step.kind == "uint8"
-
-
+_PLAIN: dict[str, tuple[Handler, int]] = {  # what QLinear operators do to real values, of how many operands
+    "Sigmoid": (activation, 1),
+    "LeakyRelu": (activation, 1),
+    "Softmax": (softmax, 1),
+    "Add": (arithmetic, 2),
+    "Mul": (arithmetic, 2),
+}
 HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
@@ -219,11 +206,7 @@ MICROSOFT_HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
     "QGemm": qgemm,
-    "QLinearSigmoid": qlinear_activation,
-    "QLinearLeakyRelu": qlinear_activation,
-    "QLinearSoftmax": qlinear_activation,
-    "QLinearAdd": qlinear_arithmetic,
-    "QLinearMul": qlinear_arithmetic,
+    **dict.fromkeys((f"QLinear{operator}" for operator in _PLAIN), qlinear),
     "DynamicQuantizeMatMul": matmul_integer_to_float,
     "MatMulIntegerToFloat": matmul_integer_to_float,
 }

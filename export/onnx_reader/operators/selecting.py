@@ -7,14 +7,12 @@ from functools import partial
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
+from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.shapes import listed, moved, resolved_axis
 from export.onnx_reader.steps import IDENTITY, Affine, Chain, Select, common_ancestor
 from export.onnx_reader.values import ANY_ROWS, Const, Flow, Handler, Label, Origin, Value, tensor
-
-Array = NDArray[Any]
 
 
 def gather(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

@@ -8,12 +8,11 @@ from __future__ import annotations
 import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
-from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 from onnx import TensorProto
 
+from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.constants import once_for_all_rows
 from export.onnx_reader.protobuf import element_type
@@ -30,8 +29,6 @@ from export.onnx_reader.values import (
     optional,
     tensor,
 )
-
-Array = NDArray[Any]
 
 
 def whole_numbers(value: Value, what: str) -> list[int]:

@@ -44,33 +44,29 @@ def logarithm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return arithmetic(node, inputs, budget)
 
 
-def difference(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """x minus its largest value, x minus the logarithm of its exponentials' sum, or plain arithmetic."""
+def with_row_number(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """x minus its largest value, or minus the logarithm of its exponentials' sum; Exp(x) divided by its sum.
+
+    Without a number for each row Sub and Div are plain arithmetic.
+    """
     flow, number = (*inputs, None)[:2]
     if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
         return arithmetic(node, inputs, budget)
     _require_same_places(flow, number)
-    if number.operator == "ReduceMax" and number.flow.chain is flow.chain:
+    parts, is_of_it, before = (node.operator, number.operator), number.flow.chain is flow.chain, _exponent(flow)
+    if parts == ("Sub", "ReduceMax") and is_of_it:
         return [flow.with_step(MinusRow())]
-    if number.operator == "ReduceLogSumExp" and number.flow.chain is flow.chain:
+    if parts == ("Sub", "ReduceLogSumExp") and is_of_it:
         return [_over_the_row(flow, _LOG_SOFTMAX)]
-    if number.operator == "LogReduceSum" and _exponent(number.flow) is flow.chain:
+    if parts == ("Sub", "LogReduceSum") and _exponent(number.flow) is flow.chain:
         return [_over_the_row(flow, _LOG_SOFTMAX)]
-    raise Unsupported(f"it takes off what is no part of softmax; {_WHAT}")
-
-
-def quotient(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Exp(x) divided by its sum, or plain arithmetic."""
-    flow, number = (*inputs, None)[:2]
-    if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
-        return arithmetic(node, inputs, budget)
-    _require_same_places(flow, number)
-    before = _exponent(flow)
-    if number.operator == "ReduceSum" and number.flow.chain is flow.chain and before is not None:
+    if parts == ("Div", "ReduceSum") and is_of_it and before is not None:
         return [_over_the_row(replace(flow, chain=before), _SOFTMAX)]
-    if number.operator == "ReduceSum" and number.flow.chain is flow.chain and sums_to_one(flow):
+    if parts == ("Div", "ReduceSum") and is_of_it and sums_to_one(flow):
         return [flow]
-    raise Unsupported(f"it divides by what is no part of softmax; {_WHAT}")
+    raise Unsupported(
+        f"it {'takes off' if node.operator == 'Sub' else 'divides by'} what is no part of softmax; {_WHAT}"
+    )
 
 
 def _require_same_places(flow: Flow, number: RowNumber) -> None:
@@ -116,6 +112,5 @@ def sums_to_one(flow: Flow) -> bool:
 HANDLERS: dict[str, Handler] = {
     **dict.fromkeys(("ReduceMax", "ReduceSum", "ReduceLogSumExp"), reduction),
     "Log": logarithm,
-    "Sub": difference,
-    "Div": quotient,
+    **dict.fromkeys(("Sub", "Div"), with_row_number),
 }

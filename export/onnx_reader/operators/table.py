@@ -28,21 +28,11 @@ from export.onnx_reader.values import Const, Handler, RowNumber, Stacked, Value
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 
+_ONNX = (activations, classifiers, constants, dense, elementwise, quantized, selecting, shapes, softmax)
 _TABLES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
-    ("", activations.HANDLERS),
-    ("", classifiers.HANDLERS),
-    ("", constants.HANDLERS),
-    ("", dense.HANDLERS),
-    ("", elementwise.HANDLERS),
-    ("", quantized.HANDLERS),
-    ("", selecting.HANDLERS),
-    ("", shapes.HANDLERS),
-    ("", softmax.HANDLERS),
-    ("ai.onnx.ml", classifiers.ML_HANDLERS),
-    ("ai.onnx.ml", dense.ML_HANDLERS),
-    ("com.microsoft", activations.MICROSOFT_HANDLERS),
-    ("com.microsoft", dense.MICROSOFT_HANDLERS),
-    ("com.microsoft", quantized.MICROSOFT_HANDLERS),
+    *(("", module.HANDLERS) for module in _ONNX),
+    *(("ai.onnx.ml", module.ML_HANDLERS) for module in (classifiers, dense)),
+    *(("com.microsoft", module.MICROSOFT_HANDLERS) for module in (activations, dense, quantized)),
 )
 
 

@@ -10,12 +10,10 @@ from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, numpy_helper
 
+from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Unsupported
-
-Array = NDArray[Any]
 
 _RAW = {
     TensorProto.FLOAT: "<f4",

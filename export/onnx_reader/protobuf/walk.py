@@ -11,7 +11,7 @@ from dataclasses import replace
 from typing import Any, NamedTuple
 
 import onnx
-from onnx import AttributeProto
+from onnx import AttributeProto, helper
 
 from export.onnx_reader.nodes import Node, Unsupported
 
@@ -19,14 +19,7 @@ MOST_NODES = 20_000
 _DEEPEST_CALL = 16
 _DEFAULT_DOMAIN = ""
 
-_FIELDS = {
-    AttributeProto.FLOAT: "f",
-    AttributeProto.INT: "i",
-    AttributeProto.STRING: "s",
-    AttributeProto.TENSOR: "t",
-    AttributeProto.SPARSE_TENSOR: "sparse_tensor",
-}
-_LISTS = {AttributeProto.FLOATS: "floats", AttributeProto.INTS: "ints", AttributeProto.STRINGS: "strings"}
+_NO_VALUES = (AttributeProto.UNDEFINED, AttributeProto.GRAPH, AttributeProto.GRAPHS)
 
 
 def needed_nodes(proto: onnx.ModelProto, outputs: Iterable[str], constants: dict[str, Any] | None = None) -> list[Node]:
@@ -70,7 +63,11 @@ def _sorted(producers: dict[str, Node], outputs: Iterable[str]) -> list[Node]:
 
 
 class _Scope:
-    """What the names inside a function or a branch are in the graph. outer: where a branch looks for other names."""
+    """What the names inside a function or a branch are in the graph.
+
+    prefix: of what is new here, "" for the graph itself, in which every name is what it is. outer: where a branch looks
+    for other names.
+    """
 
     def __init__(self, names: dict[str, str], prefix: str, outer: _Scope | None = None) -> None:
         self.names = names
@@ -79,18 +76,11 @@ class _Scope:
 
     def renamed(self, name: str) -> str:
         """The name in the graph; what is new here gets one that cannot clash."""
-        if not name or name in self.names:
+        if not name or not self.prefix or name in self.names:
             return self.names.get(name, name)
         if self.outer is not None:
             return self.outer.renamed(name)
         return self.names.setdefault(name, f"{self.prefix}/{name}")
-
-
-class _Graph(_Scope):
-    """The graph itself: every name is what it is."""
-
-    def renamed(self, name: str) -> str:
-        return name
 
 
 class _Place(NamedTuple):
@@ -118,7 +108,7 @@ class _Inliner:
         self.calls = 0
 
     def run(self) -> list[Node]:
-        self._add(self.graph.node, _Place(_Graph({}, ""), self.opsets, {}, 0, False))
+        self._add(self.graph.node, _Place(_Scope({}, ""), self.opsets, {}, 0, False))
         return self.nodes
 
     def _add(self, protos: Iterable[onnx.NodeProto], place: _Place) -> None:
@@ -190,11 +180,7 @@ def _resolved(proto: onnx.NodeProto, outer: dict[str, AttributeProto]) -> dict[s
 
 def _value(attribute: AttributeProto) -> Any:
     """A plain value; the proto itself for tensors; None for graphs, which no supported operator has."""
-    if attribute.type in _FIELDS:
-        return getattr(attribute, _FIELDS[attribute.type])
-    if attribute.type in _LISTS:
-        return list(getattr(attribute, _LISTS[attribute.type]))
-    return None
+    return None if attribute.type in _NO_VALUES else helper.get_attribute_value(attribute)
 
 
 def _opsets(imports: Iterable[onnx.OperatorSetIdProto]) -> dict[str, int]:
