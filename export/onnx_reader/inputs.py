@@ -56,10 +56,7 @@ def find_input(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list
     if value.type.WhichOneof("value") != "tensor_type":
         raise Unsupported(f"input '{value.name}' is no tensor, expected one; only chains are supported")
     tensor = value.type.tensor_type
-    try:
-        kind = element_type(tensor.elem_type or TensorProto.FLOAT).name
-    except Unsupported as error:
-        raise Unsupported(f"input '{value.name}': {error}") from error
+    kind = element_type(tensor.elem_type or TensorProto.FLOAT, f"input '{value.name}': ").name
     kind = "bfloat16" if tensor.elem_type == TensorProto.BFLOAT16 else kind
     if kind not in _REAL:
         raise Unsupported(f"input '{value.name}' holds {kind}, expected {', '.join(_REAL)}")

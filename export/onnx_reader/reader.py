@@ -208,7 +208,9 @@ class _Reader:
                     raise
                 self.failed.update(dict.fromkeys(node.outputs, error))
                 continue
-            _note_origin(node, results)
+            for result in results:
+                if isinstance(result, Flow | Derived):
+                    result.flow.chain.made_by(node)
             self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
             values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
         return values
@@ -222,7 +224,7 @@ class _Reader:
             results = apply(self._with_arrays(node), inputs, self.budget)
             self._charge_layouts(inputs, results)
             return results
-        except Unsupported as error:
+        except (Unsupported, ModelError) as error:
             raise with_expectation(error).at(node) from error
         except (ArithmeticError, LookupError, TypeError, ValueError, AttributeError) as error:
             detail = f"{type(error).__name__}: {error}"  # NumPy's words about shapes that do not fit
@@ -299,9 +301,3 @@ def _taken(node: Node, condition: Value) -> tuple[str, ...]:
         raise Unsupported("its condition is not constant; expected one that is the same for every input")
     count = len(node.outputs)
     return node.inputs[1 : 1 + count] if condition.array.ravel()[0] else node.inputs[1 + count :]
-
-
-def _note_origin(node: Node, results: list[Value]) -> None:
-    for result in results:
-        if isinstance(result, Flow | Derived):
-            result.flow.chain.made_by(node)

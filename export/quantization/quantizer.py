@@ -74,8 +74,7 @@ def quantize(
     if count := sum(layer.subnormals for layer in map(widened, model.layers)):
         model = replace(model, metadata={**model.metadata, "subnormal_weights_set_to_0": str(count)})
     if precision == "float16":
-        scaled = scale_for_float16(replace(model, layers=layers, test_vectors=None))
-        return replace(scaled, layers=tuple(_to_float16(widened(layer)) for layer in scaled.layers))
+        return _to_halves(replace(model, layers=layers, test_vectors=None))
     if precision == "int8-dynamic":
         dynamic = tuple(_to_dynamic(layer, per_channel) for layer in layers)
         return replace(model, layers=dynamic, test_vectors=None)
@@ -83,6 +82,11 @@ def quantize(
         return replace(model, layers=layers, test_vectors=None)
     small, told = _by_calibration(model, layers, calibration, method, per_channel=per_channel, on_choice=on_choice)
     return replace(model, layers=small, metadata={**model.metadata, "calibration": told}, test_vectors=None)
+
+
+def _to_halves(model: Model) -> Model:
+    scaled = scale_for_float16(model)
+    return replace(scaled, layers=tuple(_to_float16(widened(layer)) for layer in scaled.layers))
 
 
 def _by_calibration(

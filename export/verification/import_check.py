@@ -72,9 +72,7 @@ def verify_import(
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
     _require_widths_of(model, source.model, onnx_path)
     _require_few_rows(source, onnx_path)
-    rows = random_rows(source) if x is None else rows_to_compare(model, x)
-    _require_fit(source.input, rows)
-    rows, rounded = _rounded(source.input, rows)
+    rows, rounded = _held(source.input, random_rows(source) if x is None else rows_to_compare(model, x))
     checks, changed, largest = [], 0, 0.0
     precaution = precaution_for(source)
     notes: dict[str, None] = dict.fromkeys([*unused_note(source.content), *precaution.notes(levels), *rounded])
@@ -261,8 +259,12 @@ def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:
         )
 
 
-def _rounded(source: Input, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
-    """The rows as the file's input holds them, and what to say of it, in a line: float16 has 11 bits of a number."""
+def _held(source: Input, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
+    """The rows as the file's input holds them, and what to say of it, in a line: float16 has 11 bits of a number.
+
+    Raises InputError for a value that it cannot hold.
+    """
+    _require_fit(source, rows)
     if source.kind != "float16":
         return rows, []
     with np.errstate(under="ignore"):

@@ -89,12 +89,16 @@ class Assembly:
         """The next step, None at the end."""
         return self.steps[self.at] if self.at < len(self.steps) else None
 
-    def take_run(self) -> Pieces:
-        """The elementwise steps from here on, taken off, as affine maps and activations."""
+    def take_steps(self) -> list[Step]:
+        """The elementwise steps from here on, taken off."""
         start = self.at
         while isinstance(self.peek(), Affine | Function | RowFunction):
             self.at += 1
-        return pieces(self.steps[start : self.at])
+        return self.steps[start : self.at]
+
+    def take_run(self) -> Pieces:
+        """The elementwise steps from here on, taken off, as affine maps and activations."""
+        return pieces(self.take_steps())
 
     def require_no_row_function(self) -> None:
         """Raise Unsupported, naming its node, where softmax is not the end."""

@@ -24,7 +24,7 @@ from export.onnx_reader.layers.bias import Bias, Rounding, diagonal, on_accumula
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import Affine, Dequantize, Function, Linear, Lookup, Quantize, RowFunction, Step
+from export.onnx_reader.steps import Affine, Dequantize, Function, Linear, Lookup, Quantize, Step
 
 _FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
@@ -74,17 +74,14 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     assembly.at += 1
     product = assembly.peek()
     if isinstance(product, Linear):
-        if product.codes is None or product.scale is None:
-            assembly.focus = assembly.at
-            raise Unsupported("its weights are not what quantized values need: expected integers, one scale per output")
         assembly.focus = assembly.at
+        if product.codes is None or product.scale is None:
+            raise Unsupported("its weights are not what quantized values need: expected integers, one scale per output")
         assembly.note_product(assembly.at)
         assembly.at += 1
         return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
     start = assembly.at
-    while isinstance(assembly.peek(), Affine | Function | RowFunction):
-        assembly.at += 1
-    run, after = assembly.steps[start : assembly.at], assembly.peek()
+    run, after = assembly.take_steps(), assembly.peek()
     if isinstance(after, Quantize) and _takes_table(assembly, run):
         assembly.at += 1
         return _computed_table(assembly, run, step.grid, after.grid)

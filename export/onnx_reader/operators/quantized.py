@@ -9,7 +9,6 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_runtime.errors import ModelError
 from edge_runtime.numerics import QuantParams
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import activation, softmax
@@ -35,10 +34,7 @@ def _grid(scale: Value, zero_point: Value, kind: str | None = None) -> tuple[Qua
         raise Unsupported("its zero point is not one constant for the whole tensor")
     if kind not in _SHIFT:
         raise Unsupported(f"it quantizes to {kind}, expected uint8 or int8")
-    try:
-        return QuantParams(float(np.float32(scale.array.ravel()[0])), zero + _SHIFT[kind]), kind
-    except ModelError as error:
-        raise Unsupported(str(error)) from error
+    return QuantParams(float(np.float32(scale.array.ravel()[0])), zero + _SHIFT[kind]), kind
 
 
 def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

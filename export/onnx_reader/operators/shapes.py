@@ -78,7 +78,7 @@ def dropout(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Another dtype. Real values must stay real; integers and classes become real for nothing."""
     value, code = tensor(inputs[0]), node.attributes.get("to")
-    dtype = element_type(node.attribute("to", int, 0) if code is not None else 0)
+    dtype = element_type(node.attribute("to", int, 0))
     if isinstance(value, Const):
         if value.array.dtype.kind == "O":
             return [value]

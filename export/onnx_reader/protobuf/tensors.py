@@ -41,11 +41,14 @@ _LARGEST_AXIS = 1 << 31
 _MOST_AXES = 16
 
 
-def element_type(code: int) -> np.dtype[Any]:
-    """The dtype that arrays of an ONNX element type get here (bfloat16 is widened). Raises Unsupported."""
+def element_type(code: int, where: str = "") -> np.dtype[Any]:
+    """The dtype that arrays of an ONNX element type get here (bfloat16 is widened). Raises Unsupported.
+
+    where: what messages begin with.
+    """
     if code not in _RAW:
         names = {value: name for name, value in TensorProto.DataType.items()}
-        raise Unsupported(f"element type {names.get(code, code)} is not supported; expected floats or integers")
+        raise Unsupported(f"{where}element type {names.get(code, code)} is not supported; expected floats or integers")
     return np.dtype(np.float32 if code == TensorProto.BFLOAT16 else _RAW[code]).newbyteorder("=")
 
 
@@ -76,10 +79,7 @@ class TensorReader:
                 raise Unsupported(f"tensor '{tensor.name}' holds {len(tensor.string_data)} texts, expected {count:,}")
             texts = [text.decode("utf-8", "replace") for text in tensor.string_data]
             return np.array(texts, dtype=object).reshape(shape)
-        try:
-            dtype = element_type(tensor.data_type)
-        except Unsupported as error:
-            raise Unsupported(f"tensor '{tensor.name}': {error}") from error
+        dtype = element_type(tensor.data_type, f"tensor '{tensor.name}': ")
         self.budget.charge(count, dtype.itemsize)
         if tensor.data_location == TensorProto.EXTERNAL:
             values = self._decode(tensor, self._external(tensor, count), count)
@@ -87,6 +87,8 @@ class TensorReader:
             values = self._decode(tensor, tensor.raw_data, count)
         else:
             values = self._fields(tensor, count)
+        if tensor.data_type == TensorProto.BFLOAT16:
+            values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return values.astype(dtype, copy=False).reshape(shape)
 
     def any_array(self, tensor: onnx.TensorProto | onnx.SparseTensorProto) -> Array:
@@ -127,8 +129,7 @@ class TensorReader:
         dtype = np.dtype(_RAW[tensor.data_type])
         if len(raw) != count * dtype.itemsize:
             raise Unsupported(f"tensor '{tensor.name}' has {len(raw):,} bytes, expected {count * dtype.itemsize:,}")
-        values = np.frombuffer(raw, dtype)
-        return _widened_bfloat16(values) if tensor.data_type == TensorProto.BFLOAT16 else values
+        return np.frombuffer(raw, dtype)
 
     def _fields(self, tensor: onnx.TensorProto, count: int) -> Array:
         name = _FIELDS.get(tensor.data_type, "int32_data")
@@ -136,10 +137,7 @@ class TensorReader:
         if len(stored) != count:
             raise Unsupported(f"tensor '{tensor.name}' has {len(stored):,} values in {name}, expected {count:,}")
         values = np.array(stored, None if count else np.float32)
-        if tensor.data_type in (TensorProto.FLOAT16, TensorProto.BFLOAT16):
-            bits = values.astype(np.uint16)
-            return _widened_bfloat16(bits) if tensor.data_type == TensorProto.BFLOAT16 else bits.view(np.float16)
-        return values
+        return values.astype(np.uint16).view(np.float16) if tensor.data_type == TensorProto.FLOAT16 else values
 
     def _external(self, tensor: onnx.TensorProto, count: int) -> bytes:
         entries = {entry.key: entry.value for entry in tensor.external_data}
@@ -191,10 +189,6 @@ def _item(tensor: onnx.TensorProto) -> int:
 
 def _location(tensor: onnx.TensorProto) -> str:
     return next((entry.value for entry in tensor.external_data if entry.key == "location"), "")
-
-
-def _widened_bfloat16(bits: Array) -> Array:
-    return (bits.astype(np.uint32) << np.uint32(16)).view(np.float32)
 
 
 def _size(text: str) -> int | None:
