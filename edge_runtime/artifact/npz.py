@@ -14,8 +14,8 @@ from typing import IO, TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.artifact.zip_directory import END_BYTES, ENTRY_BYTES, ZipEntry, directory_start, read_directory
-from edge_runtime.errors import ArtifactError
-from edge_runtime.files import ALIGNMENT, NPY_START, npy_header, refuse_no_file
+from edge_runtime.errors import ArtifactError, InputError
+from edge_runtime.files import ALIGNMENT, NPY_START, npy_header, read_npy_bytes, refuse_no_file
 from edge_runtime.numerics import FileMap
 
 if TYPE_CHECKING:
@@ -29,8 +29,7 @@ MEMBER_BYTES = 512  # more than zip and .npy headers add to a member
 _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can state; a real one would change the bytes
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign pads with
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
-_NPY_START, _NPY_MIDDLE, _NPY_END = "{'descr': '", "', 'fortran_order': False, 'shape': ", ", }"
-_LONGEST_SHAPE = 40  # characters
+_TEXT_AT = len(NPY_START) + 2  # of a .npy of format 1.0, behind the number of its bytes
 _DTYPES = {"|i1", "|u1", "<i4", "<f2", "<f4", "<f8", "<i8"}
 
 
@@ -120,43 +119,17 @@ def _data_start(content: bytes | mmap.mmap, entry: ZipEntry, what: str) -> int:
 
 
 def _view(content: bytes | mmap.mmap, start: int, end: int, what: str) -> NDArray[Any]:
-    """The `.npy` in content[start:end] as an array that copies nothing."""
-    prefix = content[start : min(end, start + len(NPY_START) + 2)]
-    if len(prefix) < len(NPY_START) + 2 or prefix[:-2] != NPY_START:
+    """The `.npy` in content[start:end] as an array that copies nothing. Its header must be the writer's."""
+    data = memoryview(content)[start:end]
+    if data[: len(NPY_START)] != NPY_START:
         raise ArtifactError(f"{what} is not a .npy of format 1.0; export the model again")
-    data_start = start + len(prefix) + int.from_bytes(prefix[-2:], "little")
-    found = _parse_header(content[start + len(prefix) : min(end, data_start)])
-    if found is None:
-        raise ArtifactError(f"{what} has a .npy header that this format does not use; export the model again")
-    dtype, shape = found
-    count = 1
-    for length in shape:
-        count *= length  # Python integers: a product of hostile lengths cannot wrap
-    if len(shape) > 2 or count * dtype.itemsize != end - data_start:
-        raise ArtifactError(
-            f"{what} declares {dtype} {shape}, which is {count * dtype.itemsize:,} bytes; "
-            f"the file holds {end - data_start:,}; export the model again"
-        )
     try:
-        array: NDArray[Any] = np.ndarray(shape, dtype, content, data_start) if count else np.empty(shape, dtype)
-    except ValueError as error:  # an empty array whose other axis overflows NumPy's indices
-        raise ArtifactError(f"{what} declares an impossible shape {shape}; export the model again") from error
+        array = read_npy_bytes(data, "its data")
+    except InputError as error:
+        raise ArtifactError(f"{what} has a .npy header that this format does not use ({error})") from error
+    text = npy_header(array)[_TEXT_AT:].rstrip(b" \n")
+    padding = bytes(data[_TEXT_AT : len(data) - array.nbytes]).removeprefix(text)
+    if array.ndim > 2 or array.dtype.str not in _DTYPES or padding.lstrip(b" ") != b"\n":
+        raise ArtifactError(f"{what} has a .npy header that this format does not use; export the model again")
     array.setflags(write=False)
     return array
-
-
-def _parse_header(header: bytes) -> tuple[np.dtype[Any], tuple[int, ...]] | None:
-    """The dtype and shape in what `npy_header` wrote after the magic bytes; None for anything else."""
-    start, _, rest = header.decode("latin1").partition(_NPY_MIDDLE)
-    shape_text, _, padding = rest.partition(_NPY_END)
-    descr = start.removeprefix(_NPY_START)
-    if _NPY_START + descr != start or descr not in _DTYPES or padding.lstrip(" ") != "\n":
-        return None
-    if len(shape_text) > _LONGEST_SHAPE:
-        return None
-    try:
-        shape = tuple(int(part) for part in shape_text.strip("()").split(",") if part)
-    except ValueError:
-        return None
-    is_as_written = repr(shape) == shape_text and min(shape, default=0) >= 0
-    return (np.dtype(descr), shape) if is_as_written else None

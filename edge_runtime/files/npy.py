@@ -1,6 +1,6 @@
 """Reading `.npy` and `.npz` data that anybody may have written: every declared size is checked before it is believed.
 
-The artifact's own reader (`container`) is stricter. Here the data is a user's: compressed members, any byte order and
+The artifact's own reader is stricter. Here the data is a user's: compressed members, any byte order and
 Fortran order are taken; pickles, objects, structures, complex numbers and byte strings are not.
 """
 
@@ -32,13 +32,6 @@ _MAX_LENGTH = 1 << 48  # of one axis: any more is a lie, and its products would 
 _LAST_CODE_POINT = 0x10FFFF
 _STORED, _DEFLATED = 0, 8  # LZMA may ask for gigabytes before its first byte, so it is not taken
 _ENCRYPTED = 0x1
-# A header is read as three known items, never evaluated: ten thousand opening brackets are just not one of them.
-_ITEM = re.compile(
-    rb"\s*(?:(['\"])descr\1\s*:\s*(['\"])([^'\"]{1,12})\2"
-    rb"|(['\"])fortran_order\4\s*:\s*(True|False)"
-    rb"|(['\"])shape\6\s*:\s*\(([\d,\s-]*)\))\s*(,|$)"
-)
-_AXES = re.compile(rb"\s*(?:-?\d{1,20}\s*(?:,\s*-?\d{1,20}\s*)*,?\s*)?")
 
 
 def read_npy_bytes(content: bytes | bytearray | memoryview, what: str) -> NDArray[Any]:
@@ -149,37 +142,50 @@ def _parse_header(content: bytes | bytearray | memoryview, what: str) -> tuple[s
     start = 8 + width + int.from_bytes(prefix[8 : 8 + width], "little")
     if len(prefix) < 8 + width or start > min(len(content), _MAX_HEADER_BYTES):
         raise InputError(f"{what}: the .npy header is cut off or over {_MAX_HEADER_BYTES:,} bytes; save it again")
-    text = bytes(content[8 + width : start]).strip()
+    text = bytes(content[8 + width : start]).decode("latin1").strip()
     items = _header_items(text)
-    axes = items.get("shape", b"-")
-    if len(items) != 3 or not _AXES.fullmatch(axes):
+    shape = _axes(items.get("shape", "-"))
+    if len(items) != 3 or shape is None:
         raise InputError(f"{what}: {_explain_header(text)}; save plain numbers with np.save(..., allow_pickle=False)")
-    shape = tuple(int(part) for part in axes.split(b",") if part.strip())
     if len(shape) > _MAX_NDIM or any(not 0 <= length <= _MAX_LENGTH for length in shape):
         raise InputError(f"{what}: declares an impossible shape {printable(shape, 80)}; save it again")
-    return items["descr"].decode("latin1"), items["fortran_order"] == b"True", shape, start
+    return items["descr"], items["fortran_order"] == "True", shape, start
 
 
-def _header_items(text: bytes) -> dict[str, bytes]:
-    """The values of descr, fortran_order and shape in any order; fewer than three where the text is not ours."""
-    items: dict[str, bytes] = {}
-    if not (text.startswith(b"{") and text.endswith(b"}")):
+def _header_items(text: str) -> dict[str, str]:
+    """The values of descr, fortran_order and shape in any order; fewer than three where the text is not ours.
+
+    A header is taken apart and never evaluated: ten thousand opening brackets are just none of the three.
+    """
+    before, _, rest = text[1:-1].partition("(")
+    axes, closing, after = rest.partition(")")
+    parts = [part.partition(":") for part in f"{before}({closing}{after}".strip().removesuffix(",").split(",")]
+    if len(parts) != 3 or not (text.startswith("{") and text.endswith("}")):
         return {}
-    position, body = 0, text[1:-1].rstrip()
-    while position < len(body):
-        match = _ITEM.match(body, position)
-        if match is None:
-            return {}
-        key = "descr" if match[3] else "fortran_order" if match[5] else "shape"
-        if key in items:
-            return {}
-        items[key] = match[3] or match[5] or match[7]
-        position = match.end()
-    return items
+    items = {_unquoted(key): value.strip() for key, _, value in parts}
+    descr = _unquoted(items.get("descr", ""))
+    if not descr or items.get("fortran_order") not in ("True", "False") or items.get("shape") != "()":
+        return {}
+    return {"descr": descr, "fortran_order": items["fortran_order"], "shape": axes}
 
 
-def _explain_header(text: bytes) -> str:
-    if re.search(rb"['\"]descr['\"]\s*:\s*\[", text):
+def _unquoted(text: str) -> str:
+    """What stands between quotation marks of either kind; nothing where they are none."""
+    word = text.strip()
+    is_quoted = len(word) > 2 and word[0] == word[-1] and word[0] in "'\""
+    return word[1:-1] if is_quoted and not set(word[1:-1]) & set("'\"") else ""
+
+
+def _axes(text: str) -> tuple[int, ...] | None:
+    """The numbers of a shape, None where they are something else or have too many digits for any shape."""
+    parts = [part.strip() for part in text.strip().removesuffix(",").split(",")] if text.strip() else []
+    digits = [part.removeprefix("-") for part in parts]
+    is_number = all(part.isascii() and part.isdigit() and len(part) <= 20 for part in digits)
+    return tuple(int(part) for part in parts) if is_number else None
+
+
+def _explain_header(text: str) -> str:
+    if re.search(r"['\"]descr['\"]\s*:\s*\[", text):
         return "holds structured records, expected plain numbers"
     return f"unreadable .npy header {printable(repr(text[:60]))}"
 

@@ -114,7 +114,7 @@ def _warn_of_few(count: int) -> None:
         f"calibrated on {count} {rows}, expected at least {FEWEST_ROWS}, better some hundreds: other inputs may be "
         "clipped",
         QuantizationWarning,
-        stacklevel=3,
+        stacklevel=4,
     )
 
 
@@ -200,7 +200,7 @@ def _to_float16(layer: Dense) -> Dense:
             f"layer '{layer.name}': {count:,} of {layer.weight.size:,} weights become 0 in float16, and no power of "
             "two saves them; use float32, or rescale the inputs",
             QuantizationWarning,
-            stacklevel=4,  # through the loop over the layers
+            stacklevel=5,  # through the loop over the layers
         )
     return replace(layer, weight=layer.weight.astype(np.float16))
 

@@ -101,7 +101,7 @@ KINDS = {
         "impossible",
     ),
     "a member of the directory's bytes": (into_the_directory(), "overlaps the zip directory"),
-    "three axes": (packed([("format.npy", npy(described("|u1", "(1, 1, 1)"), b"x"))]), "declares"),
+    "three axes": (packed([("format.npy", npy(described("|u1", "(1, 1, 1)"), b"x"))]), "header"),
     "objects": (packed([("format.npy", npy(described("|O", "(1,)"), b"cos\nsystem\n(S'x'\ntR."))]), "header"),
     "Fortran order": (packed([("format.npy", npy(described("|u1", "(1,)", True), b"x"))]), "header"),
     "big-endian": (packed([("format.npy", npy(described(">f4", "(1,)"), bytes(4)))]), "header"),
