@@ -162,11 +162,11 @@ def test_no_two_live_buffers_overlap_and_every_budget_gives_the_same_answer(prec
 
 
 def smallest_budget(model, enough):
-    """The smallest number of bytes with which an engine can be made, by bisection."""
+    """The smallest number of bytes with which an engine can be made, to 64 bytes, by bisection."""
     from edge_runtime import BudgetExceeded
 
     low, high = 0, enough
-    while high - low > 1:
+    while high - low > 64:
         middle = (low + high) // 2
         try:
             make_plan(model, Limits(ram_bytes=middle))  # what an engine begins with, and is refused by
