@@ -20,8 +20,13 @@ def split_lines(lines: Sequence[str], delimiter: str) -> list[list[str]]:
         return []
 
 
-def rows_of(lines: Iterable[tuple[int, str]], delimiter: str, what: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of each row; a quoted cell may go on in the next lines. Raises InputError for a quote left open."""
+def rows_of(
+    lines: Iterable[tuple[int, str]], delimiter: str, what: str, *, strict: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of each row; a quoted cell may go on in the next lines.
+
+    strict: whether to raise InputError for a quote that is left open, or is not at a cell's ends.
+    """
     import csv
 
     numbers: list[int] = []
@@ -32,12 +37,14 @@ def rows_of(lines: Iterable[tuple[int, str]], delimiter: str, what: str) -> Iter
             yield prepare(line) + "\n"
 
     prepare = _prepared(delimiter)
-    reader = csv.reader(feed(), delimiter=delimiter, strict=True, skipinitialspace=True)
+    reader = csv.reader(feed(), delimiter=delimiter, strict=strict, skipinitialspace=True)
     try:
         for cells in reader:
             yield numbers[0], cells
             numbers.clear()
     except csv.Error as error:
+        if not strict:
+            return
         where = f"{what}: row {numbers[0] if numbers else 1}"
         raise InputError(f"{where}: {printable(error, 80)}; close each quote") from error
 
