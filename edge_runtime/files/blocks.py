@@ -31,7 +31,7 @@ _BLANK_LINE = re.compile(rb"(?:\A|\n)[ \t]+\n")
 _COMMENT_LINE = re.compile(rb"(?:\A|\n)[ \t]*[#%]")
 
 
-Columns = Union[slice, "NDArray[np.int64]"]
+Places = Union[slice, "NDArray[np.int64]"]
 
 
 class Cells(NamedTuple):
@@ -79,12 +79,12 @@ class CellReader:
         return found
 
 
-class Block(Protocol):
+class RowBlock(Protocol):
     """Some rows of a table. line_numbers: int64 (n,)."""
 
     line_numbers: NDArray[np.int64]
 
-    def read(self, columns: Columns, reader: CellReader) -> Cells:
+    def read(self, columns: Places, reader: CellReader) -> Cells:
         """The cells of these columns, each array (n, columns)."""
 
     def column(self, index: int) -> list[str]:
@@ -103,7 +103,7 @@ class Source(NamedTuple):
     what: str
 
 
-def blocks_of(source: Source, layout: Layout, comments: list[int]) -> Iterator[Block]:
+def blocks_of(source: Source, layout: Layout, comments: list[int]) -> Iterator[RowBlock]:
     """The rows of a text in blocks. comments: gets the numbers of the lines that are left out.
 
     Raises InputError, naming the row, for rows of another width, quotes left open, and lines longer than MAX_LINE.
@@ -148,7 +148,7 @@ class _PlainBlock:
         self._dialect, self._width, self._encoding = layout.dialect, layout.width, encoding
         self.line_numbers = np.arange(line, line + len(starts) // self._width)
 
-    def read(self, columns: Columns, reader: CellReader) -> Cells:
+    def read(self, columns: Places, reader: CellReader) -> Cells:
         starts, ends = (places.reshape(-1, self._width)[:, columns].ravel() for places in (self._starts, self._ends))
         parts = [
             self._read(starts[first : first + _CELLS], ends[first : first + _CELLS], reader)
@@ -201,7 +201,7 @@ def _joined(parts: Sequence[Cells], shape: tuple[int, int]) -> Cells:
     return Cells(np.concatenate([part.values for part in parts]).reshape(shape), flags(1), flags(2))
 
 
-def _plain(content: bytes, source: Source, layout: Layout, line: int) -> Block | None:
+def _plain(content: bytes, source: Source, layout: Layout, line: int) -> RowBlock | None:
     """The block, if each of its lines is a row and no cell needs its quotes."""
     if layout.has_comments and (b"#" in content or b"%" in content) and _COMMENT_LINE.search(content):
         return None
@@ -275,7 +275,7 @@ class _QuotedBlock:
         self._rows = rows
         self.line_numbers = np.array(lines, np.int64)
 
-    def read(self, columns: Columns, reader: CellReader) -> Cells:
+    def read(self, columns: Places, reader: CellReader) -> Cells:
         places = np.arange(len(self._rows[0]))[columns].tolist()
         cells = reader.read([row[place] for row in self._rows for place in places])
         shape = (len(self._rows), -1)
@@ -285,7 +285,7 @@ class _QuotedBlock:
         return [row[index] for row in self._rows]
 
 
-def _quoted(content: bytes, source: Source, layout: Layout, line: int, comments: list[int]) -> Block:
+def _quoted(content: bytes, source: Source, layout: Layout, line: int, comments: list[int]) -> RowBlock:
     lines = _lines(content.decode(source.encoding), layout, line, comments)
     rows: list[list[str]] = []
     numbers: list[int] = []

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -10,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files.blocks import Block, CellReader, Cells, Source, blocks_of
+from edge_runtime.files.blocks import CellReader, Cells, RowBlock, Source, blocks_of
 from edge_runtime.files.bounded import DATA_MAX_BYTES, printable
 from edge_runtime.files.dialect import Dialect
 from edge_runtime.files.encoding import Text, as_text
@@ -20,7 +19,6 @@ from edge_runtime.files.not_data import refuse_not_data
 _LONGEST_TAIL = 1 << 20  # bytes of empty lines that are seen at the end
 _KEPT = 1 << 24
 _COUNTED = 1 << 18
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -42,11 +40,6 @@ class Table:
     missing: NDArray[np.bool_] | None
     line_numbers: NDArray[np.int64]
     notes: tuple[str, ...]
-
-
-def is_table_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name ends as tables of text do: TABLE_SUFFIXES, each plain or packed (.csv.gz)."""
-    return os.fspath(path).lower().removesuffix(".gz").endswith(TABLE_SUFFIXES)
 
 
 def read_table(content: bytes | bytearray, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> Table:
@@ -100,7 +93,7 @@ class _Builder:
         self._count = 0
         self.comments: list[int] = []
 
-    def add(self, block: Block) -> None:
+    def add(self, block: RowBlock) -> None:
         """Append the rows of a block."""
         first, self._count = self._count, self._count + len(block.line_numbers)
         self._line_numbers[first : self._count] = block.line_numbers
