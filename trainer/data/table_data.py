@@ -33,7 +33,7 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
     chosen = choose(table, choices, what)
     features = chosen.schema.feature_names if any(table.names) else ()
     if chosen.labels is None:
-        return Dataset(chosen.x, chosen.x, (), path.stem, what, features, None, chosen.schema, chosen.reading)
+        return Dataset(chosen.x, chosen.x, (), _short_name(path), what, features, None, chosen.schema, chosen.reading)
     lines = table.line_numbers[chosen.kept]
     named = f"{what}: {_label_text(chosen.schema.targets)}"
     y, names = encode_labels(
@@ -44,7 +44,7 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
         reason = f"one column of 0 and 1 for each of {len(chosen.classes)} classes"
     doubts = tuple(label_doubts(y, names)) if for_training else ()
     reading = replace(chosen.reading, task_reason=reason, warnings=(*chosen.reading.warnings, *doubts))
-    return Dataset(chosen.x, y, names, path.stem, what, features, None, chosen.schema, reading)
+    return Dataset(chosen.x, y, names, _short_name(path), what, features, None, chosen.schema, reading)
 
 
 def load_alike(
@@ -69,7 +69,7 @@ def load_alike(
     dropped = len(table.numbers) - len(read.kept)
     reading = Reading(label=schema.targets, rows=len(table.numbers), dropped=dropped, notes=notes)
     nothing = np.empty((len(read.x), 0), np.float32)
-    unlabelled = Dataset(read.x, nothing, name=path.stem, source=what, schema=schema, reading=reading)
+    unlabelled = Dataset(read.x, nothing, name=_short_name(path), source=what, schema=schema, reading=reading)
     if not places:
         if needs_labels:
             _refuse_no_label(table, schema, what)
@@ -145,6 +145,11 @@ def _refuse_no_label(table: Table, schema: Schema, what: str) -> None:
         f"{what}: no column {listed(schema.targets)}, which is the label; the file has {found}; "
         "name its column so, or say which it is with --label"
     )
+
+
+def _short_name(path: Path) -> str:
+    """A file's name without what says how it is packed."""
+    return path.name if path.is_dir() else Path(path.name.removesuffix(".gz")).stem
 
 
 def _label_text(targets: Sequence[str]) -> str:
