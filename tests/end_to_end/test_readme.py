@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # pages whose examples run after one another in one folder
 PAGES = (
     "README.md",
+    "trainer/data/README.md",
     "edge_runtime/artifact/FORMAT.md",
     "edge_runtime/engine/README.md",
     "export/onnx_writer/README.md",
@@ -127,6 +128,13 @@ def test_the_test_command_is_the_one_that_ci_runs():
     printed = subprocess.check_output([sys.executable, ".ci/readme_block.py", "tests"], cwd=ROOT, text=True)
     assert printed.strip() == code.strip()
     assert 'eval "$(python3 .ci/readme_block.py tests)"' in (ROOT / ".ci" / "run").read_text()
+
+
+def test_the_printed_lines_are_those_of_the_training(tmp_path):
+    """What `train` says of the README's own table, as far as it does not hang on sums of floats."""
+    printed = next(block["code"] for block in BLOCKS if block["mark"] == "train output")
+    code = next(block["code"] for block in BLOCKS if "train --data motor.csv" in block["code"])
+    assert printed in run_shell(code[: code.index("smallnet export")], tmp_path)
 
 
 def test_the_printed_table_is_that_of_the_demo(tmp_path):
