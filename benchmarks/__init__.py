@@ -2,5 +2,4 @@
 
 import os
 
-# before any of them, or a process of theirs, loads onnxruntime
-os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any of them, or a process of theirs, loads onnxruntime

@@ -9,6 +9,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_runtime.lazy import lazy_names
+from edge_runtime.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from edge_runtime.artifact import load, save

@@ -203,7 +203,11 @@ class Model(Remade):
         return replace(self, test_vectors=vectors)
 
 
-def require_model(model: Any) -> None:
-    """Raise InputError for anything but a `Model`: a path, most often."""
-    if not isinstance(model, Model):
+def as_model(model: Any) -> Model:
+    """A `Model`, or what the `to_model` of a trained network gives. Raises InputError for all else: a path, mostly."""
+    if isinstance(model, Model):
+        return model
+    made = model.to_model() if hasattr(model, "to_model") and not isinstance(model, type) else None
+    if not isinstance(made, Model):
         raise InputError(f"model is a {type(model).__name__}, expected a Model; load(path) gives that of a file")
+    return made

@@ -7,8 +7,7 @@ import sys
 
 import pytest
 
-# before a test, or a process of its, loads onnxruntime
-os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
+os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test, or a process of its, loads onnxruntime
 # a Python that runs on another kind of processor: what tests start of themselves runs there too
 sys.executable = os.environ.get("SMALLNET_TEST_PYTHON", sys.executable)
 

@@ -50,7 +50,7 @@ ROOMS = {
         "layers",
         "files",
         "numerics",
-        "errors  lazy  array_types",
+        "errors  lazy  array_types  version",
     ],
 }
 # Inside the one room that has rooms of its own.

@@ -20,6 +20,7 @@ import importlib.util
 from typing import TYPE_CHECKING, Any
 
 from edge_runtime.lazy import public_names
+from edge_runtime.version import __version__ as __version__
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import CheckpointError, ConfigurationError, NotFittedError, TrainingDiverged
 from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile

@@ -15,6 +15,7 @@ from edge_runtime import Dense, Model, ModelError, Standardization, load, save
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike, shortened
 from edge_runtime.numerics import Activation
+from edge_runtime.version import made_with
 from trainer.config import DEFAULT_CONFIG, SIMULATED_PRECISIONS, PrecisionConfig, check_number, check_whole
 from trainer.data import ClassWeight, checked_rows, encode_targets, learn_standardization, weighted_rows
 from trainer.errors import ConfigurationError, TrainingDiverged
@@ -416,7 +417,7 @@ class NeuralNetworkModel:
             for index, block in enumerate(self.chain.blocks)
             for weights, bias in [block.folded()]
         ]
-        return Model(tuple(layers), self.preprocessing, tuple(names), dict(metadata or {}))
+        return Model(tuple(layers), self.preprocessing, tuple(names), {**made_with(), **(metadata or {})})
 
     def save_weights(self, path: PathLike) -> None:
         """Write `to_model()` as an artifact, which `edge_runtime.load` and the command line read."""

@@ -22,7 +22,7 @@ from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, wri
 from edge_runtime.errors import ArtifactError, InputError, ModelError
 from edge_runtime.files import printable
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
-from edge_runtime.model import Model, Standardization, TestVectors, require_model
+from edge_runtime.model import Model, Standardization, TestVectors, as_model
 from edge_runtime.numerics import Activation, QuantParams
 
 if TYPE_CHECKING:
@@ -39,6 +39,8 @@ Members: TypeAlias = "dict[str, NDArray[Any]]"
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
     """Write `model` to `path`, replacing an existing file in one step. The same model always gives the same bytes.
+
+    A trained network may stand in its place: what its `to_model` gives is written.
 
     Raises OSError where the file cannot be written, ArtifactError for a model with too many layers or too much text,
     ModelError for metadata that were written to and hold something else than text.
@@ -95,7 +97,7 @@ def artifact_bytes(model: Model) -> int:
 
 def to_members(model: Model) -> Members:
     """The arrays that `save` writes, by member name, `format` first."""
-    require_model(model)
+    model = as_model(model)
     model.check_texts()
     members, text = _arrays_by_name(model), _header_text(model)
     line = _first_line(digest_of(text, members))
@@ -171,10 +173,6 @@ def _sha256(nbytes: int) -> Callable[..., Any]:
 
 def _read_header(members: Members) -> dict[str, Any]:
     """Check name, version and digest, in this order; then parse the JSON."""
-    if next(iter(members), None) == "checkpoint":
-        raise ArtifactError(
-            "a training's checkpoint, expected an artifact; 'smallnet train --resume' goes on from it and makes one"
-        )
     if next(iter(members), None) != "format" or members["format"].dtype != np.uint8 or members["format"].ndim != 1:
         raise ArtifactError(
             "no 'format' member at its start, so this is not a smallnet artifact; make one with 'smallnet export'"

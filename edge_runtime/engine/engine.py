@@ -17,7 +17,7 @@ from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import MemoryPlan, is_dynamic
 from edge_runtime.engine.program import Program, compile_program
 from edge_runtime.errors import InputError
-from edge_runtime.model import Model, require_model
+from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import as_numbers, is_frame, require_finite
 
 if TYPE_CHECKING:
@@ -32,16 +32,17 @@ _READABLE = 0x101  # NumPy's flags of C order and alignment, see `Program.any_la
 class Engine:
     """Runs one model. int8 results do not depend on the batch around a row, on the block size or on the BLAS.
 
-    model: what to run. limits: budgets to keep; the default keeps none. Raises BudgetExceeded when the model cannot be
-    run within `limits.ram_bytes`, InputError for limits of another type. An int8-dynamic model is the exception to the
-    first sentence: its batch goes through whole, and is at most `limits.max_batch` rows (256 where none is given).
+    model: what to run, or a trained network, whose `to_model` gives it. limits: budgets to keep; the default keeps
+    none. Raises BudgetExceeded when the model cannot be run within `limits.ram_bytes`, InputError for limits of another
+    type. An int8-dynamic model is the exception to the first sentence: its batch goes through whole, and is at most
+    `limits.max_batch` rows (256 where none is given).
 
     Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
     A signal handler must not run the engine that it may have interrupted: it would wait for itself.
     """
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:
-        require_model(model)
+        model = as_model(model)
         if limits is not None and not isinstance(limits, Limits):
             raise InputError(f"limits is {limits!r:.80}, expected a Limits such as Limits(ram_bytes=65536), or None")
         self.model = model

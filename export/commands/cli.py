@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from edge_runtime.console import COMMANDS, LazyCommands, Place
+from edge_runtime.version import __version__
 
 if TYPE_CHECKING:
     from edge_runtime.errors import Alternative, BudgetExceeded
@@ -31,7 +32,7 @@ _PLACES = {
 
 
 @click.group(cls=LazyCommands, places=_PLACES, help=_HELP, context_settings={"help_option_names": ["-h", "--help"]})
-@click.version_option(package_name="smallnet")
+@click.version_option(__version__)
 def main() -> None:  # noqa: D103  the help text above is its description
     pass
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import click
 
 from edge_runtime.artifact import save
@@ -19,6 +21,7 @@ from edge_runtime.console import (
     wide_option,
     width_for,
 )
+from edge_runtime.version import made_with
 from export.commands.data import load_rows
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings, test_vectors_option
 from export.commands.reports import import_facts, import_table
@@ -74,7 +77,8 @@ def import_command(
         reports[spec] = verify_import(model, model_path, rows, imported=source, run_limits=allowed)
     is_ok = all(report.ok for report in reports.values())
     if is_ok:
-        save(with_test_vectors(model, rows, test_vectors), out)
+        stated = replace(model, metadata={**model.metadata, **made_with()})
+        save(with_test_vectors(stated, rows, test_vectors), out)
     notes = dict.fromkeys(note for report in reports.values() for note in report.notes)
     doubts = [
         *(comparison_doubts(model, rows) if spec else row_doubts(model, rows)),

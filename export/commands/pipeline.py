@@ -212,8 +212,11 @@ def _shrunk(
 ) -> tuple[Model, Model]:
     """The float32 model with the units of the smaller one, and that one."""
     source = equalize(model, rows) if options.equalize and precision == "int8" else model
-    per_channel = options.per_channel
-    return source, quantize(source, rows, precision, options.method, per_channel=per_channel, on_choice=on_choice)
+    small = quantize(
+        source, rows, precision, options.method,
+        per_channel=options.per_channel, test_vectors=0, on_choice=on_choice,
+    )  # fmt: skip
+    return source, small
 
 
 def _write(contents: dict[Path, bytes], on_file: Callable[[str], None] | None) -> None:

@@ -47,7 +47,7 @@ def _made(model: Model, rows: NDArray[np.float32]) -> Iterator[tuple[str, Model]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                yield precision, quantize(wide, rows, precision, "minmax")
+                yield precision, quantize(wide, rows, precision, "minmax", test_vectors=0)
             except QuantizationError:  # weights or sums that it cannot hold
                 continue
 

@@ -20,7 +20,8 @@ from onnx import TensorProto, helper
 from edge_runtime.errors import QuantizationError
 from edge_runtime.files import write_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense
-from edge_runtime.model import Model, require_model
+from edge_runtime.model import Model, as_model
+from edge_runtime.version import MADE_WITH, __version__
 from export.onnx_writer.graph import Graph
 from export.onnx_writer.int8_forms import FORMS, MICROSOFT, dynamic_layer, qdq_layer
 from export.onnx_writer.pair_saturation import PRECISE, PRECISE_KEY, may_saturate
@@ -54,7 +55,7 @@ def write_onnx(
 
 def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable: bool = False) -> onnx.ModelProto:
     """The checked ONNX model that `write_onnx` writes."""
-    require_model(model)
+    model = as_model(model)
     check_form(form, opset, portable=portable)
     model.check_texts()
     proto = _model_proto(model, _build(model, form, portable=portable), _properties(model, form, portable), opset)
@@ -111,7 +112,7 @@ def _dense(graph: Graph, layer: Dense, value: str, target: str) -> str:
 
 def _properties(model: Model, form: str, portable: bool) -> dict[str, str]:
     """Metadata: the model's, which may be what another file of ours said of itself, and what is said of this one."""
-    stated = {key: value for key, value in model.metadata.items() if key != PRECISE_KEY}
+    stated = {key: value for key, value in model.metadata.items() if key not in (PRECISE_KEY, MADE_WITH)}
     properties = {**stated, "precision": model.precision, "form": form}
     if model.class_names:
         properties["class_names"] = json.dumps(list(model.class_names), ensure_ascii=False)
@@ -134,6 +135,7 @@ def _model_proto(model: Model, graph: Graph, properties: dict[str, str], opset: 
         ),
         opset_imports=opsets,
         producer_name="smallnet",
+        producer_version=__version__,
     )
     proto.ir_version = max(IR_VERSION, helper.find_min_ir_version_for(opsets[:1]))
     helper.set_model_props(proto, properties)

@@ -16,6 +16,7 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import first_not_finite
 from edge_runtime.reference import trace
 from export.quantization.histogram import Histogram
+from export.quantization.test_rows import Sample
 
 BLOCK = 256  # rows traced at once: float sums depend on the batch, so the batch is always the same
 HELD_OUT_EVERY, HELD_OUT_MOST = 5, 1024  # each fifth row, up to a number that bounds the memory
@@ -28,12 +29,13 @@ class Calibration:
     """What calibration saw: a histogram by place ("input", "NAME.preactivation", "NAME.output") and rows kept apart.
 
     held_out: rows that are in no histogram yet, (k, n_in), on which a choice of method can be judged;
-    `include_held_out` adds them afterwards.
+    `include_held_out` adds them afterwards. sample: rows of all, of which test vectors are chosen.
     """
 
     histograms: dict[str, Histogram]
     held_out: NDArray[np.float32]
     rows: int
+    sample: NDArray[np.float32]
 
     def include_held_out(self, model: Model) -> None:
         """Count the held-out rows too, once a choice has been made on them."""
@@ -53,7 +55,9 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
     histograms: dict[str, Histogram] = {}
     held_out: list[NDArray[np.float32]] = []
     count = kept = 0
+    sample = Sample()
     for block in blocks(model, rows):
+        sample.add(block)
         apart = np.arange(count, count + len(block)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         apart &= hold_out and kept < HELD_OUT_MOST
         held_out.append(block[apart])
@@ -70,7 +74,15 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
         raise QuantizationError(
             "the calibration set is empty; give at least one row, better some hundreds of real ones"
         )
-    return Calibration(histograms, np.concatenate(held_out), count)
+    return Calibration(histograms, np.concatenate(held_out), count, sample.rows)
+
+
+def sampled(model: Model, rows: CalibrationRows) -> NDArray[np.float32]:
+    """Some of the rows, spread over all of them. Raises QuantizationError as `calibrate` does for rows."""
+    sample = Sample()
+    for block in blocks(model, rows):
+        sample.add(block)
+    return sample.rows
 
 
 def float_model(model: Model) -> Model:

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.engine import Engine
 from edge_runtime.errors import ModelError, QuantizationError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
-from edge_runtime.model import Model
+from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import (
     QMAX,
     QMIN,
@@ -24,10 +24,12 @@ from edge_runtime.numerics import (
     quantize_symmetric,
 )
 from edge_runtime.numerics import quantize as quantize_values
-from export.quantization.calibration import Calibration, CalibrationRows, calibrate, widened
+from edge_runtime.version import made_with
+from export.quantization.calibration import Calibration, CalibrationRows, calibrate, sampled, widened
 from export.quantization.fidelity import sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.ranges import METHODS, Range
+from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 
 FEWEST_ROWS = 16  # with fewer, the ranges that a grid needs are a guess
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
@@ -49,39 +51,48 @@ def quantize(
     method: str = "auto",
     *,
     per_channel: bool = True,
+    test_vectors: int = DEFAULT_ROWS,
     on_choice: Callable[[dict[str, float]], None] | None = None,
 ) -> Model:
     """The same network with smaller weights.
 
-    model: float32 layers. calibration: an array (n, n_in) or batches of rows as a user would feed them, needed for
-    int8. precision: "float32", "float16" (weights stored as halves, arithmetic in float32; layers that a half cannot
-    hold are moved by powers of two, see `export.quantization.float16`), "int8" (static), or "int8-dynamic" (no
-    calibration: each layer's input is quantized by the batch it is in, so that a row's answer depends on the rows
-    around it). method: how int8 ranges are chosen, a key of `export.quantization.ranges.METHODS`, or "auto": each is
-    tried, and the one whose outputs are closest to the float network's on held-out calibration rows is taken.
-    per_channel: one weight scale per output channel instead of one per layer. on_choice: told the signal to noise (dB)
-    of each method that "auto" tried.
+    model: float32 layers; or a trained network, whose `to_model` gives them. calibration: an array (n, n_in), a frame
+    or batches of rows as a user would feed them, needed for int8. precision: "float32", "float16" (weights stored as
+    halves, arithmetic in float32; layers that a half cannot hold are moved by powers of two, see
+    `export.quantization.float16`), "int8" (static), or "int8-dynamic" (no calibration: each layer's input is quantized
+    by the batch it is in, so that a row's answer depends on the rows around it). method: how int8 ranges are chosen, a
+    key of `export.quantization.ranges.METHODS`, or "auto": each is tried, and the one whose outputs are closest to the
+    float network's on held-out calibration rows is taken. per_channel: one weight scale per output channel instead of
+    one per layer. test_vectors: how many of the calibration rows (without any: of the rows that `model` holds) are
+    stored with the new model's outputs, for `selftest`. on_choice: told the signal to noise (dB) of each method that
+    "auto" tried.
 
     In every precision, weights below float32's normal range become 0, and the metadata say how many (see
-    `edge_runtime.numerics.subnormals`). Test vectors of `model` are dropped, for they hold its outputs and not the new
-    model's. The method is noted in the metadata. Raises QuantizationError where the result could not be exact: a bias
-    or an accumulator that leaves int32, a scale or multiplier below float32's normal range, a weight beyond float16's
-    range, or bad calibration rows. A QuantizationWarning says what works and needs a look: fewer than 16 calibration
-    rows, a tensor that is 0 on all of them, weights that become 0 in float16 where that harms the layer.
+    `edge_runtime.numerics.subnormals`). The method, and the versions that did it, are noted in the metadata.
+    Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves int32, a scale or
+    multiplier below float32's normal range, a weight beyond float16's range, or bad calibration rows; InputError for
+    what is no model. A QuantizationWarning says what works and needs a look: fewer than 16 calibration rows, a tensor
+    that is 0 on all of them, weights that become 0 in float16 where that harms the layer.
     """
-    _check_arguments(calibration, precision, method)
+    model = as_model(model)
+    _check_arguments(calibration, precision, method, test_vectors)
     layers = tuple(_without_subnormals(widened(layer)) for layer in model.layers)
+    held = model.test_vectors
     if count := sum(layer.subnormals for layer in map(widened, model.layers)):
         model = replace(model, metadata={**model.metadata, "subnormal_weights_set_to_0": str(count)})
+    model = replace(model, metadata={**model.metadata, **made_with()}, test_vectors=None)
+    if precision == "int8" and calibration is not None:
+        small, rows = _by_calibration(model, layers, calibration, method, per_channel=per_channel, on_choice=on_choice)
+        return with_test_vectors(small, rows, test_vectors)
     if precision == "float16":
-        return _to_halves(replace(model, layers=layers, test_vectors=None))
-    if precision == "int8-dynamic":
-        dynamic = tuple(_to_dynamic(layer, per_channel) for layer in layers)
-        return replace(model, layers=dynamic, test_vectors=None)
-    if precision == "float32" or calibration is None:
-        return replace(model, layers=layers, test_vectors=None)
-    small, told = _by_calibration(model, layers, calibration, method, per_channel=per_channel, on_choice=on_choice)
-    return replace(model, layers=small, metadata={**model.metadata, "calibration": told}, test_vectors=None)
+        small = _to_halves(replace(model, layers=layers))
+    elif precision == "int8-dynamic":
+        small = replace(model, layers=tuple(_to_dynamic(layer, per_channel) for layer in layers))
+    else:
+        small = replace(model, layers=layers)
+    if test_vectors and calibration is not None:
+        return with_test_vectors(small, sampled(model, calibration), test_vectors)
+    return small if held is None else with_test_vectors(small, held.inputs, test_vectors)
 
 
 def _to_halves(model: Model) -> Model:
@@ -97,15 +108,16 @@ def _by_calibration(
     *,
     per_channel: bool,
     on_choice: Callable[[dict[str, float]], None] | None,
-) -> tuple[tuple[QuantizedDense, ...], str]:
-    """int8 layers on the grids that the rows ask for, and which method chose these by how many rows, in words."""
+) -> tuple[Model, NDArray[np.float32]]:
+    """The model in int8, on the grids that the rows ask for, and some of the rows."""
     seen = calibrate(model, calibration, hold_out=method == "auto")
     if method == "auto":
         method = choose_method(model, seen, per_channel=per_channel, on_choice=on_choice)
         seen.include_held_out(model)
     if seen.rows < FEWEST_ROWS:
         _warn_of_few(seen.rows)
-    return _to_int8(layers, _ranges(seen, method), per_channel), f"{method}, {seen.rows} rows"
+    metadata = {**model.metadata, "calibration": f"{method}, {seen.rows} rows"}
+    return replace(model, layers=_to_int8(layers, _ranges(seen, method), per_channel), metadata=metadata), seen.sample
 
 
 def _warn_of_few(count: int) -> None:
@@ -175,7 +187,9 @@ def activation_table(activation: Activation, before: QuantParams, after: QuantPa
     return quantize_values(activation(points), after)
 
 
-def _check_arguments(calibration: CalibrationRows | None, precision: str, method: str) -> None:
+def _check_arguments(calibration: CalibrationRows | None, precision: str, method: str, test_vectors: int) -> None:
+    if not isinstance(test_vectors, (int, np.integer)) or isinstance(test_vectors, bool) or test_vectors < 0:
+        raise QuantizationError(f"test_vectors is {test_vectors!r:.80}, expected how many rows to store, 0 for none")
     if precision not in PRECISIONS:
         raise QuantizationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
     if method not in (*METHODS, "auto"):

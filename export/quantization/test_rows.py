@@ -9,6 +9,7 @@ from edge_runtime.engine import Engine, Limits
 from edge_runtime.model import Model, TestVectors
 
 DEFAULT_ROWS = 8
+MOST_CHOSEN_FROM = 1024  # that are chosen from
 
 
 def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFAULT_ROWS) -> Model:
@@ -17,6 +18,27 @@ def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFA
         return model.with_test_vectors(None)
     chosen = rows[choose_rows(model, rows, count)]
     return model.with_test_vectors(TestVectors(chosen, Engine(model, Limits(max_batch=len(chosen))).logits(chosen)))
+
+
+class Sample:
+    """Rows spread evenly over a stream of any length, at most `MOST_CHOSEN_FROM` of them."""
+
+    def __init__(self) -> None:
+        self._stride, self._seen = 1, 0
+        self._kept: list[NDArray[np.float32]] = []
+
+    def add(self, block: NDArray[np.float32]) -> None:
+        """See the next rows, float32 (k, n_in)."""
+        places = np.arange(self._seen, self._seen + len(block))
+        self._kept.append(block[places % self._stride == 0])
+        self._seen += len(block)
+        while sum(map(len, self._kept)) > MOST_CHOSEN_FROM:
+            self._kept, self._stride = [np.concatenate(self._kept)[::2]], 2 * self._stride
+
+    @property
+    def rows(self) -> NDArray[np.float32]:
+        """Those that are kept, (n, n_in). Needs one at least."""
+        return np.concatenate(self._kept)
 
 
 def choose_rows(model: Model, rows: NDArray[np.float32], count: int) -> NDArray[np.int64]:

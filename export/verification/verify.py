@@ -26,7 +26,7 @@ from edge_runtime.engine import Engine, Limits, is_dynamic
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable, read_file
 from edge_runtime.layers import Dense, QuantizedDense
-from edge_runtime.model import Model, require_model
+from edge_runtime.model import Model, as_model
 from edge_runtime.reference import logits, output_bound, trace
 from export.onnx_reader import OUTPUT_KEY, Imported, Unsupported, check_counts, import_bytes, take_in_external
 from export.onnx_writer import FORMS
@@ -75,7 +75,7 @@ def verify(
     by something else and is refused by `import_onnx` (it is not run then), BudgetExceeded, and OSError for an
     unreadable file.
     """
-    require_model(model)
+    model = as_model(model)
     content = _read_content(onnx_path)
     return verify_content(
         model, content, onnx_path, x,

@@ -192,6 +192,14 @@ def trained_objects() -> Uses:
             ),
             lambda value: value.partial_fit(ROWS, np.arange(40) % 2).weights[0].tobytes(),
         ),
+        "DenseClassifier": (
+            trainer.DenseClassifier(epochs=2).fit(ROWS, np.arange(40) % 2),
+            lambda value: (value.predict_proba(ROWS).tobytes(), value.get_params(), runs(value.to_model())),
+        ),
+        "DenseRegressor": (
+            trainer.DenseRegressor(epochs=2, standardize="per-feature").partial_fit(ROWS, np.arange(40) / 40),
+            lambda value: (value.predict(ROWS).tobytes(), value.n_iter_, runs(value.to_model())),
+        ),
         "NeuralNetworkModel": (
             trainer.NeuralNetworkModel([5, 2], ["softmax"]),
             lambda value: value.backprop(ROWS, np.arange(40) % 2),
@@ -220,7 +228,7 @@ DOCUMENTED = [
     *("edge_runtime.device_profiles", "edge_runtime.engine"),
     *(f"export.{name}" for name in ("quantization", "onnx_reader", "onnx_writer", "verification")),
     *(f"trainer.{name}" for name in ("config", "data", "datasets", "errors", "fitting", "history", "losses", "model")),
-    *(f"trainer.{name}" for name in ("network", "optimizers", "schedules")),
+    *(f"trainer.{name}" for name in ("estimators", "network", "optimizers", "schedules")),
 ]
 NOT_COPIED = {
     **dict.fromkeys(("Loss", "Optimizer", "Schedule", "Remade"), "bases, with nothing of their own"),

@@ -11,6 +11,7 @@ import pytest
 
 import edge_runtime as er
 from edge_runtime.schema import Column, Schema
+from edge_runtime.version import made_with
 from export import quantize, verify, write_onnx
 from tests.frames import Frame, Series
 from trainer import DenseClassifier, NeuralNetwork, NeuralNetworkModel
@@ -191,6 +192,7 @@ def test_estimators_keep_the_names(make: Any) -> None:
     assert model.to_model(metadata={"by": "test"}).metadata == {
         "schema": Schema(tuple(map(Column, NAMES))).text(),
         "by": "test",
+        **made_with(),
     }
     with pytest.raises(ValueError, match="feature names should match"):
         model.predict(frame(dict(reversed(columns().items()))))

@@ -3,6 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from edge_runtime.version import made_with
 from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel, PrecisionConfig, TrainingDiverged
 from trainer.layers import BetweenLayer, Parameter
@@ -135,7 +136,8 @@ def test_models_have_the_networks_layers():
     assert [layer.weight.shape for layer in model.layers] == [(5, 7), (7, 3)]
     assert {layer.weight.dtype.name for layer in model.layers} == {"float32"}
     assert model.preprocessing.mean.shape == (5,)
-    assert (model.class_names, model.metadata) == (("a", "b", "c"), {"made": "by hand"})
+    assert (model.class_names, model.metadata["made"]) == (("a", "b", "c"), "by hand")
+    assert model.metadata == {"made": "by hand", **made_with()}
 
 
 def test_profile_measures_every_layer_and_changes_nothing():

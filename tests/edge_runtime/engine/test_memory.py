@@ -74,8 +74,10 @@ def files(tmp_path_factory):
     model, rows = random_model([784, 64, 10], ["relu", "softmax"]), random_rows(50, 784)
     deep = random_model([640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640], ["relu"] * 9 + ["linear"])
     for precision in ("float32", "float16", "int8"):
-        save(quantize(model, rows, precision, "minmax"), folder / f"{precision}.npz")
-        save(quantize(deep, random_rows(50, 640), precision, "minmax"), folder / f"deep.{precision}.npz")
+        save(quantize(model, rows, precision, "minmax", test_vectors=0), folder / f"{precision}.npz")
+        save(
+            quantize(deep, random_rows(50, 640), precision, "minmax", test_vectors=0), folder / f"deep.{precision}.npz"
+        )
     save(quantize(random_model([5, 4, 3], ["tanh", "softmax"]), random_rows(50, 5)), folder / "other.npz")
     return folder
 
@@ -183,7 +185,7 @@ def test_what_stands_beside_a_plan_is_what_the_readme_says(tmp_path, layers, pre
     """Python's objects with one program, and with one for every size of block, for outputs and for logits."""
     sizes = [16] * (layers + 1)
     model = random_model(sizes, [activation] * (layers - 1) + ["linear"], standardize=True)
-    save(quantize(model, random_rows(50, 16), precision, "minmax"), tmp_path / "model.npz")
+    save(quantize(model, random_rows(50, 16), precision, "minmax", test_vectors=0), tmp_path / "model.npz")
     rows = random_rows(256, 16)
     Engine(load(tmp_path / "model.npz")).run(rows[0])
     gc.collect()

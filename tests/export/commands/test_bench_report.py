@@ -14,7 +14,7 @@ linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="pr
 @pytest.fixture(scope="module")
 def path(tmp_path_factory):
     path = tmp_path_factory.mktemp("bench") / "m.npz"
-    save(quantize(random_model([64, 32, 10], ["relu", "softmax"]), random_rows(50, 64)), path)
+    save(quantize(random_model([64, 32, 10], ["relu", "softmax"]), random_rows(50, 64), test_vectors=0), path)
     return path
 
 

@@ -1,11 +1,12 @@
 import itertools
+import sys
 import warnings
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, Dense, Engine, Model, QuantizationError, Standardization
+from edge_runtime import Activation, Dense, Engine, Model, QuantizationError, Standardization, __version__, selftest
 from edge_runtime.numerics.quantization import QuantParams, dequantize
 from export.quantization.calibration import calibrate
 from export.quantization.fidelity import sqnr_db
@@ -215,11 +216,49 @@ def test_weights_that_float16_loses_are_warned_of_by_layer():
         quantize(model, precision="float16")
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
-def test_test_vectors_of_the_model_before_are_dropped(precision):
-    """They hold its outputs: the new model's selftest would fail on them."""
+PRECISIONS = ["float32", "float16", "int8", "int8-dynamic"]
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_what_is_made_proves_itself(precision):
+    """It holds rows of the calibration with its own outputs, as many as asked for: `selftest` passes."""
+    model, rows = random_model([3, 4, 2], ["relu", "linear"]), random_rows(300, 3)
+    small = quantize(model, rows, precision)
+    assert (len(small.test_vectors.inputs), selftest(small).ok) == (8, True)
+    assert {row.tobytes() for row in small.test_vectors.inputs} <= {row.tobytes() for row in rows}
+    assert len(quantize(model, rows, precision, test_vectors=3).test_vectors.inputs) == 3
+    assert quantize(model, rows, precision, test_vectors=0).test_vectors is None
+    batches = quantize(model, (rows[start : start + 70] for start in range(0, 300, 70)), precision)
+    assert batches.test_vectors.inputs.tobytes() == small.test_vectors.inputs.tobytes()
+
+
+@pytest.mark.parametrize("precision", PRECISIONS)
+def test_test_vectors_of_the_model_before_get_new_outputs(precision):
+    """They hold its outputs, on which the new model's selftest would fail; its rows stay where no others are given."""
     model, rows = random_model([3, 4, 2], ["relu", "linear"]), random_rows(20, 3)
-    assert quantize(with_test_vectors(model, rows), rows, precision).test_vectors is None
+    before = with_test_vectors(model, rows[:5])
+    assert selftest(quantize(before, rows, precision)).ok
+    if precision != "int8":
+        after = quantize(before, precision=precision)
+        assert selftest(after).ok
+        assert after.test_vectors.inputs.tobytes() == before.test_vectors.inputs.tobytes()
+        assert quantize(model, precision=precision).test_vectors is None
+
+
+@pytest.mark.parametrize("count", [-1, 1.5, True, None, "8"])
+def test_a_number_of_test_vectors_that_is_none_is_refused(count):
+    """By name."""
+    with pytest.raises(QuantizationError, match=r"test_vectors is .*, expected how many rows to store, 0 for none"):
+        quantize(random_model([3, 2], ["linear"]), random_rows(20, 3), test_vectors=count)
+
+
+def test_the_versions_that_made_it_are_noted():
+    """Those of now, in place of those that made the float model."""
+    model = replace(random_model([3, 2], ["linear"]), metadata={"made_with": "smallnet 0.0.1", "data": "d"})
+    found = quantize(model, random_rows(20, 3)).metadata
+    python = ".".join(map(str, sys.version_info[:3]))
+    assert found["made_with"] == f"smallnet {__version__}, numpy {np.__version__}, python {python}"
+    assert found["data"] == "d"
 
 
 def test_auto_chooses_by_the_error_where_no_output_varies():

@@ -3,7 +3,7 @@ import pytest
 
 from edge_runtime import Engine, Limits, selftest
 from export.quantization.quantizer import quantize
-from export.quantization.test_rows import choose_rows, with_test_vectors
+from export.quantization.test_rows import MOST_CHOSEN_FROM, Sample, choose_rows, with_test_vectors
 from tests.networks import random_model, random_rows
 
 MODEL = random_model([6, 5, 3], ["relu", "softmax"])
@@ -104,3 +104,16 @@ def test_many_rows_of_a_dynamic_model_are_stored_as_one_batch():
     vectors = with_test_vectors(model, rows, 900).test_vectors
     whole = Engine(model, Limits(max_batch=900)).logits(rows)
     np.testing.assert_array_equal(vectors.outputs, whole)
+
+
+@pytest.mark.parametrize("n", [1, 700, 1024, 1025, 5000])
+@pytest.mark.parametrize("size", [1, 100, 10_000])
+def test_a_sample_is_spread_over_all_rows(n, size):
+    """However the rows are cut: at equal distances, at most some thousand, and at least half as many."""
+    rows, sample = np.arange(n, dtype=np.float32)[:, None], Sample()
+    for start in range(0, n, size):
+        sample.add(rows[start : start + size])
+    found = sample.rows[:, 0]
+    assert min(n, MOST_CHOSEN_FROM // 2) <= len(found) <= MOST_CHOSEN_FROM
+    assert found[0] == 0
+    assert len(set(np.diff(found))) <= 1
