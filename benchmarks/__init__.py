@@ -2,4 +2,5 @@
 
 import os
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before any of them, or a process of theirs, loads onnxruntime
+# before any of them, or a process of theirs, loads onnxruntime
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"

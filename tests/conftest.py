@@ -7,7 +7,8 @@ import sys
 
 import pytest
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # before a test, or a process of its, loads onnxruntime
+# before a test, or a process of its, loads onnxruntime
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
 # a Python that runs on another kind of processor: what tests start of themselves runs there too
 sys.executable = os.environ.get("SMALLNET_TEST_PYTHON", sys.executable)
 

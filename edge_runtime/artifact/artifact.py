@@ -173,6 +173,10 @@ def _sha256(nbytes: int) -> Callable[..., Any]:
 
 def _read_header(members: Members) -> dict[str, Any]:
     """Check name, version and digest, in this order; then parse the JSON."""
+    if next(iter(members), None) == "checkpoint":
+        raise ArtifactError(
+            "a training's checkpoint, expected an artifact; 'smallnet train --resume' goes on from it and makes one"
+        )
     if next(iter(members), None) != "format" or members["format"].dtype != np.uint8 or members["format"].ndim != 1:
         raise ArtifactError(
             "no 'format' member at its start, so this is not a smallnet artifact; make one with 'smallnet export'"

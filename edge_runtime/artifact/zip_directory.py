@@ -19,6 +19,7 @@ _END = struct.Struct("<4s4H2IH")
 _ENTRY = struct.Struct("<4s6H3I5H2I")
 END_BYTES, ENTRY_BYTES = _END.size, _ENTRY.size  # an entry's name comes on top
 _DAMAGED = "export the model again"
+_NEWEST_IR = 64  # far beyond it: 13 is the newest of 2026
 
 
 class ZipEntry(NamedTuple):
@@ -36,6 +37,11 @@ class ZipEntry(NamedTuple):
     directory_bytes: int
 
 
+def _is_like_onnx(content: bytes | mmap.mmap) -> bool:
+    """Whether it begins with a version of ONNX's representation, as protobuf writes it: field 1, a number."""
+    return content[0] == 8 and content[1] < _NEWEST_IR
+
+
 def read_directory(content: bytes | mmap.mmap, path: object, most: int) -> list[ZipEntry]:
     """The members in the order of the directory. path: the file's name, for messages. most: members that are allowed.
 
@@ -45,6 +51,10 @@ def read_directory(content: bytes | mmap.mmap, path: object, most: int) -> list[
     end_start = len(content) - _END.size
     if end_start < 0:
         raise ArtifactError(f"{path}: not a readable .npz file ({len(content)} bytes); {_DAMAGED}")
+    if _is_like_onnx(content):
+        raise ArtifactError(
+            f"{path}: begins as an ONNX file, expected an artifact; make one of it with 'smallnet import'"
+        )
     signature, *disks, count, nbytes, start, comment = _END.unpack(content[end_start:])
     if signature != b"PK\x05\x06" or comment:
         raise ArtifactError(f"{path}: not a readable .npz file (no end of a zip directory at its end); {_DAMAGED}")

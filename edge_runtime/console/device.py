@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
-from edge_runtime.console.messages import echo, echo_json, verdict_width, warn
+from edge_runtime.console.messages import echo, echo_json, note, verdict_width, warn
 from edge_runtime.console.output_files import check_rows_output
 from edge_runtime.console.reports import selftest_text
 from edge_runtime.engine import Engine, Limits, require_stored_batch, selftest
@@ -13,6 +13,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, read_rows, write_rows
 from edge_runtime.model import Model
 from edge_runtime.reference import range_warning
+from edge_runtime.schema import Schema
 
 
 class Job(NamedTuple):
@@ -36,7 +37,10 @@ def run_rows(job: Job, sources: Sequence[str], load: Callable[[], tuple[Model, L
     if job.classes and model.metadata.get("target") in ("regression", "autoencoder"):
         raise InputError("the model gives values and not classes; leave --classes out")
     engine = Engine(model, limits)
-    rows = read_rows(job.input, n_in=model.n_in, max_bytes=job.max_bytes or DATA_MAX_BYTES)
+    limit = job.max_bytes or DATA_MAX_BYTES
+    rows, notes = read_rows(job.input, n_in=model.n_in, schema=Schema.of(model), max_bytes=limit)
+    for text in notes:
+        note(text)
     doubt = range_warning(model, rows)
     if doubt is not None:
         warn(doubt)

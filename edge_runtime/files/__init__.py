@@ -21,11 +21,11 @@ if TYPE_CHECKING:
         refuse_no_file,
         shortened,
     )
-    from edge_runtime.files.csv_table import read_csv
+    from edge_runtime.files.names import ARRAY_NAMES, ArrayNames, is_table_name
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
-    from edge_runtime.files.rows import as_rows, read_rows, to_float32, write_rows
+    from edge_runtime.files.rows import RowsRead, as_rows, read_rows, table_rows, to_float32, write_rows
     from edge_runtime.files.sizes import parse_bytes
-    from edge_runtime.files.table import Table, is_table_name, read_table
+    from edge_runtime.files.table import Table, read_table
     from edge_runtime.files.text_table import fit_table, format_table
 
 __getattr__, __dir__, __all__ = lazy_names(
@@ -44,12 +44,12 @@ __getattr__, __dir__, __all__ = lazy_names(
             "refuse_no_file",
             "shortened",
         ),
-        "csv_table": ("read_csv",),
         "npy": ("read_npy_bytes", "read_npz_arrays"),
         "aligned_npy": ("ALIGNMENT", "NPY_START", "npy_header"),
-        "rows": ("as_rows", "read_rows", "to_float32", "write_rows"),
+        "names": ("ARRAY_NAMES", "ArrayNames", "is_table_name"),
+        "rows": ("RowsRead", "as_rows", "read_rows", "table_rows", "to_float32", "write_rows"),
         "sizes": ("parse_bytes",),
-        "table": ("Table", "is_table_name", "read_table"),
+        "table": ("Table", "read_table"),
         "text_table": ("fit_table", "format_table"),
     },
 )

@@ -2,47 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Iterator, Sequence
+import re
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import chain
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.bounded import printable
 
+_RUN = re.compile(" +")
+
 
 def split_lines(lines: Sequence[str], delimiter: str) -> list[list[str]]:
     """The cells of each row, however badly it is quoted: a first look."""
-    if not any('"' in line for line in lines):
-        return [line.split() if delimiter == " " else line.split(delimiter) for line in lines]
+    return [cells for _, cells in rows_of(enumerate(lines), delimiter, "", strict=False)]
+
+
+def rows_of(
+    lines: Iterable[tuple[int, str]], delimiter: str, what: str, *, strict: bool = True
+) -> Iterator[tuple[int, list[str]]]:
+    """(line, cells) of each row; a quoted cell may go on in the next lines.
+
+    strict: whether to raise InputError for a quote that is left open, or does not end its cell; else no more rows come.
+    """
     import csv
 
-    try:
-        return list(csv.reader(map(_prepared(delimiter), lines), delimiter=delimiter, skipinitialspace=True))
-    except csv.Error:
-        return []
+    lines = iter(lines)
+    following = (_prepared(line, delimiter) for _, line in lines)
+    for number, line in lines:
+        line = _prepared(line, delimiter)
+        if '"' not in line:
+            yield number, _RUN.split(line[:-1]) if delimiter == " " else line[:-1].split(delimiter)
+            continue
+        quoted = csv.reader(chain([line], following), delimiter=delimiter, strict=strict, skipinitialspace=True)
+        try:
+            yield number, next(quoted)
+        except csv.Error as error:
+            if not strict:
+                return
+            raise InputError(f"{what}: row {number}: {printable(error, 80)}; close each quote") from error
 
 
-def rows_of(lines: Iterable[tuple[int, str]], delimiter: str, what: str) -> Iterator[tuple[int, list[str]]]:
-    """(line, cells) of each row; a quoted cell may go on in the next lines. Raises InputError for a quote left open."""
-    import csv
-
-    numbers: list[int] = []
-
-    def feed() -> Iterator[str]:
-        for number, line in lines:
-            numbers.append(number)
-            yield prepare(line) + "\n"
-
-    prepare = _prepared(delimiter)
-    reader = csv.reader(feed(), delimiter=delimiter, strict=True, skipinitialspace=True)
-    try:
-        for cells in reader:
-            yield numbers[0], cells
-            numbers.clear()
-    except csv.Error as error:
-        where = f"{what}: row {numbers[0] if numbers else 1}"
-        raise InputError(f"{where}: {printable(error, 80)}; close each quote") from error
-
-
-def _prepared(delimiter: str) -> Callable[[str], str]:
-    if delimiter == " ":
-        return lambda line: line.replace("\t", " ").strip(" ")
-    return lambda line: line
+def _prepared(line: str, delimiter: str) -> str:
+    return line.replace("\t", " ").strip(" ") + "\n" if delimiter == " " else line + "\n"

@@ -13,8 +13,10 @@ from __future__ import annotations
 
 import re
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import islice
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.bounded import printable
@@ -22,6 +24,7 @@ from edge_runtime.files.cells import split_lines
 
 DELIMITERS = ("\t", ";", "|", ",", " ")
 MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
+_MOST_CELLS = 10_000  # that are looked at to find a separator
 _LOOKS_LIKE_NUMBER = re.compile(r"[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?")
 _BLANKS = str.maketrans({"\xa0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})  # as people write thousands
 
@@ -54,6 +57,11 @@ class Dialect:
         except ValueError:
             return None
 
+    def is_other_spelling(self, cell: str) -> bool:
+        """Whether a cell that is no number here would be one with other marks."""
+        cell = cell.strip().translate(_BLANKS)
+        return self.number(cell) is None and any(other.number(cell) is not None for other in _SPELLINGS)
+
     def described(self) -> str:
         """What is unusual about it, in a few words; "" if nothing is."""
         marks = {",": "commas", ".": "points", " ": "blanks", "'": "apostrophes"}
@@ -61,6 +69,9 @@ class Dialect:
         parts += [f"{marks[self.thousands]} between thousands"] if self.thousands else []
         names = {"\t": "tab", " ": "blanks"}
         return ", ".join([f"separator {names.get(self.delimiter) or repr(self.delimiter)}", *parts]) if parts else ""
+
+
+_SPELLINGS = [Dialect(",", decimal, thousands) for decimal in ".," for thousands in ".,' " if thousands != decimal]
 
 
 def is_missing(cell: str) -> bool:
@@ -81,12 +92,12 @@ def _score(rows: Sequence[Sequence[str]]) -> float:
     width, count = Counter(map(len, rows)).most_common(1)[0]
     if width < 2:
         return 0.0
-    cells = [cell.strip() for row in rows if len(row) == width for cell in row]
+    cells = [cell.strip() for cell in islice((cell for row in rows if len(row) == width for cell in row), _MOST_CELLS)]
     numbers = sum(_LOOKS_LIKE_NUMBER.fullmatch(cell) is not None or is_missing(cell) for cell in cells)
     return count / len(rows) * (1 + numbers / len(cells))
 
 
-def sniff_numbers(sample: str, whole: str | None, delimiter: str, what: str) -> Dialect:
+def sniff_numbers(sample: str, whole: Callable[[], str] | None, delimiter: str, what: str) -> Dialect:
     """The dialect of the numbers in `sample`; in `whole`, if the sample could be read both ways.
 
     Raises InputError where two decimal marks are used, and where nothing tells a decimal comma from thousands.
@@ -104,7 +115,7 @@ def sniff_numbers(sample: str, whole: str | None, delimiter: str, what: str) -> 
         thousands = ","
     elif seen.comma_either:
         if whole is not None:
-            return sniff_numbers(whole, None, delimiter, what)
+            return sniff_numbers(whole(), None, delimiter, what)
         if delimiter not in ",;":
             found = seen.comma_either
             raise InputError(
@@ -163,5 +174,6 @@ def _thousands(mark: str) -> str:
     return rf"[1-9]\d{{0,2}}(?:{m}\d{{3}}){{2,}}(?:{other}\d*)?|[1-9]\d{{0,2}}{m}\d{{3}}{other}\d*"
 
 
+@lru_cache
 def _grouped(mark: str, decimal: str) -> re.Pattern[str]:
     return re.compile(rf"[-+]?\d{{1,3}}(?:{re.escape(mark)}\d{{3}})+(?:{re.escape(decimal)}\d*)?(?:[eE][-+]?\d+)?")

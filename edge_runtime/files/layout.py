@@ -10,81 +10,137 @@ from dataclasses import dataclass
 from edge_runtime.errors import InputError
 from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import rows_of, split_lines
-from edge_runtime.files.dialect import Dialect, sniff_delimiter, sniff_numbers
+from edge_runtime.files.dialect import Dialect, is_missing, sniff_delimiter, sniff_numbers
 from edge_runtime.files.header import is_header
 
-COMMENT_MARKS = ("#", "%")
-_SEP_LINE = re.compile(r'"?sep=(.)"?\s*', re.IGNORECASE)
-_SAMPLE = 1 << 16
+MAX_LINE = 1 << 24  # bytes: a million columns of 16; a longer line is not a table
+_COMMENT_MARKS = ("#", "%")
+_SEP_LINE = re.compile(r'"?sep=([,;|:/ \t])"?[ \t]*', re.IGNORECASE)
+_SAMPLE = 1 << 16  # bytes that are looked at, and at least _LEAST_LINES lines
+_LEAST_LINES = 5
 
 
 @dataclass(frozen=True)
 class Layout:
     """dialect: how cells are spelled. width: cells in a row. names: one a column, or () without a header.
 
-    skipped: lines of the text before the first row. has_comments: whether lines that begin with # or % are none of the
-    table's. notes: what was noticed.
+    skipped: lines of the text before the first row, `comments` of them comments. example: the line of a row of this
+    width. has_comments: whether lines that begin with # or % can be comments; if first_is_text, only those of another
+    width are. notes: what was noticed.
     """
 
     dialect: Dialect
     width: int
     names: tuple[str, ...]
     skipped: int
+    comments: int
+    example: int
     has_comments: bool
+    first_is_text: bool
     notes: tuple[str, ...]
 
+    def is_comment(self, line: str) -> bool:
+        """Whether a line below the first row is none of the table's."""
+        if not (self.has_comments and _looks_like_comment(line)):
+            return False
+        cells = split_lines([line], self.dialect.delimiter) if self.first_is_text else []
+        return not cells or len(cells[0]) != self.width
 
-def find_layout(text: str, what: str) -> Layout | None:
-    """The layout of the table in `text`, or None if it has no rows. Raises InputError where nothing decides."""
-    sample = text if len(text) <= _SAMPLE else text[: text.rfind("\n", 0, _SAMPLE) + 1 or _SAMPLE]
+
+def find_layout(content: bytes | bytearray, encoding: str, what: str) -> Layout | None:
+    """The layout of the table in a text, whose lines end in \\n; None if it has no rows.
+
+    Raises InputError where nothing decides between two readings, and for a line over MAX_LINE.
+    """
+    end = 0
+    while end < len(content):
+        end = _sample_end(content, 16 * end or _SAMPLE, what)
+        layout = _layout_of(content, end, encoding, what)
+        if layout is not None:
+            return layout
+    return None
+
+
+def _sample_end(content: bytes | bytearray, size: int, what: str) -> int:
+    end = content.find(b"\n", size) + 1 or len(content)
+    while content.count(b"\n", 0, end) < _LEAST_LINES and end < min(len(content), MAX_LINE):
+        end = content.find(b"\n", end) + 1 or len(content)
+    if len(content) > MAX_LINE and content.find(b"\n", 0, MAX_LINE) < 0:
+        raise InputError(f"{what}: row 1: over {MAX_LINE:,} bytes long; is this a CSV file?")
+    return end
+
+
+def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -> Layout | None:
+    sample = content[:end].decode(encoding)
     numbered = [(number, line) for number, line in enumerate(sample.split("\n"), 1) if line.strip()]
-    notes: list[str] = []
     given = _SEP_LINE.fullmatch(numbered[0][1]) if numbered else None
-    if given:
-        numbered = numbered[1:]
-    comments = [line for line in numbered if is_comment(line[1])]
-    has_comments = len(comments) < len(numbered)
-    if has_comments:
-        numbered = [line for line in numbered if not is_comment(line[1])]
-    if not numbered:
-        return None
-    delimiter = given[1] if given else sniff_delimiter([line for _, line in numbered])
-    dialect = sniff_numbers("\n".join(line for _, line in numbered), text, delimiter, what)
-    notes += filter(None, [dialect.described()])
-    rows = [row for row in rows_of(numbered, delimiter, what) if any(cell.strip() for cell in row[1])]
+    numbered = numbered[1:] if given else numbered
+    comments = _comments(numbered)
+    lines = [line for line in numbered if line not in comments]
+    delimiter = given[1] if given else sniff_delimiter([line for _, line in lines])
+    rows = [row for row in rows_of(lines, delimiter, what, strict=False) if any(cell.strip() for cell in row[1])]
     if not rows:
         return None
-    width = _width(rows)
+    text = "\n".join(line for _, line in lines)
+    dialect = sniff_numbers(text, lambda: content.decode(encoding), delimiter, what)
+    width, example = _width(rows)
     titles = _titles(rows, width, dialect)
-    notes += [f"{_lines(titles)} above the table left out"] if titles else []
+    notes = [dialect.described(), f"{_lines(titles)} above the table left out" if titles else ""]
     rows = rows[titles:]
+    names, body, more = _names(rows, width, dialect, [line for line in comments if line[0] < rows[0][0]], what)
+    skipped = rows[body][0] - 1 if body < len(rows) else rows[-1][0]
+    return Layout(
+        dialect=dialect,
+        width=max(width, len(names)),
+        names=names,
+        skipped=skipped,
+        comments=sum(number <= skipped for number, _ in comments),
+        example=example,
+        has_comments=len(comments) < len(numbered),
+        first_is_text=any(dialect.number(cells[0]) is None and not is_missing(cells[0]) for _, cells in rows[body:]),
+        notes=tuple(filter(None, [*notes, *more])),
+    )
+
+
+def _comments(numbered: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
+    """The lines that begin as comments do: those above all others, and the rest unless most lines begin so."""
+    marked = [line for line in numbered if _looks_like_comment(line[1])]
+    top = next((place for place, line in enumerate(numbered) if not _looks_like_comment(line[1])), len(numbered))
+    return marked[:top] if 2 * (len(marked) - top) > len(numbered) - top else marked
+
+
+def _looks_like_comment(line: str) -> bool:
+    return line.lstrip().startswith(_COMMENT_MARKS)
+
+
+def _names(
+    rows: Sequence[tuple[int, list[str]]],
+    width: int,
+    dialect: Dialect,
+    comments: Sequence[tuple[int, str]],
+    what: str,
+) -> tuple[tuple[str, ...], int, list[str]]:
+    """The columns' names, how many rows hold them, and what is to be said of them."""
     header = _header(rows, width, dialect, what)
-    if header is not None:
-        names, note = header
-        skipped = rows[0][0]
-        below = [cells for _, cells in rows[1:]]
-        if len(rows) > 2 and _is_units(rows[1][1], below[1:], dialect):
-            skipped = rows[1][0]
-            notes.append(f"row {skipped} ({printable(', '.join(rows[1][1]), 40)}) left out: units, or a second header")
-    else:
-        skipped = rows[0][0] - 1
-        before = [line for number, line in comments if number < rows[0][0]] if has_comments else []
-        names, note = _commented_names(before, width, dialect)
-    notes += [note] if note else []
-    return Layout(dialect, max(width, len(names)), names, skipped, has_comments, tuple(notes))
-
-
-def is_comment(line: str) -> bool:
-    """Whether a line begins as comments do."""
-    return line.lstrip().startswith(COMMENT_MARKS)
+    if header is None:
+        names, note = _commented_names([line for _, line in comments], width, dialect)
+        return names, 0, [note]
+    names, note = header
+    if len(rows) > 2 and _is_units(rows[1][1], [cells for _, cells in rows[2:] if len(cells) == width], dialect):
+        number, cells = rows[1]
+        text = printable(", ".join(cells), 40)
+        return names, 2, [note, f"row {number} ({text}) left out: units, or a second header"]
+    return names, 1, [note]
 
 
 def _lines(count: int) -> str:
     return "1 line" if count == 1 else f"{count:,} lines"
 
 
-def _width(rows: Sequence[tuple[int, list[str]]]) -> int:
-    return Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
+def _width(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, int]:
+    """The number of cells that most rows have, and the line of the first of these."""
+    width = Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
+    return width, next(number for number, cells in rows if len(cells) == width)
 
 
 def _titles(rows: Sequence[tuple[int, list[str]]], width: int, dialect: Dialect) -> int:
@@ -132,13 +188,16 @@ def _are_row_names(cells: Sequence[str], dialect: Dialect) -> bool:
 
 
 def _is_units(cells: Sequence[str], below: Sequence[Sequence[str]], dialect: Dialect) -> bool:
-    return all(dialect.number(cell) is None for cell in cells) and is_header(cells, below, dialect)
+    width = len(below[0]) if below else 0
+    return (
+        len(cells) == width and all(dialect.number(cell) is None for cell in cells) and is_header(cells, below, dialect)
+    )
 
 
 def _commented_names(comments: Sequence[str], width: int, dialect: Dialect) -> tuple[tuple[str, ...], str]:
     """The names in the last comment above the rows (as numpy.savetxt writes them), if it has one for each column."""
     if comments and width > 1:
-        text = comments[-1].strip().lstrip("".join(COMMENT_MARKS)).strip()
+        text = comments[-1].strip().lstrip("".join(_COMMENT_MARKS)).strip()
         for cells in split_lines([text], dialect.delimiter):
             names = tuple(cell.strip() for cell in cells)
             if len(names) == width and len(set(names)) == width and all(dialect.number(name) is None for name in names):

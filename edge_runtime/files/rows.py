@@ -6,50 +6,146 @@ import os
 import sys
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import IO, TYPE_CHECKING, Any
+from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
 import numpy as np
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.bounded import DATA_MAX_BYTES, describe, is_number, printable, read_file
+from edge_runtime.files.names import ROW_NAMES, TABLE_SUFFIXES, is_table_name
+from edge_runtime.files.not_data import refuse_not_data
 from edge_runtime.files.npy import NPY_MAGIC, ZIP_MAGIC, read_npy_bytes, read_npz_bytes
 from edge_runtime.numerics import as_array, first_not_finite
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
 
+    from edge_runtime.files.table import Table
+
 _LINES_PER_WRITE = 1024
+
+
+class RowsRead(NamedTuple):
+    """Rows for a model. x: float32 (n, n_in), n at least 1. notes: what was noticed, a line each."""
+
+    x: NDArray[np.float32]
+    notes: tuple[str, ...] = ()
+
+
+class RowSchema(Protocol):
+    """What a model says of its columns: see `edge_runtime.schema.Schema`."""
+
+    def rows(self, table: Table, what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+        """The rows of a table as the model takes them, and what was noticed."""
+
+    def subtract(self, array: NDArray[Any]) -> NDArray[Any]:
+        """An array (n, n_in) of raw values as the model takes it."""
 
 
 def read_rows(
     path: str | os.PathLike[str],
     *,
     n_in: int | None = None,
+    schema: RowSchema | None = None,
     max_bytes: int = DATA_MAX_BYTES,
     allow_nonfinite: bool = False,
-) -> NDArray[np.float32]:
-    """Rows for a model as float32 (n, n_in), n at least 1.
+) -> RowsRead:
+    """Rows for a model.
 
-    path: `.npy`; `.npz` with an array `x`; `.csv` (or `.tsv`; header optional; comma, semicolon or tab); `-` for
-    standard input, as CSV text or as the bytes of a `.npy` or `.npz`. Bools, integers and floats of any width, byte
-    order and memory order are converted. A 1-D array is one row (or a column, where n_in is 1); images (n, h, w) are
-    flattened. n_in: the width to insist on. max_bytes: cap on the file, on what it unpacks to and on the result, each.
+    path: `.npy`; `.npz` with an array `x` (or another of ROW_NAMES); a table of text (see `read_table`); `-` for
+    standard input: a table, or the bytes of a `.npy` or `.npz`. Bools, integers and floats of any width, byte order and
+    memory order are converted. A 1-D array is one row (or a column, where n_in is 1); images (n, h, w) are flattened.
+    n_in: the width to insist on. schema: picks the columns of a table by name; without it all are taken, in their
+    order. max_bytes: cap on the file, on what it unpacks to and on the result, each.
     Raises InputError for anything else, NaN and inf included unless `allow_nonfinite`; OSError if unreadable.
     """
-    what, suffix = describe(path), Path(path).suffix.lower()
-    if os.fspath(path) != "-" and suffix not in (".npy", ".npz", ".csv", ".tsv"):
-        raise InputError(f"{what}: unknown kind of file, expected a name that ends in .npy, .npz or .csv")
+    what = describe(path)
+    _refuse_other_kinds(path, max_bytes)
     content = read_file(path, max_bytes=max_bytes)
-    if suffix == ".npy" or (not suffix and content.startswith(NPY_MAGIC)):
-        array = read_npy_bytes(content, what)
-    elif suffix == ".npz" or (not suffix and content.startswith(ZIP_MAGIC)):
-        what = f"{what}: array 'x'"
-        array = read_npz_bytes(content, describe(path), ["x"], max_bytes=max_bytes)["x"]
-    else:
-        from edge_runtime.files.csv_table import read_csv
+    kind = _kind(path, content)
+    if kind == "table":
+        from edge_runtime.files.table import read_table
 
-        return read_csv(content, what, n_in=n_in, allow_nonfinite=allow_nonfinite).values
-    return to_float32(as_rows(array, what, n_in), what, max_bytes=max_bytes, allow_nonfinite=allow_nonfinite)
+        table = read_table(content, what, max_bytes=max_bytes)
+        if schema is not None:
+            x, more = schema.rows(table, what)
+            return RowsRead(x, (*table.notes, *more))
+        return RowsRead(table_rows(table, what, n_in, allow_nonfinite=allow_nonfinite), table.notes)
+    notes: tuple[str, ...] = ()
+    if kind == "npy":
+        array = read_npy_bytes(content, what)
+    else:
+        name, array = _npz_rows(content, what, max_bytes)
+        what = f"{what}: array '{name}'"
+        notes = () if name == "x" else (f"rows read from the array '{name}'",)
+    rows = as_rows(array, what, n_in)
+    rows = rows if schema is None else schema.subtract(rows)
+    return RowsRead(to_float32(rows, what, max_bytes=max_bytes, allow_nonfinite=allow_nonfinite), notes)
+
+
+def _kind(path: str | os.PathLike[str], content: bytes | bytearray) -> str:
+    """ "npy", "npz" or "table": by the name, or of standard input by the first bytes."""
+    suffix = Path(path).suffix.lower()
+    if suffix in (".npy", ".npz"):
+        return suffix[1:]
+    start = bytes(content[: len(NPY_MAGIC)]) if os.fspath(path) == "-" else b""
+    return "npy" if start == NPY_MAGIC else "npz" if start.startswith(ZIP_MAGIC) else "table"
+
+
+def _refuse_other_kinds(path: str | os.PathLike[str], max_bytes: int) -> None:
+    """Raise InputError for a name that is no array's and no table's, saying what the file is, if it is known."""
+    if os.fspath(path) == "-" or Path(path).suffix.lower() in (".npy", ".npz") or is_table_name(path):
+        return
+    if Path(path).is_file():
+        refuse_not_data(read_file(path, max_bytes=max_bytes), describe(path))
+    raise InputError(
+        f"{describe(path)}: unknown kind of file, expected a name that ends in .npy, .npz or, for a table, "
+        f"{', '.join(TABLE_SUFFIXES)}"
+    )
+
+
+def _npz_rows(content: bytes | bytearray, what: str, max_bytes: int) -> tuple[str, NDArray[Any]]:
+    arrays = read_npz_bytes(content, what, [], ROW_NAMES, max_bytes=max_bytes)
+    name = next((name for name in ROW_NAMES if name in arrays), "")
+    return (name, arrays[name]) if name else ("x", read_npz_bytes(content, what, ["x"], max_bytes=max_bytes)["x"])
+
+
+def table_rows(
+    table: Table, what: str, n_in: int | None = None, *, allow_nonfinite: bool = False
+) -> NDArray[np.float32]:
+    """All columns of a table, in their order, as float32 (n, columns).
+
+    Raises InputError for another number of columns than n_in, for texts and missing cells, by row and column, and for
+    what float32 does not hold.
+    """
+    width = table.numbers.shape[1]
+    if n_in is not None and width != n_in:
+        advice = "; is the last one a label? drop it" if width == n_in + 1 else "; give one column per feature"
+        raise InputError(f"{what}: {width:,} columns, the model takes {n_in:,}{advice}")
+    for column, texts in table.texts.items():
+        is_text = np.isnan(table.numbers[:, column])
+        is_text &= True if table.missing is None else ~table.missing[:, column]
+        row, count = int(is_text.argmax()), int(is_text.sum())
+        where = f"{what}: row {table.line_numbers[row]}, column {column + 1}"
+        rest = "" if count == 1 else f" ({count:,} of {len(texts):,} rows of the column are text)"
+        raise InputError(
+            f"{where}: {printable(repr(texts[row].strip()), 40)} is not a number{rest}; mend or drop the "
+            + ("row" if count < 0.1 * len(texts) or count == 1 else "column")
+        )
+    if table.missing is not None and not allow_nonfinite:
+        row, column = divmod(int(table.missing.argmax()), width)
+        count = int(table.missing.sum())
+        rest = "" if count == 1 else f", as {count - 1:,} others are"
+        raise InputError(
+            f"{what}: row {table.line_numbers[row]}, column {column + 1}: missing{rest}; fill in or drop the row"
+        )
+    with np.errstate(over="ignore"):
+        values = table.numbers.astype(np.float32)
+    bad = first_not_finite(values, table.numbers, allow_nonfinite=allow_nonfinite)
+    if bad is not None:
+        where = f"{what}: row {table.line_numbers[bad.place[0]]}, column {bad.place[1] + 1}"
+        raise InputError(f"{where}: {bad.found} {bad.problem}; mend or drop the row")
+    return values
 
 
 def write_rows(path: str | os.PathLike[str], array: ArrayLike, class_names: Sequence[str] | None = None) -> None:

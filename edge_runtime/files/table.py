@@ -2,22 +2,23 @@
 
 from __future__ import annotations
 
-import os
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files.bounded import DATA_MAX_BYTES
-from edge_runtime.files.cells import rows_of
-from edge_runtime.files.dialect import is_missing
-from edge_runtime.files.encoding import as_text
-from edge_runtime.files.layout import Layout, find_layout, is_comment
+from edge_runtime.files.blocks import CellReader, Cells, RowBlock, Source, blocks_of
+from edge_runtime.files.bounded import DATA_MAX_BYTES, printable
+from edge_runtime.files.dialect import Dialect
+from edge_runtime.files.encoding import Text, as_text
+from edge_runtime.files.layout import Layout, find_layout
 from edge_runtime.files.not_data import refuse_not_data
 
-TABLE_SUFFIXES = (".csv", ".tsv", ".tab", ".txt", ".data", ".dat")
+_LONGEST_TAIL = 1 << 20  # bytes of empty lines that are seen at the end
+_KEPT = 1 << 24
+_COUNTED = 1 << 18
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -41,11 +42,6 @@ class Table:
     notes: tuple[str, ...]
 
 
-def is_table_name(path: str | os.PathLike[str]) -> bool:
-    """Whether a file's name ends as tables of text do: TABLE_SUFFIXES, each plain or packed (.csv.gz)."""
-    return os.fspath(path).lower().removesuffix(".gz").endswith(TABLE_SUFFIXES)
-
-
 def read_table(content: bytes | bytearray, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> Table:
     """The table in the bytes of a text file, plain or packed by gzip. what: names it in messages.
 
@@ -55,62 +51,149 @@ def read_table(content: bytes | bytearray, what: str, *, max_bytes: int = DATA_M
     refuse_not_data(content, what)
     text = as_text(content, what, max_bytes=max_bytes)
     refuse_not_data(text.content, what)
-    lines = text.content.decode(text.encoding)
-    layout = find_layout(lines, what)
+    layout = find_layout(text.content, text.encoding, what)
     if layout is None:
         raise InputError(f"{what}: no rows, expected a table of numbers")
-    rows, comments = _rows(lines, layout, what)
-    if not rows:
-        raise InputError(f"{what}: only a header, expected at least one row below it")
-    return _table(rows, layout, [*text.notes, *layout.notes, *comments])
+    source, notes = _source(text, layout, what)
+    if source.stop - source.start > _KEPT:
+        np.empty(_KEPT, np.uint8)  # glibc's malloc takes freed memory of this size as its measure for what it keeps:
+        # else each array of each block would be given back and taken anew, a page fault for each of its pages
+    builder = _Builder(source, layout)
+    for block in blocks_of(source, layout, builder.comments):
+        builder.add(block)
+    return builder.finish([*text.notes, *layout.notes, *notes])
 
 
-def _rows(text: str, layout: Layout, what: str) -> tuple[list[tuple[int, list[str]]], list[str]]:
-    comments = 0
-
-    def lines() -> Iterator[tuple[int, str]]:
-        nonlocal comments
-        for number, line in enumerate(text.split("\n"), 1):
-            if layout.has_comments and is_comment(line):
-                comments += 1
-            elif number > layout.skipped and line.strip():
-                yield number, line
-
-    rows: list[tuple[int, list[str]]] = []
-    for number, cells in rows_of(lines(), layout.dialect.delimiter, what):
-        if len(cells) != layout.width:
-            raise InputError(
-                f"{what}: row {number} has {len(cells):,} columns, expected {layout.width:,} as in the rows beside it"
-            )
-        rows.append((number, [cell.strip() for cell in cells]))
-    blank = 0
-    while rows and not any(rows[-1][1]):
-        rows.pop()
-        blank += 1
-    notes = [f"{comments} comment line{'s' if comments > 1 else ''} left out"] if comments else []
-    notes += [f"{blank} line{'s' if blank > 1 else ''} of empty cells at the end left out"] if blank else []
-    return rows, notes
+def _source(text: Text, layout: Layout, what: str) -> tuple[Source, list[str]]:
+    """The part of the text that holds rows, and what is to be said of the rest."""
+    content, start = text.content, 0
+    for _ in range(layout.skipped):
+        start = content.find(b"\n", start) + 1 or len(content)
+    tail = content[max(start, len(content) - _LONGEST_TAIL) :]
+    empty = tail[len(tail.rstrip(b" \t\n" + layout.dialect.delimiter.encode())) :]
+    empty = empty[empty.find(b"\n") + 1 :] if b"\n" in empty else empty[:0]
+    lines = sum(bool(line.strip()) for line in empty.split(b"\n"))
+    notes = [f"{counted(lines, 'line')} of empty cells at the end left out"] if lines else []
+    return Source(content, text.encoding, start, len(content) - len(empty), layout.skipped + 1, what), notes
 
 
-def _table(rows: list[tuple[int, list[str]]], layout: Layout, notes: list[str]) -> Table:
-    names, width = layout.names, layout.width
-    while width > 1 and not any(cells[width - 1] for _, cells in rows) and not (names and names[width - 1]):
-        width -= 1
-        names = names[:width]
-    if width < layout.width:
-        left_out = layout.width - width
-        notes.append("an empty last column left out" if left_out == 1 else f"{left_out} empty last columns left out")
-    numbers = np.full((len(rows), width), np.nan)
-    missing = np.zeros((len(rows), width), np.bool_)
-    texts: dict[int, list[str]] = {}
-    for column in range(width):
-        cells = [row[column] for _, row in rows]
-        values = [layout.dialect.number(cell) for cell in cells]
-        missing[:, column] = [is_missing(cell) or value != value for cell, value in zip(cells, values, strict=True)]
-        if any(value is None and not is_missing(cell) for cell, value in zip(cells, values, strict=True)):
-            texts[column] = cells
-        numbers[:, column] = [np.nan if value is None else value for value in values]
-    line_numbers = np.array([number for number, _ in rows], np.int64)
-    for array in (numbers, missing, line_numbers):
-        array.setflags(write=False)
-    return Table(names, numbers, texts, missing if missing.any() else None, line_numbers, tuple(notes))
+class _Builder:
+    """Takes blocks of rows and gives a table."""
+
+    def __init__(self, source: Source, layout: Layout) -> None:
+        self._source, self._layout = source, layout
+        most = min(_count_lines(source), (source.stop - source.start) // layout.width + 1)
+        self._numbers = np.empty((most, layout.width))  # of which the system gives only what is written to
+        self._missing: NDArray[np.bool_] | None = None
+        self._line_numbers = np.empty(most, np.int64)
+        self._texts: dict[int, list[str]] = {}
+        self._text_from: dict[int, int] = {}  # the rows that were read before a column was known to hold texts
+        self._columns: slice | NDArray[np.int64] = slice(0, layout.width)  # those of numbers alone, up to now
+        self._reader = CellReader(layout.dialect)
+        self._count = 0
+        self.comments: list[int] = []
+
+    def add(self, block: RowBlock) -> None:
+        """Append the rows of a block."""
+        first, self._count = self._count, self._count + len(block.line_numbers)
+        self._line_numbers[first : self._count] = block.line_numbers
+        if len(self._texts) < self._layout.width:
+            self._add_numbers(block.read(self._columns, self._reader), first)
+        for column, texts in self._texts.items():
+            cells = self._reader.shared(block.column(column))
+            texts += cells
+            self._place(self._reader.read(cells), first, column)
+
+    def _add_numbers(self, cells: Cells, first: int) -> None:
+        self._place(cells, first, self._columns)
+        if cells.text is None or not cells.text.any():
+            return
+        every = np.arange(self._layout.width)
+        for column in every[self._columns][cells.text.any(axis=0)].tolist():
+            self._texts[column], self._text_from[column] = [], first
+        self._columns = _as_slice(np.setdiff1d(every, list(self._texts)))
+
+    def _place(self, cells: Cells, first: int, columns: Any) -> None:
+        self._numbers[first : self._count, columns] = cells.values
+        if cells.missing is not None and cells.missing.any():
+            if self._missing is None:
+                self._missing = np.zeros(self._numbers.shape, np.bool_)
+            self._missing[first : self._count, columns] = cells.missing
+
+    def _read_again(self) -> None:
+        """Put in front the texts of columns that held numbers in the first rows."""
+        texts: dict[int, list[str]] = {column: [] for column, first in self._text_from.items() if first}
+        most = max((self._text_from[column] for column in texts), default=0)
+        row = 0
+        for block in blocks_of(self._source, self._layout, []) if most else ():
+            if row >= most:
+                break
+            for column, cells in texts.items():
+                if row < self._text_from[column]:
+                    cells += self._reader.shared(block.column(column))
+            row += len(block.line_numbers)
+        self._texts |= {column: cells + self._texts[column] for column, cells in texts.items()}
+
+    def finish(self, notes: list[str]) -> Table:
+        """The table of all rows. Raises InputError if there are none, and for a number in another spelling."""
+        if not self._count:
+            found = "only a header" if self._layout.names else "no rows"
+            raise InputError(f"{self._source.what}: {found}, expected at least one row of numbers")
+        self._read_again()
+        comments = len(self.comments) + self._layout.comments
+        notes += [f"{counted(comments, 'comment line')} left out"] if comments else []
+        width = self._filled_width()
+        left_out = self._layout.width - width
+        notes += [f"{counted(left_out, 'empty last column')} left out"] if left_out else []
+        numbers = self._numbers[: self._count, :width]
+        missing = None if self._missing is None else self._missing[: self._count, :width]
+        missing = missing if missing is not None and missing.any() else None
+        for array in (numbers, missing, self._line_numbers):
+            if array is not None:
+                array.setflags(write=False)
+        table = Table(
+            self._layout.names[:width], numbers, self._texts, missing, self._line_numbers[: self._count], tuple(notes)
+        )
+        _refuse_other_spelling(table, self._layout.dialect, self._source.what)
+        return table
+
+    def _filled_width(self) -> int:
+        """The number of columns without those at the right that have neither a name nor a value."""
+        width, names = self._layout.width, self._layout.names
+        if self._missing is None:
+            return width
+        while width > 1 and not (names and names[width - 1]) and self._missing[: self._count, width - 1].all():
+            width -= 1
+        return width
+
+
+def _as_slice(columns: NDArray[np.int64]) -> slice | NDArray[np.int64]:
+    """The same columns; as a slice, which copies faster, if they stand side by side."""
+    first, count = int(columns.min(initial=0)), len(columns)
+    return slice(first, first + count) if count and columns[-1] - first == count - 1 else columns
+
+
+def _count_lines(source: Source) -> int:
+    content = np.frombuffer(source.content, np.uint8)
+    starts = range(source.start, source.stop, _COUNTED)
+    return 1 + sum(int(np.count_nonzero(content[start : min(start + _COUNTED, source.stop)] == 10)) for start in starts)
+
+
+def _refuse_other_spelling(table: Table, dialect: Dialect, what: str) -> None:
+    """Raise InputError for a text among numbers that is a number as another file would spell it."""
+    for column, texts in table.texts.items():
+        values = table.numbers[:, column]
+        if 2 * np.count_nonzero(np.isnan(values)) > len(values):
+            continue
+        for row in np.flatnonzero(np.isnan(values)).tolist():
+            if dialect.is_other_spelling(texts[row]):
+                mark = "comma" if dialect.decimal == "," else "point"
+                raise InputError(
+                    f"{what}: row {table.line_numbers[row]}, column {column + 1}: {printable(repr(texts[row]), 40)} is "
+                    f"no number here, where others have a decimal {mark}; write all of them alike"
+                )
+
+
+def counted(count: int, name: str) -> str:
+    """ "1 line", "2 lines"."""
+    return f"{count:,} {name}" + ("" if count == 1 else "s")

@@ -33,7 +33,7 @@ from export.commands.measure import (
 
 ORT_CODE = """
 import os, sys
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
 import numpy as np
 import onnxruntime
 options = onnxruntime.SessionOptions()

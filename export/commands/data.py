@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import DATA_MAX_BYTES, describe, read_rows
+from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name, read_rows
 from edge_runtime.model import Model
 from edge_runtime.schema import Schema
 from export.commands.pipeline import LabeledRows
@@ -127,11 +127,11 @@ def load_labeled(model: Model, spec: str, label: Sequence[str] = (), *, max_byte
 
 def _csv_without_labels(model: Model, spec: str, max_bytes: int) -> Dataset | None:
     """The rows of a CSV that has as many columns as the model has inputs, all of them numbers; else None."""
-    is_csv = spec.lower().endswith((".csv", ".tsv")) and Path(spec).is_file()
+    is_csv = is_table_name(spec) and Path(spec).is_file()
     if not is_csv or target_of(model) == "autoencoder":  # whose rows are their own targets
         return None
     try:
-        x = read_rows(spec, n_in=model.n_in, max_bytes=max_bytes)
+        x = read_rows(spec, n_in=model.n_in, max_bytes=max_bytes).x
     except InputError:
         return None
     return Dataset(x, np.empty((len(x), 0), np.float32), name=Path(spec).stem, source=spec)

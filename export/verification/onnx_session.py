@@ -1,7 +1,8 @@
 """onnxruntime sessions as this project uses them: one thread, quiet, at a stated graph-optimization level.
 
 onnxruntime is imported here and nowhere else. Its telemetry, which writes to the home folder and opens a connection
-some seconds after the import, is switched off before; a value that the user has set for ORT_DISABLE_TELEMETRY stays.
+some seconds after the import, is switched off before; a value that the user has set for ORT_DISABLE_TELEMETRY stays,
+unless it is empty.
 """
 
 from __future__ import annotations
@@ -10,7 +11,7 @@ import os
 from collections.abc import Iterable
 from typing import Any
 
-os.environ.setdefault("ORT_DISABLE_TELEMETRY", "1")  # read when the library is loaded
+os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"  # read when the library is loaded
 
 import onnx
 import onnxruntime

@@ -326,6 +326,6 @@ def test_a_row_of_a_million_numbers_is_read_and_run(tmp_path):
     wide = random_model([1_000_000, 2], ["linear"])
     rows = np.arange(1_000_000, dtype=np.float32)[None] % 7
     (tmp_path / "wide.csv").write_text(",".join(str(int(value)) for value in rows[0]) + "\n")
-    found = read_rows(tmp_path / "wide.csv", n_in=1_000_000)
+    found = read_rows(tmp_path / "wide.csv", n_in=1_000_000).x
     np.testing.assert_array_equal(found, rows)
     assert Engine(wide).run(found).shape == (1, 2)

@@ -22,7 +22,7 @@ PAGES = (
     "export/onnx_writer/README.md",
     "export/onnx_reader/README.md",
 )
-EVERY_PAGE = (*PAGES, "SECURITY.md", "benchmarks/README.md", "tests/README.md", "tests/fuzz/README.md")
+EVERY_PAGE = (*PAGES, "edge_runtime/SECURITY.md", "benchmarks/README.md", "tests/README.md", "tests/fuzz/README.md")
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z0-9 ]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 BLOCKS = [match.groupdict() for page in PAGES for match in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))]
 LINK = re.compile(r"\]\(([^)#]+)\)")

@@ -126,7 +126,7 @@ def _check_data(path: Path, length: int) -> bool:
     found: list[np.ndarray] = []
 
     def read(n_in: int | None) -> None:
-        found.append(read_rows(path, n_in=n_in, max_bytes=MAX_BYTES, allow_nonfinite=nonfinite))
+        found.append(read_rows(path, n_in=n_in, max_bytes=MAX_BYTES, allow_nonfinite=nonfinite).x)
 
     taken = not _refused(lambda: read(None), InputError)
     _refused(lambda: read(1 + length % 4), InputError)

@@ -5,38 +5,18 @@ from __future__ import annotations
 import os
 from dataclasses import replace
 from pathlib import Path
-from typing import Any, NamedTuple
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import as_rows, describe, read_npz_arrays, to_float32
+from edge_runtime.files import ARRAY_NAMES, ArrayNames, as_rows, describe, read_npz_arrays, to_float32
 from edge_runtime.schema import Column, Schema
 from trainer.data.dataset import Dataset
 from trainer.data.labels import Target, checked_names, decide_target, encode_labels, label_doubts, unicode_texts
 from trainer.data.reading import Reading
 
-
-class ArrayNames(NamedTuple):
-    """What the arrays of rows and labels are called; those that the maker put aside for the test may be missing."""
-
-    x: str
-    y: str
-    x_test: str = ""
-    y_test: str = ""
-
-
-_TEST = {"x": "x_test", "X": "X_test", "x_train": "x_test", "X_train": "X_test", "train_images": "test_images"}
-_TEST |= {"y": "y_test", "Y": "Y_test", "y_train": "y_test", "Y_train": "Y_test", "train_labels": "test_labels"}
-_PAIRS = (
-    (("x", "X"), ("y", "Y", "labels")),
-    (("x_train", "X_train", "train_images"), ("y_train", "Y_train", "train_labels")),  # Keras's mnist.npz, for one
-    (("data", "images", "features"), ("target", "targets", "labels", "y")),
-    (("arr_0",), ("arr_1",)),  # numpy.savez(file, x, y)
-)
-# The first pair that is in the file is meant; else the first rows.
-ARRAY_NAMES = tuple(ArrayNames(x, y, _TEST.get(x, ""), _TEST.get(y, "")) for xs, ys in _PAIRS for x in xs for y in ys)
 _TEXTS = ("class_names", "feature_names", "source")
 
 

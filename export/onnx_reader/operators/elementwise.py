@@ -43,7 +43,6 @@ _LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
 def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Any operator of `ELEMENTWISE`, on a flow and constants, or on flows that meet again."""
     given: list[Value] = [value for value in inputs if value is not None]
-    given = [_as_meant(value) if isinstance(value, Const) else value for value in given]
     if all(isinstance(value, Const) for value in given):
         raise Unsupported("it has no input that is made of the model's input")
     elementwise_function(node, len(given))  # refuses another number of operands
@@ -62,14 +61,16 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [_joined(node, given, flows)]
 
 
-def _as_meant(constant: Const) -> Const:
-    """One of the activations' own constants for what float16 made of it, so that the activation is recognized."""
-    if constant.array.size == 1 and (constant.of_half or constant.array.dtype == np.float16):
-        for known in _KNOWN_CONSTANTS:
-            if abs(np.float16(known)) == abs(constant.array.ravel()[0]):
-                sign = np.sign(constant.array.astype(np.float64))
-                return replace(constant, array=sign * known)
-    return constant
+def _as_meant(number: Array) -> Array:
+    """One of the activations' own constants for what float16 made of it, so that the activation is recognized.
+
+    Within a function alone: what multiplies the sums of a layer is what stands in the file.
+    """
+    for known in _KNOWN_CONSTANTS:
+        for half, meant in ((float(np.float16(known)), known), (1 / float(np.float16(known)), 1 / known)):
+            if abs(number) == half:
+                return np.sign(number) * meant
+    return number
 
 
 def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
@@ -208,7 +209,8 @@ def _path(node: Node, steps: list[Step]) -> Callable[..., Any]:
     if len(uniform) < len(steps):
         raise _residual(node, "it joins two branches")
     _require_real(steps)
-    return partial(composed, uniform)
+    meant = [Affine(_as_meant(s.scale), _as_meant(s.shift)) if isinstance(s, Affine) else s for s in uniform]
+    return partial(composed, meant)
 
 
 def _require_real(steps: list[Step]) -> None:

@@ -355,6 +355,7 @@ def test_a_header_is_checked_from_its_first_word_on():
     for wrong in ({}, last, {**members, "format": members["format"].astype(np.int8)},
                   {**members, "format": members["format"][None]}):  # fmt: skip
         assert said(wrong) == no_format
+    assert "--resume' goes on from it" in said({"checkpoint": members["format"], **members})
     for line in (b"smallnet 1", b"smallnet 1 sha256=x more", b"bignet 1 sha256=x", b"smallnet one sha256=x"):
         assert said(with_format(line + b"\n{}")) == (f"its format line is {line!r}, expected 'smallnet 1 sha256=...'")
     assert said(with_format(b"x" * 50)) == f"its format line is {b'x' * 40!r}, expected 'smallnet 1 sha256=...'"

@@ -38,6 +38,8 @@ def test_the_directory_is_what_zipfile_reads(count):
     ("change", "message"),
     [
         (lambda content: b"", "not a readable .npz file"),
+        (lambda content: b"\x08\x08\x12\x08smallnet" + content, "begins as an ONNX file, .* with 'smallnet import'"),
+        (lambda content: b"\x08\xff" + content[:-1], "no end of a zip directory"),
         (lambda content: content[:-1], "no end of a zip directory"),
         (lambda content: content + b"\0", "no end of a zip directory"),
         (lambda content: content[:-2] + b"\x01\0" + b"x", "no end of a zip directory"),

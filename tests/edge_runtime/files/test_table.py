@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import InputError
-from edge_runtime.files.table import is_table_name, read_table
+from edge_runtime.files.names import is_table_name
+from edge_runtime.files.table import read_table
 
 SPELLINGS = {
     "plain": "a,b,label\n1.5,-2,run\n0.25,1000,sit\n",

@@ -14,6 +14,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from onnx import TensorProto, helper, numpy_helper
 
+import edge_runtime as er
 from edge_runtime.errors import ArtifactError
 from edge_runtime.model import Model
 from export import read_onnx
@@ -23,6 +24,7 @@ from export.onnx_reader.protobuf.wire import MOST_FIELDS
 from export.onnx_reader.reader import import_onnx
 from tests.export.foreign import W1, graph, normal
 from tests.memory import traced
+from tests.networks import random_model
 from tests.work import counted_calls
 
 TAIL = "r = Relu(h) y = Gemm(r, W2, B2)"
@@ -316,6 +318,13 @@ def test_external_data_of_another_size_is_refused(tmp_path, entries):
 def test_other_files_are_refused(tmp_path, content):
     """Empty ones, zeros, zip files, cut-off fields, lengths beyond the end."""
     refusal(content, tmp_path)
+
+
+def test_an_artifact_is_named_as_one(tmp_path):
+    """With the command that takes it."""
+    er.save(random_model([3, 2], ["linear"]), tmp_path / "m.npz")
+    with pytest.raises(ArtifactError, match=r"m\.npz: a zip file, as artifacts \(\.npz\) are, .* 'smallnet export'"):
+        read_onnx(tmp_path / "m.npz")
 
 
 def test_the_limit_on_bytes_is_kept(tmp_path):

@@ -76,6 +76,18 @@ def test_the_constants_of_an_activation_are_known_in_float16_too(tmp_path, name)
     assert found.model.layers[0].activation.name == {"silu": "swish"}.get(name, name)
 
 
+@pytest.mark.parametrize("number", [1.702, 0.5**0.5, 0.044715])
+@pytest.mark.parametrize("after", ["y = MatMul(m, B2)", "s = Sigmoid(m) y = MatMul(s, B2)"])
+def test_a_number_of_float16_in_a_plain_product_is_what_stands_there(tmp_path, number, after):
+    """An activation's constant is one within the activation: elsewhere 1.7021484375 stays what it is."""
+    nodes = f"c = Cast<to = 1>(HALF) h = Gemm(x, V1, C1) m = Mul(h, c) {after}"
+    constants = {"V1": normal(6, 5), "C1": normal(5), "B2": normal(5, 3), "HALF": np.float16(number)}
+    found = imported(graph(nodes, **constants), tmp_path)
+    expected = constants["V1"].astype(np.float64) * float(np.float16(number))
+    if "Sigmoid" in after:
+        np.testing.assert_allclose(found.model.layers[0].weight, expected, rtol=1e-6)
+
+
 def test_a_hesitant_softmax_is_not_held_against_a_file_that_rounds_it(tmp_path):
     """onnxruntime's softmax on codes is off by a step and rounds by half of one: sure classes show it."""
     nodes = "h = Gemm(x, V1, C1) r = Relu(h) l = Gemm(r, V2, B2) y = Softmax<axis = -1>(l)"
