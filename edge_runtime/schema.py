@@ -363,16 +363,27 @@ def _fill_numbers(
     fill = np.array([0.0 if column.fill is None else column.fill for column in columns], np.float64)
     for start in range(0, len(kept) if len(plain) else 0, _BLOCK):
         rows = kept[start : start + _BLOCK]
-        values = table.numbers[rows[:, None], places]
+        values = _cut(table.numbers, rows, places)
         if table.missing is not None:
-            values = np.where(table.missing[rows[:, None], places], fill, values)
+            values = np.where(_cut(table.missing, rows, places), fill, values)
         with np.errstate(over="ignore", invalid="ignore"):
-            values = (values - offsets).astype(np.float32)
+            values = (values - offsets if offsets.any() else values).astype(np.float32)
         bad = ~np.isfinite(values)
         if bad.any():
             row, column = divmod(int(bad.argmax()), len(plain))
             _refuse_cell(table, int(rows[row]), int(places[column]), columns[column].name, what)
-        x[start : start + _BLOCK, to] = values
+        x[start : start + _BLOCK, _span(to)] = values
+
+
+def _cut(array: Array, rows: Array, places: Array) -> Array:
+    """These rows and columns; those that lie beside one another as a view, which saves the time of a copy."""
+    return array[_span(rows)][:, _span(places)]
+
+
+def _span(indices: Array) -> slice | Array:
+    """Indices that count by 1 as a slice; others as they are."""
+    counts = indices[-1] - indices[0] == len(indices) - 1 and bool((np.diff(indices) == 1).all())
+    return slice(int(indices[0]), int(indices[-1]) + 1) if counts else indices
 
 
 def _refuse_cell(table: Table, row: int, place: int, name: str, what: str) -> None:

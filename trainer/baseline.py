@@ -12,6 +12,7 @@ from trainer.scores import ClassScores, ValueScores, scores_of
 
 CHEAP = 1 << 22  # training values x outputs up to which a network without hidden layers is trained beside
 _CLEARLY = 0.02  # accuracy, or R^2, by which a simpler model must be better to be worth a warning
+_CHANCE = 0.5  # the same, times the square root of the rows that it was measured on
 _ADVICE = "look at the data, or try another --learning-rate, more --epochs or wider --hidden layers"
 
 
@@ -51,7 +52,8 @@ def linear_baseline(parts: Split, options: dict[str, Any], names: tuple[str, ...
 
 def baseline_doubts(scores: ClassScores | ValueScores, baselines: Baselines) -> list[str]:
     """What must not be missed: a network that is no better than what needs none, a line each."""
-    if baselines.linear is None or scores.value > baselines.linear.value - _CLEARLY:
+    margin = max(_CLEARLY, _CHANCE / scores.rows**0.5)
+    if baselines.linear is None or scores.value > baselines.linear.value - margin:
         return []
     return [
         f"test {scores.name} {scores.value:.4f} is worse than that of the network without hidden layers "

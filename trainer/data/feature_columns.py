@@ -54,7 +54,9 @@ def as_column(table: Table, place: int, is_one_hot: bool, fills: bool, rows: NDA
         known = [text for text, used in zip(texts, rows.tolist(), strict=True) if text and used]
         most = max(sorted(set(known)), key=known.count) if fills and known else None
         return Column(name, categories_of(table, place, what), fill=most)
-    values = table.numbers[rows & ~missing_in(table, place), place]
+    values = table.numbers[:, place]
+    if table.missing is not None or not rows.all():
+        values = values[rows & ~missing_in(table, place)]
     finite = values[np.isfinite(values)]
     return Column(name, offset=_offset(finite), fill=float(np.mean(finite)) if fills and len(finite) else None)
 

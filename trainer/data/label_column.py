@@ -74,6 +74,10 @@ def _last(table: Table, candidates: list[int]) -> LabelColumn:
     """The last column, with a doubt if another looks much more like classes."""
     last = candidates[-1]
     label = LabelColumn((last,), "the last column (--label names another)")
+    if last not in table.texts and (together := _one_hot_with(table, candidates)):
+        options = " ".join(f"--label {as_option(table, place)}" for place in together)
+        found = f"{listed(name_of(table, place) for place in together)} are 1 in one of them in each row and else 0"
+        return label._replace(doubt=f"{found}: if they are the classes, {options}")
     if last in table.texts or _few_whole(table, last):
         return label
     likely = [place for place in candidates[:-1] if place in table.texts and _is_class_text(table, place)]
@@ -84,6 +88,19 @@ def _last(table: Table, candidates: list[int]) -> LabelColumn:
     found = f"the label is taken to be the last column, {column(table, last)}, whose values are many; "
     advice = f"{column(table, likely[0])} looks like classes: if it is the label, --label {as_option(table, likely[0])}"
     return label._replace(doubt=found + advice)
+
+
+def _one_hot_with(table: Table, candidates: list[int]) -> list[int]:
+    """The last columns of which one in each row is 1 and the others 0, if there are at least two such."""
+    values = np.zeros(len(table.numbers))
+    for count, place in enumerate(reversed(candidates), 1):
+        cells = table.numbers[:, place]
+        if place in table.texts or not ((cells == 0) | (cells == 1)).all():
+            return []
+        values = values + cells
+        if count > 1 and (values == 1).all():
+            return candidates[-count:]
+    return []
 
 
 def _is_class_text(table: Table, place: int) -> bool:

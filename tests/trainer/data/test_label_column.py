@@ -71,6 +71,17 @@ def test_a_column_that_looks_much_more_like_classes_is_named():
     assert found("u v w", *FLOATS[:3]).doubt == ""
 
 
+def test_columns_that_are_classes_together_are_named():
+    """One column of 0 and 1 for each class: the last alone would be learned, from the others."""
+    hot = np.eye(3)[np.arange(40) % 3].T
+    label = found("u cat dog fox", FLOATS[0], *hot)
+    assert label.places == (3,)
+    assert label.doubt.endswith("if they are the classes, --label cat --label dog --label fox")
+    assert label.doubt.startswith("'cat', 'dog', 'fox' are 1 in one of them in each row and else 0")
+    assert found("u cat dog", FLOATS[0], *hot[:2]).doubt == ""
+    assert found("u v flag", *FLOATS[:2], hot[0]).doubt == ""
+
+
 def images(pixels, label, first):
     """A table of images without names, with a border that is 0 mostly."""
     columns = [np.where(RANDOM.random(60) < 0.9, 0, 7), *RANDOM.integers(0, 256, (pixels - 2, 60)), np.zeros(60)]
