@@ -20,12 +20,15 @@ import export
 import trainer
 from edge_runtime.console import check_output
 from edge_runtime.errors import Alternative, CalibrationError
+from edge_runtime.files import ArrayNames, RowsRead
+from edge_runtime.schema import Column, Schema
 from export.onnx_reader import Int8Product, Unsupported, import_onnx
 from export.onnx_reader.nodes import TooLarge
 from export.quantization import QuantizationWarning
 from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
 from tests.networks import random_model, random_rows
+from trainer.data import Choices, Reading
 from trainer.datasets import load_dataset, split
 from trainer.fitting import TrainingOptions
 from trainer.losses import LOSSES, Huber
@@ -156,6 +159,12 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Uses:
         "SelfTest": (er.selftest(whole), lambda value: (value.ok, value.values)),
         "DeviceProfile": (er.devices()["stm32l4r5"], text),
         "Estimate": (er.estimate(int8, "stm32l4r5"), text),
+        "Choices": (Choices(label=("kind",), one_hot=("color",), missing="mean"), text),
+        "Reading": (Reading(label=("kind",), notes=("separator ';'",)), text),
+        "ArrayNames": (ArrayNames("x_train", "y_train", "x_test"), text),
+        "RowsRead": (RowsRead(ROWS, ("a note",)), lambda value: (value.x.tobytes(), value.notes)),
+        "Column": (Column("a", ("red", "blue"), fill="red"), text),
+        "Schema": (Schema((Column("a"), Column("b", offset=3.0)), ("y",)), lambda value: (value.text(), value.n_in)),
         "Alternative": (Alternative("mmap", 3), text),
         "LayerTime": (engine.profile(ROWS[:3])[0], text),
         "PlanStep": (engine.plan.steps[0], text),
