@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_runtime.files import Table
-from edge_runtime.numerics import as_numbers, frame_cells, frame_names, is_frame
-from edge_runtime.schema import Schema
+from edge_runtime.numerics import as_numbers, frame_cells, frame_names, frame_numbers, is_frame
+from edge_runtime.schema import Column, Schema
 
 if TYPE_CHECKING:
     from numpy.typing import ArrayLike, NDArray
@@ -24,7 +25,20 @@ def as_inputs(model: Model, x: ArrayLike, what: str = "input") -> NDArray[Any]:
     for one that is missing, for cells without a value, and for text where numbers are expected.
     """
     schema = Schema.of(model) if is_frame(x) else None
-    return as_numbers(x, what) if schema is None else schema.rows(frame_table(x, what), what)[0]
+    return as_numbers(x, what) if schema is None else frame_inputs(schema, x, what)
+
+
+def frame_inputs(schema: Schema, x: Any, what: str = "input") -> NDArray[Any]:
+    """The rows of a frame as a schema reads them, (rows, n_in): every row, or InputError, by the column's name.
+
+    Numbers keep their type where nothing is done to them; else they are float32.
+    """
+    is_plain = all(column == Column(column.name) for column in schema.columns)
+    if is_plain and schema.missing != "mean" and not schema.table_width:
+        return frame_numbers(x, what, schema.feature_names)
+    if schema.missing == "drop":  # whoever asks for outputs counts on one for each row
+        schema = replace(schema, missing="refuse")
+    return schema.rows(frame_table(x, what), what)[0]
 
 
 def frame_table(x: Any, what: str = "input") -> Table:

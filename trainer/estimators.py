@@ -22,7 +22,7 @@ from edge_runtime.numerics import frame_numbers, is_frame
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import ConfigurationError
 from trainer.history import History
-from trainer.student import OF_THE_BUILD, NeuralNetwork, label_names, with_schema
+from trainer.student import OF_THE_BUILD, NeuralNetwork, label_names, schema_of, with_schema
 
 try:
     from sklearn.base import BaseEstimator, ClassifierMixin, RegressorMixin
@@ -114,7 +114,9 @@ class _DenseEstimator(BaseEstimator):
     def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
         """The trained network as a float32 `edge_runtime.Model`, for `quantize`, `save` and `write_onnx`."""
         check_is_fitted(self)
-        return self.network_.to_model(class_names, with_schema(metadata, getattr(self, "feature_names_in_", ())))
+        return self.network_.to_model(
+            class_names, with_schema(metadata, schema_of(getattr(self, "feature_names_in_", ())))
+        )
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "history_")

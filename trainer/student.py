@@ -11,9 +11,10 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge_runtime import InputError, Model
+from edge_runtime import InputError, Model, load
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike
+from edge_runtime.inputs import frame_inputs
 from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_frame
 from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import PrecisionConfig
@@ -112,6 +113,7 @@ class NeuralNetwork(NeuralNetworkModel):
         for name in [name for name in vars(self) if name.endswith("_") and not name.endswith("__")]:
             delattr(self, name)
         self._flat_targets, self._was_loaded = False, False
+        self._schema: Schema | None = None
         self._drawn = self._fingerprint()
 
     def _fingerprint(self) -> int:
@@ -167,14 +169,14 @@ class NeuralNetwork(NeuralNetworkModel):
         }  # fmt: skip
         options = TrainingOptions.of(**self._settings(given), checkpoint=checkpoint, resume=resume, on_epoch=on_epoch)
         goes_on = self.warm_start and self._has_learned
-        x, names = self._learn_names(x, known=goes_on)
+        x, schema = self._learn_columns(x, known=goes_on)
         classes, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on)
         if validation_data is not None:
             held, truth = pair_of(validation_data)
-            validation_data = _by_name(held, names, "validation x"), self._to_indices(truth, classes)
+            validation_data = _array_of(held, schema, "validation x"), self._to_indices(truth, classes)
         if not goes_on:
             self.reset()
-        self._note(classes, is_flat, names)
+        self._note(classes, is_flat, schema)
         self._keep_history(self._train(x, indices, validation_data, options, sample_weight))
         return self.history_
 
@@ -192,10 +194,10 @@ class NeuralNetwork(NeuralNetworkModel):
         `history_` grows by a record. Raises what `fit` raises.
         """
         goes_on = self._has_learned
-        x, names = self._learn_names(x, known=goes_on)
+        x, schema = self._learn_columns(x, known=goes_on)
         known, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on, classes=classes)
         options = TrainingOptions.of(**self._settings({"epochs": 1, "patience": None}), **ONE_RUN)
-        self._note(known, is_flat, names)
+        self._note(known, is_flat, schema)
         history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
         self._keep_history(history, getattr(self, "history_", None))
         return self
@@ -205,23 +207,25 @@ class NeuralNetwork(NeuralNetworkModel):
         values = {name: getattr(self, name) for name in _FIT_SETTINGS}
         return values | {name: value for name, value in given.items() if value is not AS_SET}
 
-    def _note(self, classes: Array, is_flat: bool, names: tuple[str, ...]) -> None:
+    def _note(self, classes: Array, is_flat: bool, schema: Schema | None) -> None:
         self.n_features_in_, self.classes_, self._flat_targets = self.n_in, classes, is_flat
-        if names:
-            self.feature_names_in_ = np.array(names, object)
+        self._keep_schema(schema)
 
-    def _learn_names(self, x: ArrayLike, *, known: bool) -> tuple[ArrayLike, tuple[str, ...]]:
-        """The rows, and the names of their columns: those of before where the network goes on, () without any."""
-        names = self._names if known else ()
-        return _by_name(x, names, "x"), names or frame_names(x, "x")
+    def _keep_schema(self, schema: Schema | None) -> None:
+        """Keep what the columns of a frame mean."""
+        self._schema = schema
+        if schema is not None:
+            self.feature_names_in_ = np.array(schema.feature_names, object)
 
-    @property
-    def _names(self) -> tuple[str, ...]:
-        return tuple(getattr(self, "feature_names_in_", ()))
+    def _learn_columns(self, x: ArrayLike, *, known: bool) -> tuple[ArrayLike, Schema | None]:
+        """The rows as an array, and what their columns mean: as before where the network goes on."""
+        schema = self._schema if known else None
+        rows = _array_of(x, schema, "x")
+        return rows, schema or schema_of(frame_names(x, "x"))
 
     def _standardized(self, x: ArrayLike, what: str = "x") -> Array:
         """As in `NeuralNetworkModel`; the columns of a frame by the names that `fit` saw, in whatever order."""
-        return super()._standardized(_by_name(x, self._names, what), what)
+        return super()._standardized(_array_of(x, self._schema, what), what)
 
     def _keep_history(self, history: History, before: History | None = None) -> None:
         """Keep what a run has recorded. before: of the run that it went on from."""
@@ -276,12 +280,20 @@ class NeuralNetwork(NeuralNetworkModel):
         is_counted = classes.dtype.kind in "fiu" and np.array_equal(classes, np.arange(self.n_out))
         if not len(names) and len(classes) == self.n_out and not is_counted:
             names = label_names(classes)
-        return super().to_model(names, with_schema(metadata, self._names))
+        return super().to_model(names, with_schema(metadata, self._schema))
 
     def load_weights(self, path: PathLike) -> None:
-        """As `NeuralNetworkModel.load_weights`; the network counts as one that has learned."""
+        """As `NeuralNetworkModel.load_weights`; the network counts as one that has learned what the file says.
+
+        The names of the columns come with it. `classes_` stays where the file's classes are called like them.
+        """
         super().load_weights(path)
+        classes = getattr(self, "classes_", np.arange(0))
+        self._forget()
         self._was_loaded = True
+        self._keep_schema(Schema.of(load(path)))
+        if len(classes) and label_names(classes) == list(self.class_names):
+            self.classes_ = classes
 
     # scikit-learn's conventions
 
@@ -382,14 +394,21 @@ class NeuralNetwork(NeuralNetworkModel):
         return indices
 
 
-def _by_name(x: ArrayLike, names: tuple[str, ...], what: str) -> ArrayLike:
-    """A frame's columns as an array: those of these names, or all without any; what is no frame as it is."""
-    return frame_numbers(x, what, names) if is_frame(x) else x
+def _array_of(x: ArrayLike, schema: Schema | None, what: str) -> ArrayLike:
+    """A frame as an array: as the schema reads it, or all columns without one; what is no frame as it is."""
+    if not is_frame(x):
+        return x
+    return frame_numbers(x, what) if schema is None else frame_inputs(schema, x, what)
 
 
-def with_schema(metadata: Mapping[str, str] | None, names: Sequence[str]) -> dict[str, str]:
-    """Metadata of a model that reads columns by these names; with a schema that they have already, or without names."""
-    described = {KEY: Schema(tuple(map(Column, names))).text()} if len(names) else {}
+def schema_of(names: Sequence[str]) -> Schema | None:
+    """What says that columns of these names are read, as numbers; None without names."""
+    return Schema(tuple(map(Column, names))) if len(names) else None
+
+
+def with_schema(metadata: Mapping[str, str] | None, schema: Schema | None) -> dict[str, str]:
+    """Metadata of a model that reads its columns by a schema; with one that they hold already, or without any."""
+    described = {} if schema is None else {KEY: schema.text()}
     return described | dict(metadata or {})
 
 

@@ -172,6 +172,37 @@ def test_categories_and_offsets_of_a_schema_are_applied(make: Any) -> None:
     assert found.tolist() == [[4.25], [1.5]]
 
 
+def test_a_network_that_is_loaded_reads_frames_by_name(make: Any, tmp_path: Any) -> None:
+    """The names come with the file, and go on to the next; what the file does to columns is done to frames."""
+    frame, _ = make
+    trained().save_weights(tmp_path / "n.npz")
+    network = NeuralNetwork([3, 4, 2], ["relu", "softmax"])
+    network.load_weights(tmp_path / "n.npz")
+    assert network.feature_names_in_.tolist() == list(NAMES)
+    assert (network.predict(frame(shuffled())) == network.predict(ROWS)).all()
+    assert Schema.of(network.to_model()) == Schema.of(er.load(tmp_path / "n.npz"))
+    schema = Schema((Column("t", offset=1e9), Column("kind", ("round", "flat"))))
+    er.save(network.to_model(metadata={"schema": schema.text()}), tmp_path / "s.npz")
+    network.load_weights(tmp_path / "s.npz")
+    found = network.forward(frame({"kind": ["flat", "round"], "t": [1e9 + 0.25, 1e9 - 0.5]}))
+    np.testing.assert_array_equal(found, network.forward([[0.25, 0, 1], [-0.5, 1, 0]]))
+
+
+@pytest.mark.parametrize("rule", ["drop", "mean"])
+def test_every_row_of_a_frame_gets_an_answer(rule: str, make: Any) -> None:
+    """A row that would be left out of a file is refused by name; a cell that would be filled in is."""
+    frame, _ = make
+    schema = Schema((Column("a", fill=2.0), Column("b", fill=3.0)), missing=rule)
+    layer = er.Dense("dense0", np.ones((2, 1), np.float32), np.zeros(1, np.float32), er.Activation.of("linear"))
+    engine = er.Engine(er.Model((layer,), metadata={"schema": schema.text()}))
+    rows = frame({"b": [np.nan, 5.0], "a": [1.0, 1.0]})
+    if rule == "mean":
+        assert engine.run(rows).tolist() == [[4.0], [6.0]]
+    else:
+        with pytest.raises(er.InputError, match="column 'b' has no value in 1 of 2 rows"):
+            engine.run(rows)
+
+
 def test_frames_without_names_are_taken_by_place() -> None:
     """Columns that are only counted, as pandas does; the same for a model without a schema."""
     network = NeuralNetwork([3, 2], ["softmax"], epochs=1)

@@ -340,6 +340,33 @@ def test_loaded_weights_are_the_saved_ones(tmp_path, batch_norm):
     assert (tmp_path / "again.npz").read_bytes() == (tmp_path / "net.npz").read_bytes()
 
 
+def test_a_file_says_what_the_classes_are_called(tmp_path):
+    """Labels of an earlier training are not those of what is loaded, unless they are called alike."""
+    x, y = blobs()
+    network, other = small_network(epochs=1), small_network(epochs=1)
+    network.fit(x, y + 1)
+    network.save_weights(tmp_path / "numbers.npz")
+    other.fit(x, np.array(["a", "b", "c"])[y])
+    other.load_weights(tmp_path / "numbers.npz")
+    assert other.class_names == ("1", "2", "3")
+    assert not hasattr(other, "classes_")
+    assert (other.predict(x) + 1 == network.predict(x)).all()
+    network.load_weights(tmp_path / "numbers.npz")
+    assert network.classes_.tolist() == [1, 2, 3]
+
+
+@pytest.mark.parametrize("sizes", [(5, 7, 3), (5, 300, 3)])
+def test_several_processes_find_what_one_finds(sizes):
+    """Cross-validation in two processes: the same bits."""
+    pytest.importorskip("sklearn")
+    from sklearn.model_selection import cross_val_predict
+
+    x, y = blobs()
+    network = small_network(sizes=sizes, epochs=3)
+    found = [cross_val_predict(network, x, y, cv=3, n_jobs=jobs, method="predict_proba") for jobs in (1, 2)]
+    assert found[0].tobytes() == found[1].tobytes()
+
+
 def test_weights_of_another_network_are_refused(tmp_path):
     """Sizes and activations must match; the message gives both; nothing changes. Damaged files are ArtifactErrors."""
     small_network(sizes=(5, 8, 3)).save_weights(tmp_path / "net.npz")
