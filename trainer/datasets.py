@@ -100,9 +100,11 @@ def load_another(
     if schema is not None and name not in BUNDLED and _is_table(name):
         return load_alike(Path(name), schema, target, class_names, max_bytes=max_bytes, needs_labels=needs_labels)
     wanted: Target = "class" if class_names and target == "auto" else target
-    data = load_dataset(
-        spec, target=wanted, max_bytes=max_bytes, for_training=False, label=label if _is_table(name) else None
-    )
+    if schema is not None and schema.offsets is not None and Path(name).suffix.lower() == ".npz":
+        data = load_npz(name, describe(name), wanted, max_bytes, False, schema)
+    else:
+        columns = label if _is_table(name) else None
+        data = load_dataset(spec, target=wanted, max_bytes=max_bytes, for_training=False, label=columns)
     if needs_labels and data.n_out == 0:
         raise InputError(f"{describe(name)}: no labels in it; give them as 'y'")
     if not data.is_classification or not class_names or data.class_names == tuple(class_names):

@@ -257,3 +257,18 @@ def test_arrays_become_differences_in_float64():
     assert SCHEMA.offsets.tolist() == [0, 0, 0, 1e15]
     assert Schema((Column("a"),)).subtract(raw) is raw
     assert SCHEMA.feature_names == ("ax", "sex=F", "sex=M", "t")
+
+
+def test_a_schema_is_described_for_who_has_the_model_alone():
+    """Columns in order with categories and offsets, the label with its unit, the rule for missing cells."""
+    assert SCHEMA.described() == (
+        "columns: ax, sex (one of 'F', 'M'), t (minus 1000000000000000.0)",
+        "predicts: label",
+        "a row that lacks a value is refused",
+        "arrays are differences from these offsets; those of a table are taken in float64 as it is read",
+    )
+    many = Schema(tuple(Column(f"p{index}") for index in range(25)), ("power", "temp [C]"), "drop", ("W", "C"))
+    lines = many.described()
+    assert lines[0].endswith("p19, and 5 more")
+    assert lines[1] == "predicts: power [W], temp [C]"
+    assert lines[2] == "a row that lacks a value is left out"

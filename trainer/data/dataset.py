@@ -16,7 +16,7 @@ from trainer.data.reading import Reading
 
 @dataclass(frozen=True, eq=False)
 class Dataset:
-    """Rows and what they mean. Arrays are read-only; x holds raw values, never scaled.
+    """Rows and what they mean. Arrays are read-only; x holds raw values, less the schema's offsets, never scaled.
 
     x: float32 (n, n_in). y: class indices int64 (n,), or regression targets float32 (n, k). class_names: the name of
     each index, () for regression. name: short. source: where the data comes from. feature_names: n_in names, or ().

@@ -58,10 +58,10 @@ def as_column(table: Table, place: int, is_one_hot: bool, fills: bool, rows: NDA
     if table.missing is not None or not rows.all():
         values = values[rows & ~missing_in(table, place)]
     finite = values[np.isfinite(values)]
-    return Column(name, offset=_offset(finite), fill=float(np.mean(finite)) if fills and len(finite) else None)
+    return Column(name, offset=offset_of(finite), fill=float(np.mean(finite)) if fills and len(finite) else None)
 
 
-def _offset(values: NDArray[np.float64]) -> float:
+def offset_of(values: NDArray[np.float64]) -> float:
     """What float64 subtracts so that float32 keeps what varies: a short number near the mean; 0 where it keeps it."""
     if not len(values):
         return 0.0

@@ -12,30 +12,44 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.files import ARRAY_NAMES, ArrayNames, as_rows, describe, read_npz_arrays, to_float32
-from edge_runtime.schema import Column, Schema
+from edge_runtime.schema import Column, Schema, numbered
 from trainer.data.dataset import Dataset
+from trainer.data.feature_columns import offset_of
 from trainer.data.labels import Target, checked_names, decide_target, encode_labels, label_doubts, unicode_texts
 from trainer.data.reading import Reading
 
 _TEXTS = ("class_names", "feature_names", "source")
 
 
-def load_npz(path: str | os.PathLike[str], what: str, target: Target, max_bytes: int, for_training: bool) -> Dataset:
+def load_npz(
+    path: str | os.PathLike[str],
+    what: str,
+    target: Target,
+    max_bytes: int,
+    for_training: bool,
+    schema: Schema | None = None,
+) -> Dataset:
     """The data set in an `.npz`, with its own test part if it has one. what: names it in messages.
 
-    for_training: labels are needed, but for an autoencoder. Raises InputError, naming array and row; OSError.
+    for_training: labels are needed, but for an autoencoder. schema: of a model, whose offsets are subtracted; else a
+    column that float32 cannot tell apart gets one. Raises InputError, naming array and row; OSError.
     """
     arrays, names = _read(path, target, max_bytes, for_training)
     has_labels = target != "autoencoder" and names.y in arrays
-    xs = [_rows(arrays, names.x, what, max_bytes)]
     is_tested = names.x_test in arrays and (names.y_test in arrays or not has_labels)
-    xs += [_rows(arrays, names.x_test, what, max_bytes)] if is_tested else []
-    if len(xs) > 1 and xs[0].shape[1] != xs[1].shape[1]:
-        raise InputError(f"{what}: '{names.x}' has rows of {xs[0].shape[1]:,}, '{names.x_test}' of {xs[1].shape[1]:,}")
-    common = _common(arrays, path, what, xs[0].shape[1], target)
+    raw = {name: _rows(arrays, name, what) for name in ((names.x, names.x_test) if is_tested else (names.x,))}
+    first, last = raw[names.x], list(raw.values())[-1]
+    if first.shape[1] != last.shape[1]:
+        raise InputError(f"{what}: '{names.x}' has rows of {first.shape[1]:,}, '{names.x_test}' of {last.shape[1]:,}")
+    common = _common(arrays, path, what, first)
+    schema = schema or common["schema"]
+    xs = [
+        to_float32(rows if schema is None else schema.subtract(rows), f"{what}: array '{name}'", max_bytes=max_bytes)
+        for name, rows in raw.items()
+    ]
     if not has_labels:
         ys: list[NDArray[Any]] = xs if target == "autoencoder" else [np.empty((len(x), 0), np.float32) for x in xs]
-        sets = [Dataset(x, y, **common, reading=Reading(rows=len(x))) for x, y in zip(xs, ys, strict=True)]
+        sets = [Dataset(x, y, **common, reading=_reading(common, len(x))) for x, y in zip(xs, ys, strict=True)]
     else:
         sets = _labelled(arrays, names, xs, common, what, target, for_training)
     return replace(sets[0], test=sets[1]) if len(sets) > 1 else sets[0]
@@ -56,23 +70,33 @@ def _read(
     return arrays, best[0]
 
 
-def _rows(arrays: dict[str, NDArray[Any]], name: str, what: str, max_bytes: int) -> NDArray[np.float32]:
-    where = f"{what}: array '{name}'"
+def _rows(arrays: dict[str, NDArray[Any]], name: str, what: str) -> NDArray[Any]:
     array = arrays[name][:, np.newaxis] if arrays[name].ndim == 1 else arrays[name]
-    return to_float32(as_rows(array, where), where, max_bytes=max_bytes)
+    return as_rows(array, f"{what}: array '{name}'")
 
 
 def _common(
-    arrays: dict[str, NDArray[Any]], path: str | os.PathLike[str], what: str, n_in: int, target: Target
+    arrays: dict[str, NDArray[Any]], path: str | os.PathLike[str], what: str, x: NDArray[Any]
 ) -> dict[str, Any]:
     """What the parts of a data set share."""
     source = arrays.get("source")
     text = unicode_texts(source.reshape(-1), what)[0] if source is not None and source.size == 1 else describe(path)
     features = _texts(arrays, "feature_names", what) or ()
-    if features and len(features) != n_in:
-        raise InputError(f"{what}: {len(features)} feature_names for {n_in:,} columns of x; give one each")
-    schema = Schema(tuple(map(Column, features))) if features else None
-    return {"name": Path(path).stem, "source": text, "feature_names": features, "schema": schema}
+    if features and len(features) != x.shape[1]:
+        raise InputError(f"{what}: {len(features)} feature_names for {x.shape[1]:,} columns of x; give one each")
+    return {"name": Path(path).stem, "source": text, "feature_names": features, "schema": _schema(x, features)}
+
+
+def _schema(x: NDArray[Any], features: tuple[str, ...]) -> Schema | None:
+    """What is to be remembered of the columns: their names, and offsets of numbers that float32 cannot tell apart."""
+    offsets = [0.0] * x.shape[1]
+    if x.dtype.kind in "iuf" and x.dtype.itemsize >= 8:
+        offsets = [offset_of(column[np.isfinite(column)]) for column in x.astype(np.float64, copy=False).T]
+    if not features and not any(offsets):
+        return None
+    names = features or tuple(map(numbered, range(len(offsets))))
+    columns = tuple(Column(name, offset=offset) for name, offset in zip(names, offsets, strict=True))
+    return Schema(columns, table_width=0 if features else len(offsets))
 
 
 def _labelled(
@@ -105,12 +129,23 @@ def _labelled(
         reason = decide_target(unicode_texts(labels, named), target, given)[1]
     else:
         reason = decide_target(labels, target, given)[1]
-    read = {"label": (names.y,), "label_reason": "an array of the file", "task_reason": reason}
-    doubts = tuple(label_doubts(y[: len(xs[0])], classes)) if for_training else ()
+    read = replace(
+        _reading(common, 0),
+        label=(names.y,),
+        label_reason="an array of the file",
+        task_reason=reason,
+        warnings=tuple(label_doubts(y[: len(xs[0])], classes)) if for_training else (),
+    )
     return [
-        Dataset(x, part, classes, reading=Reading(**read, rows=len(x), warnings=doubts), **common)  # type: ignore[arg-type]
+        Dataset(x, part, classes, reading=replace(read, rows=len(x)), **common)
         for x, part in zip(xs, np.split(y, [len(xs[0])]) if len(xs) > 1 else [y], strict=True)
     ]
+
+
+def _reading(common: dict[str, Any], rows: int) -> Reading:
+    schema: Schema | None = common["schema"]
+    columns = () if schema is None else schema.columns
+    return Reading(rows=rows, offsets=tuple(column.name for column in columns if column.offset))
 
 
 def _joined(labels: list[NDArray[Any]], names: ArrayNames, what: str) -> NDArray[Any]:

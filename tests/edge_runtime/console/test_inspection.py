@@ -9,6 +9,7 @@ from edge_runtime.console import inspection
 from edge_runtime.console.inspection import inspect_file
 from edge_runtime.console.reports import inspection_text
 from edge_runtime.files.bounded import read_file
+from edge_runtime.schema import Column, Schema
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
 from tests.networks import random_model, random_rows
@@ -80,3 +81,17 @@ def test_a_file_that_is_replaced_meanwhile_is_read_once(tmp_path, monkeypatch):
     assert {row["name"] for row in facts["members"]} >= {"layer0.weight.npy"}
     assert len(facts["layers"]) == 1
     assert facts["file_bytes"] == (tmp_path / "two.npz").stat().st_size
+
+
+def test_the_columns_of_a_table_are_shown_in_words(tmp_path):
+    """In place of the JSON in the metadata; what does not fit the model is said, and the rest is shown all the same."""
+    schema = Schema((Column("ax"), Column("sex", ("F", "M"))), ("label",))
+    for wanted, line in ((3, "columns: ax, sex (one of 'F', 'M')"), (4, "describes 3 inputs, the model takes 4")):
+        model = random_model([wanted, 2], ["softmax"])
+        model.metadata["schema"] = schema.text()
+        save(model, tmp_path / "m.npz")
+        facts = inspect_file(tmp_path / "m.npz")
+        text = inspection_text({**facts, "devices": []})
+        assert line in text
+        assert '{"columns"' not in text
+        assert facts["metadata"]["schema"] == schema.text()

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.errors import InputError
-from trainer.datasets import load_dataset
+from trainer.datasets import load_another, load_dataset
 
 X = np.arange(12.0).reshape(6, 2)
 Y = np.array([0, 1, 2, 0, 1, 2])
@@ -50,6 +50,22 @@ def test_parts_that_do_not_fit_are_refused(tmp_path):
         np.savez(tmp_path / "d.npz", x_train=X, y_train=Y, **arrays)
         with pytest.raises(InputError, match=message):
             load_dataset(tmp_path / "d.npz")
+
+
+def test_numbers_that_float32_cannot_tell_apart_get_an_offset(tmp_path):
+    """As in a table: in float64, for the test part too, and for further arrays by the model's offsets."""
+    time = 1.7e15 + np.arange(6) * 1e5
+    np.savez(tmp_path / "d.npz", x_train=np.c_[time, X], y_train=Y, x_test=np.c_[time + 7, X], y_test=Y)
+    data = load_dataset(tmp_path / "d.npz")
+    offset = data.schema.columns[0].offset
+    assert offset
+    np.testing.assert_array_equal(data.x[:, 0], (time - offset).astype(np.float32))
+    np.testing.assert_array_equal(data.test.x[:, 0], (time + 7 - offset).astype(np.float32))
+    assert data.reading.offsets == ("column 1",)
+    np.savez(tmp_path / "e.npz", x=np.c_[time[:3] * 2, X[:3]], y=Y[:3])
+    other = load_another(tmp_path / "e.npz", schema=data.schema, target="class", class_names=data.class_names)
+    np.testing.assert_array_equal(other.x[:, 0], (time[:3] * 2 - offset).astype(np.float32))
+    assert load_another(tmp_path / "e.npz", schema=None, target="class").schema.columns[0].offset != offset
 
 
 def test_names_of_features_make_a_schema(tmp_path):
