@@ -44,6 +44,8 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
         reason = f"one column of 0 and 1 for each of {len(chosen.classes)} classes"
     doubts = tuple(label_doubts(y, names)) if for_training else ()
     reading = replace(chosen.reading, task_reason=reason, warnings=(*chosen.reading.warnings, *doubts))
+    if path.is_dir():
+        reading = replace(reading, label_reason="the names of the files")
     return Dataset(chosen.x, y, names, _short_name(path), what, features, None, chosen.schema, reading)
 
 

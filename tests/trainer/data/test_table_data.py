@@ -153,6 +153,7 @@ def test_a_folder_with_a_file_for_each_class_is_a_data_set(tmp_path):
     assert np.bincount(data.y).tolist() == [14, 10]
     assert [path.name for path in files_of(tmp_path)] == ["run.csv", "walk.csv"]
     assert "2 files, a class each" in data.reading.notes[0]
+    assert data.reading.label_reason == "the names of the files"
     found = another(tmp_path, (data, data.schema))
     np.testing.assert_array_equal(found.y, data.y)
 
