@@ -8,10 +8,11 @@ Needs the extra `sklearn`. What `smallnet` and `NeuralNetwork` use where nothing
 
 from __future__ import annotations
 
+import functools
 import inspect
 import numbers
-from collections.abc import Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any, TypeVar
 
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
@@ -30,6 +31,7 @@ try:
     from sklearn.utils.class_weight import compute_class_weight
     from sklearn.utils.multiclass import check_classification_targets
     from sklearn.utils.validation import check_is_fitted
+    from threadpoolctl import ThreadpoolController
 except ImportError as error:
     raise ImportError(
         f"DenseClassifier and DenseRegressor need scikit-learn 1.4 or newer ({error}); "
@@ -47,6 +49,25 @@ _MADE = {name: parameter.default for name, parameter in inspect.signature(Neural
 _FLOATS = (np.float64, np.float32)
 
 
+Method = TypeVar("Method", bound=Callable[..., Any])
+
+
+@functools.cache
+def _libraries() -> ThreadpoolController:
+    return ThreadpoolController()
+
+
+def _in_one_thread(method: Method) -> Method:
+    """BLAS in one thread: small networks are the fastest so, and n_jobs=2, which divides threads, changes no bit."""
+
+    @functools.wraps(method)
+    def limited(*arguments: Any, **settings: Any) -> Any:
+        with _libraries().limit(limits=1, user_api="blas"):
+            return method(*arguments, **settings)
+
+    return limited  # type: ignore[return-value]
+
+
 class _DenseEstimator(BaseEstimator):
     """What both have in common. The subclasses' parameters are attributes, as scikit-learn has it."""
 
@@ -56,6 +77,7 @@ class _DenseEstimator(BaseEstimator):
         "min_delta", "monitor", "shuffle", "optimizer", "schedule", "loss", "standardize",
     )  # fmt: skip
 
+    @_in_one_thread
     def _outputs(self, x: ArrayLike) -> NDArray[np.float64]:
         """The network's outputs (rows, n_out), in float64: a row's answer does not hang on the rows beside it."""
         check_is_fitted(self)
@@ -172,6 +194,7 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
         self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
         self.train_dtype, self.warm_start, self.random_state = train_dtype, warm_start, random_state
 
+    @_in_one_thread
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseClassifier:  # noqa: N803
         """Train on rows X (rows, features) and labels y (rows,), from fresh weights unless `warm_start`."""
         goes_on = self.warm_start and hasattr(self, "network_")
@@ -186,6 +209,7 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
         self._keep()
         return self
 
+    @_in_one_thread
     def partial_fit(
         self,
         X: ArrayLike,  # noqa: N803
@@ -293,6 +317,7 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
         self.standardize, self.train_dtype = standardize, train_dtype
         self.warm_start, self.random_state = warm_start, random_state
 
+    @_in_one_thread
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseRegressor:  # noqa: N803
         """Train on rows X (rows, features) and targets y, (rows,) or (rows, targets); fresh unless `warm_start`."""
         x, targets = self._started(X, y, goes_on=self.warm_start)
@@ -301,6 +326,7 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
         self._keep()
         return self
 
+    @_in_one_thread
     def partial_fit(
         self,
         X: ArrayLike,  # noqa: N803

@@ -1,6 +1,7 @@
 """`DenseClassifier` and `DenseRegressor` keep scikit-learn's contract."""
 
 import contextlib
+import os
 import pickle
 import subprocess
 import sys
@@ -139,6 +140,27 @@ def test_scikit_learns_tools_take_them():
     search.fit(x, NAMES[y])
     assert search.best_params_["denseclassifier__learning_rate"] == 0.05
     assert search.score(x, NAMES[y]) > 0.85
+
+
+THREADS = """
+import sys
+import numpy as np
+from trainer import DenseClassifier
+x = np.random.default_rng(0).standard_normal((1500, 64))
+model = DenseClassifier(hidden=(300,), epochs=1, batch_size=500).fit(x, x[:, 0] > 0)
+sys.stdout.write(model.predict_proba(x).tobytes().hex())
+"""
+
+
+def test_the_number_of_threads_changes_no_bit():
+    """As n_jobs does, which divides the processors' threads among its processes."""
+    found = [
+        subprocess.check_output(
+            [sys.executable, "-c", THREADS], env={**os.environ, "OMP_NUM_THREADS": n, "OPENBLAS_NUM_THREADS": n}
+        )
+        for n in ("1", "2")
+    ]
+    assert found[0] == found[1]
 
 
 def test_clones_and_pickles():
