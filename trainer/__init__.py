@@ -1,7 +1,7 @@
 """Train small dense networks with NumPy.
 
     net = NeuralNetwork([64, 32, 10], ["relu", "softmax"], precision_config=PrecisionConfig(seed=7))
-    history = net.fit(x, y, epochs=30, validation_data=(xv, yv), patience=5, standardize="global", on_epoch=print)
+    history = net.fit(x, y, epochs=30, validation_data=(xv, yv), patience=5, on_epoch=print)
     net.partial_fit(x, y); net.history_.records; net.n_iter_; net.classes_
     net.predict(x); net.predict_proba(x); net.score(x, y); net.evaluate(x, y)
     net.to_model(class_names=..., metadata=...); net.save_weights("digits.npz"); net.load_weights("digits.npz")
@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.lazy import public_names
 from edge_runtime.version import __version__ as __version__
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
-from trainer.errors import CheckpointError, ConfigurationError, NotFittedError, TrainingDiverged
+from trainer.errors import CheckpointError, ConfigurationError, DataWarning, NotFittedError, TrainingDiverged
 from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile
 from trainer.history import EpochRecord, History
 from trainer.model import Evaluation, NeuralNetworkModel
@@ -36,6 +36,7 @@ __all__ = [
     "DEFAULT_CONFIG",
     "CheckpointError",
     "ConfigurationError",
+    "DataWarning",
     "EpochRecord",
     "Evaluation",
     "HardwareLimitWarning",

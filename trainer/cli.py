@@ -48,6 +48,7 @@ from trainer.student import NeuralNetwork
 MONITORS = ["loss", "metric"]
 _ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
 FALSE_ALARM_RATE = 0.01  # share of normal rows above the threshold that an autoencoder is given
+_HIDDEN = ",".join(map(str, DEFAULTS["hidden"]))
 _ACTIVATION_HELP = "Activation of the hidden layers."
 _DATA_HELP = (
     "digits, an .npz, a table of text (.csv and its like), or a folder of IDX files or of a table for each class."
@@ -65,7 +66,9 @@ _WEIGHT_HELP = "balanced: a rare class counts as much as a frequent one."
 _EPOCHS_HELP = "Passes over the training rows, at most."
 _BATCH_HELP = "Rows between two updates of the weights."
 _RATE_HELP = "Size of a step, at the start."
-_STANDARDIZE_HELP = "Bring inputs to mean 0 and deviation 1: all together, each feature by itself, or not."
+_STANDARDIZE_HELP = (
+    "Bring inputs to mean 0 and deviation 1: all together (auto: images), each feature by itself, or not."
+)
 _MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss, or the accuracy."
 
 
@@ -97,8 +100,14 @@ class Sizes(click.ParamType):
 @click.option("--one-hot", metavar="NAME|N|auto", multiple=True, help=_COLUMN_HELP["one_hot"])
 @click.option("--missing", default="refuse", type=click.Choice(RULES), show_default=True, help=_MISSING_HELP)
 @click.option("--class-weight", type=click.Choice(["balanced"]), help=_WEIGHT_HELP)
-@click.option("--hidden", type=Sizes(), default="32", show_default=True, help="Widths of the hidden layers.")
-@click.option("--activation", default="relu", type=click.Choice(_ACTIVATIONS), show_default=True, help=_ACTIVATION_HELP)
+@click.option("--hidden", type=Sizes(), default=_HIDDEN, show_default=True, help="Widths of the hidden layers.")
+@click.option(
+    "--activation",
+    default=DEFAULTS["activation"],
+    type=click.Choice(_ACTIVATIONS),
+    show_default=True,
+    help=_ACTIVATION_HELP,
+)
 @click.option("--out", type=FILE, default="model.npz", show_default=True, help="The float32 artifact to write.")
 @click.option(
     "--epochs", type=click.IntRange(1), metavar="N", default=DEFAULTS["epochs"], show_default=True, help=_EPOCHS_HELP
@@ -108,37 +117,53 @@ class Sizes(click.ParamType):
     type=click.IntRange(1),
     metavar="N",
     default=DEFAULTS["batch_size"],
-    show_default=True,
+    show_default="32, or fewer for few rows",
     help=_BATCH_HELP,
 )
-@click.option("--learning-rate", metavar="X", default=DEFAULTS["learning_rate"], show_default=True, help=_RATE_HELP)
+@click.option(
+    "--learning-rate", type=float, metavar="X", default=None, show_default="the optimizer's own", help=_RATE_HELP
+)
 @click.option(
     "--optimizer",
-    default="adam",
+    default=DEFAULTS["optimizer"],
     type=click.Choice(list(OPTIMIZERS)),
     show_default=True,
     help="How weights follow their gradients.",
 )
 @click.option(
     "--schedule",
-    default="cosine",
+    default=DEFAULTS["schedule"],
     type=click.Choice(list(SCHEDULES)),
     show_default=True,
     help="How the step changes from epoch to epoch.",
 )
 @click.option("--l2", metavar="X", default=DEFAULTS["l2"], show_default=True, help="L2 penalty on the weights.")
 @click.option(
-    "--dropout", metavar="X", default=0.0, show_default=True, help="Share of hidden values dropped while training."
+    "--dropout",
+    metavar="X",
+    default=DEFAULTS["dropout"],
+    show_default=True,
+    help="Share of hidden values dropped while training.",
 )
 @click.option(
-    "--label-smoothing", metavar="X", default=0.0, show_default=True, help="Share of each label given to all classes."
+    "--label-smoothing",
+    metavar="X",
+    default=DEFAULTS["label_smoothing"],
+    show_default=True,
+    help="Share of each label given to all classes.",
 )
 @click.option(
     "--patience", metavar="N", default=DEFAULTS["patience"], show_default=True, help="Stop after N epochs without gain."
 )
-@click.option("--monitor", default="loss", type=click.Choice(MONITORS), show_default=True, help=_MONITOR_HELP)
 @click.option(
-    "--standardize", default="global", type=click.Choice(STANDARDIZATIONS), show_default=True, help=_STANDARDIZE_HELP
+    "--monitor", default=DEFAULTS["monitor"], type=click.Choice(MONITORS), show_default=True, help=_MONITOR_HELP
+)
+@click.option(
+    "--standardize",
+    default=DEFAULTS["standardize"],
+    type=click.Choice(STANDARDIZATIONS),
+    show_default=True,
+    help=_STANDARDIZE_HELP,
 )
 @click.option(
     "--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split."

@@ -1,4 +1,4 @@
-"""Errors that only training can raise. The others stand in `edge_runtime.errors`."""
+"""Errors and warnings of training alone. The others stand in `edge_runtime.errors`."""
 
 from edge_runtime.errors import SmallnetError
 
@@ -24,3 +24,7 @@ class CheckpointError(SmallnetError, ValueError):
 
 class NotFittedError(SmallnetError, ValueError, AttributeError):
     """A network is asked for predictions before it has learned. The bases are those of scikit-learn's error."""
+
+
+class DataWarning(UserWarning):
+    """Something in the training data that works, and that a user should look at."""

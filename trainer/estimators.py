@@ -22,6 +22,7 @@ from edge_runtime.array_types import Array
 from edge_runtime.numerics import frame_numbers, is_frame
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import ConfigurationError
+from trainer.fitting import Defaults
 from trainer.history import History
 from trainer.student import OF_THE_BUILD, NeuralNetwork, label_names, schema_of, with_schema
 
@@ -73,8 +74,9 @@ class _DenseEstimator(BaseEstimator):
 
     _last: str
     _hands_on: tuple[str, ...] = (
-        "l2_lambda", "dropout_rate", "batch_norm", "init", "epochs", "batch_size", "learning_rate", "patience",
-        "min_delta", "monitor", "shuffle", "optimizer", "schedule", "loss", "standardize",
+        "l2_lambda", "dropout_rate", "batch_norm", "init", "epochs", "batch_size", "learning_rate",
+        "validation_share", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule", "loss",
+        "standardize",
     )  # fmt: skip
 
     @_in_one_thread
@@ -162,16 +164,17 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (32,),
-        activation: str = "relu",
+        hidden: Sequence[int] = Defaults.hidden,
+        activation: str = Defaults.activation,
         *,
         l2_lambda: float = _MADE["l2_lambda"],
         dropout_rate: float = _MADE["dropout_rate"],
         batch_norm: bool = _MADE["batch_norm"],
         init: str = _MADE["init"],
         epochs: int = _MADE["epochs"],
-        batch_size: int = _MADE["batch_size"],
+        batch_size: int | None = _MADE["batch_size"],
         learning_rate: float | None = _MADE["learning_rate"],
+        validation_share: float = _MADE["validation_share"],
         patience: int | None = _MADE["patience"],
         min_delta: float = _MADE["min_delta"],
         monitor: str = _MADE["monitor"],
@@ -189,7 +192,8 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
         self.hidden, self.activation = hidden, activation
         self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.patience, self.min_delta, self.monitor, self.shuffle = patience, min_delta, monitor, shuffle
+        self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
+        self.monitor, self.shuffle = monitor, shuffle
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
         self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
         self.train_dtype, self.warm_start, self.random_state = train_dtype, warm_start, random_state
@@ -287,16 +291,17 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
 
     def __init__(
         self,
-        hidden: Sequence[int] = (32,),
-        activation: str = "relu",
+        hidden: Sequence[int] = Defaults.hidden,
+        activation: str = Defaults.activation,
         *,
         l2_lambda: float = _MADE["l2_lambda"],
         dropout_rate: float = _MADE["dropout_rate"],
         batch_norm: bool = _MADE["batch_norm"],
         init: str = _MADE["init"],
         epochs: int = _MADE["epochs"],
-        batch_size: int = _MADE["batch_size"],
+        batch_size: int | None = _MADE["batch_size"],
         learning_rate: float | None = _MADE["learning_rate"],
+        validation_share: float = _MADE["validation_share"],
         patience: int | None = _MADE["patience"],
         min_delta: float = _MADE["min_delta"],
         monitor: str = _MADE["monitor"],
@@ -312,7 +317,8 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
         self.hidden, self.activation = hidden, activation
         self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.patience, self.min_delta, self.monitor, self.shuffle = patience, min_delta, monitor, shuffle
+        self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
+        self.monitor, self.shuffle = monitor, shuffle
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
         self.standardize, self.train_dtype = standardize, train_dtype
         self.warm_start, self.random_state = warm_start, random_state

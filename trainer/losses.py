@@ -21,12 +21,14 @@ class Loss:
 
     `fused_with` names the activation of the last layer for which `gradient` is the gradient by its *input* z, which is
     simpler and more exact than passing through the activation; None means that `gradient` is by the outputs.
-    `is_mean_over_outputs` says that a row's loss is the mean over its outputs, not the sum.
+    `is_mean_over_outputs` says that a row's loss is the mean over its outputs, not the sum. `takes_units` says that it
+    may be computed on standardized targets: where targets are far from 0 or of different sizes, that is learned better.
     """
 
     name: ClassVar[str] = ""
     fused_with: ClassVar[str | None] = None
     is_mean_over_outputs: ClassVar[bool] = True
+    takes_units: ClassVar[bool] = False
 
     def elements(self, a: Array, targets: Array, out: Array, scratch: Array) -> None:
         """Write each output's loss into `out`, (rows, n_out)."""
@@ -122,6 +124,7 @@ class MeanSquaredError(Loss):
     """(a - t)^2, mean over outputs."""
 
     name = "mse"
+    takes_units = True
 
     def elements(self, a: Array, targets: Array, out: Array, scratch: Array) -> None:
         """(a - t)^2."""
@@ -138,10 +141,12 @@ class MeanSquaredError(Loss):
 class Huber(Loss):
     """Quadratic near the target, linear beyond `delta` (Huber 1964), mean over outputs.
 
-    0.5 d^2 where |d| <= delta, else delta * (|d| - delta / 2), with d = a - t.
+    0.5 d^2 where |d| <= delta, else delta * (|d| - delta / 2), with d = a - t. In training d is in standard deviations
+    of the targets, to within a factor of 1.5, unless `fit` is told standardize="none".
     """
 
     name = "huber"
+    takes_units = True
     delta: float = 1.0
 
     def __post_init__(self) -> None:

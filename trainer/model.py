@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import copy
 import dataclasses
-from collections.abc import Callable, Mapping, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -14,13 +16,23 @@ from numpy.typing import ArrayLike
 from edge_runtime import Dense, Model, ModelError, Standardization, load, save
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike, shortened
-from edge_runtime.numerics import Activation
+from edge_runtime.numerics import Activation, as_numbers
 from edge_runtime.version import made_with
 from trainer.config import DEFAULT_CONFIG, SIMULATED_PRECISIONS, PrecisionConfig, check_number, check_whole
-from trainer.data import ClassWeight, checked_rows, encode_targets, learn_standardization, weighted_rows
-from trainer.errors import ConfigurationError, TrainingDiverged
+from trainer.data import (
+    ClassWeight,
+    TargetUnits,
+    checked_rows,
+    encode_targets,
+    learn_standardization,
+    merged_columns,
+    regression_targets,
+    weighted_rows,
+)
+from trainer.errors import ConfigurationError, DataWarning, TrainingDiverged
 from trainer.fitting import (
     Batch,
+    Defaults,
     Profile,
     ProfiledChain,
     Rows,
@@ -32,6 +44,7 @@ from trainer.fitting import (
     fit_to_hardware,
     owned_bytes,
     pair_of,
+    with_share_apart,
 )
 from trainer.history import EpochRecord, History
 from trainer.layers import DenseLayer
@@ -45,6 +58,7 @@ from trainer.network import (
     checked_between,
     checked_layout,
     describe_layout,
+    lower_weights,
 )
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
@@ -79,7 +93,7 @@ class NeuralNetworkModel:
         self,
         layer_sizes: Sequence[int],
         activations: Sequence[str | Activation],
-        l2_lambda: float = 0.0,
+        l2_lambda: float = Defaults.l2,
         dropout_rate: float = 0.0,
         precision_config: PrecisionConfig | None = None,
         *,
@@ -119,6 +133,7 @@ class NeuralNetworkModel:
         self.chain = (ProfiledChain if self.config.enable_profiling else LayerChain)(tuple(blocks))
         self.parameters = FlatParameters([x for b in blocks for x in (b.dense, *b.between)], self.config.dtype)
         self.preprocessing: Standardization | None = None
+        self.target_units: TargetUnits | None = None
         self._input: Array | None = None
         self._learned_labels, self._is_fresh = False, True
         self._optimizer_state: tuple[list[Array], int] | None = None
@@ -193,12 +208,13 @@ class NeuralNetworkModel:
         self.set_seed(self.config.seed)
         for layer in (x for block in self.chain.blocks for x in (block.dense, *block.between)):
             layer.reset(self.rng)
-        self.preprocessing, self._learned_labels, self._is_fresh, self._optimizer_state = None, False, True, None
+        self.preprocessing, self.target_units, self._optimizer_state = None, None, None
+        self._learned_labels, self._is_fresh = False, True
 
     # passes
 
     def forward(self, x: ArrayLike, training: bool = False, precision: str | None = None) -> Array:
-        """The outputs (rows, n_out) for raw rows x (rows, n_in) or (n_in,), in the training dtype.
+        """The outputs (rows, n_out) for raw rows x (rows, n_in) or (n_in,), in the training dtype and real units.
 
         training: with dropout and batch statistics, keeping the intermediate tensors. precision: "float32", "float16"
         or "int8" instead of the configured `infer_precision`; not for training.
@@ -212,11 +228,12 @@ class NeuralNetworkModel:
                 )
             self._input = rows
             self.chain.resize(len(rows))
-            return self.chain.forward(rows, self.rng).copy()
+            outputs = self.chain.forward(rows, self.rng)
+            return outputs.copy() if self.target_units is None else self.target_units.real(outputs)
         precision = precision or self.config.infer_precision
         if precision not in SIMULATED_PRECISIONS:
             raise ConfigurationError(f"precision is {precision!r}, expected one of {', '.join(SIMULATED_PRECISIONS)}")
-        lowered = [LoweredDense(*block.folded(), precision, self.config.int8_clip_value) for block in self.chain.blocks]
+        lowered = self._lowered(precision)
         throttle = Throttle(self.config.speed_factor)
         result = np.empty((len(rows), self.n_out), rows.dtype)
         chunk = min(_CHUNK, self.config.max_rows or _CHUNK)
@@ -228,15 +245,33 @@ class NeuralNetworkModel:
         throttle.catch_up(is_last=True)
         return result
 
+    def _folded(self) -> list[tuple[Array, Array]]:
+        """Weights and bias of each dense layer as it is used: layers between, and the targets' units, folded in."""
+        folded = [block.folded() for block in self.chain.blocks]
+        if self.target_units is not None:
+            folded[-1] = self.target_units.fold(*folded[-1])
+        return folded
+
+    def _lowered(self, precision: str) -> list[LoweredDense]:
+        """The layers as `precision` computes them."""
+        clip = self.config.int8_clip_value
+        lowered = [LoweredDense(*pair, precision, clip) for pair in self._folded()]
+        if precision == "float16" and self.target_units is not None:  # in real units they may be beyond its range
+            weights, bias = self.chain.blocks[-1].folded()
+            lowered[-1] = LoweredDense(*self.target_units.fold(lower_weights(weights, precision, clip), bias))
+        return lowered
+
     def backprop(self, x: ArrayLike, y: ArrayLike, *, loss: str | Loss | None = None) -> float:
         """A training forward pass and the gradients of its loss, without an update; returns the loss with L2 penalty.
 
         x: raw rows (rows, n_in). y: labels or targets as for `fit`. The gradients, penalty included, are then in
-        `weight_gradients` and `bias_gradients`.
+        `weight_gradients` and `bias_gradients`. The loss is in the units of training: see `fit`.
         """
         function = choose_loss(loss, self.final_activation, self.n_out)
-        outputs = self.forward(x, training=True)
-        targets = encode_targets(y, len(outputs), self.n_out, function, self.config.dtype)
+        rows = self._rows(x, y, function)
+        self._input, targets = rows.x, rows.targets
+        self.chain.resize(len(rows))
+        outputs = self.chain.forward(rows.x, self.rng)
         total = function.total(outputs, targets.values, None, np.empty_like(outputs), np.empty_like(outputs))
         self.chain.backward(function, targets.values, None, function.per_row(self.n_out) / len(outputs))
         decayed = slice(0, self.parameters.decayed)
@@ -258,7 +293,7 @@ class NeuralNetworkModel:
             batch_norm=self.batch_norm, between=self.between, init=self.init,
         )  # fmt: skip
         twin.parameters.restore(self.parameters.snapshot())
-        twin.preprocessing = self.preprocessing
+        twin.preprocessing, twin.target_units = self.preprocessing, self.target_units
         function = choose_loss(loss, twin.final_activation, twin.n_out)
         rows = twin._rows(x, y, function)
         return check_gradients(twin.chain, twin.parameters, twin.rng, function, self.l2_lambda, rows, epsilon)
@@ -271,20 +306,21 @@ class NeuralNetworkModel:
         y: ArrayLike,
         *,
         sample_weight: ArrayLike | None = None,
-        epochs: int = 30,
-        batch_size: int = 32,
+        epochs: int = Defaults.epochs,
+        batch_size: int | None = Defaults.batch_size,
         learning_rate: float | None = None,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
-        patience: int | None = None,
-        min_delta: float = 0.0,
-        monitor: str = "loss",
+        validation_share: float = Defaults.validation_share,
+        patience: int | None = Defaults.patience,
+        min_delta: float = Defaults.min_delta,
+        monitor: str = Defaults.monitor,
         shuffle: bool = True,
-        optimizer: str | Optimizer = "sgd",
-        schedule: str | Schedule = "constant",
+        optimizer: str | Optimizer = Defaults.optimizer,
+        schedule: str | Schedule = Defaults.schedule,
         loss: str | Loss | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float = Defaults.label_smoothing,
         class_weight: ClassWeight = None,
-        standardize: str = "none",
+        standardize: str = Defaults.standardize,
         checkpoint: PathLike | None = None,
         resume: PathLike | None = None,
         on_epoch: Callable[[EpochRecord], object] | None = None,
@@ -293,21 +329,28 @@ class NeuralNetworkModel:
 
         y: labels (rows,), one class alone too, or target values (rows, n_out); the array x itself for an autoencoder.
         sample_weight: (rows,), how much each row counts in loss and standardization: 2 like twice, 0 like not at all.
-        learning_rate: None is the optimizer's own: 0.1 for "sgd", 0.02 for "momentum", 0.001 for "adam" and "adamw".
+        batch_size: None is 32, or as few as 8 for fewer than 256 rows.
+        learning_rate: None is the optimizer's own: 0.1 for "sgd", 0.02 for "momentum", 0.005 for "adam" and "adamw".
         validation_data: (x, y), evaluated after each epoch; then the weights of the epoch with the lowest validation
-        loss are kept. patience: stop after so many epochs whose loss (validation, else training) is not more than
-        min_delta better. monitor: "loss", or "metric" to choose and stop by accuracy (regression: the mean absolute
-        error) instead. standardize: "per-feature", "global" or "none"; learned from x by the first `fit`, stored with
-        the network and kept by those that go on from its weights.
+        loss are kept. validation_share: without validation_data, so large a share of the rows, drawn by the seed, takes
+        its place, if it is 10 rows or more, and 3 a class; 0: none. patience: stop after so many epochs whose loss
+        (validation, else training) is not more than min_delta better; None: never. monitor: "loss", or "metric" to
+        choose and stop by accuracy (regression: the mean absolute error) instead.
         loss: "cross_entropy", "binary_cross_entropy", "mse", "huber"; None chooses by the last activation.
+        standardize: "per-feature", "global", "auto" (global for images and the like, see `chosen_standardization`) or
+        "none"; learned from x by the first `fit`, stored with the network and kept by those that go on from its
+        weights. Unless "none", regression targets of "mse" and "huber" behind a linear last layer are standardized too,
+        output by output (an autoencoder's as its inputs are): the losses that are reported are then of standardized
+        targets, while metrics, outputs and `evaluate` are in real units.
         checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
         continue from; data, names of classes and settings must be the same, and epochs not fewer than it holds.
         on_epoch: called with each EpochRecord. Raises InputError for data, ConfigurationError for settings,
-        TrainingDiverged, BudgetExceeded, CheckpointError.
+        TrainingDiverged, BudgetExceeded, CheckpointError. Warns (DataWarning) of columns that float32 cannot hold.
         """
         options = TrainingOptions.of(
-            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, patience=patience, min_delta=min_delta,
-            monitor=monitor, shuffle=shuffle, optimizer=optimizer, schedule=schedule, loss=loss,
+            epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
+            validation_share=validation_share, patience=patience, monitor=monitor, shuffle=shuffle,
+            optimizer=optimizer, schedule=schedule, loss=loss,
             label_smoothing=label_smoothing, class_weight=class_weight, standardize=standardize,
             checkpoint=checkpoint, resume=resume, on_epoch=on_epoch,
         )  # fmt: skip
@@ -326,28 +369,29 @@ class NeuralNetworkModel:
         """goes_on: keep the optimizer's state for a next call; True takes that of the last one."""
         x, y, weight = weighted_rows(x, y, sample_weight)
         function = choose_loss(options.loss, self.final_activation, self.n_out)
-        kept = self.preprocessing
-        if options.standardize != "none" and self._is_fresh:  # weights that have learned stand for the units they saw
-            single = checked_rows(x, self.n_in, np.dtype(np.float32))
-            self.preprocessing = learn_standardization(single, options.standardize, weight)
+        kept = self.preprocessing, self.target_units
         try:
+            self._learn_scales(x, y, function, options.standardize, weight)
             rows = self._rows(x, y, function, options.label_smoothing, options.class_weight, weight)
-            validation = None
-            if validation_data is not None:
+            if validation_data is None:
+                rows, validation = with_share_apart(rows, options.validation_share, self.config.seed)
+            else:
                 validation = self._rows(*pair_of(validation_data), function, what="validation ")
             owned = owned_bytes(rows, x)
             if validation is not None:
-                owned += owned_bytes(validation, validation_data[0])
+                owned += owned_bytes(validation, None if validation_data is None else validation_data[0])
+            options = options.for_rows(len(rows))
             options, self.memory_ = fit_to_hardware(self, options, rows, validation, owned)
             settings = describe_run(self, options, function, rows, validation)
-            run = TrainingRun(
-                self.chain, self.parameters, self.rng, options, function, self.l2_lambda, rows, validation,
-                settings, Throttle(self.config.speed_factor),
-            )  # fmt: skip
+            with self._in_new_units(kept[1]):
+                run = TrainingRun(
+                    self.chain, self.parameters, self.rng, options, function, self.l2_lambda, rows, validation,
+                    settings, Throttle(self.config.speed_factor),
+                )  # fmt: skip
             if goes_on and self._optimizer_state is not None:
                 run.slots, run.step = self._optimizer_state
         except BaseException:
-            self.preprocessing = kept
+            self.preprocessing, self.target_units = kept
             raise
         self._learned_labels = rows.targets.labels is not None
         if isinstance(self.chain, ProfiledChain):
@@ -366,6 +410,40 @@ class NeuralNetworkModel:
         finally:
             if isinstance(self.chain, ProfiledChain):
                 self.profile_ = self.chain.report()
+
+    def _learn_scales(self, x: ArrayLike, y: ArrayLike, loss: Loss, mode: str, weight: Array | None) -> None:
+        """Learn the standardization of inputs and targets from training rows, where the weights do not have one yet."""
+        shape = checked_rows(x, self.n_in, np.dtype(np.float32)).shape
+        numbers = as_numbers(x)
+        numbers = numbers.reshape(shape) if numbers.ndim < 2 else numbers
+        if mode != "none" and self._is_fresh:  # weights that have learned stand for the units they saw
+            self.preprocessing = learn_standardization(numbers, mode, weight)
+            if text := merged_columns(numbers):
+                warnings.warn(text, DataWarning, stacklevel=4)
+        targets = regression_targets(y, self.n_out, loss) if self._takes_units(loss) else None
+        if targets is None:
+            self.target_units = None
+        elif mode != "none" and (self._is_fresh or self.target_units is None):
+            is_global = self.preprocessing is not None and len(self.preprocessing.mean) == 1
+            as_one = is_global and np.array_equal(targets, numbers.reshape(len(numbers), -1))
+            self.target_units = TargetUnits.of(targets, weight, as_one=as_one)
+
+    def _takes_units(self, loss: Loss) -> bool:
+        return loss.takes_units and self.final_activation.name == "linear"
+
+    @contextlib.contextmanager
+    def _in_new_units(self, before: TargetUnits | None) -> Iterator[None]:
+        """Weights that have learned go on from the same function if the targets' units changed; undone on a failure."""
+        last, after = self.layers[-1], self.target_units
+        kept = last.weights.copy(), last.bias.copy()
+        if not self._is_fresh and before is not after:
+            real = kept if before is None else before.fold(*kept)
+            last.weights, last.bias = real if after is None else after.unfold(*real)
+        try:
+            yield
+        except BaseException:
+            last.weights, last.bias = kept
+            raise
 
     def profile(self, x: ArrayLike, y: ArrayLike, *, repeats: int = 20, loss: str | Loss | None = None) -> Profile:
         """Forward and backward microseconds and bytes of each layer, for the rows given as one batch. Printable.
@@ -400,7 +478,7 @@ class NeuralNetworkModel:
         return outputs.argmax(axis=1).astype(np.int64)
 
     def evaluate(self, x: ArrayLike, y: ArrayLike, *, loss: str | Loss | None = None) -> Evaluation:
-        """Loss (without the L2 penalty) and metric over rows, with `infer_precision`."""
+        """Loss (without the L2 penalty) and metric over rows, with `infer_precision`, in the targets' own units."""
         function = choose_loss(loss, self.final_activation, self.n_out)
         outputs = self.forward(x)
         targets = encode_targets(y, len(outputs), self.n_out, function, self.config.dtype)
@@ -414,8 +492,7 @@ class NeuralNetworkModel:
         names = self.class_names if class_names is None else tuple(class_names)
         layers = [
             Dense(f"dense{index}", weights.astype(np.float32), bias.astype(np.float32), block.activation)
-            for index, block in enumerate(self.chain.blocks)
-            for weights, bias in [block.folded()]
+            for index, (block, (weights, bias)) in enumerate(zip(self.chain.blocks, self._folded(), strict=True))
         ]
         return Model(tuple(layers), self.preprocessing, tuple(names), {**made_with(), **(metadata or {})})
 
@@ -440,6 +517,7 @@ class NeuralNetworkModel:
             block.dense.weights, block.dense.bias = layer.weight, layer.bias
             for extra in block.between:
                 extra.reset(self.rng)
+        self.target_units = None
         self.preprocessing, self.class_names, self._is_fresh = model.preprocessing, model.class_names, False
 
     # preparation
@@ -462,9 +540,12 @@ class NeuralNetworkModel:
         sample_weight: Array | None = None,
         what: str = "",
     ) -> Rows:
+        """Rows and targets as training takes them."""
+        units = self.target_units if self._takes_units(loss) else None
         rows = self._standardized(x, f"{what}x")
         targets = encode_targets(
             y, len(rows), self.n_out, loss, self.config.dtype,
-            label_smoothing=label_smoothing, class_weight=class_weight, sample_weight=sample_weight, what=f"{what}y",
+            label_smoothing=label_smoothing, class_weight=class_weight, sample_weight=sample_weight,
+            units=units, what=f"{what}y",
         )  # fmt: skip
         return Rows(rows, targets)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from dataclasses import replace
+from dataclasses import asdict, replace
 from typing import Any
 
 from edge_runtime.engine import Engine
@@ -11,13 +11,12 @@ from edge_runtime.model import Model
 from edge_runtime.schema import KEY
 from trainer.config import PrecisionConfig
 from trainer.datasets import Dataset, Split
-from trainer.fitting import SETTINGS
+from trainer.fitting import SETTINGS, Defaults
 from trainer.history import EpochRecord, History
 from trainer.scores import ErrorScores, error_scores, reconstruction_errors, threshold_for
 from trainer.student import NeuralNetwork
 
-# Of the settings tried on the bundled digits these were among the best; a fair start for small tables and images.
-DEFAULTS: dict[str, Any] = {"epochs": 60, "batch_size": 32, "learning_rate": 0.005, "l2": 1e-3, "patience": 15}
+DEFAULTS: dict[str, Any] = {"learning_rate": None, **asdict(Defaults())}  # by the names of the command's options
 # of an autoencoder's metadata
 THRESHOLD, FALSE_ALARMS, ERROR_UNIT = "threshold", "threshold_false_alarms", "threshold_unit"
 TESTED_ON = "tested_on"  # of the metadata: if it is there, no rows of the data were held out for the test

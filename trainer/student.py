@@ -20,7 +20,7 @@ from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import PrecisionConfig
 from trainer.data import ClassWeight, as_truth
 from trainer.errors import ConfigurationError, NotFittedError
-from trainer.fitting import OF_ONE_RUN, SETTINGS, TrainingOptions, pair_of
+from trainer.fitting import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
 from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel
@@ -65,31 +65,33 @@ class NeuralNetwork(NeuralNetworkModel):
         self,
         layer_sizes: Sequence[int] = (64, 32, 10),
         activations: Sequence[str | Activation] = ("relu", "softmax"),
-        l2_lambda: float = 0.0,
+        l2_lambda: float = Defaults.l2,
         dropout_rate: float = 0.0,
         precision_config: PrecisionConfig | None = None,
         *,
         batch_norm: bool = False,
         between: Sequence[str] = (),
         init: str = "xavier",
-        epochs: int = 30,
-        batch_size: int = 32,
+        epochs: int = Defaults.epochs,
+        batch_size: int | None = Defaults.batch_size,
         learning_rate: float | None = None,
-        patience: int | None = None,
-        min_delta: float = 0.0,
-        monitor: str = "loss",
+        validation_share: float = Defaults.validation_share,
+        patience: int | None = Defaults.patience,
+        min_delta: float = Defaults.min_delta,
+        monitor: str = Defaults.monitor,
         shuffle: bool = True,
-        optimizer: str | Optimizer = "sgd",
-        schedule: str | Schedule = "constant",
+        optimizer: str | Optimizer = Defaults.optimizer,
+        schedule: str | Schedule = Defaults.schedule,
         loss: str | Loss | None = None,
-        label_smoothing: float = 0.0,
+        label_smoothing: float = Defaults.label_smoothing,
         class_weight: ClassWeight = None,
-        standardize: str = "none",
+        standardize: str = Defaults.standardize,
         class_names: Sequence[str] = (),
         warm_start: bool = False,
     ) -> None:
         self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.patience, self.min_delta, self.monitor, self.shuffle = patience, min_delta, monitor, shuffle
+        self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
+        self.monitor, self.shuffle = monitor, shuffle
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
         self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
         self.warm_start = warm_start
@@ -139,9 +141,10 @@ class NeuralNetwork(NeuralNetworkModel):
         *,
         sample_weight: ArrayLike | None = None,
         epochs: int = AS_SET,
-        batch_size: int = AS_SET,
+        batch_size: int | None = AS_SET,
         learning_rate: float | None = AS_SET,
         validation_data: tuple[ArrayLike, ArrayLike] | None = None,
+        validation_share: float = AS_SET,
         patience: int | None = AS_SET,
         min_delta: float = AS_SET,
         monitor: str = AS_SET,
@@ -162,8 +165,9 @@ class NeuralNetwork(NeuralNetworkModel):
         Raises what `NeuralNetworkModel.fit` raises.
         """
         given = {
-            "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate, "patience": patience,
-            "min_delta": min_delta, "monitor": monitor, "shuffle": shuffle, "optimizer": optimizer,
+            "epochs": epochs, "batch_size": batch_size, "learning_rate": learning_rate,
+            "validation_share": validation_share, "patience": patience, "min_delta": min_delta, "monitor": monitor,
+            "shuffle": shuffle, "optimizer": optimizer,
             "schedule": schedule, "loss": loss, "label_smoothing": label_smoothing, "class_weight": class_weight,
             "standardize": standardize,
         }  # fmt: skip
@@ -196,7 +200,9 @@ class NeuralNetwork(NeuralNetworkModel):
         goes_on = self._has_learned
         x, schema = self._learn_columns(x, known=goes_on)
         known, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on, classes=classes)
-        options = TrainingOptions.of(**self._settings({"epochs": 1, "patience": None}), **ONE_RUN)
+        options = TrainingOptions.of(
+            **self._settings({"epochs": 1, "patience": None, "validation_share": 0.0}), **ONE_RUN
+        )
         self._note(known, is_flat, schema)
         history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
         self._keep_history(history, getattr(self, "history_", None))

@@ -51,8 +51,7 @@ def run_demo(out: str, seed: int, *, force: bool = False) -> list[dict[str, Any]
         f"digits: {len(parts.train)} rows to train on, {len(parts.validation)} to decide when to stop, "
         f"{len(parts.test)} held out for the test"
     )
-    options = {**DEFAULTS, "hidden": (32,), "activation": "relu", "optimizer": "adam", "schedule": "cosine"}
-    options |= {"dropout": 0.0, "standardize": "global", "seed": seed, "target": "auto"}
+    options = {**DEFAULTS, "hidden": (32,), "seed": seed, "target": "auto"}
     network = build_network(parts.train, options)
     with Progress(after=0.0) as progress:
         fit_network(network, parts, options, epoch_told(progress, options["epochs"], is_classification=True))

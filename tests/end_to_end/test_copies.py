@@ -28,7 +28,7 @@ from export.quantization import QuantizationWarning
 from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
 from tests.networks import random_model, random_rows
-from trainer.data import Choices, Reading
+from trainer.data import Choices, Reading, TargetUnits
 from trainer.datasets import load_dataset, split
 from trainer.fitting import TrainingOptions
 from trainer.losses import LOSSES, Huber
@@ -221,6 +221,10 @@ def trained_objects() -> Uses:
         "Profile": (network.profile(ROWS, np.arange(40) % 2), str),
         "Dataset": (dataset, lambda value: (value.x.tobytes(), value.class_names)),
         "Split": (split(dataset, seed=1), lambda value: value.test.y.tobytes()),
+        "TargetUnits": (
+            TargetUnits.of(np.arange(6.0).reshape(3, 2)),
+            lambda value: (value.mean.tobytes(), value.scale.tobytes()),
+        ),
         "Targets": (rows.targets, lambda value: (value.values.tobytes(), value.labels.tobytes())),
         "Rows": (rows, lambda value: (len(value), value.x.tobytes(), value.targets.values.tobytes())),
         "TrainingOptions": (options_of(network), text),
@@ -243,6 +247,8 @@ NOT_COPIED = {
     **dict.fromkeys(("Loss", "Optimizer", "Schedule", "Remade"), "bases, with nothing of their own"),
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
+    "DataWarning": "a warning, which is shown where it arises",
+    "Defaults": "what is used where nothing is said, which nobody makes",
     "FileMap": "the memory of a file, whose views are copied",
     "Table": "cells on their way from a file to a data set",
     "LoweredDense": "what a network of lower precision makes anew for a pass",

@@ -15,7 +15,20 @@ def test_the_best_weights_before_the_overflow_are_written(tmp_path):
     x = rng.normal(size=(2000, 8)).astype(np.float32)
     np.savez(tmp_path / "reg.npz", x=x, y=x[:, 0] * 3 + rng.normal(size=2000))
     arguments = ["--optimizer", "sgd", "--learning-rate", 0.3, "--schedule", "constant", "--epochs", 40]
-    arguments += ["--patience", 40, "--data", tmp_path / "reg.npz", "--target", "regression"]
+    arguments += [
+        "--patience",
+        40,
+        "--standardize",
+        "none",
+        "--hidden",
+        32,
+        "--l2",
+        0,
+        "--data",
+        tmp_path / "reg.npz",
+        "--target",
+        "regression",
+    ]
     result = run_command("train", *arguments, "--out", tmp_path / "m.npz")
     assert result.exit_code == 1
     last = result.stderr.strip().splitlines()[-1]

@@ -46,13 +46,13 @@ def test_an_old_checkpoint_is_continued() -> None:
     Not to the byte: the products of another processor may be rounded otherwise.
     """
     network = NeuralNetwork(
-        [6, 9, 5, 3], ["tanh", "relu", "softmax"], dropout_rate=0.1, batch_norm=True,
+        [6, 9, 5, 3], ["tanh", "relu", "softmax"], l2_lambda=0.0, dropout_rate=0.1, batch_norm=True,
         precision_config=PrecisionConfig(seed=11),
     )  # fmt: skip
     x, y = EXPECTED["x"], EXPECTED["y"]
     history = network.fit(
         x, y, epochs=6, batch_size=16, optimizer="adam", learning_rate=0.01, standardize="per-feature",
-        validation_data=(x[:20], y[:20]), resume=GOLDEN / "run.ckpt",
+        schedule="constant", patience=None, validation_data=(x[:20], y[:20]), resume=GOLDEN / "run.ckpt",
     )  # fmt: skip
     assert len(history.records) == 6
     np.testing.assert_allclose(network.parameters.values, EXPECTED["resumed"], atol=1e-3)

@@ -15,7 +15,8 @@ def blobs(rows=90, n_in=5, classes=3, seed=0):
 
 
 def small_network(activations=("relu", "softmax"), sizes=(5, 7, 3), *, kind=NeuralNetwork, config=None, **settings):
-    """A network of odd widths; `config` are settings of PrecisionConfig."""
+    """A network of odd widths, without a penalty; `config` are settings of PrecisionConfig."""
+    settings = {"l2_lambda": 0.0, **settings}
     return kind(list(sizes), list(activations), precision_config=PrecisionConfig(**(config or {})), **settings)
 
 
@@ -29,3 +30,7 @@ def randomize_biases(network, seed=1):
 def all_bytes(network):
     """Every parameter and state value, as bytes."""
     return network.parameters.values.tobytes() + network.parameters.state.tobytes()
+
+
+# training without what is done for its user: the steps are those of a textbook, on the rows as they are
+PLAIN = {"optimizer": "sgd", "schedule": "constant", "validation_share": 0.0, "patience": None, "standardize": "none"}

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import BudgetExceeded
-from tests.trainer.samples import all_bytes, blobs, small_network
+from tests.trainer.samples import PLAIN, all_bytes, blobs, small_network
 from trainer import DEFAULT_CONFIG, HardwareLimitWarning, NeuralNetworkModel, PrecisionConfig
 from trainer.fitting.throttle import Throttle
 
@@ -106,7 +106,7 @@ def test_precision_mode_trains_for_that_precision(mode):
     for name in ("float32", mode):
         config = {"precision_mode": name, "int8_clip_value": clip}
         network = small_network(("relu", "softmax"), (5, 16, 3), kind=NeuralNetworkModel, config=config)
-        network.fit(x, y, epochs=30, batch_size=16)
+        network.fit(x, y, **PLAIN | {"epochs": 30, "batch_size": 16})
         results[name] = network
     assert all_bytes(results["float32"]) != all_bytes(results[mode])
     if mode == "int8":
@@ -214,7 +214,7 @@ def test_compute_speed_factor_makes_training_and_prediction_take_longer(monkeypa
         return forward(*arguments, **more)
 
     network.layers[0].forward = work
-    network.fit(x, y, epochs=3, batch_size=30)
+    network.fit(x, y, epochs=3, batch_size=30, validation_share=0.0)
     assert clock.now == pytest.approx(9 * 0.001 * factor)
     network.predict(x)
     assert clock.now == pytest.approx(10 * 0.001 * factor)
@@ -265,7 +265,7 @@ def test_memory_count_is_exact_by_hand():
     """Every part of 5-7-3 at batch 4, counted by hand; printing it names the parts."""
     x, y = blobs(rows=20)
     network = small_network(kind=NeuralNetworkModel)
-    network.fit(x, y, epochs=1, batch_size=4, optimizer="adam")
+    network.fit(x, y, epochs=1, batch_size=4, **PLAIN | {"optimizer": "adam"})
     count, parameters = network.memory_, 5 * 7 + 7 + 7 * 3 + 3
     assert count.parameters == count.gradients == count.kept_weights == 4 * parameters
     assert count.optimizer == 2 * 4 * parameters + 4 * (5 * 7 + 7 * 3)

@@ -121,7 +121,7 @@ def test_scikit_learn_copies_in_other_processes() -> None:
     from sklearn.ensemble import VotingClassifier
     from sklearn.model_selection import cross_val_score
 
-    net = NeuralNetwork([5, 16, 2], ["relu", "softmax"], epochs=30, optimizer="adam", learning_rate=0.02)
+    net = NeuralNetwork([5, 16, 2], ["relu", "softmax"], epochs=30, learning_rate=0.02, schedule="constant")
     one, two = (cross_val_score(net, X, Y, cv=3, n_jobs=jobs) for jobs in (1, 2))
     assert one.tolist() == two.tolist()
     assert min(one) > 0.65  # 0.5 is chance

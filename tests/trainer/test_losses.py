@@ -2,6 +2,7 @@ import numpy as np
 import pytest
 
 from edge_runtime.numerics.activations import Activation
+from tests.trainer.samples import PLAIN
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, choose_loss
 
@@ -99,7 +100,7 @@ def test_a_loss_made_by_the_caller_trains():
     x = np.linspace(-1, 1, 50)[:, None]
     network = NeuralNetworkModel([1, 1], ["linear"])
     assert network.gradient_check(x, 2 * x, loss=Quartic()) < 1e-7
-    assert network.fit(x, 2 * x, loss=Quartic(), epochs=100).loss[-1] < 1e-3
+    assert network.fit(x, 2 * x, loss=Quartic(), **PLAIN | {"epochs": 100}).loss[-1] < 1e-3
 
 
 def by_differences(loss, of, at, targets):

@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from tests.trainer.samples import blobs, small_network
+from tests.trainer.samples import PLAIN, blobs, small_network
 from trainer import ConfigurationError, NeuralNetworkModel
 from trainer.optimizers import SGD, Adam, AdamW, Momentum, choose_optimizer
 
@@ -33,7 +33,9 @@ def test_three_epochs_are_pytorchs(optimizer, reference):
     decayed, plain = reference(torch, weights), reference(torch, biases)
     for group in plain.param_groups:
         group["weight_decay"] = 0.0
-    history = network.fit(x, y, epochs=3, batch_size=16, learning_rate=0.03, shuffle=False, optimizer=optimizer)
+    history = network.fit(
+        x, y, epochs=3, batch_size=16, learning_rate=0.03, shuffle=False, **PLAIN | {"optimizer": optimizer}
+    )
     inputs, labels, losses = torch.from_numpy(x.astype(np.float64)), torch.from_numpy(y), []
     for _ in range(3):
         total = 0.0
@@ -118,6 +120,6 @@ def test_an_optimizer_is_named_or_given():
 def test_default_learning_rates():
     """None is the optimizer's own learning rate."""
     x, y = blobs()
-    for name, rate in (("sgd", 0.1), ("momentum", 0.02), ("adam", 0.001), ("adamw", 0.001)):
+    for name, rate in (("sgd", 0.1), ("momentum", 0.02), ("adam", 0.005), ("adamw", 0.005)):
         assert small_network().fit(x, y, epochs=1, optimizer=name).records[0].learning_rate == rate
     assert small_network().fit(x, y, epochs=1, optimizer=SGD(), learning_rate=0.3).records[0].learning_rate == 0.3

@@ -105,7 +105,7 @@ def test_numbers_out_of_range_are_refused(make, words):
 def test_schedules_move_the_learning_rate_of_training():
     """The history's learning rates are the schedule's, and training differs."""
     x, y = blobs()
-    constant = small_network().fit(x, y, epochs=4, learning_rate=0.1)
+    constant = small_network().fit(x, y, epochs=4, learning_rate=0.1, schedule="constant")
     stepped = small_network().fit(x, y, epochs=4, learning_rate=0.1, schedule=Step(2, 0.1))
     assert [record.learning_rate for record in stepped.records] == pytest.approx([0.1, 0.1, 0.01, 0.01])
     assert stepped.loss[:2] == constant.loss[:2]

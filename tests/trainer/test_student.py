@@ -81,7 +81,7 @@ def test_numbers_as_labels_name_the_classes_of_the_model(labels, names):
 def test_whole_numbers_of_any_type_are_the_same_labels():
     """Floats that are 1, 2, 3 are the classes 1, 2, 3, not the indices 1, 2 and one too many."""
     x, y = blobs()
-    network = small_network(epochs=10)
+    network = small_network()
     network.fit(x, y + 1)
     assert network.evaluate(x, (y + 1).astype(float)).metric == network.score(x, y + 1) > 0.9
     with pytest.raises(InputError, match=r"y holds label 0\.0, expected one of 1, 2, 3"):
@@ -104,7 +104,7 @@ def test_labels_that_do_not_fit_are_refused():
 def test_one_sigmoid_output_is_a_classifier():
     """Labels 0 and 1, probabilities in two columns, class 1 above one half."""
     x, y = blobs(classes=2)
-    network = NeuralNetwork([5, 1], ["sigmoid"], epochs=30)
+    network = NeuralNetwork([5, 1], ["sigmoid"])
     network.fit(x, y)
     assert network.score(x, y) > 0.95
     probabilities = network.predict_proba(x)
@@ -226,7 +226,7 @@ def test_fit_shows_its_settings():
 def test_a_warm_start_keeps_the_classes():
     """The outputs stand for the labels that they have learned: others are refused, fewer are not."""
     x, y = blobs()
-    network = small_network(epochs=15, warm_start=True)
+    network = small_network(warm_start=True)
     network.fit(x, y + 1)
     learned = all_bytes(network)
     with pytest.raises(InputError, match="y holds label 4, expected one of 1, 2, 3"):
@@ -240,7 +240,8 @@ def test_a_warm_start_keeps_the_classes():
 def test_partial_fits_make_a_fit(optimizer):
     """Epochs that are asked for one by one are those of one run, to the last bit: the optimizer goes on as well."""
     x, y = blobs()
-    whole, parts = (small_network(optimizer=optimizer, epochs=4, standardize="per-feature") for _ in range(2))
+    settings = {"schedule": "constant", "validation_share": 0.0, "patience": None}
+    whole, parts = (small_network(optimizer=optimizer, epochs=4, **settings) for _ in range(2))
     whole.fit(x, y + 1, shuffle=False)
     for _ in range(4):
         assert parts.set_params(shuffle=False).partial_fit(x, y + 1, classes=[1, 2, 3]) is parts
@@ -273,13 +274,13 @@ def test_scikit_learn_accepts_it():
     from sklearn.preprocessing import StandardScaler
 
     x, y = blobs(rows=150)
-    network = small_network(epochs=10, config={"seed": 1})
+    network = small_network(epochs=30, config={"seed": 1})
     assert is_classifier(network)
     assert cross_val_score(network, x, y, cv=3).min() > 0.85
     names = np.array(["red", "green", "blue"])[y]
-    search = GridSearchCV(network, {"learning_rate": [1e-6, 0.1], "layer_sizes": [(5, 7, 3), (5, 9, 3)]}, cv=2)
+    search = GridSearchCV(network, {"learning_rate": [1e-6, 0.02], "layer_sizes": [(5, 7, 3), (5, 9, 3)]}, cv=2)
     search.fit(x, names)
-    assert search.best_params_["learning_rate"] == 0.1
+    assert search.best_params_["learning_rate"] == 0.02
     assert search.best_score_ > 0.85
     assert set(search.predict(x)) == set(names)
     twin = clone(network)

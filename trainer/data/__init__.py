@@ -7,17 +7,24 @@ from trainer.data.idx_data import load_idx
 from trainer.data.labels import TARGETS, Target
 from trainer.data.npz_data import load_npz
 from trainer.data.preprocessing import (
-    STANDARDIZATIONS,
     ClassWeight,
     Targets,
     as_truth,
     checked_rows,
     encode_targets,
-    learn_standardization,
+    regression_targets,
 )
 from trainer.data.reading import Reading
+from trainer.data.shares import drawn, shuffled
 from trainer.data.splitting import Split, split
+from trainer.data.standardization import (
+    STANDARDIZATIONS,
+    learn_standardization,
+    merged_columns,
+    standardization_notes,
+)
 from trainer.data.table_data import as_known_classes, is_class_folder, load_alike, load_table, table_files
+from trainer.data.target_units import TargetUnits
 from trainer.data.weights import weighted_rows
 
 __all__ = [
@@ -30,10 +37,12 @@ __all__ = [
     "Split",
     "TARGETS",
     "Target",
+    "TargetUnits",
     "Targets",
     "as_known_classes",
     "as_truth",
     "checked_rows",
+    "drawn",
     "encode_targets",
     "idx_files",
     "is_class_folder",
@@ -42,7 +51,11 @@ __all__ = [
     "load_idx",
     "load_npz",
     "load_table",
+    "shuffled",
     "split",
     "table_files",
+    "merged_columns",
+    "regression_targets",
+    "standardization_notes",
     "weighted_rows",
 ]

@@ -9,18 +9,17 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
-from edge_runtime import InputError, Standardization
+from edge_runtime import InputError
 from edge_runtime.array_types import Array
 from edge_runtime.files import printable
 from edge_runtime.inputs import frame_table
 from edge_runtime.numerics import as_array, as_numbers, first_not_finite, is_frame
 from trainer.config import check_number
+from trainer.data.target_units import TargetUnits
 from trainer.errors import ConfigurationError
 from trainer.losses import Loss
 
 ClassWeight = str | Mapping[int, float] | Sequence[float] | NDArray[Any] | None
-STANDARDIZATIONS = ("none", "global", "per-feature")
-_CHUNK = 1024  # rows that are worked on at once where a whole copy would double the memory
 
 
 def checked_rows(x: ArrayLike, n_in: int, dtype: np.dtype[Any], what: str = "x") -> Array:
@@ -93,44 +92,6 @@ def check_finite(array: Array, what: str, source: Array | None = None) -> None:
         raise bad.error(what)
 
 
-def learn_standardization(x: Array, mode: str, weight: Array | None = None) -> Standardization | None:
-    """Mean and 1 / standard deviation of training rows (rows, n_in), summed in float64. weight: (rows,), of mean 1.
-
-    mode: "per-feature" gives (n_in,) arrays, "global" one pair (1,) for all, "none" gives None. A constant feature gets
-    inv_std 1. Raises ConfigurationError for another mode, InputError for values that float32 cannot standardize.
-    """
-    if mode not in STANDARDIZATIONS:
-        raise ConfigurationError(f"standardize is {mode!r}, expected one of {', '.join(STANDARDIZATIONS)}")
-    if mode == "none":
-        return None
-    parts = [slice(start, start + _CHUNK) for start in range(0, len(x), _CHUNK)]
-    mean = sum(_weighted_sum(x[part], weight, part) for part in parts) / len(x)
-    if mode == "global":
-        mean = np.atleast_1d(mean.mean())
-    variance = sum(_weighted_sum(np.square(x[part] - mean), weight, part) for part in parts) / len(x)
-    if mode == "global":
-        variance = np.atleast_1d(variance.mean())
-    std = np.sqrt(variance)
-    is_constant = std <= 1e-7 * np.maximum(np.abs(mean), np.finfo(np.float32).tiny)  # float noise around one value
-    inv_std = np.divide(1.0, std, out=np.ones_like(std), where=~is_constant)
-    beyond = inv_std > np.finfo(np.float32).max
-    if beyond.any():
-        column = int(beyond.argmax())
-        where = "x" if mode == "global" else f"column {column} of x (counted from 0)"
-        raise InputError(
-            f"{where} varies by {std[column]:.2g}, and 1 / {std[column]:.2g} is beyond float32's range; "
-            "scale the data up, or train without standardization"
-        )
-    return Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
-
-
-def _weighted_sum(rows: Array, weight: Array | None, part: slice) -> Any:
-    """The sum over a part of the rows, in float64, each times its weight."""
-    if weight is None:
-        return rows.sum(axis=0, dtype=np.float64)
-    return weight[part] @ rows.astype(np.float64, copy=False)
-
-
 def one_hot(labels: ArrayLike, n_classes: int, dtype: Any = np.float32) -> Array:
     """Rows (n, n_classes) with 1 at each label and 0 elsewhere. Raises InputError for labels outside 0..n_classes-1."""
     indices = _as_labels(labels, n_classes)
@@ -144,11 +105,18 @@ class Targets:
     """What a batch is compared with.
 
     values: (rows, n_out). labels: int64 (rows,) where the rows stand for classes, else None. weight: (rows, 1) or None.
+    units: of regression targets that are learned standardized; `values` are standardized then.
     """
 
     values: Array
     labels: NDArray[np.int64] | None
     weight: Array | None
+    units: TargetUnits | None = None
+
+    def take(self, rows: NDArray[np.int64]) -> Targets:
+        """Copies of these rows, in this order."""
+        labels, weight = (None if array is None else array[rows] for array in (self.labels, self.weight))
+        return Targets(self.values[rows], labels, weight, self.units)
 
     @property
     def metric_name(self) -> str:
@@ -166,6 +134,7 @@ def encode_targets(
     label_smoothing: float = 0.0,
     class_weight: ClassWeight = None,
     sample_weight: Array | None = None,
+    units: TargetUnits | None = None,
     what: str = "y",
 ) -> Targets:
     """Labels (rows,) or target values (rows, n_out) as `Targets`.
@@ -174,7 +143,8 @@ def encode_targets(
     and (rows,) is taken as one column. label_smoothing e: the share e of each row is spread evenly over the classes
     (Szegedy 2016). class_weight: "balanced" (rows / (classes * count)), one number per class, or {class: number}.
     Labels of one class only are taken as they are. sample_weight: (rows,), multiplied with that of the row's class.
-    Raises InputError for data that do not fit, masked values among them, ConfigurationError for settings that do not.
+    units: target values are standardized by them. Raises InputError for data that do not fit, masked values among them,
+    ConfigurationError for settings that do not.
     """
     array = as_truth(y, what)
     if len(array) != rows:
@@ -184,6 +154,8 @@ def encode_targets(
         values = checked_rows(array[:, None] if array.ndim == 1 else array, n_out, dtype, what)
         _check_range(values, loss, what)
         labels = values.argmax(axis=1) if loss.fused_with == "softmax" else None
+        if units is not None:
+            values = units.learned(array.reshape(values.shape)).astype(dtype)
     elif n_out == 1:
         values = labels.astype(dtype)[:, None]
     else:
@@ -193,7 +165,16 @@ def encode_targets(
             raise ConfigurationError("label_smoothing is for class labels, found other targets; leave it at 0")
         values = values * dtype.type(1 - label_smoothing) + dtype.type(label_smoothing / max(n_out, 2))
     weight = _row_weights(labels, max(n_out, 2), class_weight, sample_weight)
-    return Targets(values, labels, None if weight is None else np.ascontiguousarray(weight[:, None], dtype))
+    weight = None if weight is None else np.ascontiguousarray(weight[:, None], dtype)
+    return Targets(values, labels, weight, units if labels is None else None)
+
+
+def regression_targets(y: ArrayLike, n_out: int, loss: Loss) -> NDArray[np.float64] | None:
+    """Target values (rows, n_out) in float64, or None where `y` holds labels. Raises InputError as `encode_targets`."""
+    array = as_truth(y)
+    if _labels_in(array, n_out, loss, "y") is not None:
+        return None
+    return checked_rows(array[:, None] if array.ndim == 1 else array, n_out, np.dtype(np.float64), "y")
 
 
 def _labels_in(array: Array, n_out: int, loss: Loss, what: str) -> NDArray[np.int64] | None:

@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
-import numpy as np
-from numpy.typing import NDArray
-
 from edge_runtime.errors import InputError
 from edge_runtime.files import shortened
 from trainer.data.dataset import Dataset
+from trainer.data.shares import drawn, shuffled
 
 
 @dataclass(frozen=True, eq=False)
@@ -44,10 +42,10 @@ def split(dataset: Dataset, *, test: float = 0.2, validation: float = 0.1, seed:
     n_validation = _share(count, validation)
     if n_test + n_validation >= count:
         raise InputError(f"{dataset.name}: {count} rows are too few for three parts; add rows or lower the shares")
-    # Raw output of the generator, because NumPy keeps that the same between versions and permutation() not.
-    order = np.argsort(np.random.PCG64(seed).random_raw(count), kind="stable").astype(np.int64)
-    rest, test_rows = _draw(order, dataset, n_test)
-    train_rows, validation_rows = _draw(rest, dataset, n_validation)
+    labels = dataset.y if dataset.is_classification else None
+    order = shuffled(count, seed)
+    rest, test_rows = drawn(order, n_test, None if labels is None else labels[order])
+    train_rows, validation_rows = drawn(rest, n_validation, None if labels is None else labels[rest])
     return Split(
         dataset.take(train_rows),
         dataset.take(validation_rows),
@@ -57,13 +55,3 @@ def split(dataset: Dataset, *, test: float = 0.2, validation: float = 0.1, seed:
 
 def _share(count: int, fraction: float) -> int:
     return max(1, round(count * fraction)) if fraction > 0 else 0
-
-
-def _draw(rows: NDArray[np.int64], dataset: Dataset, count: int) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
-    """The rows that stay and `count` drawn ones. Sorted by class, every so-manyth is drawn: a class gives its share."""
-    position = np.arange(len(rows))
-    drawn = (position + 1) * count // len(rows) > position * count // len(rows)
-    if dataset.is_classification:
-        by_class = np.argsort(dataset.y[rows], kind="stable")
-        drawn[by_class] = drawn.copy()
-    return rows[~drawn], rows[drawn]

@@ -3,9 +3,9 @@
 from trainer.fitting.batches import Batch, Rows
 from trainer.fitting.doubts import training_doubts
 from trainer.fitting.gradient_check import check_gradients
-from trainer.fitting.options import OF_ONE_RUN, SETTINGS, TrainingOptions
+from trainer.fitting.options import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions
 from trainer.fitting.profiling import Profile, ProfiledChain
-from trainer.fitting.run_setup import describe_run, fit_to_hardware, owned_bytes, pair_of
+from trainer.fitting.run_setup import describe_run, fit_to_hardware, owned_bytes, pair_of, with_share_apart
 from trainer.fitting.simulation import HardwareLimitWarning, MemoryCount
 from trainer.fitting.throttle import Throttle
 from trainer.fitting.training import TrainingRun
@@ -14,6 +14,7 @@ __all__ = [
     "OF_ONE_RUN",
     "SETTINGS",
     "Batch",
+    "Defaults",
     "HardwareLimitWarning",
     "MemoryCount",
     "Profile",
@@ -28,4 +29,5 @@ __all__ = [
     "owned_bytes",
     "pair_of",
     "training_doubts",
+    "with_share_apart",
 ]

@@ -16,13 +16,21 @@ from trainer.losses import Loss
 
 @dataclass(frozen=True, eq=False)
 class Rows:
-    """Prepared data: x (rows, n_in), standardized, of the training dtype, and what it is compared with."""
+    """Prepared data: x (rows, n_in), standardized, of the training dtype, and what it is compared with.
+
+    picked: indices of the rows that count, int64, where others are kept apart; None: all.
+    """
 
     x: Array
     targets: Targets
+    picked: NDArray[np.int64] | None = None
 
     def __len__(self) -> int:
-        return len(self.x)
+        return len(self.x if self.picked is None else self.picked)
+
+    def take(self, indices: NDArray[np.int64]) -> Rows:
+        """Copies of these rows, in this order."""
+        return Rows(self.x[indices], self.targets.take(indices))
 
 
 class Batch:
@@ -65,12 +73,15 @@ class Batch:
         self.labels = None if targets.labels is None else targets.labels[part]
 
     def measure(self, loss: Loss, a: Array) -> tuple[float, float]:
-        """Sums over the rows: of the loss, and of the metric (right answers, or mean absolute errors)."""
+        """Sums over the rows: of the loss, and of the metric (right answers, or mean absolute errors in real units)."""
         total = loss.total(a, self.targets, self.weight, self._elements, self._scratch)
         if self.labels is None or self._predicted is None or self._is_right is None:
             np.subtract(a, self.targets, out=self._scratch)
             np.absolute(self._scratch, out=self._scratch)
-            return total, float(np.add.reduce(self._scratch, axis=None)) / a.shape[1]
+            units = self._rows.targets.units
+            if units is None:
+                return total, float(np.add.reduce(self._scratch, axis=None)) / a.shape[1]
+            return total, float(np.add.reduce(self._scratch, axis=0) @ units.scale) / a.shape[1]
         if a.shape[1] == 1:
             np.greater(a[:, 0], 0.5, out=self._predicted, casting="unsafe")
         else:

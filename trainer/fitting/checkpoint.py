@@ -24,7 +24,15 @@ FORMAT_LINE = "smallnet-checkpoint 1 sha256="
 CHECKPOINT_MAX_BYTES = 1 << 28  # 256 MiB, as for a model
 _HEADER = "checkpoint"
 # not in checkpoints of before 2026-11-25; but for the seed, the digest of the prepared data tells them apart as well
-_STATED_LATER = ("seed", "standardize", "class_weight", "label_smoothing", "classes")
+_STATED_LATER = (
+    "seed",
+    "standardize",
+    "class_weight",
+    "label_smoothing",
+    "classes",
+    "validation_share",
+    "target_units",
+)
 
 
 def write_checkpoint(path: PathLike, facts: Mapping[str, Any], arrays: Mapping[str, Array]) -> None:

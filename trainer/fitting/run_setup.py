@@ -11,12 +11,14 @@ from numpy.typing import ArrayLike
 
 from edge_runtime import InputError
 from trainer.config import PrecisionConfig
-from trainer.data import ClassWeight
+from trainer.data import ClassWeight, drawn, shuffled
 from trainer.fitting.batches import Rows
 from trainer.fitting.checkpoint import data_digest
 from trainer.fitting.options import OF_ONE_RUN, SETTINGS, TrainingOptions
 from trainer.fitting.simulation import MemoryCount, count_memory, fitting_batch_size
 from trainer.losses import Loss
+
+FEWEST_HELD_OUT, FEWEST_OF_CLASS = 10, 3  # with fewer rows, which epoch is the best one is chance
 
 
 def pair_of(data: Any) -> tuple[ArrayLike, ArrayLike]:
@@ -26,10 +28,26 @@ def pair_of(data: Any) -> tuple[ArrayLike, ArrayLike]:
     return data[0], data[1]
 
 
+def with_share_apart(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows | None]:
+    """Training rows, and a share of them for validation, each class with its own; None where it were too few rows.
+
+    Weights of validation rows are left out: a validation loss counts each row once.
+    """
+    count, labels = round(len(rows) * share), rows.targets.labels
+    classes = 0 if labels is None else len(np.unique(labels))
+    if count < max(FEWEST_HELD_OUT, FEWEST_OF_CLASS * classes):
+        return rows, None
+    order = shuffled(len(rows), seed)
+    stay, drawn_rows = drawn(order, count, None if labels is None else labels[order])
+    apart = rows.take(drawn_rows)
+    picked = dataclasses.replace(rows, picked=np.sort(stay))  # without a copy of their values
+    return picked, Rows(apart.x, dataclasses.replace(apart.targets, weight=None))
+
+
 def owned_bytes(rows: Rows, x: Any) -> int:
     """Bytes of prepared data that are not the caller's own array x."""
     targets = rows.targets
-    own = [targets.values, targets.labels, targets.weight]
+    own = [targets.values, targets.labels, targets.weight, rows.picked]
     if not (isinstance(x, np.ndarray) and np.may_share_memory(x, rows.x)):
         own.append(rows.x)
     return sum(array.nbytes for array in own if array is not None)
@@ -47,7 +65,7 @@ def fit_to_hardware(
         return count_memory(network.chain.blocks, network.parameters, options, rows, validation, batch_size, owned)
 
     config: PrecisionConfig = network.config
-    size = options.batch_size
+    size = options.batch_size or len(rows)
     if config.enable_hardware_simulation:
         size = fitting_batch_size(config, size, count)
     size = min(size, len(rows))
@@ -77,6 +95,7 @@ def describe_run(
     if options.checkpoint is None and options.resume is None:
         return {}
     config: PrecisionConfig = network.config
+    units = rows.targets.units
     data = [rows.x, rows.targets.values, rows.targets.weight]
     if validation is not None:
         data += [validation.x, validation.targets.values, validation.targets.weight]
@@ -93,6 +112,7 @@ def describe_run(
         "epochs": options.epochs if options.schedule.depends_on_length else "any",
         "class_weight": _stated(options.class_weight),
         "classes": _classes(network),
+        "target_units": None if units is None else data_digest(units.mean, units.scale),
     }
     settings |= {name: getattr(options, name) for name in SETTINGS if name not in (*settings, *OF_ONE_RUN)}
     settings["data"] = data_digest(*data)  # last: the settings that it is prepared with are named in its place

@@ -51,11 +51,11 @@ class TrainingRun:
         self.options, self.loss, self.l2_lambda = options, loss, l2_lambda
         self.rows, self.validation = rows, validation
         self.settings, self.throttle = settings, throttle
-        self.batch_size = min(options.batch_size, len(rows))
+        self.batch_size = min(options.batch_size or len(rows), len(rows))
         is_watching = validation is not None or options.patience is not None
         self.stopping = EarlyStopping(options.patience, options.min_delta, is_watching, parameters)
         self.slots = options.optimizer.start(parameters.values.size, parameters.values.dtype)
-        self.order = np.arange(len(rows), dtype=np.int64)
+        self.order = np.arange(len(rows), dtype=np.int64) if rows.picked is None else rows.picked.copy()
         self.epoch = self.offset = self.step = 0
         self.sums = [0.0, 0.0]
         self.history = History(metric_name=rows.targets.metric_name)
@@ -65,7 +65,7 @@ class TrainingRun:
 
     def run(self) -> History:
         """Train to the end; the network then has the kept weights. Raises TrainingDiverged, KeyboardInterrupt."""
-        self.batch = Batch(self.rows, self.batch_size, gathers=self.options.shuffle)
+        self.batch = Batch(self.rows, self.batch_size, gathers=self._gathers)
         if self.validation is not None:
             self.check_batch = Batch(self.validation, self.batch_size, gathers=False)
         self._save()  # a run that is killed in its first epoch can be continued as well
@@ -83,6 +83,11 @@ class TrainingRun:
                 raise
         self.stopping.restore(self.parameters)
         return self.history
+
+    @property
+    def _gathers(self) -> bool:
+        """Whether batches are copied together; else they are parts of the data as they stand."""
+        return self.options.shuffle or self.rows.picked is not None
 
     @property
     def learning_rate(self) -> float:
@@ -110,7 +115,7 @@ class TrainingRun:
 
     def _train_batch(self, rows: int, rate: float) -> None:
         batch, chain, values = self.batch, self.chain, self.parameters
-        if self.options.shuffle:
+        if self._gathers:
             batch.gather(self.order[self.offset : self.offset + rows])
         else:
             batch.view(self.offset)
@@ -265,7 +270,8 @@ class TrainingRun:
         self.epoch, self.offset, self.step = (int(facts[name]) for name in ("epoch", "offset", "step"))
         if not (0 <= self.epoch < _MOST and 0 <= self.step < _MOST and 0 <= self.offset <= len(self.rows)):
             raise ValueError(f"epoch {self.epoch}, offset {self.offset}, step {self.step}")
-        if not np.array_equal(np.sort(self.order), np.arange(len(self.rows))):
+        expected = np.arange(len(self.rows)) if self.rows.picked is None else self.rows.picked
+        if not np.array_equal(np.sort(self.order), expected):
             raise ValueError("the order of the rows is not a permutation")
         total, right = facts["sums"]
         self.sums, self.history = [float(total), float(right)], History.from_json(facts["history"])

@@ -5,7 +5,7 @@ from trainer.network.chain import LayerChain
 from trainer.network.layer_types import LAYER_TYPES
 from trainer.network.layout import checked_between, checked_layout, describe_layout
 from trainer.network.parameters import FlatParameters
-from trainer.network.precision import LoweredDense
+from trainer.network.precision import LoweredDense, lower_weights
 
 __all__ = [
     "Block",
@@ -16,4 +16,5 @@ __all__ = [
     "checked_between",
     "checked_layout",
     "describe_layout",
+    "lower_weights",
 ]

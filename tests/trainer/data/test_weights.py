@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import InputError
-from tests.trainer.samples import all_bytes, blobs, small_network
+from tests.trainer.samples import PLAIN, all_bytes, blobs, small_network
 from trainer import NeuralNetwork, NeuralNetworkModel, PrecisionConfig
 from trainer.data import learn_standardization, weighted_rows
 
@@ -52,9 +52,9 @@ def test_weights_of_rows_and_of_classes_are_multiplied():
     x, y = blobs()
     both, product = whole_batch(), whole_batch()
     weight = np.where(np.arange(90) % 2, 0.5, 1.5)
-    both.fit(x, y, sample_weight=weight, class_weight=[1, 2, 4])
+    both.fit(x, y, sample_weight=weight, class_weight=[1, 2, 4], **PLAIN)
     merged = weight * np.array([1, 2, 4])[y]
-    product.fit(x, y, sample_weight=merged, class_weight=[merged.mean()] * 3)
+    product.fit(x, y, sample_weight=merged, class_weight=[merged.mean()] * 3, **PLAIN)
     np.testing.assert_allclose(both.forward(x), product.forward(x), rtol=1e-9)
 
 

@@ -13,12 +13,12 @@ import numpy as np
 import pytest
 
 from edge_runtime.artifact import read_members, write_members
-from tests.trainer.samples import all_bytes, blobs, small_network
+from tests.trainer.samples import PLAIN, all_bytes, blobs, small_network
 from trainer import CheckpointError, NeuralNetwork, NeuralNetworkModel
 from trainer.fitting.checkpoint import check_same_run, data_digest, read_checkpoint, write_checkpoint
 from trainer.fitting.interrupts import deferred_interrupt
 
-SETTINGS = {"epochs": 6, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01, "patience": 50}
+SETTINGS = PLAIN | {"epochs": 6, "batch_size": 8, "optimizer": "adam", "learning_rate": 0.01, "patience": 50}
 
 # a run with everything that has a state: shuffling, dropout, batch statistics, Adam's moments, early stopping
 PROGRAM = """
@@ -141,7 +141,7 @@ def test_a_finished_run_resumes_to_its_result(tmp_path):
 def test_early_stopping_counters_survive(tmp_path):
     """A run that was about to lose its patience loses it at the same epoch after resuming."""
     x, y = blobs()
-    settings = {"epochs": 50, "learning_rate": 1e-6, "patience": 4, "min_delta": 1.0}
+    settings = PLAIN | {"epochs": 50, "learning_rate": 1e-6, "patience": 4, "min_delta": 1.0}
     whole = small_network().fit(x, y, **settings)
     path = tmp_path / "c.npz"
     small_network().fit(x, y, checkpoint=path, **(settings | {"epochs": 3}))
@@ -190,18 +190,18 @@ def test_class_weights_are_compared_by_what_they_weigh(tmp_path, weights):
 def test_a_checkpoint_that_does_not_state_a_setting_is_continued(tmp_path, name):
     """Older files lack it: they go on with the same data, and are refused with other data as ever."""
     x, y = blobs()
-    given = {"standardize": "global", "class_weight": "balanced", "label_smoothing": 0.1}
+    given = SETTINGS | {"standardize": "global", "class_weight": "balanced", "label_smoothing": 0.1}
     whole = small_network()
-    whole.fit(x, y, checkpoint=tmp_path / "c", **SETTINGS, **given)
+    whole.fit(x, y, checkpoint=tmp_path / "c", **given)
     facts, arrays = read_checkpoint(tmp_path / "c")
     del facts["settings"][name]
     write_checkpoint(tmp_path / "old", facts, arrays)
     resumed = small_network()
-    resumed.fit(x, y, resume=tmp_path / "old", **SETTINGS, **given)
+    resumed.fit(x, y, resume=tmp_path / "old", **given)
     assert all_bytes(resumed) == all_bytes(whole)
-    del given[name]
+    given[name] = {"standardize": "none", "class_weight": None, "label_smoothing": 0.0}[name]
     with pytest.raises(CheckpointError, match="made with data"):
-        small_network().fit(x, y, resume=tmp_path / "old", **SETTINGS, **given)
+        small_network().fit(x, y, resume=tmp_path / "old", **given)
 
 
 def test_a_run_to_fewer_epochs_is_refused(tmp_path):
@@ -225,10 +225,10 @@ def test_other_names_for_the_same_classes_are_refused(tmp_path):
     x, y = blobs()
     names = np.array(["a", "b", "c"])
     for labels, stated in ((names[y], r"\['a', 'b', 'c'\]"), (y, "numbered from 0 to 2")):
-        small_network().fit(x, labels, checkpoint=tmp_path / "c", epochs=1)
+        small_network().fit(x, labels, checkpoint=tmp_path / "c", epochs=1, **PLAIN)
         with pytest.raises(CheckpointError, match=rf"made with classes {stated}, this run has \['d', 'e', 'f'\]"):
-            small_network().fit(x, np.array(["d", "e", "f"])[y], resume=tmp_path / "c", epochs=2)
-        small_network().fit(x, labels, resume=tmp_path / "c", epochs=2)
+            small_network().fit(x, np.array(["d", "e", "f"])[y], resume=tmp_path / "c", epochs=2, **PLAIN)
+        small_network().fit(x, labels, resume=tmp_path / "c", epochs=2, **PLAIN)
 
 
 def test_other_data_and_networks_are_refused(tmp_path):
@@ -236,7 +236,7 @@ def test_other_data_and_networks_are_refused(tmp_path):
     x, y = blobs()
     path = tmp_path / "c.npz"
     small_network().fit(x, y, checkpoint=path, **SETTINGS)
-    network = NeuralNetworkModel([5, 7, 3], ["relu", "softmax"])
+    network = small_network(kind=NeuralNetworkModel)
     before = all_bytes(network)
     with pytest.raises(CheckpointError, match="made with data"):
         network.fit(x + 1, y, resume=path, **SETTINGS)

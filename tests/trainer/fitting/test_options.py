@@ -20,6 +20,7 @@ DATA = ("self", "x", "y", "sample_weight", "validation_data")
 OF_ONE_RUN = {"checkpoint", "resume", "on_epoch"}  # no parameters of an estimator
 # settings of `fit` that the command does not have, and why
 NOT_TYPED = {
+    "validation_share": "the command cuts all three parts itself",
     "min_delta": "patience alone says when to stop",
     "shuffle": "rows are always shuffled",
     "loss": "chosen by the target",

@@ -7,7 +7,7 @@ import warnings
 import pytest
 
 from edge_runtime import BudgetExceeded
-from tests.trainer.samples import blobs, small_network
+from tests.trainer.samples import PLAIN, blobs, small_network
 from trainer import HardwareLimitWarning, NeuralNetworkModel, PrecisionConfig
 from trainer.fitting.simulation import MemoryCount, fitting_batch_size
 
@@ -108,7 +108,8 @@ def test_every_part_by_hand(optimizer, shuffle, validation):
     x, y = blobs(rows=20)
     network = NeuralNetworkModel([5, 7, 3], ["relu", "softmax"], batch_norm=True)
     held = blobs(rows=9) if validation else None
-    network.fit(x, y, epochs=1, batch_size=4, optimizer=optimizer, shuffle=shuffle, validation_data=held)
+    settings = PLAIN | {"optimizer": optimizer, "shuffle": shuffle, "validation_data": held}
+    network.fit(x, y, epochs=1, batch_size=4, **settings)
     found = network.memory_
     values, state = network.parameters.values.nbytes, network.parameters.state.nbytes
     assert state == 2 * 7 * 4

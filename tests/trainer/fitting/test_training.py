@@ -5,7 +5,7 @@ from hypothesis import strategies as st
 
 from edge_runtime import InputError
 from tests.trainer import plain
-from tests.trainer.samples import all_bytes, blobs, small_network
+from tests.trainer.samples import PLAIN, all_bytes, blobs, small_network
 from trainer import ConfigurationError, History, NeuralNetwork, NeuralNetworkModel, PrecisionConfig, TrainingDiverged
 from trainer.data.preprocessing import one_hot
 from trainer.datasets import load_dataset, split
@@ -20,7 +20,7 @@ def test_training_is_the_textbook_step(sizes, l2):
     network = small_network(("relu",) * (len(sizes) - 2) + ("softmax",), sizes, config=config, l2_lambda=l2)
     weights = [w.copy() for w in network.weights]
     biases = [b.copy() for b in network.biases]
-    history = network.fit(x, y, epochs=3, batch_size=16, learning_rate=0.05, shuffle=False)
+    history = network.fit(x, y, epochs=3, batch_size=16, learning_rate=0.05, shuffle=False, **PLAIN)
     targets, x64 = one_hot(y, 3, np.float64), x.astype(np.float64)
     weights, biases, losses = plain.train(weights, biases, x64, targets, rate=0.05, batch_size=16, epochs=3, l2=l2)
     np.testing.assert_allclose(history.loss, losses, rtol=0, atol=1e-10)
@@ -34,7 +34,7 @@ def test_small_products_in_halves_change_nothing():
     x, y = rng.random((40, 700)), rng.integers(0, 10, 40)
     network = small_network(("relu", "softmax"), (700, 64, 10), config={"train_dtype": "float64"})
     weights, biases = [w.copy() for w in network.weights], [b.copy() for b in network.biases]
-    history = network.fit(x, y, epochs=2, batch_size=33, learning_rate=0.1, shuffle=False)
+    history = network.fit(x, y, epochs=2, batch_size=33, learning_rate=0.1, shuffle=False, **PLAIN)
     targets = one_hot(y, 10, np.float64)
     *_, losses = plain.train(weights, biases, x, targets, rate=0.1, batch_size=33, epochs=2)
     np.testing.assert_allclose(history.loss, losses, rtol=0, atol=1e-10)
@@ -80,7 +80,7 @@ def test_every_row_is_trained_on_once_an_epoch(rows, batch_size, seed):
             return forward(batch, rng)
 
         network.chain.forward = spy
-        network.fit(x, x, epochs=1, batch_size=batch_size, learning_rate=1e-9)
+        network.fit(x, x, epochs=1, batch_size=batch_size, learning_rate=1e-9, **PLAIN)
         seen.append(order)
     assert sorted(seen[0]) == list(range(rows))
     assert seen[0] == seen[1]
@@ -160,12 +160,12 @@ def test_divergence_names_epoch_and_layer_and_keeps_the_best_weights():
     x, y = blobs()
     network = NeuralNetworkModel([5, 7, 1], ["relu", "linear"])
     target = y.astype(np.float32)
-    network.fit(x, target, epochs=2, learning_rate=0.01)
+    network.fit(x, target, epochs=2, learning_rate=0.01, **PLAIN)
     kept = all_bytes(network)
     with pytest.raises(
         TrainingDiverged, match=r"epoch 1 at step \d+, first in the \w+ of layer 'dense\d'.*learning rate"
     ):
-        network.fit(x * 1e6, target, epochs=50, learning_rate=1e6)
+        network.fit(x * 1e6, target, epochs=50, learning_rate=1e6, **PLAIN)
     assert all_bytes(network) == kept
 
 
@@ -189,7 +189,7 @@ def test_regression_learns_a_line():
     x = rng.standard_normal((200, 3))
     y = x @ [1.0, -2.0, 0.5] + 3
     network = NeuralNetwork([3, 1], ["linear"])
-    history = network.fit(x, y, epochs=60, learning_rate=0.05)
+    history = network.fit(x, y, epochs=60, learning_rate=0.05, **PLAIN)
     assert network.score(x, y) > 0.999
     assert network.predict(x).shape == (200,)
     assert history.metric_name == "mean_absolute_error"
@@ -221,7 +221,7 @@ def test_autoencoder_learns_its_inputs(loss):
         ({"schedule": "cosin"}, "schedule is 'cosin', expected one of constant, step, cosine"),
         ({"loss": "mean"}, "loss is 'mean', expected one of cross_entropy"),
         ({"loss": "binary_cross_entropy"}, "needs sigmoid as the last activation, found softmax"),
-        ({"standardize": "yes"}, "standardize is 'yes', expected one of none, global, per-feature"),
+        ({"standardize": "yes"}, "standardize is 'yes', expected one of auto, none, global, per-feature"),
         ({"label_smoothing": 1.0}, "label_smoothing is 1.0"),
         ({"class_weight": "even"}, "class_weight is 'even', expected 'balanced'"),
         ({"class_weight": [1.0]}, "class_weight has 1 numbers, expected 3"),
