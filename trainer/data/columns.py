@@ -5,6 +5,7 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -40,12 +41,38 @@ class Chosen:
     reading: Reading
 
 
+class _Decided(NamedTuple):
+    """Columns of a table, from 0. left_out: with the reason. doubtful: features that nobody asked for by name."""
+
+    label: LabelColumn
+    features: list[int]
+    one_hot: list[int]
+    left_out: dict[int, str]
+    doubtful: list[int]
+
+
 def choose(table: Table, choices: Choices, what: str) -> Chosen:
     """Which columns are learned, and from which. Raises InputError, naming the column, its rows and what helps."""
+    decided = _decide(table, choices, what)
+    places = decided.label.places
+    used = _rows_used(table, decided.features, decided.label, choices, what)
+    schema = _schema(table, decided, choices.missing, used, what)
+    rows = table if used.all() else _taken(table, used)
+    read = schema.read(rows, what)
+    labels, classes = None, None
+    if choices.target != "autoencoder":
+        labels, classes = label_cells(rows, places, choices.target)
+    reading = _reading(table, decided, schema, rows)
+    return Chosen(read.x, labels, classes, np.flatnonzero(used), schema, reading)
+
+
+def _decide(table: Table, choices: Choices, what: str) -> _Decided:
+    """The parts that the columns have."""
     dropped = places_of(table, choices.drop, "drop", what)
     wanted = places_of(table, choices.features, "features", what)
-    left_out = _without_values(table, [place for place in range(table.numbers.shape[1]) if place not in dropped])
-    rest = [place for place in range(table.numbers.shape[1]) if place not in dropped and place not in left_out]
+    rest = [place for place in range(table.numbers.shape[1]) if place not in dropped]
+    left_out = _without_values(table, rest)
+    rest = [place for place in rest if place not in left_out]
     counting = row_numbers(table, [place for place in rest if place not in wanted], what)
     candidates = [place for place in rest if place not in counting]
     if len(candidates) < 2:  # a curve over 1, 2, 3, ... is learned from its numbers
@@ -54,33 +81,32 @@ def choose(table: Table, choices: Choices, what: str) -> Chosen:
     features = [place for place in wanted or candidates if place not in label.places]
     _check_choice(table, features, label.places, dropped, what)
     left_out |= {place: counting[place] for place in counting if place not in (*features, *label.places)}
-    chosen = one_hot_places(table, features, choices, what)
-    used = _rows_used(table, features, label, choices, what)
-    schema = Schema(
-        tuple(as_column(table, place, place in chosen, choices.missing == "mean", used, what) for place in features),
-        tuple(name_of(table, place) for place in label.places),
-        choices.missing,
-        _units([name_of(table, place) for place in label.places]),
-        table_width=0 if any(table.names) else table.numbers.shape[1],
-    )
-    rows = table if used.all() else _taken(table, used)
-    read = schema.read(rows, what)
-    labels, classes = (
-        (None, None) if choices.target == "autoencoder" else label_cells(rows, label.places, choices.target)
-    )
-    reading = Reading(
+    doubtful = [place for place in features if place not in wanted]
+    return _Decided(label, features, one_hot_places(table, features, choices, what), left_out, doubtful)
+
+
+def _schema(table: Table, decided: _Decided, missing: str, used: NDArray[np.bool_], what: str) -> Schema:
+    fills = missing == "mean"
+    columns = [as_column(table, place, place in decided.one_hot, fills, used, what) for place in decided.features]
+    targets = tuple(name_of(table, place) for place in decided.label.places)
+    width = 0 if any(table.names) else table.numbers.shape[1]
+    return Schema(tuple(columns), targets, missing, _units(targets), width)
+
+
+def _reading(table: Table, decided: _Decided, schema: Schema, rows: Table) -> Reading:
+    """What is told of it. rows: those of the table that are learned from."""
+    return Reading(
         label=schema.targets,
-        label_reason=label.reason,
-        left_out=tuple((name_of(table, place), why) for place, why in sorted(left_out.items())),
-        one_hot=tuple(name_of(table, place) for place in chosen),
+        label_reason=decided.label.reason,
+        left_out=tuple((name_of(table, place), why) for place, why in sorted(decided.left_out.items())),
+        one_hot=tuple(name_of(table, place) for place in decided.one_hot),
         offsets=tuple(part.name for part in schema.columns if part.offset),
-        rows=len(used),
-        dropped=int((~used).sum()),
-        filled=0 if rows.missing is None else int(rows.missing[:, features].sum()),
+        rows=len(table.numbers),
+        dropped=len(table.numbers) - len(rows.numbers),
+        filled=0 if rows.missing is None else int(rows.missing[:, decided.features].sum()),
         notes=table.notes,
-        warnings=tuple(filter(None, [label.doubt, *_doubts(table, features, wanted)])),
+        warnings=tuple(filter(None, [decided.label.doubt, *id_doubts(table, decided.doubtful)])),
     )
-    return Chosen(read.x, labels, classes, np.flatnonzero(used), schema, reading)
 
 
 def _units(names: Sequence[str]) -> tuple[str, ...]:
@@ -93,10 +119,6 @@ def _without_values(table: Table, places: Sequence[int]) -> dict[int, str]:
     if table.missing is None:
         return {}
     return {place: "is empty" for place in places if table.missing[:, place].all()}
-
-
-def _doubts(table: Table, features: list[int], wanted: list[int]) -> list[str]:
-    return id_doubts(table, [place for place in features if place not in wanted])
 
 
 def _check_choice(table: Table, features: list[int], label: Sequence[int], dropped: list[int], what: str) -> None:
