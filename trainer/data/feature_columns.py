@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from typing import NoReturn
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,12 +27,11 @@ def one_hot_places(table: Table, places: Sequence[int], choices: Choices, what: 
     named = [name for name in choices.one_hot if name != "auto" or "auto" in (text.strip() for text in table.names)]
     chosen = [place for place in places_of(table, named, "one_hot", what) if place in places]
     is_auto = len(named) < len(choices.one_hot)
-    for place in places:
-        if place in table.texts and place not in chosen:
-            if not is_auto or _why_no_categories(table, place) is not None:
-                _refuse_text(table, place, what)
-            chosen.append(place)
-    return chosen
+    texts = [place for place in places if place in table.texts and place not in chosen]
+    refused = [place for place in texts if not is_auto or _why_no_categories(table, place) is not None]
+    if refused:
+        _refuse_text(table, refused[0], len(refused) - 1, what)
+    return chosen + texts
 
 
 def categories_of(table: Table, place: int, what: str) -> tuple[str, ...]:
@@ -86,8 +86,8 @@ def _why_no_categories(table: Table, place: int) -> str | None:
     return None
 
 
-def _refuse_text(table: Table, place: int, what: str) -> None:
-    """Say what a column of texts holds, in how many rows, and which option helps."""
+def _refuse_text(table: Table, place: int, others: int, what: str) -> NoReturn:
+    """Say what a column of texts holds, in how many rows, and which option helps. others: columns like it."""
     is_text = np.isnan(table.numbers[:, place]) & ~missing_in(table, place)
     count, total, line = int(is_text.sum()), len(is_text), first_line(table, is_text)
     first = table.texts[place][int(is_text.argmax())].strip()
@@ -111,4 +111,6 @@ def _refuse_text(table: Table, place: int, what: str) -> None:
             f"--one-hot {as_option(table, place)} makes an input of each of its {len(texts)} texts ({listed(texts)}), "
             f"{drop} leaves it out; if it is the label, --label {as_option(table, place)}"
         )
+    if others:
+        advice += f"; {others:,} other column{'s hold' if others > 1 else ' holds'} text too: --one-hot auto"
     raise InputError(f"{where}; {advice}")

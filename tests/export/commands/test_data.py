@@ -10,6 +10,7 @@ import pytest
 
 from edge_runtime import Standardization, save
 from edge_runtime.errors import InputError
+from edge_runtime.schema import Column, Schema
 from export.commands.data import load_rows, rows_for_export, target_of
 from export.onnx_writer.writer import write_onnx
 from tests.command import run_command
@@ -56,6 +57,23 @@ def test_without_labels_that_fit_there_is_no_accuracy(tmp_path, kind, labels):
     assert "no accuracy" in rows.note
     assert len(rows.calibration) >= 40
     assert len(rows.compared) == 60
+
+
+def test_a_table_is_read_by_the_models_columns(tmp_path):
+    """In any order, with texts as categories; labels that the model does not know are said, and not used."""
+    columns = (Column("b"), Column("kind", ("u", "v")), Column("a"), Column("c"))
+    model = replace(MODEL, class_names=("x", "y", "z"), metadata={"schema": Schema(columns, ("label",)).text()})
+    for labels, count in ((["x", "y", "z"], 60), (["p", "q", "r"], 0)):
+        lines = ["a,label,c,kind,b"]
+        lines += [f"{row[0]},{labels[i % 3]},{row[2]},{'uv'[i % 2]},{row[1]}" for i, row in enumerate(X)]
+        (tmp_path / "d.csv").write_text("\n".join(lines))
+        dataset = load_rows(model, str(tmp_path / "d.csv"))
+        hot = np.eye(2, dtype=np.float32)[np.arange(60) % 2]
+        np.testing.assert_array_equal(dataset.x, np.c_[X[:, 1], hot, X[:, 0], X[:, 2]])
+        assert np.count_nonzero(dataset.y >= 0) == count
+        rows = rows_for_export(model, str(tmp_path / "d.csv"))
+        assert (rows.test is not None) == bool(count)
+        assert ("the labels were not read" in rows.note) == (not count)
 
 
 def test_labels_that_fit_give_an_accuracy(tmp_path):

@@ -43,6 +43,7 @@ def test_a_column_of_texts_is_refused_with_what_helps():
         "d.csv: column 2 'sex' holds text in every row (the first, in row 2: 'M'); --one-hot sex makes an input of "
         "each of its 3 texts ('F', 'I', 'M'), --drop sex leaves it out; if it is the label, --label sex"
     )
+    assert said("sex u kind", SEX, NUMBERS, SEX).endswith("--label sex; 1 other column holds text too: --one-hot auto")
     assert "holds text in 10 of 30 rows (the first, in row 2: 'M')" in said("sex", ["M", 1, 2] * 10)
 
 
