@@ -23,7 +23,7 @@ from sklearn.preprocessing import StandardScaler  # noqa: E402
 from sklearn.utils.estimator_checks import parametrize_with_checks  # noqa: E402
 
 NAMES = np.array(["red", "green", "blue"])
-ONE_BATCH = {"train_dtype": "float64", "batch_size": 1000}
+ONE_BATCH = {"train_dtype": "float64", "batch_size": 1000, "validation_share": 0.0, "patience": None}
 # A row that weighs 2 is there once in its batch, a row that is there twice may fall into two; and float32 sums round by
 # their order. In one batch, in float64, nothing is left of that.
 BY_THE_BATCH = ("check_sample_weight_equivalence_on_dense_data", "check_sample_weights_invariance")
@@ -32,9 +32,9 @@ BY_THE_BATCH = ("check_sample_weight_equivalence_on_dense_data", "check_sample_w
 @parametrize_with_checks(
     [
         DenseClassifier(),
-        DenseRegressor(optimizer="adam", learning_rate=0.02),
+        DenseRegressor(),
         DenseClassifier(**ONE_BATCH),
-        DenseRegressor(optimizer="adam", learning_rate=0.02, **ONE_BATCH),
+        DenseRegressor(**ONE_BATCH),
     ]
 )
 def test_scikit_learns_own_checks(estimator, check):
