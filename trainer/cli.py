@@ -34,7 +34,7 @@ from edge_runtime.schema import RULES
 from trainer.activations import DERIVATIVES
 from trainer.baseline import Baselines, baseline_doubts, constant_baseline, linear_baseline
 from trainer.data import STANDARDIZATIONS, TARGETS
-from trainer.datasets import Dataset, Split, files_of, load_another, load_dataset, split
+from trainer.datasets import Dataset, Split, files_of, for_autoencoder, load_another, load_dataset, split
 from trainer.errors import TrainingDiverged
 from trainer.fitting import training_doubts
 from trainer.history import EpochRecord, History
@@ -221,7 +221,7 @@ def _load(options: dict[str, Any]) -> Dataset:
         needs_labels=not is_autoencoder,
         **cap(options["max_bytes"]),
     )
-    test = replace(test, y=test.x, class_names=()) if is_autoencoder else test
+    test = for_autoencoder(test) if is_autoencoder else test
     if (test.n_in, test.n_out) != (dataset.n_in, dataset.n_out):
         raise click.UsageError(
             f"--test has {test.n_in:,} features and {test.n_out:,} targets, --data {dataset.n_in:,} and "

@@ -7,6 +7,8 @@ from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
 
+import numpy as np
+
 from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name
 from edge_runtime.schema import Schema
@@ -26,8 +28,9 @@ from trainer.data import (
     split,
     table_files,
 )
+from trainer.scores import named_normal
 
-__all__ = ["BUNDLED", "Dataset", "Split", "files_of", "load_another", "load_dataset", "split"]
+__all__ = ["BUNDLED", "Dataset", "Split", "files_of", "for_autoencoder", "load_another", "load_dataset", "split"]
 
 BUNDLED = {"digits": Path(__file__).with_name("digits.npz")}  # where they come from: digits.md
 
@@ -115,6 +118,22 @@ def load_another(
     what = describe(name)
     known = as_known_classes(data.y, names, class_names, lambda row: f"{what}: row {row} (counted from 0)")
     return replace(data, y=known, class_names=tuple(class_names), test=None)
+
+
+def for_autoencoder(data: Dataset) -> Dataset:
+    """Data with labels as an autoencoder takes them: y is x; rows of another class than one called normal are left out.
+
+    See `named_normal` for the names. What was left out stands in the notes.
+    """
+    normal = named_normal(data.class_names) if data.is_classification else None
+    if normal is not None:
+        left_out = int(np.count_nonzero(data.y != normal))
+        notes = data.reading.notes
+        if left_out:
+            notes += (f"{left_out:,} rows left out, whose label is not '{data.class_names[normal]}'",)
+        reading = replace(data.reading, notes=notes)
+        data = replace(data.take(np.flatnonzero(data.y == normal)), reading=reading)
+    return replace(data, y=data.x, class_names=())
 
 
 def _is_table(name: str) -> bool:

@@ -16,6 +16,7 @@ from trainer.scores import ClassScores, ErrorScores, ValueScores
 WIDTH = 80
 _HEAD = 10  # letters of a line's first word and the blanks behind it
 _MOST_NAMES = 12
+_READ = ("one_hot", "offsets", "left_out", "rows_dropped", "rows_strange", "normal", "values_filled", "notes")
 _SHORT = 24  # letters of a name
 _CONFUSED = 5  # pairs of classes that are listed where a table is too wide
 
@@ -50,7 +51,7 @@ def learned_facts(
         "feature_names": list(dataset.feature_names),
         "standardize": _standardize(preprocessing),
         "class_weight": class_weight,
-        **{key: reading[key] for key in ("one_hot", "offsets", "left_out", "rows_dropped", "values_filled", "notes")},
+        **{key: reading[key] for key in _READ},
         "scores": scores.as_dict(),
         "baselines": baselines.as_dict(),
         "errors": None if errors is None else errors.as_dict(),
@@ -122,6 +123,8 @@ def _rows_line(facts: dict[str, Any]) -> str:
     text += f"{facts['rows_test']:,} {held}"
     if facts["rows_dropped"]:
         text += f"; {facts['rows_dropped']:,} left out, which lack a value"
+    if facts["rows_strange"]:
+        text += f"; {facts['rows_strange']:,} left out, whose label is not '{_short(facts['normal'])}'"
     if facts["values_filled"]:
         text += f"; {facts['values_filled']:,} missing values filled in with the column's mean"
     return text

@@ -13,7 +13,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.array_types import Array
 
-NORMAL_NAMES = ("normal", "ok", "good", "healthy", "inlier", "0", "false", "no")  # of the class that is not strange
+# Names of the class that is not strange, and those that say so beside a single other class.
+NORMAL_NAMES, NORMAL_OF_TWO = ("normal", "ok", "good", "healthy", "inlier"), ("0", "false", "no")
 
 
 @dataclass(frozen=True)
@@ -199,9 +200,15 @@ def error_scores(
 
 def normal_class(labels: Array, class_names: Sequence[str]) -> int:
     """The class that is not strange: by its name, else the most frequent one."""
-    known = [name.casefold() for name in class_names]
-    named = next((known.index(name) for name in NORMAL_NAMES if name in known), None)
+    named = named_normal(class_names)
     return int(np.bincount(labels).argmax()) if named is None else named
+
+
+def named_normal(class_names: Sequence[str]) -> int | None:
+    """The class whose name says that it is not strange, or None."""
+    known = [name.casefold() for name in class_names]
+    words = (*NORMAL_NAMES, *(NORMAL_OF_TWO if len(known) == 2 else ()))
+    return next((known.index(word) for word in words if word in known), None)
 
 
 def auc(values: Array, positive: Array) -> float:

@@ -15,7 +15,7 @@ from edge_runtime.model import Model
 from edge_runtime.schema import Schema
 from export.commands.pipeline import LabeledRows
 from export.verification import rows_within
-from trainer.datasets import Dataset, load_another, load_dataset, split
+from trainer.datasets import Dataset, for_autoencoder, load_another, load_dataset, split
 from trainer.recipe import TESTED_ON
 
 FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a warning
@@ -87,7 +87,7 @@ def load_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES) -> Da
             spec, schema=schema, target=target, class_names=names, max_bytes=max_bytes, needs_labels=False
         )
         if target == "autoencoder":
-            dataset = replace(dataset, y=dataset.x, class_names=())
+            dataset = for_autoencoder(dataset)
     else:
         unlabelled = _csv_without_labels(model, spec, max_bytes)
         dataset = unlabelled or load_dataset(spec, target=target, for_training=False, max_bytes=max_bytes)

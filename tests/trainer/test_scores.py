@@ -14,6 +14,7 @@ from trainer.scores import (
     chance_doubts,
     class_scores,
     error_scores,
+    named_normal,
     normal_class,
     reconstruction_errors,
     scores_of,
@@ -123,6 +124,8 @@ def test_strange_rows_are_those_of_other_classes_than_the_normal_one():
     labels = np.array([0, 0, 0, 1])
     assert normal_class(labels, ("broken", "OK")) == 1
     assert normal_class(labels, ("a", "b")) == 0
+    assert normal_class(labels, ("1", "0")) == 1
+    assert named_normal(("0", "1", "2")) is None  # digits, most likely
     found = error_scores(np.array([1.0, 2.0, 3.0, 9.0]), 2.5, labels, ("a", "b"))
     assert (found.alarms, found.caught, found.auc, found.normal) == (pytest.approx(1 / 3), 1.0, 1.0, "a")
     alone = error_scores(np.array([1.0, 2.0, 3.0, 9.0]), 2.5)

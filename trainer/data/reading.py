@@ -12,7 +12,8 @@ class Reading:
 
     label: the names of the columns that are learned. label_reason, task_reason: how label and task were decided.
     left_out: columns that are not learned from, and why. one_hot: columns that were made inputs of their texts.
-    offsets: columns from which a number is subtracted. rows: of the file; dropped: of these, for a missing value.
+    offsets: columns from which a number is subtracted. rows: of the file; dropped: of these, for a missing value;
+    strange: of these, not learned from by an autoencoder because their label is not `normal`.
     notes: what was noticed in the file. warnings: what may be wrong with it, a line each.
     """
 
@@ -25,6 +26,8 @@ class Reading:
     rows: int = 0
     dropped: int = 0
     filled: int = 0
+    normal: str = ""
+    strange: int = 0
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -40,5 +43,7 @@ class Reading:
             "rows": self.rows,
             "rows_dropped": self.dropped,
             "values_filled": self.filled,
+            "normal": self.normal,
+            "rows_strange": self.strange,
             "notes": list(self.notes),
         }

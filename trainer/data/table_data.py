@@ -13,11 +13,12 @@ from edge_runtime.errors import InputError
 from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
 from edge_runtime.schema import LABEL_NOTE, Schema, cell_texts, listed, numbered, quoted
 from trainer.data.choices import Choices, missing_in
-from trainer.data.columns import choose, label_cells
+from trainer.data.columns import Chosen, choose, label_cells
 from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
 from trainer.data.labels import Target, Where, decide_target, encode_labels, label_doubts
 from trainer.data.reading import Reading
+from trainer.scores import named_normal
 
 _CLASS_COLUMN = "class"  # of a folder with a file for each class
 
@@ -33,7 +34,8 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
     chosen = choose(table, choices, what)
     features = chosen.schema.feature_names if any(table.names) else ()
     if chosen.labels is None:
-        return Dataset(chosen.x, chosen.x, (), _short_name(path), what, features, None, chosen.schema, chosen.reading)
+        x, reading = _normal_rows(table, chosen)
+        return Dataset(x, x, (), _short_name(path), what, features, None, chosen.schema, reading)
     lines = table.line_numbers[chosen.kept]
     named = f"{what}: {_label_text(chosen.schema.targets)}"
     y, names = encode_labels(
@@ -47,6 +49,22 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
     if path.is_dir():
         reading = replace(reading, label_reason="the names of the files")
     return Dataset(chosen.x, y, names, _short_name(path), what, features, None, chosen.schema, reading)
+
+
+def _normal_rows(table: Table, chosen: Chosen) -> tuple[NDArray[np.float32], Reading]:
+    """What an autoencoder learns from: all rows, but those that a label calls other than normal."""
+    places = _target_places(table, chosen.schema)
+    if not places or len(places) > 1:
+        return chosen.x, chosen.reading
+    cells = cell_texts(table, places[0])
+    texts = [cells[row] for row in chosen.kept.tolist()]
+    names = sorted(set(texts) - {""})
+    normal = named_normal(names)
+    if normal is None:
+        return chosen.x, chosen.reading
+    is_normal = np.array([text in (names[normal], "") for text in texts], np.bool_)
+    reading = replace(chosen.reading, normal=names[normal], strange=int((~is_normal).sum()))
+    return chosen.x[is_normal], reading
 
 
 def load_alike(

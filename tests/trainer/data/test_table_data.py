@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import InputError
 from edge_runtime.schema import Schema
-from trainer.datasets import files_of, load_another, load_dataset
+from trainer.datasets import files_of, for_autoencoder, load_another, load_dataset
 
 N = 24
 X = np.random.default_rng(0).normal(size=(N, 2)).round(3)
@@ -136,6 +136,24 @@ def test_arrays_are_read_by_the_models_classes_too(tmp_path, names, labels, expe
     np.savez(tmp_path / "d.npz", x=X[:1], y=np.array([5]))
     with pytest.raises(InputError, match="label '5' is none of the classes that the model knows"):
         load_another(tmp_path / "d.npz", schema=None, target="class", class_names=("a", "b"))
+
+
+def test_an_autoencoder_learns_what_is_normal(tmp_path):
+    """If the label says so by its name: other rows are left out, here and later, and counted. Unknown ones stay."""
+    states = ["ok", "broken", "ok", ""] * 6
+    data = load_dataset(write(tmp_path / "d.csv", text("u v label", *X.T, states)), target="autoencoder")
+    kept = [row for row in range(N) if states[row] != "broken"]
+    np.testing.assert_array_equal(data.x, X[kept].astype(np.float32))
+    assert data.y is not None
+    assert (data.reading.normal, data.reading.strange, data.class_names) == ("ok", 6, ())
+    states = ["ok", "broken"] * 12
+    other = write(tmp_path / "e.csv", text("u v label", *X.T, states))
+    found = for_autoencoder(load_another(other, schema=data.schema, target="autoencoder", needs_labels=False))
+    np.testing.assert_array_equal(found.x, X[::2].astype(np.float32))
+    np.testing.assert_array_equal(found.y, found.x)
+    assert found.reading.notes[-1] == "12 rows left out, whose label is not 'ok'"
+    kinds = load_dataset(write(tmp_path / "f.csv", text("u v label", *X.T, KINDS)), target="autoencoder")
+    assert (len(kinds), kinds.reading.strange) == (N, 0)
 
 
 # a folder with a file for each class
