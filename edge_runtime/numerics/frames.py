@@ -34,9 +34,9 @@ def frame_names(x: Any, what: str = "input") -> tuple[str, ...]:
     Raises InputError for texts beside others, and for a name that is there twice.
     """
     labels = _labels(x) if is_frame(x) else []
-    for label in labels:
-        if labels.count(label) > 1:
-            raise InputError(f"{what} has {labels.count(label)} columns {_quoted(label)}, expected one; rename them")
+    if len(set(labels)) < len(labels):
+        label = next(label for label in labels if labels.count(label) > 1)
+        raise InputError(f"{what} has {labels.count(label)} columns {_quoted(label)}, expected one; rename them")
     are_texts = [isinstance(label, str) for label in labels]
     if any(are_texts) and not all(are_texts):
         raise InputError(f"{what} has columns {_listed(labels)}, expected texts as names, or none; rename them")
@@ -56,6 +56,9 @@ def frame_numbers(x: Any, what: str, names: Sequence[str] = ()) -> Array:
             f"{what} has no column {_listed(lacking)}, it has {_listed(found)}; expected {_listed(names)}, in any order"
         )
     labels = list(names) if found and names else _labels(x)
+    whole = _whole(x) if labels == _labels(x) else None
+    if whole is not None:
+        return whole
     columns = [_numbers(x[label], f"{what}: column {_quoted(label)}") for label in labels]
     return np.column_stack(columns) if columns else np.empty((len(x), 0))
 
@@ -68,6 +71,15 @@ def frame_cells(x: Any) -> list[tuple[Array, NDArray[np.bool_], NDArray[np.float
         gaps = _gaps(cells)
         found.append((np.asarray(cells), gaps, np.where(gaps, np.nan, _values(cells))))
     return found
+
+
+def _whole(x: Any) -> Array | None:
+    """The array of a frame whose columns are numbers of one type, which is quick to have; None for another frame."""
+    if len(set(getattr(x, "dtypes", ()))) != 1:
+        return None
+    array = np.asanyarray(x)
+    is_whole = array.dtype.kind in "fiu" and array.shape == (len(x), len(_labels(x)))
+    return np.asarray(array) if is_whole and not _gaps(array).any() else None
 
 
 def _labels(x: Any) -> list[Any]:
@@ -115,7 +127,7 @@ def _gaps(cells: Array) -> NDArray[np.bool_]:
     if plain.dtype.kind in "fmM":
         return np.asarray(np.isnan(plain) if plain.dtype.kind == "f" else np.isnat(plain)) | masked
     if plain.dtype.kind != "O":
-        return np.zeros(len(plain), bool) | masked
+        return np.zeros(plain.shape, bool) | masked
     return np.array([_is_missing(cell) for cell in plain.tolist()], bool) | masked
 
 

@@ -53,6 +53,32 @@ def test_other_columns_are_refused_by_name(kind: str) -> None:
         as_numbers(Frame({"a": [1, 2], "b": cells}))
 
 
+class Whole(Frame):
+    """One that keeps an array of its own, as pandas does for columns of one type."""
+
+    def __init__(self, array: Any, names: list[str]) -> None:
+        super().__init__(dict(zip(names, array.T, strict=True)))
+        self.array, self.dtypes = array, [array.dtype] * len(names)
+
+    def __array__(self, dtype: Any = None, copy: Any = None) -> Any:
+        return self.array
+
+
+def test_a_frame_that_is_an_array_is_taken_whole() -> None:
+    """Without a copy, and by its columns where something has to be said of them or they come in another order."""
+    rows = np.float32([[1, 2], [3, 4]])
+    frame = Whole(rows, ["a", "b"])
+    assert as_numbers(frame) is rows
+    assert frame_numbers(frame, "x", ("a", "b")) is rows
+    assert frame_numbers(frame, "x", ("b", "a")).tolist() == [[2, 1], [4, 3]]
+    rows[1, 0] = np.nan
+    with pytest.raises(InputError, match="input: column 'a' has no value in 1 of 2 rows"):
+        as_numbers(frame)
+    masked = Whole(np.ma.array([[1.0, 2.0]], mask=[[False, True]]), ["a", "b"])
+    with pytest.raises(InputError, match="input: column 'b' has no value in 1 of 1 rows"):
+        as_numbers(masked)
+
+
 def test_names() -> None:
     """Texts are names; numbers that count the columns are none; a name that is there twice, or a mix, is refused."""
     assert frame_names(Frame({"a": [1], "b": [2]})) == ("a", "b")
