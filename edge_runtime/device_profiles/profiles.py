@@ -15,7 +15,7 @@ from typing import Any
 
 from edge_runtime.errors import InputError
 from edge_runtime.layers import Layer, QuantizedDense
-from edge_runtime.model import Model
+from edge_runtime.model import Model, as_model
 
 # What a runtime takes beside the model: a TFLite Micro sketch with one small dense net on a Nucleo F746ZG (33 nets,
 # bharathsudharsan/TinyML-Benchmark-NNs-on-MCUs, table B2); Python with NumPy 2.4 on x86-64 Linux for the Linux class.
@@ -108,6 +108,7 @@ def find_device(name: str) -> DeviceProfile:
 
 def estimate(model: Model, device: str | DeviceProfile) -> Estimate:
     """Predict how `model` does on `device`. Raises InputError for an unknown device."""
+    model = as_model(model)
     profile = device if isinstance(device, DeviceProfile) else find_device(device)
     latency = _latency(model, profile)
     weights, activations = weight_bytes(model), activation_bytes(model)

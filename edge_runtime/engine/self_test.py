@@ -10,7 +10,7 @@ from edge_runtime.engine.engine import Engine
 from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import is_dynamic
 from edge_runtime.errors import InputError
-from edge_runtime.model import Model
+from edge_runtime.model import Model, as_model
 from edge_runtime.reference import agree, count_lone_nans, output_bound
 
 
@@ -54,6 +54,7 @@ def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
     Raises InputError for a model without any, and for an int8-dynamic one whose vectors, which are one batch, are more
     than `limits.max_batch` rows; BudgetExceeded.
     """
+    model = as_model(model)
     vectors = model.test_vectors
     if vectors is None or not len(vectors.inputs):
         raise InputError("the model holds no test vectors; export it with calibration or other real rows")

@@ -19,7 +19,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable
 from edge_runtime.layers import QuantizedDense
-from edge_runtime.model import Model
+from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import first_place
 from edge_runtime.reference import output_bound, trace
 from export.onnx_reader import (
@@ -68,7 +68,7 @@ def verify_import(
     compared and the report is not ok.
     Raises ArtifactError if the file cannot be read or run, or takes more, InputError for rows that do not fit, OSError.
     """
-    levels = checked_settings(levels, 1, run_limits)
+    model, levels = as_model(model), checked_settings(levels, 1, run_limits)
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
     _require_widths_of(model, source.model, onnx_path)
     _require_few_rows(source, onnx_path)

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 import edge_runtime as er
-from export import quantize, verify, write_onnx
+from export import quantize, verify, verify_import, write_onnx
 from tests.networks import random_rows
 from trainer import DenseClassifier, DenseRegressor, NeuralNetwork, NeuralNetworkModel, NotFittedError
 
@@ -43,6 +43,7 @@ def test_a_network_is_taken_for_its_model(kind: str, tmp_path: Path) -> None:
     for end in (".npz", ".int8.npz", ".onnx"):
         assert (tmp_path / f"network{end}").read_bytes() == (tmp_path / f"model{end}").read_bytes()
     assert verify(network, tmp_path / "network.onnx", ROWS).ok
+    assert er.estimate(network, "stm32l4r5") == er.estimate(model, "stm32l4r5")
     assert er.Engine(network).run(ROWS).tobytes() == er.Engine(model).run(ROWS).tobytes()
 
 
@@ -54,6 +55,10 @@ def test_what_gives_no_model_is_refused(value: Any, tmp_path: Path) -> None:
         lambda model: quantize(model, ROWS),
         lambda model: er.save(model, tmp_path / "m.npz"),
         lambda model: write_onnx(model, tmp_path / "m.onnx"),
+        er.selftest,
+        lambda model: er.estimate(model, "stm32l4r5"),
+        lambda model: verify(model, tmp_path / "m.onnx"),
+        lambda model: verify_import(model, tmp_path / "m.onnx"),
     ]
     for use in uses:
         with pytest.raises(
