@@ -19,6 +19,7 @@ from trainer.data import (
     Split,
     Target,
     as_known_classes,
+    as_names,
     idx_files,
     is_class_folder,
     load_alike,
@@ -96,12 +97,15 @@ def load_another(
 
     schema: of the model; None reads the data by themselves. target: "class", "regression" or "autoencoder", as the
     model was trained. class_names: those of the model; y are indices into them. needs_labels: False gives y of float32
-    (n, 0) where labels are missing. label: the column of a table that no schema describes.
+    (n, 0) where labels are missing; where they are needed, a test part of the data's own is what is meant. label: the
+    column of a table, if the schema does not say it.
     Raises InputError, naming row and column, where they do not fit; OSError.
     """
     name = os.fspath(spec)
     if schema is not None and name not in BUNDLED and _is_table(name):
-        return load_alike(Path(name), schema, target, class_names, max_bytes=max_bytes, needs_labels=needs_labels)
+        return load_alike(
+            Path(name), schema, target, class_names, as_names(label), max_bytes=max_bytes, needs_labels=needs_labels
+        )
     wanted: Target = "class" if class_names and target == "auto" else target
     if schema is not None and schema.offsets is not None and Path(name).suffix.lower() == ".npz":
         data = load_npz(name, describe(name), wanted, max_bytes, False, schema)
@@ -110,6 +114,9 @@ def load_another(
         data = load_dataset(spec, target=wanted, max_bytes=max_bytes, for_training=False, label=columns)
     if needs_labels and data.n_out == 0:
         raise InputError(f"{describe(name)}: no labels in it; give them as 'y'")
+    if needs_labels and data.test is not None:
+        notes = (*data.reading.notes, "the rows are those of its own test part")
+        data = replace(data.test, reading=replace(data.test.reading, notes=notes))
     if not data.is_classification or not class_names or data.class_names == tuple(class_names):
         return data
     names: Sequence[str] = data.class_names

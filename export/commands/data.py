@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -106,8 +105,6 @@ def load_labeled(model: Model, spec: str, label: Sequence[str] = (), *, max_byte
     give, OSError.
     """
     schema, target = Schema.of(model), target_of(model)
-    if schema is not None and label:
-        schema = replace(schema, targets=tuple(label), units=())
     names = model.class_names
     if not names and target in ("auto", "class") and model.final_activation.name in ("softmax", "sigmoid"):
         names = tuple(str(index) for index in range(max(model.n_out, 2)))  # labels are the outputs' numbers

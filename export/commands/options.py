@@ -15,7 +15,7 @@ from edge_runtime.model import Model
 from export.onnx_reader import import_onnx
 from export.verification import RunLimits, verify_import
 
-DATA_HELP = "digits, an .npz, a .csv or a folder of IDX files"
+DATA_HELP = "digits, an .npz, a table (.csv and its like) or a folder"
 OUTPUT_HELP = "Which output of an ONNX file is meant, if it has several."
 _MEMORY_HELP = "Memory that onnxruntime may take to run the file (default: 1G and 8 times its size; Linux only)."
 _SECONDS_HELP = "Seconds that it may take to open the file, and to run 256 rows."

@@ -1,6 +1,6 @@
 """From files and tables to arrays that a network learns from."""
 
-from trainer.data.choices import Choices, Columns
+from trainer.data.choices import Choices, Columns, as_names
 from trainer.data.dataset import Dataset
 from trainer.data.idx import idx_files
 from trainer.data.idx_data import load_idx
@@ -40,6 +40,7 @@ __all__ = [
     "TargetUnits",
     "Targets",
     "as_known_classes",
+    "as_names",
     "as_truth",
     "checked_rows",
     "drawn",

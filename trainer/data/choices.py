@@ -39,7 +39,7 @@ class Choices:
 
     def __post_init__(self) -> None:
         for field in COLUMN_FIELDS:
-            object.__setattr__(self, field, _as_names(getattr(self, field), field))
+            object.__setattr__(self, field, as_names(getattr(self, field), field))
         if self.missing not in RULES:
             raise InputError(f"missing {self.missing!r:.40}, expected {', '.join(RULES)}")
         if self.target not in TARGETS:
@@ -48,14 +48,15 @@ class Choices:
     @classmethod
     def of(cls, *, missing: str, target: Target, **columns: Columns) -> Choices:
         """As people write them: one name or number, several, or None."""
-        return cls(missing=missing, target=target, **{field: _as_names(columns[field], field) for field in columns})
+        return cls(missing=missing, target=target, **{field: as_names(columns[field], field) for field in columns})
 
     def given(self) -> tuple[str, ...]:
         """The options that name columns, for those that cannot take them."""
         return tuple(option(field) for field in COLUMN_FIELDS if getattr(self, field))
 
 
-def _as_names(value: Any, field: str) -> tuple[ColumnName, ...]:
+def as_names(value: Any, field: str = "label") -> tuple[ColumnName, ...]:
+    """One name or number of a column, several or None, as a tuple. Raises InputError for anything else."""
     items = () if value is None else tuple(value) if isinstance(value, (list, tuple)) else (value,)
     for item in items:
         if not isinstance(item, (str, int, np.integer)) or isinstance(item, bool):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
 from edge_runtime.schema import LABEL_NOTE, Schema, cell_texts, listed, numbered, quoted
-from trainer.data.choices import Choices, missing_in
+from trainer.data.choices import Choices, ColumnName, missing_in, name_of, places_of
 from trainer.data.columns import Chosen, choose, label_cells
 from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
@@ -72,11 +72,12 @@ def load_alike(
     schema: Schema,
     target: Target,
     class_names: Sequence[str],
+    label: Sequence[ColumnName] = (),
     *,
     max_bytes: int,
     needs_labels: bool = False,
 ) -> Dataset:
-    """Another table, read by the schema of the one that a model was trained on.
+    """Another table, read by the schema of the one that a model was trained on. label: its column, if it has moved.
 
     y: class indices into class_names, or targets; (n, 0) without labels that are known, unless `needs_labels`. For an
     autoencoder the indices of the labels' own names, if there are labels. Raises InputError, OSError.
@@ -84,7 +85,11 @@ def load_alike(
     what = describe(path)
     table = _read(path, what, max_bytes)
     read = schema.read(table, what)
-    places = _target_places(table, schema)
+    if label:
+        places: list[int] | None = places_of(table, label, "label", what)
+        schema = replace(schema, targets=tuple(name_of(table, place) for place in places or ()), units=())
+    else:
+        places = _target_places(table, schema)
     notes = (*table.notes, *(note for note in read.notes if not (places and note.startswith(LABEL_NOTE))))
     dropped = len(table.numbers) - len(read.kept)
     reading = Reading(label=schema.targets, rows=len(table.numbers), dropped=dropped, notes=notes)

@@ -162,6 +162,25 @@ def test_a_model_from_elsewhere_is_judged_by_arrays_and_by_a_label_that_is_named
     assert found["scores"]["class_names"] == ["0", "1", "2", "3"]
 
 
+def test_a_label_of_another_name_is_named(folder):
+    """By its name or its number, beside the columns that the model knows by theirs."""
+    renamed = write(folder / "renamed.csv", "u v w kind", *X.T, KINDS)
+    for label in ("kind", "4", "-1"):
+        found = facts_of("score", folder / "kinds.npz", "--data", renamed, "--label", label)
+        assert found["scores"]["accuracy"] == 1.0
+
+
+def test_data_with_a_test_part_of_its_own_are_judged_on_it(tmp_path):
+    """Which training has not seen, and that is said."""
+    model = random_model([3, 8, 4], ["relu", "softmax"])
+    save(model, tmp_path / "m.npz")
+    answers = Engine(model).predict(X.astype(np.float32))
+    np.savez(tmp_path / "d.npz", x_train=X[:99], y_train=(answers[:99] + 1) % 4, x_test=X[99:], y_test=answers[99:])
+    result = run_command("score", tmp_path / "m.npz", "--data", tmp_path / "d.npz")
+    assert result.stdout.startswith("accuracy 1.0000, balanced accuracy 1.0000 (21 rows)")
+    assert "its own test part" in result.stderr
+
+
 def test_a_file_of_its_own_is_the_test(folder):
     """`train --test`: all other rows are trained on, and export does not call rows held out that were not."""
     out = folder / "tested.npz"
