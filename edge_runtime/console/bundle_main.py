@@ -52,7 +52,7 @@ def _command(arguments: Sequence[str], prog_name: str) -> int:
     )
     if options.selftest:
         return prove(_bundled_model(), limits, as_json=options.json)
-    job = Job(options.input, options.output, options.classes, options.force, options.max_bytes)
+    job = Job(options.input, options.output, options.classes, options.force, options.max_bytes, options.jsonl)
     run_rows(job, [sys.argv[0]], lambda: (_bundled_model(), limits))
     return 0
 
@@ -80,6 +80,7 @@ def _parser(prog_name: str) -> argparse.ArgumentParser:
     add("input", metavar="PATH")
     add("output", " (default: -)", metavar="PATH", default="-")
     add("classes", action="store_true")
+    add("jsonl", action="store_true")
     add("force", action="store_true")
     parser.add_argument(
         "--selftest", action="store_true", help="Replay the stored test vectors; status 1 if they fail."

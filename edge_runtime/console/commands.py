@@ -33,6 +33,7 @@ from edge_runtime.device_profiles import devices, estimate
 @click.option("--input", "input_path", type=FILE, required=True, help=HELP["input"])
 @click.option("--output", "output_path", type=FILE, default="-", show_default=True, help=HELP["output"])
 @click.option("--classes", is_flag=True, help=HELP["classes"])
+@click.option("--jsonl", is_flag=True, help=HELP["jsonl"])
 @force_option
 @limit_options
 @max_bytes_option
@@ -41,15 +42,18 @@ def run(
     input_path: str,
     output_path: str,
     classes: bool,
+    jsonl: bool,
     force: bool,
     max_bytes: int | None,
     **limits: Any,
 ) -> None:
     """Run a model on rows of raw values.
 
+    Lines on standard input are answered one by one, as they come.
+
     Example: smallnet run digits.int8.npz --input x.csv --output y.csv
     """
-    job = Job(input_path, output_path, classes, force, max_bytes)
+    job = Job(input_path, output_path, classes, force, max_bytes, jsonl)
     run_rows(job, [model_path], lambda: load_limited(model_path, max_bytes=max_bytes, **limits))
 
 

@@ -13,7 +13,7 @@ from pathlib import Path
 from edge_runtime.errors import OutputRefused
 from edge_runtime.files import PathLike, require_folder
 
-_TABLES = (".csv", ".tsv")
+_TABLES = (".csv", ".tsv", ".jsonl")
 _START = 4096  # bytes of a file that are looked at
 _ZIP = b"PK\x03\x04"
 SHEBANG = b"#!/usr/bin/env python3\n"  # of a bundle
@@ -111,17 +111,19 @@ def check_folder(path: PathLike, option: str = "--out") -> None:
     _require_writable(existing)
 
 
-def check_rows_output(path: PathLike, sources: Sequence[PathLike], *, force: bool = False) -> None:
+def check_rows_output(path: PathLike, sources: Sequence[PathLike], *, force: bool = False, jsonl: bool = False) -> None:
     """`check_output` for results that `edge_runtime.files.rows.write_rows` will write; `-` always passes.
 
-    A device or a pipe is written to under any name whose suffix says which kind of table it gets.
+    A device or a pipe is written to under any name whose suffix says which kind of table it gets. jsonl: whether they
+    are JSON lines.
     """
     if os.fspath(path) == "-":
         return
     suffix = Path(path).suffix.lower()
-    kind = {".npy": "npy", ".csv": "csv", ".tsv": "csv"}.get(suffix)
+    kind = ({".jsonl": "csv"} if jsonl else {".npy": "npy", ".csv": "csv", ".tsv": "csv"}).get(suffix)
     if kind is None and os.fspath(path) and not os.path.isdir(path):
-        raise OutputRefused(f"--output {path}: expected a name that ends in .npy or .csv, or -")
+        expected = ".jsonl" if jsonl else ".npy or .csv"
+        raise OutputRefused(f"--output {path}: expected a name that ends in {expected}, or -")
     check_output(path, kind or "csv", "--output", force=force, sources=sources, may_be_device=True)
 
 

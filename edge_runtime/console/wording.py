@@ -2,9 +2,10 @@
 
 # What options are called without the dashes, and what help says of them.
 HELP = {
-    "input": "Rows to run: .npy, .npz, .csv, or - for standard input.",
+    "input": "Rows to run: .npy, .npz, a table (.csv, .txt, .csv.gz), or - for standard input, row by row.",
     "output": ".npy, .csv, or - for standard output.",
     "classes": "Write the class of each row instead of all outputs.",
+    "jsonl": "Write one JSON object a row, for other programs.",
     "force": "Replace an output file even where it is something else.",
     "ram-bytes": "Refuse to run in more memory than this, such as 64K.",
     "flash-bytes": "Refuse an artifact that is larger than this.",

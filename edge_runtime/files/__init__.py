@@ -11,6 +11,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.atomic import make_folder, replacing, require_folder, write_bytes, write_together
     from edge_runtime.files.bounded import (
         DATA_MAX_BYTES,
+        Chunks,
         PathLike,
         describe,
         escaped,
@@ -20,11 +21,24 @@ if TYPE_CHECKING:
         read_file,
         refuse_no_file,
         shortened,
+        standard_input,
     )
+    from edge_runtime.files.encoding import is_text
     from edge_runtime.files.names import ARRAY_NAMES, ArrayNames, is_table_name
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
-    from edge_runtime.files.rows import RowsRead, as_rows, read_rows, table_rows, to_float32, write_rows
+    from edge_runtime.files.rows import (
+        RowsRead,
+        as_rows,
+        csv_blocks,
+        read_rows,
+        rows_in,
+        rows_of_table,
+        to_float32,
+        write_blocks,
+        write_rows,
+    )
     from edge_runtime.files.sizes import parse_bytes
+    from edge_runtime.files.stream import tables_of
     from edge_runtime.files.table import Table, read_table
     from edge_runtime.files.text_table import fit_table, format_table
 
@@ -33,6 +47,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     {
         "atomic": ("make_folder", "replacing", "require_folder", "write_bytes", "write_together"),
         "bounded": (
+            "Chunks",
             "DATA_MAX_BYTES",
             "PathLike",
             "describe",
@@ -43,12 +58,25 @@ __getattr__, __dir__, __all__ = lazy_names(
             "read_file",
             "refuse_no_file",
             "shortened",
+            "standard_input",
         ),
+        "encoding": ("is_text",),
         "npy": ("read_npy_bytes", "read_npz_arrays"),
         "aligned_npy": ("ALIGNMENT", "NPY_START", "npy_header"),
         "names": ("ARRAY_NAMES", "ArrayNames", "is_table_name"),
-        "rows": ("RowsRead", "as_rows", "read_rows", "table_rows", "to_float32", "write_rows"),
+        "rows": (
+            "RowsRead",
+            "as_rows",
+            "csv_blocks",
+            "read_rows",
+            "rows_in",
+            "rows_of_table",
+            "to_float32",
+            "write_blocks",
+            "write_rows",
+        ),
         "sizes": ("parse_bytes",),
+        "stream": ("tables_of",),
         "table": ("Table", "read_table"),
         "text_table": ("fit_table", "format_table"),
     },

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import errno
+import io
 import os
 import stat
 import sys
@@ -14,6 +15,7 @@ from edge_runtime.errors import InputError, SmallnetError
 PathLike: TypeAlias = "str | os.PathLike[str]"
 DATA_MAX_BYTES = 1 << 30  # 1 GiB: Fashion-MNIST as float32 needs a fifth of it
 _CHUNK = 1 << 20
+_COME = 1 << 17  # bytes that are taken at once of those that have come
 
 
 class Readable(Protocol):
@@ -70,12 +72,43 @@ def refuse_no_file(path: str | os.PathLike[str], error: type[SmallnetError]) -> 
 
 
 def _read_standard_input(max_bytes: int) -> bytearray:
+    return read_at_most(Chunks(b"", standard_input()), max_bytes)
+
+
+def standard_input() -> Callable[[], bytes]:
+    """A function that gives what has come on standard input, waiting for a byte at least; no bytes at the end.
+
+    It raises OSError, naming standard input, and at once if there is none.
+    """
     if sys.stdin is None:
         raise OSError(errno.EBADF, os.strerror(errno.EBADF), describe("-"))
-    try:
-        return read_at_most(sys.stdin.buffer, max_bytes)
-    except OSError as error:  # which says nothing of where it happened
-        raise type(error)(error.errno, error.strerror, describe("-")) from error
+    stream = sys.stdin.buffer
+
+    def read() -> bytes:
+        try:
+            return stream.read1(_COME) if isinstance(stream, (io.BufferedReader, io.BytesIO)) else stream.read(_COME)
+        except OSError as error:  # which says nothing of where it happened
+            raise type(error)(error.errno, error.strerror, describe("-")) from error
+
+    return read
+
+
+class Chunks:
+    """What a function gives, piece by piece, after a first piece that was read already."""
+
+    def __init__(self, first: bytes, read: Callable[[], bytes]) -> None:
+        self._first, self._read = first, read
+
+    def next(self) -> bytes:
+        """The next piece, empty at the end."""
+        first, self._first = self._first, b""
+        return first or self._read()
+
+    def read(self, size: int, /) -> bytes:
+        """The next piece, at most `size` bytes of it."""
+        piece = self.next()
+        self._first = piece[size:]
+        return piece[:size]
 
 
 def describe(path: str | os.PathLike[str]) -> str:

@@ -89,7 +89,9 @@ def sniff_delimiter(lines: Sequence[str]) -> str:
 def _score(rows: Sequence[Sequence[str]]) -> float:
     if not rows:
         return 0.0
-    width, count = Counter(map(len, rows)).most_common(1)[0]
+    counted = Counter(map(len, rows))
+    width = max(counted, key=lambda width: (counted[width], width))
+    count = counted[width]
     if width < 2:
         return 0.0
     cells = [cell.strip() for cell in islice((cell for row in rows if len(row) == width for cell in row), _MOST_CELLS)]

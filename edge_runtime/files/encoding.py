@@ -48,6 +48,11 @@ def as_text(content: bytes | bytearray, what: str, *, max_bytes: int) -> Text:
     return Text(content, encoding, tuple(notes))
 
 
+def is_text(start: bytes) -> bool:
+    """Whether bytes can begin a text in an encoding that needs no conversion: no array, no archive, no UTF-16."""
+    return not start.startswith((_GZIP_MAGIC, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" not in start[:512]
+
+
 def _unpacked(content: bytes | bytearray, what: str, max_bytes: int) -> bytearray:
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:

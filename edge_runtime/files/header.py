@@ -28,7 +28,7 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dia
             any(_stands_above_numbers(first[i], columns[i], dialect) for i in above)
             or _occurs_nowhere_below(first, columns)
         )
-    return _counts(values) and _is_no_row(first, values, columns, below, dialect)
+    return counts(values) and _is_no_row(first, values, columns, below, dialect)
 
 
 def _stands_above_numbers(cell: str, column: Sequence[str], dialect: Dialect) -> bool:
@@ -49,7 +49,8 @@ def _occurs_nowhere_below(first: Sequence[str], columns: Sequence[Sequence[str]]
     )
 
 
-def _counts(values: Sequence[float | None]) -> bool:
+def counts(values: Sequence[float | None]) -> bool:
+    """Whether the numbers in a row are 0, 1, 2 or 1, 2, 3, each in its place; None for a text."""
     known = [(index, value) for index, value in enumerate(values) if value is not None]
     return len(known) > 1 and any(all(value == index + start for index, value in known) for start in (0, 1))
 

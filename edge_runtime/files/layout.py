@@ -6,6 +6,7 @@ import re
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.bounded import printable
@@ -41,7 +42,7 @@ class Layout:
 
     def is_comment(self, line: str) -> bool:
         """Whether a line below the first row is none of the table's."""
-        if not (self.has_comments and _looks_like_comment(line)):
+        if not (self.has_comments and looks_like_comment(line)):
             return False
         cells = split_lines([line], self.dialect.delimiter) if self.first_is_text else []
         return not cells or len(cells[0]) != self.width
@@ -76,7 +77,8 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
     given = _SEP_LINE.fullmatch(numbered[0][1]) if numbered else None
     numbered = numbered[1:] if given else numbered
     comments = _comments(numbered)
-    lines = [line for line in numbered if line not in comments]
+    marked = {number for number, _ in comments}
+    lines = [line for line in numbered if line[0] not in marked]
     delimiter = given[1] if given else sniff_delimiter([line for _, line in lines])
     rows = [row for row in rows_of(lines, delimiter, what, strict=False) if any(cell.strip() for cell in row[1])]
     if not rows:
@@ -104,12 +106,13 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
 
 def _comments(numbered: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
     """The lines that begin as comments do: those above all others, and the rest unless most lines begin so."""
-    marked = [line for line in numbered if _looks_like_comment(line[1])]
-    top = next((place for place, line in enumerate(numbered) if not _looks_like_comment(line[1])), len(numbered))
+    marked = [line for line in numbered if looks_like_comment(line[1])]
+    top = next((place for place, line in enumerate(numbered) if not looks_like_comment(line[1])), len(numbered))
     return marked[:top] if 2 * (len(marked) - top) > len(numbered) - top else marked
 
 
-def _looks_like_comment(line: str) -> bool:
+def looks_like_comment(line: str) -> bool:
+    """Whether a line begins with # or %."""
     return line.lstrip().startswith(_COMMENT_MARKS)
 
 
@@ -138,20 +141,21 @@ def _lines(count: int) -> str:
 
 
 def _width(rows: Sequence[tuple[int, list[str]]]) -> tuple[int, int]:
-    """The number of cells that most rows have, and the line of the first of these."""
-    width = Counter(len(cells) for _, cells in rows).most_common(1)[0][0]
+    """The number of cells that most rows have (of two, the larger), and the line of the first of these."""
+    counted = Counter(len(cells) for _, cells in rows)
+    width = max(counted, key=lambda width: (counted[width], width))
     return width, next(number for number, cells in rows if len(cells) == width)
 
 
 def _titles(rows: Sequence[tuple[int, list[str]]], width: int, dialect: Dialect) -> int:
     """How many rows at the top are titles: texts in a few cells, above a table that has more."""
     count = 0
-    for _, cells in rows:
+    for (_, cells), (_, following) in pairwise(rows):
         filled = [cell for cell in cells if cell.strip()]
-        if len(filled) > max(1, width // 2) or width < 2 or count == len(rows) - 1:
+        if width < 2 or len(filled) > max(1, width // 2) or dialect.number(filled[0]) is not None:
             break
-        if any(dialect.number(cell) is not None for cell in filled[:1]) or len(filled) == width - 1:
-            break
+        if len(filled) == width - 1 and any(dialect.number(cell) is not None for cell in following):
+            break  # names without one for the first column, as R writes them
         count += 1
     return count
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import IO, TYPE_CHECKING, Any, NamedTuple, Protocol
 
@@ -26,17 +26,37 @@ _LINES_PER_WRITE = 1024
 
 
 class RowsRead(NamedTuple):
-    """Rows for a model. x: float32 (n, n_in), n at least 1. notes: what was noticed, a line each."""
+    """Rows for a model. x: float32 (n, n_in), n at least 1. notes: what was noticed, a line each.
+
+    places: how messages count each row, int64 (n,): its line in a table, its index in an array.
+    """
 
     x: NDArray[np.float32]
-    notes: tuple[str, ...] = ()
+    notes: tuple[str, ...]
+    places: NDArray[np.int64]
+
+
+class SchemaRead(Protocol):
+    """What a schema reads. kept: the rows of the table that are in x."""
+
+    @property
+    def x(self) -> NDArray[np.float32]:
+        """float32 (n, n_in)."""
+
+    @property
+    def kept(self) -> NDArray[np.int64]:
+        """int64 (n,)."""
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What was noticed, a line each."""
 
 
 class RowSchema(Protocol):
     """What a model says of its columns: see `edge_runtime.schema.Schema`."""
 
-    def rows(self, table: Table, what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
-        """The rows of a table as the model takes them, and what was noticed."""
+    def read(self, table: Table, what: str) -> SchemaRead:
+        """The rows of a table as the model takes them."""
 
     def subtract(self, array: NDArray[Any]) -> NDArray[Any]:
         """An array (n, n_in) of raw values as the model takes it."""
@@ -59,18 +79,27 @@ def read_rows(
     order. max_bytes: cap on the file, on what it unpacks to and on the result, each.
     Raises InputError for anything else, NaN and inf included unless `allow_nonfinite`; OSError if unreadable.
     """
-    what = describe(path)
     _refuse_other_kinds(path, max_bytes)
     content = read_file(path, max_bytes=max_bytes)
-    kind = _kind(path, content)
+    return rows_in(content, path, n_in=n_in, schema=schema, max_bytes=max_bytes, allow_nonfinite=allow_nonfinite)
+
+
+def rows_in(
+    content: bytes | bytearray,
+    path: str | os.PathLike[str],
+    *,
+    n_in: int | None = None,
+    schema: RowSchema | None = None,
+    max_bytes: int = DATA_MAX_BYTES,
+    allow_nonfinite: bool = False,
+) -> RowsRead:
+    """As `read_rows`, for the bytes of the file."""
+    what, kind = describe(path), _kind(path, content)
     if kind == "table":
         from edge_runtime.files.table import read_table
 
         table = read_table(content, what, max_bytes=max_bytes)
-        if schema is not None:
-            x, more = schema.rows(table, what)
-            return RowsRead(x, (*table.notes, *more))
-        return RowsRead(table_rows(table, what, n_in, allow_nonfinite=allow_nonfinite), table.notes)
+        return rows_of_table(table, what, n_in=n_in, schema=schema, allow_nonfinite=allow_nonfinite)
     notes: tuple[str, ...] = ()
     if kind == "npy":
         array = read_npy_bytes(content, what)
@@ -80,7 +109,19 @@ def read_rows(
         notes = () if name == "x" else (f"rows read from the array '{name}'",)
     rows = as_rows(array, what, n_in)
     rows = rows if schema is None else schema.subtract(rows)
-    return RowsRead(to_float32(rows, what, max_bytes=max_bytes, allow_nonfinite=allow_nonfinite), notes)
+    x = to_float32(rows, what, max_bytes=max_bytes, allow_nonfinite=allow_nonfinite)
+    return RowsRead(x, notes, np.arange(len(x)))
+
+
+def rows_of_table(
+    table: Table, what: str, *, n_in: int | None, schema: RowSchema | None, allow_nonfinite: bool = False
+) -> RowsRead:
+    """The rows of a table for a model: those columns that the schema names; without one all, as they stand."""
+    if schema is not None:
+        read = schema.read(table, what)
+        return RowsRead(read.x, (*table.notes, *read.notes), table.line_numbers[read.kept])
+    x = _all_columns(table, what, n_in, allow_nonfinite=allow_nonfinite)
+    return RowsRead(x, table.notes, table.line_numbers)
 
 
 def _kind(path: str | os.PathLike[str], content: bytes | bytearray) -> str:
@@ -110,9 +151,7 @@ def _npz_rows(content: bytes | bytearray, what: str, max_bytes: int) -> tuple[st
     return (name, arrays[name]) if name else ("x", read_npz_bytes(content, what, ["x"], max_bytes=max_bytes)["x"])
 
 
-def table_rows(
-    table: Table, what: str, n_in: int | None = None, *, allow_nonfinite: bool = False
-) -> NDArray[np.float32]:
+def _all_columns(table: Table, what: str, n_in: int | None, *, allow_nonfinite: bool) -> NDArray[np.float32]:
     """All columns of a table, in their order, as float32 (n, columns).
 
     Raises InputError for another number of columns than n_in, for texts and missing cells, by row and column, and for
@@ -160,15 +199,10 @@ def write_rows(path: str | os.PathLike[str], array: ArrayLike, class_names: Sequ
     if values.dtype.kind not in "biuf" or values.ndim not in (1, 2):
         raise InputError(f"cannot write {values.dtype} of shape {values.shape}, expected numbers (n,) or (n, k)")
     suffix = Path(path).suffix.lower()
-    if os.fspath(path) == "-":
-        lines = _csv_blocks(values, class_names)
-        sys.stdout.flush()
-        sys.stdout.buffer.writelines(lines)
-        sys.stdout.buffer.flush()
-    elif suffix in (".csv", ".tsv"):
-        _replace(path, _csv_blocks(values, class_names, "\t" if suffix == ".tsv" else ","))
+    if os.fspath(path) == "-" or suffix in (".csv", ".tsv"):
+        write_blocks(path, csv_blocks(values, class_names, delimiter="\t" if suffix == ".tsv" else ","))
     elif suffix == ".npy":
-        _replace(path, _npy_blocks(values))
+        write_blocks(path, _npy_blocks(values))
     else:
         raise InputError(f"{describe(path)}: unknown kind of file, expected a name that ends in .npy or .csv, or -")
 
@@ -225,14 +259,17 @@ def _npy_blocks(values: NDArray[Any]) -> Iterator[bytes]:
     yield values.tobytes()
 
 
-def _csv_blocks(values: NDArray[Any], class_names: Sequence[str] | None, delimiter: str = ",") -> Iterator[bytes]:
-    """The CSV text in pieces. Checks first, so that nothing is written where a name is missing."""
+def csv_blocks(
+    values: NDArray[Any], class_names: Sequence[str] | None, *, delimiter: str = ",", header: bool = True
+) -> Iterator[bytes]:
+    """The CSV text in pieces, for `write_rows`. Checks first, so that nothing is written where a name is missing."""
     if class_names:
         if values.ndim == 2:
             _check_names(values.shape[1] == len(class_names), values, class_names)
+        if values.ndim == 2 and header:
             names = (f"class_{name}" if is_number(name) else name for name in class_names)
             yield (delimiter.join(_quote(name) for name in names) + "\n").encode()
-        else:
+        if values.ndim == 1:
             inside = values.dtype.kind in "iu" and bool(((values >= 0) & (values < len(class_names))).all())
             _check_names(inside, values, class_names)
             quoted = [_quote(name) for name in class_names]
@@ -255,7 +292,17 @@ def _quote(name: str) -> str:
     return '"' + name.replace('"', '""') + '"' if any(mark in name for mark in ',;"') else name
 
 
-def _replace(path: str | os.PathLike[str], blocks: Iterator[bytes]) -> None:
+def write_blocks(path: str | os.PathLike[str], blocks: Iterable[bytes]) -> None:
+    """Write pieces of text or data: `-` to standard output, at once; else a file is replaced in one step."""
+    if os.fspath(path) == "-":
+        sys.stdout.flush()
+        sys.stdout.buffer.writelines(blocks)
+        sys.stdout.buffer.flush()
+        return
+    _replace(path, blocks)
+
+
+def _replace(path: str | os.PathLike[str], blocks: Iterable[bytes]) -> None:
     from edge_runtime.files.atomic import replacing
 
     target = Path(path)
@@ -274,6 +321,6 @@ def _replace(path: str | os.PathLike[str], blocks: Iterator[bytes]) -> None:
             _write_all(file, blocks)
 
 
-def _write_all(file: IO[bytes], blocks: Iterator[bytes]) -> None:
+def _write_all(file: IO[bytes], blocks: Iterable[bytes]) -> None:
     for block in blocks:
         file.write(block)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -41,6 +41,13 @@ class Table:
     line_numbers: NDArray[np.int64]
     notes: tuple[str, ...]
 
+    def part(self, first: int, last: int) -> Table:
+        """The rows from `first` up to `last`, without the notes."""
+        rows = slice(first, last)
+        texts = {column: cells[rows] for column, cells in self.texts.items()}
+        missing = None if self.missing is None else self.missing[rows]
+        return Table(self.names, self.numbers[rows], texts, missing, self.line_numbers[rows], ())
+
 
 def read_table(content: bytes | bytearray, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> Table:
     """The table in the bytes of a text file, plain or packed by gzip. what: names it in messages.
@@ -54,24 +61,37 @@ def read_table(content: bytes | bytearray, what: str, *, max_bytes: int = DATA_M
     layout = find_layout(text.content, text.encoding, what)
     if layout is None:
         raise InputError(f"{what}: no rows, expected a table of numbers")
-    source, notes = _source(text, layout, what)
+    source, notes = body_of(text, layout, what)
+    table = body_table(source, layout, [*text.notes, *layout.notes, *notes])
+    if table is None:
+        found = "only a header" if layout.names else "no rows"
+        raise InputError(f"{what}: {found}, expected at least one row of numbers")
+    return table
+
+
+def body_table(source: Source, layout: Layout, notes: Sequence[str], *, width: int | None = None) -> Table | None:
+    """The rows of a source as a table, or None if it has none. notes: what is to be said of it already.
+
+    width: columns to keep, those behind them being empty; None: all but empty last ones without a name. Raises
+    InputError as `read_table` does.
+    """
     if source.stop - source.start > _KEPT:
         np.empty(_KEPT, np.uint8)  # glibc's malloc takes freed memory of this size as its measure for what it keeps:
         # else each array of each block would be given back and taken anew, a page fault for each of its pages
     builder = _Builder(source, layout)
     for block in blocks_of(source, layout, builder.comments):
         builder.add(block)
-    return builder.finish([*text.notes, *layout.notes, *notes])
+    return builder.finish(list(notes), width)
 
 
-def _source(text: Text, layout: Layout, what: str) -> tuple[Source, list[str]]:
-    """The part of the text that holds rows, and what is to be said of the rest."""
+def body_of(text: Text, layout: Layout, what: str) -> tuple[Source, list[str]]:
+    """The part of a text that holds rows, and what is to be said of the rest."""
     content, start = text.content, 0
     for _ in range(layout.skipped):
         start = content.find(b"\n", start) + 1 or len(content)
     tail = content[max(start, len(content) - _LONGEST_TAIL) :]
-    empty = tail[len(tail.rstrip(b" \t\n" + layout.dialect.delimiter.encode())) :]
-    empty = empty[empty.find(b"\n") + 1 :] if b"\n" in empty else empty[:0]
+    filled = len(tail.rstrip(b" \t\n" + layout.dialect.delimiter.encode()))
+    empty = tail[tail.find(b"\n", filled) + 1 or len(tail) :] if filled else tail
     lines = sum(bool(line.strip()) for line in empty.split(b"\n"))
     notes = [f"{counted(lines, 'line')} of empty cells at the end left out"] if lines else []
     return Source(content, text.encoding, start, len(content) - len(empty), layout.skipped + 1, what), notes
@@ -134,16 +154,21 @@ class _Builder:
             row += len(block.line_numbers)
         self._texts |= {column: cells + self._texts[column] for column, cells in texts.items()}
 
-    def finish(self, notes: list[str]) -> Table:
-        """The table of all rows. Raises InputError if there are none, and for a number in another spelling."""
+    def finish(self, notes: list[str], width: int | None) -> Table | None:
+        """The table of all rows, None if there are none. Raises InputError for a number in another spelling."""
         if not self._count:
-            found = "only a header" if self._layout.names else "no rows"
-            raise InputError(f"{self._source.what}: {found}, expected at least one row of numbers")
+            return None
         self._read_again()
         comments = len(self.comments) + self._layout.comments
         notes += [f"{counted(comments, 'comment line')} left out"] if comments else []
-        width = self._filled_width()
-        left_out = self._layout.width - width
+        filled = self._filled_width()
+        if width is not None and filled > width:
+            raise InputError(
+                f"{self._source.what}: row {self._line_numbers[0]}: column {filled} has a value and was empty before; "
+                "name it in a header"
+            )
+        left_out = 0 if width is not None else self._layout.width - filled
+        width = filled if width is None else width
         notes += [f"{counted(left_out, 'empty last column')} left out"] if left_out else []
         numbers = self._numbers[: self._count, :width]
         missing = None if self._missing is None else self._missing[: self._count, :width]
