@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 import numpy as np
 
 from edge_runtime.errors import InputError, ModelError
-from edge_runtime.files import printable
+from edge_runtime.files import DATA_MAX_BYTES, printable
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -138,19 +138,27 @@ class Schema:
         offsets = self.offsets
         return array if offsets is None or array.shape[-1:] != offsets.shape else array - offsets
 
-    def rows(self, table: Table, what: str) -> tuple[NDArray[np.float32], tuple[str, ...]]:
+    def rows(
+        self, table: Table, what: str, *, max_bytes: int = DATA_MAX_BYTES
+    ) -> tuple[NDArray[np.float32], tuple[str, ...]]:
         """The rows of a table as a model takes them, float32 (n, n_in), and what was noticed, a line each.
 
         Columns are found by their names; without a header by their place, if their number fits. A row with a missing
-        value is refused, left out or filled, as the schema's rule says. Raises InputError, naming column and row.
+        value is refused, left out or filled, as the schema's rule says. max_bytes: cap on the result.
+        Raises InputError, naming column and row.
         """
-        read = self.read(table, what)
+        read = self.read(table, what, max_bytes=max_bytes)
         return read.x, read.notes
 
-    def read(self, table: Table, what: str) -> SchemaRows:
+    def read(self, table: Table, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> SchemaRows:
         """As `rows`, with the rows of the table that were kept."""
         places, notes = _places(self, table, what)
         kept, note = _kept(self, table, places, what)
+        if 4 * self.n_in * len(kept) > max_bytes:
+            raise InputError(
+                f"{what}: {len(kept):,} rows x {self.n_in:,} inputs, over the limit of {max_bytes:,} bytes as float32; "
+                "give fewer rows or columns of many texts, or raise max_bytes"
+            )
         x = _filled(self, table, places, kept, what)
         return SchemaRows(x, kept, (*notes, *note))
 

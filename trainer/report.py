@@ -188,7 +188,7 @@ def _baseline_line(facts: dict[str, Any]) -> str:
 
 def confusion_text(scores: dict[str, Any], width: int = WIDTH) -> str:
     """Which class is taken for which: a table if it is narrow enough, else the most frequent pairs; "" for values."""
-    if "confusion" not in scores:
+    if scores.get("confusion") is None:
         return ""
     names, counts = scores["class_names"], np.array(scores["confusion"])
     if len(names) == len(counts) and _table_width(names, counts) <= width:

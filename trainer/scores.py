@@ -16,19 +16,23 @@ from edge_runtime.array_types import Array
 # Names of the class that is not strange, and those that say so beside a single other class.
 NORMAL_NAMES, NORMAL_OF_TWO = ("normal", "ok", "good", "healthy", "inlier"), ("0", "false", "no")
 
+_MOST_CONFUSED = 256  # classes that are counted two by two
+
 
 @dataclass(frozen=True)
 class ClassScores:
     """Of a classifier on rows whose classes are known.
 
     accuracy: share of right answers. balanced_accuracy: mean over the classes that occur of the share of their rows
-    that is found (recall). confusion: counts, true class x answer, int64 (n_classes, n_classes).
+    that is found (recall). counts: rows of each class, int64 (n_classes,). confusion: counts, true class x answer,
+    int64 (n_classes, n_classes); None for more than 256 classes.
     """
 
     rows: int
     accuracy: float
     balanced_accuracy: float
-    confusion: NDArray[np.int64]
+    counts: NDArray[np.int64]
+    confusion: NDArray[np.int64] | None
     class_names: tuple[str, ...] = ()
 
     @property
@@ -48,7 +52,7 @@ class ClassScores:
             "accuracy": self.accuracy,
             "balanced_accuracy": self.balanced_accuracy,
             "class_names": list(self.class_names),
-            "confusion": self.confusion.tolist(),
+            "confusion": None if self.confusion is None else self.confusion.tolist(),
         }
 
 
@@ -85,11 +89,13 @@ class ValueScores:
 def class_scores(truth: Array, predicted: Array, class_names: Sequence[str]) -> ClassScores:
     """truth, predicted: class indices, int (n,) with n at least 1. class_names: of all classes."""
     count = max(len(class_names), int(max(truth.max(), predicted.max())) + 1)
-    confusion = np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count).astype(np.int64)
-    there = confusion.sum(axis=1)
-    recall = confusion.diagonal()[there > 0] / there[there > 0]
-    accuracy = float(confusion.trace() / len(truth))
-    return ClassScores(len(truth), accuracy, float(recall.mean()), confusion, tuple(class_names))
+    right = truth == predicted
+    counts, found = np.bincount(truth, minlength=count), np.bincount(truth[right], minlength=count)
+    recall = found[counts > 0] / counts[counts > 0]
+    confusion = None
+    if count <= _MOST_CONFUSED:
+        confusion = np.bincount(truth * count + predicted, minlength=count * count).reshape(count, count)
+    return ClassScores(len(truth), float(right.mean()), float(recall.mean()), counts, confusion, tuple(class_names))
 
 
 def value_scores(truth: Array, predicted: Array, targets: Sequence[str] = ()) -> ValueScores:
@@ -119,11 +125,10 @@ def chance_doubts(scores: ClassScores | ValueScores) -> list[str]:
         if scores.r2 > 0:
             return []
         return [f"R^2 {scores.r2:.4f} of {scores.rows:,} rows is no better than always answering their mean (0)"]
-    there = scores.confusion.sum(axis=1)
-    share = float(there.max() / scores.rows)
-    if scores.accuracy > share or np.count_nonzero(there) < 2:
+    share = float(scores.counts.max() / scores.rows)
+    if scores.accuracy > share or np.count_nonzero(scores.counts) < 2:
         return []
-    most = int(there.argmax())
+    most = int(scores.counts.argmax())
     name = scores.class_names[most] if most < len(scores.class_names) else str(most)
     return [
         f"accuracy {scores.accuracy:.4f} of {scores.rows:,} rows is no better than always answering their most "

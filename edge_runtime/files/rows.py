@@ -55,7 +55,7 @@ class SchemaRead(Protocol):
 class RowSchema(Protocol):
     """What a model says of its columns: see `edge_runtime.schema.Schema`."""
 
-    def read(self, table: Table, what: str) -> SchemaRead:
+    def read(self, table: Table, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> SchemaRead:
         """The rows of a table as the model takes them."""
 
     def subtract(self, array: NDArray[Any]) -> NDArray[Any]:
@@ -99,7 +99,9 @@ def rows_in(
         from edge_runtime.files.table import read_table
 
         table = read_table(content, what, max_bytes=max_bytes)
-        return rows_of_table(table, what, n_in=n_in, schema=schema, allow_nonfinite=allow_nonfinite)
+        return rows_of_table(
+            table, what, n_in=n_in, schema=schema, allow_nonfinite=allow_nonfinite, max_bytes=max_bytes
+        )
     notes: tuple[str, ...] = ()
     if kind == "npy":
         array = read_npy_bytes(content, what)
@@ -114,11 +116,20 @@ def rows_in(
 
 
 def rows_of_table(
-    table: Table, what: str, *, n_in: int | None, schema: RowSchema | None, allow_nonfinite: bool = False
+    table: Table,
+    what: str,
+    *,
+    n_in: int | None,
+    schema: RowSchema | None,
+    allow_nonfinite: bool = False,
+    max_bytes: int = DATA_MAX_BYTES,
 ) -> RowsRead:
-    """The rows of a table for a model: those columns that the schema names; without one all, as they stand."""
+    """The rows of a table for a model: those columns that the schema names; without one all, as they stand.
+
+    max_bytes: cap on what texts become.
+    """
     if schema is not None:
-        read = schema.read(table, what)
+        read = schema.read(table, what, max_bytes=max_bytes)
         return RowsRead(read.x, (*table.notes, *read.notes), table.line_numbers[read.kept])
     x = _all_columns(table, what, n_in, allow_nonfinite=allow_nonfinite)
     return RowsRead(x, table.notes, table.line_numbers)

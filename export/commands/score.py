@@ -22,6 +22,7 @@ from edge_runtime.console import (
 )
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.errors import InputError
+from edge_runtime.files import is_number
 from edge_runtime.model import Model
 from export.commands.data import load_labeled, target_of
 from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options
@@ -110,10 +111,10 @@ def _errors(model: Model, dataset: Dataset, false_alarms: float | None) -> Error
 
 def _threshold(model: Model) -> float:
     """Of the metadata."""
-    try:
-        return float(model.metadata[THRESHOLD])
-    except (KeyError, ValueError):
+    text = model.metadata.get(THRESHOLD, "")
+    if not is_number(text) or not np.isfinite(float(text)):
         raise InputError(
             "the model holds no threshold for its errors; choose one for this file with --false-alarms 0.01, or train "
             "again"
-        ) from None
+        )
+    return float(text)

@@ -272,3 +272,12 @@ def test_a_schema_is_described_for_who_has_the_model_alone():
     assert lines[0].endswith("p19, and 5 more")
     assert lines[1] == "predicts: power [W], temp [C]"
     assert lines[2] == "a row that lacks a value is left out"
+
+
+def test_the_rows_are_within_the_limit_of_bytes():
+    """A text of a few letters may become a thousand inputs."""
+    schema = Schema((Column("code", tuple(f"c{number}" for number in range(1000))),))
+    codes = table("code", ["c7"] * 10)
+    assert schema.rows(codes, "f", max_bytes=40_000)[0].shape == (10, 1000)
+    with pytest.raises(InputError, match="f: 10 rows x 1,000 inputs, over the limit of 39,999 bytes as float32"):
+        schema.rows(codes, "f", max_bytes=39_999)

@@ -40,6 +40,14 @@ def test_class_scores_are_those_of_scikit_learn(seed):
     assert (found.name, found.value, found.rows) == ("accuracy", found.accuracy, 30)
 
 
+def test_thousands_of_classes_are_not_counted_two_by_two():
+    """The square of their number would not fit; the shares stay."""
+    truth = np.arange(100_000)
+    found = class_scores(truth, np.where(truth % 2, truth, 0), [str(index) for index in range(100_000)])
+    assert (found.confusion, found.as_dict()["confusion"], len(found.counts)) == (None, None, 100_000)
+    assert found.accuracy == pytest.approx(0.5, abs=1e-4)
+
+
 @pytest.mark.parametrize("seed", range(10))
 @pytest.mark.parametrize("outputs", [1, 3])
 def test_value_scores_are_those_of_scikit_learn(seed, outputs):

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.array_types import Array
 from edge_runtime.errors import InputError
-from edge_runtime.files import Table
+from edge_runtime.files import DATA_MAX_BYTES, Table
 from edge_runtime.schema import Schema, cell_texts
 from trainer.data.choices import Choices, as_option, column, first_line, missing_in, name_of, places_of
 from trainer.data.feature_columns import as_column, one_hot_places
@@ -51,14 +51,17 @@ class _Decided(NamedTuple):
     doubtful: list[int]
 
 
-def choose(table: Table, choices: Choices, what: str) -> Chosen:
-    """Which columns are learned, and from which. Raises InputError, naming the column, its rows and what helps."""
+def choose(table: Table, choices: Choices, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> Chosen:
+    """Which columns are learned, and from which. max_bytes: cap on x.
+
+    Raises InputError, naming the column, its rows and what helps.
+    """
     decided = _decide(table, choices, what)
     places = decided.label.places
     used = _rows_used(table, decided.features, decided.label, choices, what)
     schema = _schema(table, decided, choices.missing, used, what)
     rows = table if used.all() else _taken(table, used)
-    read = schema.read(rows, what)
+    read = schema.read(rows, what, max_bytes=max_bytes)
     labels, classes = None, None
     if choices.target != "autoencoder":
         labels, classes = label_cells(rows, places, choices.target)

@@ -31,7 +31,7 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
         if choices.label:
             raise InputError(f"{what}: --label is given, but the names of the files in a folder are the classes")
         choices = replace(choices, label=(table.numbers.shape[1],))
-    chosen = choose(table, choices, what)
+    chosen = choose(table, choices, what, max_bytes=max_bytes)
     features = chosen.schema.feature_names if any(table.names) else ()
     if chosen.labels is None:
         x, reading = _normal_rows(table, chosen)
@@ -84,7 +84,7 @@ def load_alike(
     """
     what = describe(path)
     table = _read(path, what, max_bytes)
-    read = schema.read(table, what)
+    read = schema.read(table, what, max_bytes=max_bytes)
     if label:
         places: list[int] | None = places_of(table, label, "label", what)
         schema = replace(schema, targets=tuple(name_of(table, place) for place in places or ()), units=())

@@ -116,10 +116,11 @@ def test_a_threshold_is_of_autoencoders_alone(folder):
     result = run_command("score", folder / "kinds.npz", "--data", folder / "kinds.csv", "--false-alarms", 0.1)
     assert (result.exit_code, "--false-alarms is for autoencoders" in result.stderr) == (2, True)
     model = load(folder / "auto.npz")
-    del model.metadata["threshold"]
-    save(model, folder / "bare.npz")
-    result = run_command("score", folder / "bare.npz", "--data", folder / "kinds.csv")
-    assert (result.exit_code, "the model holds no threshold" in result.stderr) == (2, True)
+    for text in ("", "nan", "inf", "high"):
+        model.metadata["threshold"] = text
+        save(model, folder / "bare.npz")
+        result = run_command("score", folder / "bare.npz", "--data", folder / "kinds.csv")
+        assert (result.exit_code, "the model holds no threshold" in result.stderr) == (2, True)
 
 
 def test_no_better_than_chance_is_said(folder):

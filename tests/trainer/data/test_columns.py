@@ -127,6 +127,14 @@ def test_a_feature_needs_a_name_of_its_own_where_there_is_a_header():
     assert choose(twice, Choices(drop=("u",)), "d.csv").x.shape == (N, 1)
 
 
+def test_inputs_are_within_the_limit_of_bytes():
+    """A column of texts can become many."""
+    codes = table("code label", [f"c{row // 2:02d}" for row in range(N)], KINDS)
+    assert choose(codes, Choices(one_hot=("code",)), "d.csv", max_bytes=4 * N * 12).x.shape == (N, 12)
+    with pytest.raises(InputError, match="24 rows x 12 inputs, over the limit of 1,151 bytes"):
+        choose(codes, Choices(one_hot=("code",)), "d.csv", max_bytes=4 * N * 12 - 1)
+
+
 def test_an_autoencoder_learns_from_all_but_a_label_that_is_named():
     """Its label is remembered, for whoever scores it later; missing labels do not matter."""
     chosen = choose(GAPS, Choices(target="autoencoder", missing="mean"), "d.csv")
