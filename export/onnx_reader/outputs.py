@@ -11,6 +11,7 @@ import onnx
 
 from export.onnx_reader.layers import PROBES
 from export.onnx_reader.nodes import SUPPORTED, Node, Unsupported
+from export.onnx_reader.operators import RANDOM
 from export.onnx_reader.steps import (
     Affine,
     Chain,
@@ -32,25 +33,32 @@ _ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
 _MOST_NAMED = 8
 _BY_NAME = "by --output NAME (output= in Python)"
-_RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+_PASS_ON = {"Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"}
 
 
 def reached_outputs(proto: onnx.ModelProto, nodes: Iterable[Node], constants: Container[str]) -> list[str]:
     """The graph's outputs that depend on an input of it, in whatever way; random numbers do not.
 
+    An input that is passed on, such as the state of a recurrent policy that has none, is left out beside others.
     nodes: in an order in which each comes after what it uses.
     """
     reached = {value.name for value in proto.graph.input if value.name not in constants}
+    passed_on = set(reached)
     for node in nodes:
-        if node.operator not in _RANDOM and reached.intersection(node.inputs):
-            reached.update(filter(None, node.outputs))
-    return [value.name for value in proto.graph.output if value.name in reached]
+        if node.operator in RANDOM or not reached.intersection(node.inputs):
+            continue
+        reached.update(filter(None, node.outputs))
+        if node.operator in _PASS_ON and node.inputs[0] in passed_on:
+            passed_on.add(node.outputs[0])
+    found = [value.name for value in proto.graph.output if value.name in reached]
+    return [name for name in found if name not in passed_on] or found
 
 
 def main_output(outputs: dict[str, Value]) -> tuple[str, Flow | Derived]:
     """The output that the model computes: the one of floats, or the label if there is no other. Raises Unsupported.
 
-    Constants and copies of the input are no network's outputs. A label may stand beside the values that it is of.
+    Copies of the input are no network's outputs, nor is what is the same for every row. A label may stand beside the
+    values that it is of.
     """
     of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Derived)}
     _refuse_numbers(outputs)
@@ -58,8 +66,9 @@ def main_output(outputs: dict[str, Value]) -> tuple[str, Flow | Derived]:
         raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
     computed = {name: value for name, value in of_rows.items() if _is_computed(value)} or of_rows
     floats = {name: value for name, value in computed.items() if not isinstance(value, Label)}
+    floats = {name: value for name, value in floats.items() if _varies(value)} or floats
     labels = {name: value for name, value in computed.items() if isinstance(value, Label)}
-    _require_one(floats, bool(labels))
+    _require_one(floats, bool(labels), outputs)
     if not floats and not all(value.is_largest for value in labels.values()):
         raise Unsupported("its only output is labels of several answers; expected the values that they are made of")
     chosen, value = next(iter((floats or labels).items()))
@@ -79,8 +88,11 @@ def _refuse_numbers(outputs: Mapping[str, Value]) -> None:
         return
     if len(outputs) == 1:
         raise Unsupported(f"output '{numbers[0]}' is one number for each row or batch; {SUPPORTED}")
-    listed = ", ".join(f"'{name}'" + (" (one number)" if name in numbers else "") for name in outputs)
-    raise Unsupported(f"the graph has {len(outputs)} outputs: {listed}; expected one, choose it {_BY_NAME}")
+    raise Unsupported(f"the graph has {len(outputs)} outputs: {_listed(outputs)}; expected one, choose it {_BY_NAME}")
+
+
+def _listed(outputs: Mapping[str, Value]) -> str:
+    return _some([f"'{name}' {_shape_text(value)}" for name, value in outputs.items()])
 
 
 def _is_computed(value: Flow | Derived) -> bool:
@@ -88,8 +100,13 @@ def _is_computed(value: Flow | Derived) -> bool:
     return any(not isinstance(step, Select) for step in value.flow.chain.steps_after(None))
 
 
-def _require_one(floats: Mapping[str, Flow | Derived], has_label: bool) -> None:
-    """Raise Unsupported, with names and widths, for several outputs that differ: none says which is meant."""
+def _varies(value: Flow | Derived) -> bool:
+    """Whether it is not the same for every row, as mean * 0 + deviation is."""
+    return all(step.scale.any() for step in value.flow.chain.steps_after(None) if isinstance(step, Affine))
+
+
+def _require_one(floats: Mapping[str, Flow | Derived], has_label: bool, outputs: Mapping[str, Value]) -> None:
+    """Raise Unsupported, with all names and shapes, for several outputs that differ: none says which is meant."""
     first = next(iter(floats.values()), None)
     if all(_is_same(first, value) for value in floats.values()):
         return
@@ -98,8 +115,7 @@ def _require_one(floats: Mapping[str, Flow | Derived], has_label: bool) -> None:
             f"outputs {', '.join(floats)} beside the label hold one class each; expected all in one output "
             "(skl2onnx: zipmap False in place of 'columns')"
         )
-    listed = ", ".join(f"'{name}' (n, {value.flow.order.size})" for name, value in floats.items())
-    raise Unsupported(f"the graph has {len(floats)} outputs: {listed}; expected one, choose it {_BY_NAME}")
+    raise Unsupported(f"the graph has {len(outputs)} outputs: {_listed(outputs)}; expected one, choose it {_BY_NAME}")
 
 
 def choice_text(names: Sequence[str], found: Mapping[str, Value]) -> str:
@@ -118,8 +134,10 @@ def _some(texts: Sequence[str]) -> str:
 
 
 def _shape_text(value: Value) -> str:
-    if isinstance(value, Label | RowNumber):
-        return "(n labels)" if isinstance(value, Label) else "(n numbers)"
+    if isinstance(value, RowNumber | DynamicGrid):
+        return "(one number)"
+    if isinstance(value, Label):
+        return "(n labels)"
     return f"(n, {value.flow.order.size})" if isinstance(value, Flow | Derived) else "(constant)"
 
 

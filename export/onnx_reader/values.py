@@ -171,6 +171,11 @@ class Stacked(Derived):
     """The values of all rows one after another in one axis: an output may be that, nothing else can use it."""
 
 
+@dataclass(frozen=True)
+class Noise:
+    """Random numbers: times 0 they are nothing, and nothing else can use them."""
+
+
 @dataclass(frozen=True, eq=False)
 class DynamicGrid:
     """The scale or the zero point that a DynamicQuantizeLinear found. factor: float32, what the scale was times."""
@@ -180,7 +185,7 @@ class DynamicGrid:
     factor: Array
 
 
-Value = Const | Flow | Label | Probabilities | RowNumber | Stacked | DynamicGrid | None
+Value = Const | Flow | Label | Probabilities | RowNumber | Stacked | Noise | DynamicGrid | None
 Handler = Callable[[Node, list[Value], Budget], list[Value]]  # what its inputs are to what its outputs are
 
 

@@ -1,5 +1,6 @@
 """What each ONNX operator does to constants and to the rows that flow through."""
 
+from export.onnx_reader.operators.constants import RANDOM
 from export.onnx_reader.operators.table import apply
 
-__all__ = ["apply"]
+__all__ = ["RANDOM", "apply"]

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.values import ANY_ROWS, Const, Handler, Origin, Value
+from export.onnx_reader.values import ANY_ROWS, Const, Handler, Noise, Origin, Value
 
 # NumPy's functions for operators that work place by place, on constants and, in float64, on functions of one number
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
@@ -42,6 +42,18 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Or": np.logical_or,
     "Where": np.where,
 }
+
+RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
+
+
+def noise(node: Node, inputs: list[Value]) -> Value:
+    """Random numbers, or what constants make of them. Raises Unsupported where they go into the input's values."""
+    zeros = [value for value in inputs if isinstance(value, Const) and not value.array.any()]
+    if node.operator == "Mul" and zeros:
+        return Const(zeros[0].array, origin=zeros[0].origin)
+    if node.operator not in RANDOM and not all(value is None or isinstance(value, Const | Noise) for value in inputs):
+        raise Unsupported("it adds random numbers, which no artifact gives; expected an output without, such as a mean")
+    return Noise()
 
 
 def elementwise_function(node: Node, operands: int) -> Callable[..., Any]:

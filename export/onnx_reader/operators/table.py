@@ -22,9 +22,10 @@ from export.onnx_reader.operators import (
     shapes,
     softmax,
 )
+from export.onnx_reader.operators.constants import RANDOM, noise
 from export.onnx_reader.operators.older_opsets import require_todays_meaning
 from export.onnx_reader.operators.origin import check_origins, with_origins
-from export.onnx_reader.values import Const, Handler, RowNumber, Stacked, Value
+from export.onnx_reader.values import Const, Handler, Noise, RowNumber, Stacked, Value
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 
@@ -58,6 +59,8 @@ def apply(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     The only door to the handlers: where constants come from is seen to here, before and after each of them.
     """
     require_todays_meaning(node, inputs)
+    if node.operator in RANDOM or any(isinstance(value, Noise) for value in inputs):
+        return [noise(node, inputs)] * len(node.outputs)
     check_origins(node, inputs)
     return with_origins(node, inputs, _handler(node, inputs)(node, inputs, budget))
 

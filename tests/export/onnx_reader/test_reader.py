@@ -16,7 +16,7 @@ from export.onnx_writer.writer import write_onnx
 from export.verification.import_check import verify_import
 from export.verification.onnx_session import make_session
 from tests.command import run_command
-from tests.export.foreign import B1, B2, W1, W2, activations, graph, imported, normal
+from tests.export.foreign import B1, B2, CONSTANTS, W1, W2, activations, graph, imported, normal
 from tests.networks import random_model, random_rows
 
 TAIL = "r = Relu(h) y = Gemm(r, W2, B2)"
@@ -329,15 +329,13 @@ def test_class_labels_and_logits(tmp_path):
 SEVERAL = {
     # what a file gives beside one another: (nodes, outputs, what is listed)
     "logits and probabilities": ("h = Gemm(x, V, B2) y = Softmax(h)", "h y", "'h' (n, 3), 'y' (n, 3)"),
-    "a mean and what forgets it": (
-        "y = Gemm(x, V, B2) z = Mul(y, nothing) s = Add(z, B2)", "y s", "'y' (n, 3), 's' (n, 3)",
-    ),
     "values and their clip": ("y = Gemm(x, V, B2) c = Relu(y)", "y c", "'y' (n, 3), 'c' (n, 3)"),
     "a code and its reconstruction": ("y = Gemm(x, V, B2) r = Gemm(y, W2)", "y r", "'y' (n, 3), 'r' (n, 6)"),
     "two heads": ("y = Gemm(x, V, B2) z = Gemm(x, V)", "y z", "'y' (n, 3), 'z' (n, 3)"),
     "parts of one tensor": ("y = Gemm(x, V, B2) p = Gather<axis=1>(y, first)", "y p", "'y' (n, 3), 'p' (n, 1)"),
     "a label, logits and probabilities": (
-        "h = Gemm(x, V, B2) y = Softmax(h) k = ArgMax<axis=1, keepdims=0>(h)", "k h y", "'h' (n, 3), 'y' (n, 3)",
+        "h = Gemm(x, V, B2) y = Softmax(h) k = ArgMax<axis=1, keepdims=0>(h)", "k h y",
+        "'k' (n labels), 'h' (n, 3), 'y' (n, 3)",
     ),
 }  # fmt: skip
 VALUES = {
@@ -426,16 +424,37 @@ def test_no_choice_is_offered_where_none_helps(tmp_path):
         ("y = Gemm(x, V, B2) noise = RandomUniform<shape=[1, 3]>()", "noise y"),
         ("y = Gemm(x, V, B2) same = Identity(y)", "y same"),
         ("y = Gemm(x, V, B2) k = ArgMax<axis=1, keepdims=0>(y)", "k y"),
+        ("y = Gemm(x, V, B2) z = Mul(y, nothing) s = Add(z, B2)", "s y"),
+        ("y = Gemm(x, V, B2) t = Transpose(x) u = Unsqueeze<axes=[0]>(t)", "u y"),
     ],
 )
 def test_what_is_plainly_no_network_s_output_needs_no_choice(nodes, names, tmp_path):
     """The input passed on, constants, random numbers, one tensor under two names, and the label beside its values."""
     path = tmp_path / "m.onnx"
-    onnx.save(with_outputs(nodes, names, first_float=np.ones((1, 3), np.float32)), path)
+    onnx.save(with_outputs(nodes, names, opset=11, first_float=np.ones((1, 3), np.float32)), path)
     found = import_onnx(path)
     assert found.output in ("y", "same")
     assert len(found.dropped) == 1
     assert verify_import(found.model, path).ok
+
+
+def test_a_state_that_is_passed_through_is_no_input(tmp_path):
+    """Policies that have no state take one in and give it back: neither is the network's."""
+    source, target = "float[N,6] x, float[N] state_in, int64[N,2] frame", "float[N,3] y, float[N] state, int64[N,2] f"
+    nodes = "y = Gemm(x, V, B2) state = Identity(state_in) f = Identity(frame)"
+    found = imported(graph(nodes, 13, source, target, V=normal(6, 3)), tmp_path)
+    assert (found.output, found.dropped, found.model.n_in) == ("y", ("state", "f"), 6)
+
+
+def test_random_numbers_times_nothing_are_none(tmp_path):
+    """mean + 0 * noise is the mean, however the noise is scaled before; other noise is refused by its name."""
+    still = "m = Gemm(x, V, B2) r = RandomNormalLike(m) s = Mul(r, B2) z = Mul(zero, s) y = Add(m, z)"
+    proto = graph(still, V=normal(6, 3), zero=np.float32(0))
+    found = imported(proto, tmp_path)
+    assert np.array_equal(found.model.layers[0].bias, CONSTANTS["B2"])
+    loud = "m = Gemm(x, V, B2) r = RandomNormalLike(m) y = Add(m, r)"
+    with pytest.raises(ArtifactError, match=r"Add, output 'y'\): it adds random numbers, which no artifact gives"):
+        imported(graph(loud, V=normal(6, 3)), tmp_path)
 
 
 def test_the_commands_take_the_name_of_an_output(tmp_path):
