@@ -162,7 +162,7 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Uses:
         "Choices": (Choices(label=("kind",), one_hot=("color",), missing="mean"), text),
         "Reading": (Reading(label=("kind",), notes=("separator ';'",)), text),
         "ArrayNames": (ArrayNames("x_train", "y_train", "x_test"), text),
-        "RowsRead": (RowsRead(ROWS, ("a note",)), lambda value: (value.x.tobytes(), value.notes)),
+        "RowsRead": (RowsRead(ROWS, ("a note",), np.arange(len(ROWS))), lambda value: (value.x.tobytes(), value.notes)),
         "Column": (Column("a", ("red", "blue"), fill="red"), text),
         "Schema": (Schema((Column("a"), Column("b", offset=3.0)), ("y",)), lambda value: (value.text(), value.n_in)),
         "Alternative": (Alternative("mmap", 3), text),

@@ -112,7 +112,9 @@ def _few_whole(table: Table, place: int) -> bool:
     if place in table.texts:
         return False
     values = table.numbers[~missing_in(table, place), place]
-    if not len(values) or (values != np.floor(values)).any() or values.max() - values.min() > _MOST_CLASSES:
+    if not len(values) or not np.isfinite(values).all() or (values != np.floor(values)).any():
+        return False
+    if values.max() > _MOST_CLASSES or values.min() < 0:
         return False
     distinct = np.unique(values)
     often = len(distinct) >= 2 and len(distinct) ** 2 <= 4 * len(values)

@@ -82,6 +82,14 @@ def test_columns_that_are_classes_together_are_named():
     assert found("u v flag", *FLOATS[:2], hot[0]).doubt == ""
 
 
+@pytest.mark.parametrize("value", [np.inf, -np.inf, 1e308])
+def test_numbers_without_end_are_no_classes(value):
+    """Nor are they subtracted from one another."""
+    column = np.where(np.arange(40) % 2, value, -value)
+    assert found("u v w", column, *FLOATS[:2]).doubt == ""
+    assert found("", column, *FLOATS[:2]).places == (2,)
+
+
 def images(pixels, label, first):
     """A table of images without names, with a border that is 0 mostly."""
     columns = [np.where(RANDOM.random(60) < 0.9, 0, 7), *RANDOM.integers(0, 256, (pixels - 2, 60)), np.zeros(60)]
