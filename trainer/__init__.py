@@ -51,7 +51,9 @@ __all__ = [
 ]
 
 
-_FOR_SCIKIT_LEARN = ("DenseClassifier", "DenseRegressor")  # not in `__all__`: they need what may not be installed
+_FOR_SCIKIT_LEARN = ["DenseClassifier", "DenseRegressor"]
+if importlib.util.find_spec("sklearn") is not None:
+    __all__ += _FOR_SCIKIT_LEARN
 
 
 def __getattr__(name: str) -> Any:
@@ -61,5 +63,4 @@ def __getattr__(name: str) -> Any:
 
 
 def __dir__() -> list[str]:
-    has_it = importlib.util.find_spec("sklearn") is not None
-    return public_names(globals(), [*__all__, *(_FOR_SCIKIT_LEARN if has_it else ())])
+    return public_names(globals(), __all__)
