@@ -24,7 +24,8 @@ if TYPE_CHECKING:
 class Standardization(Remade):
     """Input preprocessing: x' = (x - mean) * inv_std, one float32 subtraction and one multiplication (ONNX Sub, Mul).
 
-    mean, inv_std: float32, (n_in,) for one pair per feature or (1,) for one pair for all.
+    mean, inv_std: float32, (n_in,) for one pair per feature or (1,) for one pair for all. A feature whose factor is 0
+    did not vary in the training and has no effect.
     """
 
     mean: Array
@@ -45,6 +46,11 @@ class Standardization(Remade):
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Standardize float32 rows (..., n_in)."""
         return np.multiply(np.subtract(x, self.mean, out=out), self.inv_std, out=out)
+
+    def inverse(self, z: Array) -> Array:
+        """Rows (..., n_in) whose standardized ones are z; the mean for a feature whose factor is 0."""
+        spread = np.divide(1.0, self.inv_std, out=np.zeros(self.inv_std.shape), where=self.inv_std != 0)
+        return z * spread + self.mean
 
 
 @dataclass(frozen=True, eq=False)

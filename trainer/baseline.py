@@ -2,16 +2,19 @@
 
 from __future__ import annotations
 
+import warnings
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from trainer.datasets import Split
+from trainer.errors import DataWarning
 from trainer.recipe import build_network, fit_network
 from trainer.scores import ClassScores, ValueScores, scores_of
 
 CHEAP = 1 << 22  # training values x outputs up to which a network without hidden layers is trained beside
 _CLEARLY = 0.02  # accuracy, or R^2, by which a simpler model must be better to be worth a warning
+_LINEAR_RATE = 0.02  # without hidden layers each weight has a longer way to go, and nothing makes it unsteady
 _CHANCE = 0.5  # the same, times the square root of the rows that it was measured on
 _ADVICE = "look at the data, or try another --learning-rate, more --epochs or wider --hidden layers"
 
@@ -42,9 +45,12 @@ def linear_baseline(parts: Split, options: dict[str, Any], names: tuple[str, ...
     if not options["hidden"] or options["target"] == "autoencoder" or rows.x.size * rows.n_out > CHEAP:
         return None
     plain = {**options, "hidden": (), "dropout": 0.0, "checkpoint": None, "resume": None}
+    plain["learning_rate"] = options["learning_rate"] or _LINEAR_RATE
     network = build_network(rows, plain)
     try:
-        fit_network(network, parts, plain)
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)  # the network itself has warned
+            fit_network(network, parts, plain)
     except ArithmeticError:  # it diverged, which says nothing about the network with hidden layers
         return None
     return scores_of(parts.test.y, network.predict(parts.test.x), names)

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+import warnings
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -35,8 +36,8 @@ from trainer.activations import DERIVATIVES
 from trainer.baseline import Baselines, baseline_doubts, constant_baseline, linear_baseline
 from trainer.data import STANDARDIZATIONS, TARGETS
 from trainer.datasets import Dataset, Split, files_of, for_autoencoder, load_another, load_dataset, split
-from trainer.errors import TrainingDiverged
-from trainer.fitting import training_doubts
+from trainer.errors import DataWarning, TrainingDiverged, TrainingStopped
+from trainer.fitting import history_doubts, training_doubts
 from trainer.history import EpochRecord, History
 from trainer.optimizers import OPTIMIZERS
 from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model, with_threshold
@@ -187,11 +188,15 @@ def train(**options: Any) -> None:
     parts = split(dataset, seed=options["seed"])
     network = build_network(parts.train, options)
     try:
-        with Progress(after=0.0) as progress:
+        with Progress(after=0.0) as progress, warnings.catch_warnings(record=True) as noticed:
+            warnings.simplefilter("always", DataWarning)
             told = epoch_told(progress, options["epochs"], parts.train.is_classification)
             history = fit_network(network, parts, options, told)
     except KeyboardInterrupt as stop:
-        say(f"error: {_stopped(options)}")
+        kept_epoch = stop.kept_epoch if isinstance(stop, TrainingStopped) else 0
+        if kept_epoch and options["checkpoint"] is None:
+            save(trained_model(network, parts.train, options), options["out"])
+        say(f"error: {_stopped(options, kept_epoch)}")
         raise click.exceptions.Exit(130) from stop
     except TrainingDiverged as error:
         if error.kept_epoch == 0:
@@ -203,7 +208,7 @@ def train(**options: Any) -> None:
     if options["target"] == "autoencoder":
         model, errors = with_threshold(model, parts.test, FALSE_ALARM_RATE)
     save(model, options["out"])
-    _report(dataset, parts, network, model, history, options, errors)
+    _report(dataset, parts, network, model, history, options, errors, [str(found.message) for found in noticed])
 
 
 def _load(options: dict[str, Any]) -> Dataset:
@@ -246,10 +251,13 @@ def _check_outputs(options: dict[str, Any]) -> None:
         check_output(path, kind, f"--{name}", force=options["force"], sources=read)
 
 
-def _stopped(options: dict[str, Any]) -> str:
-    """What to do after Ctrl-C."""
+def _stopped(options: dict[str, Any], kept_epoch: int) -> str:
+    """What to do after Ctrl-C. kept_epoch: whose weights were written, if it is not 0."""
     if options["checkpoint"] is None:
-        return "stopped by Ctrl-C, nothing was written; with --checkpoint PATH a run can be continued"
+        wrote = (
+            f"wrote {options['out']} with the weights of epoch {kept_epoch}" if kept_epoch else "nothing was written"
+        )
+        return f"stopped by Ctrl-C, {wrote}; with --checkpoint PATH a run can be continued"
     return f"stopped by Ctrl-C; repeat the command with --resume {options['checkpoint']} to continue"
 
 
@@ -276,6 +284,7 @@ def _report(
     history: History,
     options: dict[str, Any],
     errors: ErrorScores | None,
+    noticed: Sequence[str],
 ) -> None:
     out = Path(options["out"])
     names = dataset.class_names or dataset.reading.label
@@ -284,7 +293,9 @@ def _report(
     baselines = Baselines(constant_baseline(parts, names), linear_baseline(parts, options, names))
     doubts = [
         *dataset.reading.warnings,
+        *noticed,
         *training_doubts(predicted, parts.test.y, parts.train.y, scores.value, dataset.class_names),
+        *history_doubts(history),
         *baseline_doubts(scores, baselines),
         *([] if errors is None else threshold_doubts(errors.rows, FALSE_ALARM_RATE)),
     ]

@@ -18,6 +18,17 @@ class TrainingDiverged(SmallnetError, ArithmeticError):
         self.kept_epoch = kept_epoch
 
 
+class TrainingStopped(KeyboardInterrupt):
+    """Ctrl-C during a training. The network keeps its best weights, or with a checkpoint those that it wrote.
+
+    kept_epoch: the epoch that the best weights are from, counted from 1; 0 for those that the network began with.
+    """
+
+    def __init__(self, message: str, kept_epoch: int = 0) -> None:
+        super().__init__(message)
+        self.kept_epoch = kept_epoch
+
+
 class CheckpointError(SmallnetError, ValueError):
     """A checkpoint is damaged, of another version, or of another run than the one that should continue."""
 

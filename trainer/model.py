@@ -23,13 +23,14 @@ from trainer.data import (
     ClassWeight,
     TargetUnits,
     checked_rows,
+    dominated_columns,
     encode_targets,
     learn_standardization,
     merged_columns,
     regression_targets,
     weighted_rows,
 )
-from trainer.errors import ConfigurationError, DataWarning, TrainingDiverged
+from trainer.errors import ConfigurationError, DataWarning, TrainingDiverged, TrainingStopped
 from trainer.fitting import (
     Batch,
     Defaults,
@@ -345,7 +346,8 @@ class NeuralNetworkModel:
         checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
         continue from; data, names of classes and settings must be the same, and epochs not fewer than it holds.
         on_epoch: called with each EpochRecord. Raises InputError for data, ConfigurationError for settings,
-        TrainingDiverged, BudgetExceeded, CheckpointError. Warns (DataWarning) of columns that float32 cannot hold.
+        TrainingDiverged, BudgetExceeded, CheckpointError; Ctrl-C leaves the best weights so far (TrainingStopped).
+        Warns (DataWarning) of columns in which values are lost to float32, or to one that dwarfs them.
         """
         options = TrainingOptions.of(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
@@ -404,8 +406,8 @@ class NeuralNetworkModel:
         except TrainingDiverged as error:
             self._is_fresh = self._is_fresh and error.kept_epoch == 0
             raise
-        except KeyboardInterrupt:
-            self._is_fresh = False
+        except TrainingStopped as stop:
+            self._is_fresh = self._is_fresh and stop.kept_epoch == 0 and options.checkpoint is None
             raise
         finally:
             if isinstance(self.chain, ProfiledChain):
@@ -418,8 +420,9 @@ class NeuralNetworkModel:
         numbers = numbers.reshape(shape) if numbers.ndim < 2 else numbers
         if mode != "none" and self._is_fresh:  # weights that have learned stand for the units they saw
             self.preprocessing = learn_standardization(numbers, mode, weight)
-            if text := merged_columns(numbers):
-                warnings.warn(text, DataWarning, stacklevel=4)
+            for text in (merged_columns(numbers), dominated_columns(numbers, self.preprocessing)):
+                if text is not None:
+                    warnings.warn(text, DataWarning, stacklevel=4)
         targets = regression_targets(y, self.n_out, loss) if self._takes_units(loss) else None
         if targets is None:
             self.target_units = None

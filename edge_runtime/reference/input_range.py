@@ -38,8 +38,7 @@ def range_warning(model: Model, x: NDArray[Any]) -> str | None:
         return None
     low, high = first.input.low, first.input.high
     if model.preprocessing is not None and model.preprocessing.mean.size == 1:
-        mean, inv_std = float(model.preprocessing.mean[0]), float(model.preprocessing.inv_std[0])
-        low, high = low / inv_std + mean, high / inv_std + mean
+        low, high = model.preprocessing.inverse(np.array([low, high])).tolist()
     unit = "after standardization " if model.preprocessing is not None and model.preprocessing.mean.size > 1 else ""
     return (
         f"{share:.1%} of the input values are clipped: {unit}they lie outside {low:.4g}..{high:.4g}, the range "

@@ -44,7 +44,7 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX
     if spec is None:
         random = np.random.default_rng(0).normal(size=(rows_within(model), model.n_in)).astype(np.float32)
         if model.preprocessing is not None:
-            random = (random / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
+            random = model.preprocessing.inverse(random).astype(np.float32)
         return ExportRows(
             random, random, random, None, f"no data given: {len(random)} random rows, no accuracy, no test vectors"
         )

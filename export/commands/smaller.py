@@ -76,4 +76,4 @@ def _rows(model: Model) -> NDArray[np.float32]:
     rows = np.random.default_rng(0).normal(size=(64, model.n_in)).astype(np.float32)
     if model.preprocessing is None:
         return rows
-    return (rows / model.preprocessing.inv_std + model.preprocessing.mean).astype(np.float32)
+    return model.preprocessing.inverse(rows).astype(np.float32)

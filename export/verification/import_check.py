@@ -170,7 +170,7 @@ def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
     model, kind = source.model, source.input.kind
     x = rng.normal(size=(rows_within(model), model.n_in)) * 2
     if model.preprocessing is not None:
-        x = x / model.preprocessing.inv_std + model.preprocessing.mean
+        x = model.preprocessing.inverse(x)
     if not kind.startswith("float"):
         limits = np.iinfo(kind)
         x = np.clip(np.rint(x * 16), max(limits.min, -(1 << 20)), min(limits.max, 1 << 20))

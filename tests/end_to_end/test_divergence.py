@@ -50,3 +50,23 @@ def test_a_training_that_overflows_says_where_and_saves_no_nan(tmp_path):
     assert sorted(path.name for path in tmp_path.iterdir()) == ["c"]
     _, arrays = read_checkpoint(tmp_path / "c")
     assert all(np.isfinite(array).all() for array in arrays.values())
+
+
+def test_ctrl_c_writes_the_best_weights_so_far(tmp_path, monkeypatch):
+    """Without a checkpoint: the artifact has them, the one line says so, exit status 130."""
+    for epochs in (3, 0):
+        count = [0]
+
+        def stop(*told, count=count, epochs=epochs):
+            count[0] += 1
+            if count[0] > epochs:
+                raise KeyboardInterrupt
+
+        monkeypatch.setattr("trainer.cli.epoch_told", lambda *settings, stop=stop: stop)
+        result = run_command("train", "--out", tmp_path / "m.npz")
+        assert result.exit_code == 130
+        last = result.stderr.strip().splitlines()[-1]
+        assert re.search(
+            r"error: stopped by Ctrl-C, wrote .*m\.npz with the weights of epoch [1-4]; with --check", last
+        )
+        assert load(tmp_path / "m.npz").n_in == 64

@@ -19,6 +19,7 @@ from trainer.data.shares import drawn, shuffled
 from trainer.data.splitting import Split, split
 from trainer.data.standardization import (
     STANDARDIZATIONS,
+    dominated_columns,
     learn_standardization,
     merged_columns,
     standardization_notes,
@@ -43,6 +44,7 @@ __all__ = [
     "as_names",
     "as_truth",
     "checked_rows",
+    "dominated_columns",
     "drawn",
     "encode_targets",
     "idx_files",

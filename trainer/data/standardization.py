@@ -16,6 +16,7 @@ _CHUNK = 1 << 16  # values that are worked on at once where a whole copy would d
 _NOISE = 1e-7  # a spread of this share of the mean is what float32 rounds away
 _MANY = 64  # columns from which they may be pixels, or one sensor's readings in a row
 _COARSE = 32.0  # float32 steps within a standard deviation below which merged values are counted
+_FEWEST_ROWS, _ALONE, _SAME = 10, 0.9, 1e-3  # of a value that dwarfs all others of its column
 _SHOWN = 6  # columns that a line names
 
 
@@ -99,6 +100,37 @@ def standardization_notes(standardization: Standardization | None) -> list[str]:
     if len(constant):
         notes.append(f"{_columns(constant)} of x {'does' if len(constant) == 1 else 'do'} not vary and will be ignored")
     return notes
+
+
+def dominated_columns(x: Array, standardization: Standardization | None) -> str | None:
+    """A warning for columns of x (rows, n_in) in which one value is so large that all others become the same."""
+    if standardization is None or len(standardization.mean) == 1 or len(x) < _FEWEST_ROWS:
+        return None
+    x = x.reshape(len(x), -1)
+    mean, inv_std = (array.astype(np.float64) for array in (standardization.mean, standardization.inv_std))
+    reach = np.maximum(mean - x.min(axis=0), x.max(axis=0) - mean) * inv_std
+    suspects = np.flatnonzero(reach > _ALONE * np.sqrt(len(x) - 1))  # sqrt(n - 1) is one value beside n - 1 equal ones
+    found = [column for column in suspects if _are_one(_rest(x[:, column]), inv_std[column])]
+    if not found:
+        return None
+    worst = x[_farthest(x[:, found[0]]), found[0]]
+    return (
+        f"{_columns(np.array(found))} of x: one value ({worst:.4g}) is so large that all others become the same once "
+        "standardized; mend or drop its row"
+    )
+
+
+def _farthest(column: Array) -> int:
+    return int(np.abs(column - np.median(column)).argmax())
+
+
+def _rest(column: Array) -> Array:
+    return np.delete(column, _farthest(column))
+
+
+def _are_one(values: Array, inv_std: float) -> bool:
+    """Whether values that differ are all the same to a network; a column of zeros beside one 1 says what it can."""
+    return len(np.unique(values)) > 2 and float(np.ptp(values)) * inv_std < _SAME
 
 
 def merged_columns(x: Array) -> str | None:

@@ -1,7 +1,7 @@
 """A training run: batches, epochs, stopping, checkpoints, simulated hardware."""
 
 from trainer.fitting.batches import Batch, Rows
-from trainer.fitting.doubts import training_doubts
+from trainer.fitting.doubts import history_doubts, training_doubts
 from trainer.fitting.gradient_check import check_gradients
 from trainer.fitting.options import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions
 from trainer.fitting.profiling import Profile, ProfiledChain
@@ -26,6 +26,7 @@ __all__ = [
     "check_gradients",
     "describe_run",
     "fit_to_hardware",
+    "history_doubts",
     "owned_bytes",
     "pair_of",
     "training_doubts",

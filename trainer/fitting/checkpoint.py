@@ -32,6 +32,7 @@ _STATED_LATER = (
     "classes",
     "validation_share",
     "target_units",
+    "threads",
 )
 
 
@@ -82,9 +83,12 @@ def check_same_run(path: PathLike, found: Mapping[str, Any], expected: Mapping[s
         if name in _STATED_LATER and name not in found:
             continue
         if found.get(name) != expected.get(name):
+            advice = "continue with the same settings and data, or start anew"
+            if name == "threads":  # sums of matrix products, and with them the result, depend on it
+                advice = f"set OMP_NUM_THREADS={_short(found.get(name))} before Python starts, or start anew"
             raise CheckpointError(
-                f"{path}: made with {name} {_short(found.get(name))}, this run has {_short(expected.get(name))}; "
-                "continue with the same settings and data, or start anew"
+                f"{path}: made with {name} {_short(found.get(name))}, "
+                f"this run has {_short(expected.get(name))}; {advice}"
             )
 
 

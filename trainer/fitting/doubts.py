@@ -8,7 +8,21 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from trainer.history import History
+
+_FEWEST_EPOCHS, _STILL = 3, 1e-4  # epochs from which a loss should have moved, by more than this share of it
 _ADVICE = "look at the data, or try another --learning-rate, more --epochs or --standardize per-feature"
+
+
+def history_doubts(history: History) -> list[str]:
+    """A training whose loss never moved has learned nothing, whatever the score says."""
+    losses = history.loss
+    if len(losses) < _FEWEST_EPOCHS or max(losses) - min(losses) > _STILL * abs(max(losses)):
+        return []
+    return [
+        f"the training loss never moved ({losses[0]:.4g} in the first epoch, {losses[-1]:.4g} in the last): the inputs "
+        "may say nothing once standardized, as beside a value that is far too large, or the learning rate is too low"
+    ]
 
 
 def training_doubts(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import os
 from collections.abc import Mapping
 from typing import Any
 
@@ -18,6 +19,8 @@ from trainer.fitting.options import OF_ONE_RUN, SETTINGS, TrainingOptions
 from trainer.fitting.simulation import MemoryCount, count_memory, fitting_batch_size
 from trainer.losses import Loss
 
+# in the order in which OpenBLAS, which NumPy's wheels hold, asks
+_THREADS = ("OPENBLAS_NUM_THREADS", "GOTO_NUM_THREADS", "OMP_NUM_THREADS", "MKL_NUM_THREADS")
 FEWEST_HELD_OUT, FEWEST_OF_CLASS = 10, 3  # with fewer rows, which epoch is the best one is chance
 
 
@@ -42,6 +45,15 @@ def with_share_apart(rows: Rows, share: float, seed: int) -> tuple[Rows, Rows | 
     apart = rows.take(drawn_rows)
     picked = dataclasses.replace(rows, picked=np.sort(stay))  # without a copy of their values
     return picked, Rows(apart.x, dataclasses.replace(apart.targets, weight=None))
+
+
+def stated_threads() -> int:
+    """Threads of NumPy's matrix products, as the environment or the machine says: sums depend on them in the last bit.
+
+    What a program changes later, by other means, is not seen.
+    """
+    stated = (os.environ.get(name, "") for name in _THREADS)
+    return next((int(text) for text in stated if text.isdecimal() and int(text) > 0), os.cpu_count() or 1)
 
 
 def owned_bytes(rows: Rows, x: Any) -> int:
@@ -112,6 +124,7 @@ def describe_run(
         "epochs": options.epochs if options.schedule.depends_on_length else "any",
         "class_weight": _stated(options.class_weight),
         "classes": _classes(network),
+        "threads": stated_threads(),
         "target_units": None if units is None else data_digest(units.mean, units.scale),
     }
     settings |= {name: getattr(options, name) for name in SETTINGS if name not in (*settings, *OF_ONE_RUN)}

@@ -10,7 +10,7 @@ import numpy as np
 
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike
-from trainer.errors import CheckpointError, TrainingDiverged
+from trainer.errors import CheckpointError, TrainingDiverged, TrainingStopped
 from trainer.fitting.batches import Batch, Rows
 from trainer.fitting.checkpoint import CHECKPOINT_MAX_BYTES, check_same_run, read_checkpoint, write_checkpoint
 from trainer.fitting.early_stopping import EarlyStopping
@@ -23,6 +23,7 @@ from trainer.network import FlatParameters, LayerChain
 
 FLUSH_EVERY, NEGLIGIBLE = 64, 1e-30  # steps, and the magnitude below which a value is 0 to all purposes
 _MOST = 1 << 53  # of a counter: float64, in which rates are computed, holds no larger whole numbers
+_LARGE = 30.0  # beyond this, inputs and targets are not of a size to learn from
 PENALTY_CHUNK = 1 << 13  # entries of the L2 penalty's scratch array: it stays in the nearest cache
 
 
@@ -81,6 +82,10 @@ class TrainingRun:
             except TrainingDiverged:
                 self.stopping.restore(self.parameters)
                 raise
+            except KeyboardInterrupt as stop:
+                if self.options.checkpoint is None:  # a batch may be half done
+                    self.stopping.restore(self.parameters)
+                raise TrainingStopped(str(stop), self.stopping.best_epoch) from None
         self.stopping.restore(self.parameters)
         return self.history
 
@@ -207,10 +212,17 @@ class TrainingRun:
         kept = f"epoch {self.stopping.best_epoch}" if self.stopping.best_epoch else "before training"
         raise TrainingDiverged(
             f"{what} became NaN or infinite in epoch {self.epoch + 1} at step {self.step + 1}, first in {place}; "
-            f"the network keeps its weights from {kept}; lower the learning rate ({self.learning_rate:g}) "
-            "or standardize the inputs",
+            f"the network keeps its weights from {kept}; lower the learning rate ({self.learning_rate:g})"
+            f"{self._other_causes()}",
             self.stopping.best_epoch or 0,
         )
+
+    def _other_causes(self) -> str:
+        """What to do about data whose size is a likely cause; nothing where they are of a size to learn from."""
+        data = {"inputs": self.rows.x, "targets": self.rows.targets.values}
+        reach = {name: float(max(-values.min(), values.max())) for name, values in data.items()}
+        large = [f"the {name}, which reach {most:.3g}" for name, most in reach.items() if most > _LARGE]
+        return f", or standardize {' and '.join(large)}" if large else ""
 
     # checkpoints
 

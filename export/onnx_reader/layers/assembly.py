@@ -257,11 +257,12 @@ def _is_complement(layer: Layer, carry: Affine) -> bool:
 
 
 def standardization(affine: Affine) -> Standardization | None:
-    """x * scale + shift as (x - mean) * inv_std; None where it has no such form."""
+    """x * scale + shift as (x - mean) * inv_std; None where it has no such form: a scale of 0 needs a shift of 0."""
     with np.errstate(all="ignore"):
-        mean = (-affine.shift / affine.scale).astype(np.float32)
+        is_off = (affine.scale == 0) & (affine.shift == 0)  # a feature that did not vary: any mean does
+        mean = np.where(is_off, 0, -affine.shift / affine.scale).astype(np.float32)
         inv_std = affine.scale.astype(np.float32)
-    if not (np.isfinite(mean).all() and np.isfinite(inv_std).all() and (inv_std != 0).all()):
+    if not (np.isfinite(mean).all() and np.isfinite(inv_std).all() and ((inv_std != 0) | is_off).all()):
         return None
     mean, inv_std = (np.atleast_1d(array) for array in np.broadcast_arrays(mean, inv_std))
     return Standardization(mean + np.float32(0), np.array(inv_std))  # + 0 makes -0 a 0

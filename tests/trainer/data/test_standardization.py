@@ -8,6 +8,7 @@ from tests.trainer.samples import blobs, small_network
 from trainer import ConfigurationError, DataWarning, NeuralNetworkModel
 from trainer.data.standardization import (
     chosen_standardization,
+    dominated_columns,
     learn_standardization,
     merged_columns,
     standardization_notes,
@@ -164,3 +165,25 @@ def test_what_was_done_is_said():
     assert standardization_notes(learn_standardization(x, "auto"))[1] == (
         "columns (9) 1, 2, 3, 4, 5, 6, ... (counted from 0) of x do not vary and will be ignored"
     )
+
+
+def test_a_value_that_dwarfs_its_column_is_named():
+    """All others become the same once standardized; a rare 1 among zeros and an outlier of 30 are no such thing."""
+    x = np.random.default_rng(0).normal(size=(200, 4))
+    x[7, 2] = 1e30
+    x[:, 3] = 0
+    x[9, 3] = 1
+    x[11, 0] = 30
+    found = dominated_columns(x, learn_standardization(x, "per-feature"))
+    assert found.startswith("column 2 (counted from 0) of x: one value (1e+30) is so large that all others become the ")
+    assert found.endswith("mend or drop its row")
+    assert dominated_columns(x[:, [0, 1, 3]], learn_standardization(x[:, [0, 1, 3]], "per-feature")) is None
+    assert dominated_columns(x, learn_standardization(x, "global")) is None
+
+
+def test_an_ignored_feature_comes_back_as_its_mean():
+    """The inverse of a standardization divides by no 0."""
+    x = np.random.default_rng(0).normal(size=(20, 3))
+    x[:, 1] = 1013.25
+    learned = learn_standardization(x, "per-feature")
+    np.testing.assert_allclose(learned.inverse(learned(x.astype(np.float32))), x, rtol=1e-5, atol=1e-5)

@@ -8,7 +8,8 @@ import numpy as np
 import pytest
 
 from tests.command import run_command
-from trainer.fitting.doubts import training_doubts
+from trainer import EpochRecord, History
+from trainer.fitting.doubts import history_doubts, training_doubts
 
 LABELS = np.array([0] * 6 + [1] * 3 + [2])
 
@@ -99,3 +100,15 @@ def test_a_learning_rate_that_ruins_the_digits_is_announced(rate, tmp_path):
     """Chance accuracy never ends like success."""
     result = run_command("train", "--learning-rate", rate, "--epochs", "5", "--out", tmp_path / "m.npz")
     assert "warning: test accuracy" in result.stderr or result.exit_code == 1
+
+
+def test_a_loss_that_never_moved_is_said():
+    """After three epochs or more; one that moved, and a short run, are not doubted."""
+
+    def history(*losses):
+        return History([EpochRecord(number, 0.1, loss, 0.5) for number, loss in enumerate(losses, 1)])
+
+    (text,) = history_doubts(history(0.6931, 0.69311, 0.69309))
+    assert text.startswith("the training loss never moved (0.6931 in the first epoch, 0.6931 in the last)")
+    assert history_doubts(history(0.7, 0.69, 0.68)) == []
+    assert history_doubts(history(0.7, 0.7)) == []

@@ -9,6 +9,7 @@ from tests.trainer.samples import PLAIN, all_bytes, blobs, small_network
 from trainer import ConfigurationError, History, NeuralNetwork, NeuralNetworkModel, PrecisionConfig, TrainingDiverged
 from trainer.data.preprocessing import one_hot
 from trainer.datasets import load_dataset, split
+from trainer.errors import TrainingStopped
 
 
 @pytest.mark.parametrize("l2", [0.0, 0.03])
@@ -287,3 +288,33 @@ def test_an_activation_that_cannot_be_trained_is_refused_by_name():
     """What the runtime runs and the trainer has no derivative for."""
     with pytest.raises(ConfigurationError, match="'gelu' can be run but not trained; expected one of"):
         NeuralNetwork([4, 3, 2], ["gelu", "softmax"])
+
+
+def test_ctrl_c_without_a_checkpoint_leaves_the_best_weights():
+    """Those of the best epoch so far, which the exception names, and not of a batch that is half done."""
+    x, y = blobs(rows=200)
+    network, seen = small_network(), []
+
+    def told(record):
+        seen.append((record.validation_loss, all_bytes(network)))
+        if len(seen) == 4:
+            raise KeyboardInterrupt
+
+    with pytest.raises(TrainingStopped) as caught:
+        network.fit(x, y, on_epoch=told)
+    assert isinstance(caught.value, KeyboardInterrupt)
+    best = min(range(4), key=lambda epoch: seen[epoch][0])
+    assert caught.value.kept_epoch == best + 1
+    assert all_bytes(network) == seen[best][1]
+
+
+@pytest.mark.parametrize(("scale", "names"), [((1, 1), []), ((1e3, 1), ["inputs"]), ((1, 1e6), ["targets"])])
+def test_divergence_names_what_is_too_large(scale, names):
+    """Inputs or targets that are far from a size to learn from, with their reach; the learning rate in any case."""
+    x = np.random.default_rng(0).normal(size=(200, 3))
+    y = x[:, :1] * scale[1]
+    network = NeuralNetworkModel([3, 1], ["linear"])
+    with pytest.raises(TrainingDiverged, match=r"lower the learning rate \(1e\+12\)") as caught:
+        network.fit(x * scale[0], y, **PLAIN | {"learning_rate": 1e12})
+    for name in ("inputs", "targets"):
+        assert (f"standardize the {name}, which reach" in str(caught.value)) == (name in names)
