@@ -202,7 +202,7 @@ def test_random_state():
 def test_a_warm_start_goes_on():
     """From what was learned, with the settings of now; for the same classes and widths only."""
     x, y = blobs()
-    model = DenseClassifier(epochs=5, learning_rate=0.05, warm_start=True).fit(x, y)
+    model = DenseClassifier(hidden=(32,), epochs=5, learning_rate=0.05, warm_start=True).fit(x, y)
     first = model.network_
     later = model.set_params(epochs=1, l2_lambda=0.5).fit(x, y)
     assert model.network_ is first

@@ -27,7 +27,7 @@ class Defaults:
     nothing on tables and helps images. batch_size None: see `TrainingOptions.for_rows`.
     """
 
-    hidden: tuple[int, ...] = (64,)
+    hidden: tuple[int, ...] = (96,)
     activation: str = "relu"
     l2: float = 1e-3
     dropout: float = 0.0

@@ -119,12 +119,17 @@ def test_a_layer_of_ones_has_a_largest_width(width, is_read):
 
 
 def test_a_standardization_has_a_mean_and_a_scale():
-    """Finite and not 0 in float32; the same arithmetic is one subtraction and one multiplication, nothing else."""
+    """Finite in float32, 0 only where nothing is added; the same arithmetic is one subtraction and one multiplication.
+
+    A scale of 0 is that of a feature that did not vary.
+    """
     found = standardization(affine([2, 4], [1, 0]))
     np.testing.assert_array_equal(found.mean, [-0.5, 0])
     assert not np.signbit(found.mean[1])
     np.testing.assert_array_equal(found.inv_std, [2, 4])
-    for wrong in (affine([2, 0], 0), affine([2, 0], 1), affine([2, 1e-50], 0), affine(1e39, 0), affine(1, np.inf)):
+    off = standardization(affine([2, 0], 0))
+    assert (off.mean.tolist(), off.inv_std.tolist()) == ([0, 0], [2, 0])
+    for wrong in (affine([2, 0], 1), affine([2, 1e-50], 0), affine(1e39, 0), affine(1, np.inf)):
         assert standardization(wrong) is None
     minus, times = affine(1, [1, 2, 3]), affine([2, 3, 4], 0)
     assert assembled(minus, times, W).same_standardization
