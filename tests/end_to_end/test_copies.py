@@ -249,6 +249,7 @@ NOT_COPIED = {
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
     "DataWarning": "a warning, which is shown where it arises",
     "Defaults": "what is used where nothing is said, which nobody makes",
+    "Chunks": "a stream that is being read",
     "FileMap": "the memory of a file, whose views are copied",
     "Table": "cells on their way from a file to a data set",
     "LoweredDense": "what a network of lower precision makes anew for a pass",
