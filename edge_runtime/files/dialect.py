@@ -134,9 +134,13 @@ class _Evidence:
     """The first cell of each kind of spelling, or ""."""
 
     def __init__(self, text: str, delimiter: str) -> None:
-        # a comma that separates is none of a number, so there a number with one stands in quotes
-        edge = {",": '"', " ": r"\n\" \t"}.get(delimiter, r"\n\"" + re.escape(delimiter))
-        self._text, self._edge, self._delimiter = text, edge, delimiter
+        if delimiter == ",":  # one that separates is none of a number: a number with one stands in quotes
+            self._front, self._back = '(?<=") *', ' *(?=")'
+        else:
+            edge = r"\n\"" + (r" \t" if delimiter == " " else re.escape(delimiter))
+            blanks = "" if delimiter == " " else " *"
+            self._front, self._back = rf"(?<![^{edge}]){blanks}", rf"{blanks}(?![^{edge}])"
+        self._text, self._delimiter = text, delimiter
         has_comma = "," in text and (delimiter != "," or '"' in text)
         self.comma_decimal = self._find(_decimal(",")) if has_comma else ""
         self.comma_thousands = self._find(_thousands(",")) if has_comma else ""
@@ -146,9 +150,7 @@ class _Evidence:
         self.point_either = self._find(r"[1-9]\d{0,2}\.\d{3}") if has_comma else ""
 
     def _find(self, pattern: str) -> str:
-        edge = self._edge
-        blanks = "" if self._delimiter == " " else " *"
-        match = re.search(rf"(?<![^{edge}]){blanks}([-+]?(?:{pattern})){blanks}(?![^{edge}])", self._text)
+        match = re.search(f"{self._front}([-+]?(?:{pattern})){self._back}", self._text)
         return printable(match[1], 40) if match else ""
 
     def other_thousands(self, decimal: str) -> str:

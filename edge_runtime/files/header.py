@@ -1,7 +1,8 @@
 """Whether the first row of a table names its columns.
 
 It does if it is text above numbers; if its numbers count 0, 1, 2 or 1, 2, 3 (as pandas names columns) above rows that
-do not go on with the count; and if all its cells are texts that occur nowhere below, where texts repeat.
+do not go on with the count; and if all its cells are texts that occur nowhere below, where texts repeat. Fewer than
+five whole numbers count by chance, above whole numbers of their range, and so do two beside texts: those are a row.
 """
 
 from __future__ import annotations
@@ -12,6 +13,7 @@ from itertools import pairwise
 from edge_runtime.files.dialect import Dialect, is_missing
 
 _FEW = 10  # rows below which texts that occur once say nothing
+_MANY = 5  # numbers that do not count by chance
 
 
 def is_header(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dialect) -> bool:
@@ -69,7 +71,21 @@ def _is_no_row(
     known = [value for value in following if value is not None]
     if len(known) == len(following) and all(b - a == 1 for a, b in pairwise(known)):
         return False
-    if len(first) > 2:
+    numbers = [[dialect.number(cell) for cell in column] for column in columns]
+    counted = [index for index, value in enumerate(values) if value is not None]
+    if len(counted) == 2 < len(first):
+        return False
+    if any(value is not None and not value.is_integer() for index in counted for value in numbers[index]):
         return True
-    cells = [dialect.number(cell) for column in columns for cell in column]
-    return not all(value is not None and value.is_integer() for value in cells)  # of two numbers, any 0, 1 counts
+    if len(counted) >= _MANY:
+        return True
+    if len(first) == 2 or len(below) < _FEW:  # among a few whole numbers any 0, 1, 2 counts
+        return False
+    texts = [index for index, value in enumerate(values) if value is None]
+    repeating = bool(texts) and all(2 * len(set(columns[index])) <= len(below) for index in texts)
+    return repeating or any(_is_outside(values[index], numbers[index]) for index in counted)
+
+
+def _is_outside(value: float | None, column: Sequence[float | None]) -> bool:
+    known = [other for other in column if other is not None]
+    return value is not None and bool(known) and not min(known) <= value <= max(known)

@@ -12,7 +12,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import rows_of, split_lines
 from edge_runtime.files.dialect import Dialect, is_missing, sniff_delimiter, sniff_numbers
-from edge_runtime.files.header import is_header
+from edge_runtime.files.header import counts, is_header
 
 MAX_LINE = 1 << 24  # bytes: a million columns of 16; a longer line is not a table
 _COMMENT_MARKS = ("#", "%")
@@ -127,7 +127,7 @@ def _names(
     header = _header(rows, width, dialect, what)
     if header is None:
         names, note = _commented_names([line for _, line in comments], width, dialect)
-        return names, 0, [note]
+        return names, 0, [note, _doubt(rows[0], names, dialect)]
     names, note = header
     if len(rows) > 2 and _is_units(rows[1][1], [cells for _, cells in rows[2:] if len(cells) == width], dialect):
         number, cells = rows[1]
@@ -171,8 +171,8 @@ def _header(
     if len(first) == width:
         if not is_header(first, below, dialect):
             return None
-        is_text = any(dialect.number(cell) is None for cell in first)
-        return tuple(first), "" if is_text else f"row {rows[0][0]} ({', '.join(first[:3])}, ...) read as the header"
+        is_text = all(dialect.number(cell) is None for cell in first)
+        return tuple(first), "" if is_text else f"row {rows[0][0]} ({_start(first)}) read as the header"
     if len(first) == width - 1 and below and all(dialect.number(cell) is None for cell in first):
         if all(not cells[-1].strip() for cells in below):  # a separator at the end of the rows alone
             return (*first, ""), ""
@@ -184,6 +184,18 @@ def _header(
         if _are_row_names([cells[0].strip() for cells in below], dialect):
             return ("", *first), "the first column has no name: names of rows, as R writes them"
     return None
+
+
+def _doubt(row: tuple[int, list[str]], names: Sequence[str], dialect: Dialect) -> str:
+    """What to say of a first row that counts as names may, and was read as one of numbers."""
+    number, cells = row
+    if names or not counts([dialect.number(cell) for cell in cells]):
+        return ""
+    return f"row {number} ({_start(cells)}) read as a row, not as a header"
+
+
+def _start(cells: Sequence[str]) -> str:
+    return printable(", ".join(cell.strip() for cell in cells[:3]), 40) + (", ..." if len(cells) > 3 else "")
 
 
 def _are_row_names(cells: Sequence[str], dialect: Dialect) -> bool:

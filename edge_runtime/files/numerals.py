@@ -94,7 +94,9 @@ class Bytes:
         if len(places) == len(ends) and bool(((starts <= places) & (places < ends)).all()):
             return Marks(None, places)
         cells = ends.searchsorted(places, side="right")
-        places, cells = places[cells < len(ends)], cells[cells < len(ends)]
+        inside = starts.take(cells, mode="clip") <= places  # and not in an exponent, behind the end of its cell
+        inside &= cells < len(ends)
+        places, cells = places[inside], cells[inside]
         last = np.zeros(len(ends), np.int64)
         last[cells] = places
         return Marks(np.bincount(cells, minlength=len(ends)), last)
@@ -139,7 +141,7 @@ def _exponent(text: Bytes, starts: Any, ends: Any) -> tuple[Any, Any, Any]:
     found = text.marks(_LOWER_E, starts, ends, least) or text.marks(_LOWER_E - 32, starts, ends, least)
     if found is None:
         return None, ends, np.ones(len(ends), np.bool_)
-    count = 1 if found.counts is None else found.counts
+    count = np.ones(len(ends), np.int64) if found.counts is None else found.counts
     has_one = count == 1
     place = np.where(has_one, found.last, ends)
     sign = text.at(np.minimum(place + 1, ends))

@@ -15,6 +15,7 @@ _TOKENS = [
     b",", b";", b"\t", b"\n", b"\r\n", b"\r", b'"', b'""', b"\0", b"\xef\xbb\xbf", b"\xff\xfe", b"-", b"+", b".", b"e",
     b"nan", b"inf", b"-inf", b"1e39", b"1e-50", b"1_000", b"0x1p3", b"1,5", b" ", b"\xc3\xbc", b"\xe2\x80\xa8",
     b"\x1b[2J", b"\xed\xa0\x80", b"9" * 400, b"1" * 20, b"\x1c", b"\x85", "٣".encode(), b"_", b"a,b\n", b"x;y\n",
+    b"|", b"#", b"%", b"\n#", b"sep=;\n", b"1.234,5", b"1,234", b"1 234", b"?", b"NA", b"\xe9", b"a b c\n", b";;;\n",
 ]  # fmt: skip
 _SIZES = [0, 1, 2, 3, 255, 256, 65535, 1 << 20, (1 << 31) - 1, 1 << 31, (1 << 32) - 1]
 _DESCRS = [

@@ -21,6 +21,8 @@ from edge_runtime.console.inspection import inspect_file
 from edge_runtime.console.reports import inspection_text, selftest_text
 from edge_runtime.engine.self_test import selftest
 from edge_runtime.files.rows import read_rows
+from edge_runtime.files.stream import tables_of
+from edge_runtime.files.table import Table, read_table
 from export.onnx_reader.reader import import_onnx
 from export.verification.dumps import verify_dumps
 from tests.fuzz import seeds
@@ -158,8 +160,34 @@ def _check_rows(rows: np.ndarray, nonfinite: bool) -> None:
 
 
 def check_csv(content: bytes, folder: Path) -> bool:
-    """CSV text as rows and as a data set."""
+    """Text as a table, as a stream in small pieces, as rows and as a data set."""
+    _refused(lambda: _check_table(read_table(content, "x", max_bytes=MAX_BYTES)), InputError)
+    size = 1 + len(content) % 13
+    pieces = iter([*(content[place : place + size] for place in range(0, len(content), size)), b""])
+
+    def read_stream() -> None:
+        for table in tables_of(lambda: next(pieces), "x", columns=1 + len(content) % 3):
+            _check_table(table)
+
+    if len(content) < 4096:
+        _refused(read_stream, InputError)
     return _check_data(_written(content, folder / "rows.csv"), len(content))
+
+
+def _check_table(table: Table) -> None:
+    rows, columns = table.numbers.shape
+    assert rows >= 1
+    assert columns >= 1
+    assert len(table.names) in (0, columns)
+    assert len(table.line_numbers) == rows
+    assert (np.diff(table.line_numbers) > 0).all()
+    missing = np.zeros((rows, columns), bool) if table.missing is None else table.missing
+    assert np.isnan(table.numbers[missing]).all()
+    for column in range(columns):
+        is_text = np.isnan(table.numbers[:, column]) & ~missing[:, column]
+        assert is_text.any() == (column in table.texts)
+        assert len(table.texts.get(column, range(rows))) == rows
+    assert all(note.isprintable() for note in table.notes)
 
 
 _DUMPED = random_model([4, 3], ["relu"])
