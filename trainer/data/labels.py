@@ -20,7 +20,7 @@ _EXACT = 1 << 53  # float64 holds every whole number up to here
 _MANY_CLASSES = 20  # above it, classes of less than two rows each are taken for a mistake: numbers of rows, or names
 _FEW_CLASSES = 5  # different whole numbers that are classes whatever they are
 _MOST_COUNTED = 100  # whole numbers without gaps, from 0 or 1 on, that are classes if they repeat
-_OFTEN = 5  # rows of each of them, on average
+_OFTEN = 5  # rows of each of them
 _FEWEST_COUNTED = 20  # labels that count 1, 2, 3 without being meant to
 _MOST_TARGETS = 1 << 28  # 1 GiB
 
@@ -105,14 +105,14 @@ def decide_target(
 
 
 def _are_class_numbers(labels: NDArray[Any]) -> bool:
-    distinct = np.unique(labels)
+    distinct, repeats = np.unique(labels, return_counts=True)
     count, rows = len(distinct), len(labels)
     if count <= _FEW_CLASSES or not np.isfinite(distinct).all():
         return True  # what is not finite is refused as a class, by row
     without_gap = distinct[0] in (0, 1) and int(distinct[-1]) - int(distinct[0]) + 1 == count
     if count <= _MANY_CLASSES:
         return bool(without_gap or 2 * count <= rows)
-    return bool(without_gap and count <= _MOST_COUNTED and _OFTEN * count <= rows)
+    return bool(without_gap and count <= _MOST_COUNTED and repeats.min() >= _OFTEN)  # counts of things have rare ends
 
 
 def label_doubts(y: NDArray[Any], class_names: Sequence[str]) -> list[str]:

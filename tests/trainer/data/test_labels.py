@@ -148,6 +148,7 @@ def test_targets_of_more_than_a_gibibyte_are_refused():
         (np.repeat(np.arange(26), 5), "class", "26 different"),
         (np.repeat(np.arange(26), 4), "regression", "26 different"),
         (np.repeat(np.arange(101), 9), "regression", "101 different"),
+        (np.r_[np.repeat(np.arange(25), 40), 25], "regression", "26 different"),  # a count of things, with rare ends
         (np.repeat(np.arange(0, 60, 3), 2), "class", "20 different"),
         (np.repeat(np.arange(0, 63, 3), 9), "regression", "21 different"),
         (np.arange(16) * 1000, "regression", "16 different"),  # prices
