@@ -95,7 +95,7 @@ class NeuralNetworkModel:
         layer_sizes: Sequence[int],
         activations: Sequence[str | Activation],
         l2_lambda: float = Defaults.l2,
-        dropout_rate: float = 0.0,
+        dropout_rate: float = Defaults.dropout,
         precision_config: PrecisionConfig | None = None,
         *,
         batch_norm: bool = False,

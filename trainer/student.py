@@ -66,7 +66,7 @@ class NeuralNetwork(NeuralNetworkModel):
         layer_sizes: Sequence[int] = (64, 32, 10),
         activations: Sequence[str | Activation] = ("relu", "softmax"),
         l2_lambda: float = Defaults.l2,
-        dropout_rate: float = 0.0,
+        dropout_rate: float = Defaults.dropout,
         precision_config: PrecisionConfig | None = None,
         *,
         batch_norm: bool = False,

@@ -10,7 +10,7 @@ import numpy as np
 
 from trainer import NeuralNetwork, NeuralNetworkModel
 from trainer.cli import train
-from trainer.fitting.options import TrainingOptions
+from trainer.fitting.options import Defaults, TrainingOptions
 from trainer.fitting.run_setup import describe_run
 from trainer.losses import choose_loss
 from trainer.recipe import fit_network
@@ -78,3 +78,18 @@ def test_a_checkpoint_states_all_that_decides_a_result():
     rows = network._rows(np.zeros((2, 2)), np.array([0, 1]), choose_loss(None, network.final_activation, 2))
     stated = set(describe_run(network, options, choose_loss(None, network.final_activation, 2), rows, None))
     assert SETTINGS - stated == set(NOT_STATED) - {"epochs", "loss", "optimizer", "schedule"}
+
+
+def test_one_place_states_the_defaults():
+    """The network, its estimator and the command take them from there; nobody states a number of its own."""
+    stated = dataclasses.asdict(Defaults())
+    typed = {option.name: option.default for option in train.params}
+    for name, value in stated.items():
+        if name not in NOT_TYPED:
+            assert typed[name] == (",".join(map(str, value)) if name == "hidden" else value), name
+    for made in (NeuralNetworkModel.__init__, NeuralNetworkModel.fit, NeuralNetwork.__init__):
+        found = {name: parameter.default for name, parameter in inspect.signature(made).parameters.items()}
+        named = {"l2_lambda": "l2", "dropout_rate": "dropout"}
+        shared = {name: named.get(name, name) for name in found if named.get(name, name) in stated}
+        assert shared
+        assert {name: found[name] for name in shared} == {name: stated[shared[name]] for name in shared}
