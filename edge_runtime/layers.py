@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.arguments import MODEL_CHECKS
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
 from edge_runtime.numerics import (
@@ -52,6 +53,8 @@ def count_nonfinite(array: Array) -> int:
 
 
 def _check_weight(weight: Any, name: str, dtypes: tuple[type, ...]) -> Array:
+    if not isinstance(name, str):
+        raise MODEL_CHECKS.refusal("a layer's name", name, "Unicode text")
     array = checked_array(weight, f"'{name}.weight'", dtypes)
     if array.ndim != 2 or 0 in array.shape:
         raise ModelError(f"'{name}.weight' has shape {array.shape}, expected (n_in, n_out), both at least 1")
@@ -158,12 +161,20 @@ class QuantizedDense(_Widths):
         object.__setattr__(self, "bias", bias)
         object.__setattr__(self, "multiplier", multiplier)
         object.__setattr__(self, "activation", Activation.of(self.activation))
+        self._check_grids()
         self._check_table()
         if self.certificate >= INT32_LIMIT:
             raise ModelError(
                 f"layer '{self.name}': an accumulator can reach {self.certificate:,}, and must stay below "
                 f"{INT32_LIMIT:,} to fit int32 on every engine; keep this layer in float16 or float32"
             )
+
+    def _check_grids(self) -> None:
+        if self.input is None:
+            raise ModelError(f"layer '{self.name}' has no input grid, expected QuantParams(scale, zero_point)")
+        for side in ("input", "output", "table_output"):
+            grid = getattr(self, side)
+            MODEL_CHECKS.instance(f"'{self.name}.{side}'", grid, QuantParams, "QuantParams(scale, zero_point)")
 
     def _check_table(self) -> None:
         if (self.table is None) != (self.table_output is None):

@@ -11,9 +11,10 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.arguments import MODEL_CHECKS, shown
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
-from edge_runtime.layers import Layer, QuantizedDense, Remade, checked_array
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Remade, checked_array
 from edge_runtime.numerics import Activation
 
 if TYPE_CHECKING:
@@ -105,9 +106,7 @@ class Model(Remade):
     test_vectors: TestVectors | None = None
 
     def __post_init__(self) -> None:
-        object.__setattr__(self, "layers", tuple(self.layers))
-        object.__setattr__(self, "class_names", tuple(self.class_names))
-        object.__setattr__(self, "metadata", dict(self.metadata))
+        self._take_arguments()
         self._check_chain()
         self._check_names()
         self._check_ends()
@@ -120,6 +119,20 @@ class Model(Remade):
         rows = 0 if self.test_vectors is None else len(self.test_vectors.inputs)
         sizes, activations = shortened(sizes, 50), shortened(activations, 50)
         return f"Model({sizes}, {self.precision}, {activations}, {parameters:,} parameters, {rows:,} test vectors)"
+
+    def _take_arguments(self) -> None:
+        """What was given, of the types that it must have, in a form that nobody changes."""
+        layers = MODEL_CHECKS.items("layers", self.layers, "a list of layers such as Dense")
+        for layer in layers:
+            if not isinstance(layer, (Dense, QuantizedDense, DynamicQuantizedDense)):
+                raise MODEL_CHECKS.refusal("a layer", layer, "Dense, QuantizedDense or DynamicQuantizedDense")
+        names = MODEL_CHECKS.items("class_names", self.class_names, "a list of texts, () for none")
+        metadata = MODEL_CHECKS.mapping("metadata", self.metadata, "a mapping of texts to texts")
+        for name, value in (("layers", layers), ("class_names", names), ("metadata", metadata)):
+            object.__setattr__(self, name, value)
+        MODEL_CHECKS.instance("preprocessing", self.preprocessing, Standardization, "a Standardization")
+        MODEL_CHECKS.instance("test_vectors", self.test_vectors, TestVectors, "TestVectors(inputs, outputs)")
+        self.check_texts()
 
     def _check_chain(self) -> None:
         if not self.layers:
@@ -149,7 +162,6 @@ class Model(Remade):
             raise ModelError(
                 f"{len(self.class_names)} class names for {self.n_out} outputs; expected one each, or none"
             )
-        self.check_texts()
 
     def check_texts(self) -> None:
         """Raise ModelError for a name, or an entry of the metadata, that is no Unicode text.
@@ -158,10 +170,10 @@ class Model(Remade):
         """
         for text in [*(layer.name for layer in self.layers), *self.class_names, *self.metadata]:
             if not isinstance(text, str) or not _is_unicode(text):
-                raise ModelError(f"names and metadata must be Unicode text, found {text!r:.80}")
+                raise ModelError(f"names and metadata must be Unicode text, found {shown(text)}")
         for key, text in self.metadata.items():
             if not isinstance(text, str) or not _is_unicode(text):
-                raise ModelError(f"metadata must be Unicode text, found {text!r:.80} for {key!r:.80}; give its text")
+                raise ModelError(f"metadata must be Unicode text, found {shown(text)} for {shown(key)}; give its text")
 
     def _check_ends(self) -> None:
         if self.preprocessing is not None and self.preprocessing.mean.size not in (1, self.n_in):

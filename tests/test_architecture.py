@@ -50,6 +50,7 @@ ROOMS = {
         "layers",
         "files",
         "numerics",
+        "arguments",
         "errors  lazy  array_types  version",
     ],
 }

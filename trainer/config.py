@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
-import math
-import numbers
 from dataclasses import dataclass, fields
 from typing import Any
 
 import numpy as np
 
+from edge_runtime.arguments import Checks
 from trainer.errors import ConfigurationError
+
+CHECKS = Checks(ConfigurationError)
+check_flag, check_whole, check_number = CHECKS.flag, CHECKS.whole, CHECKS.number
 
 TRAIN_DTYPES = ("float32", "float64")
 SIMULATED_PRECISIONS = ("float32", "float16", "int8")
@@ -58,9 +60,9 @@ class PrecisionConfig:
         return f"PrecisionConfig({', '.join(shown)})"
 
     def __post_init__(self) -> None:
-        _check_choice("train_dtype", self.train_dtype, TRAIN_DTYPES)
-        _check_choice("infer_precision", self.infer_precision, SIMULATED_PRECISIONS)
-        _check_choice("precision_mode", self.precision_mode, SIMULATED_PRECISIONS)
+        CHECKS.choice("train_dtype", self.train_dtype, TRAIN_DTYPES)
+        CHECKS.choice("infer_precision", self.infer_precision, SIMULATED_PRECISIONS)
+        CHECKS.choice("precision_mode", self.precision_mode, SIMULATED_PRECISIONS)
         check_whole("int8_clip_value", self.int8_clip_value, 1, 127)
         check_whole("seed", self.seed, 0)
         check_whole("batch_size_limit", self.batch_size_limit, 1)
@@ -88,47 +90,6 @@ class PrecisionConfig:
     def max_rows(self) -> int | None:
         """`batch_size_limit` where hardware is simulated, else None."""
         return int(self.batch_size_limit) if self.enable_hardware_simulation else None
-
-
-def _check_choice(name: str, value: Any, choices: tuple[str, ...]) -> None:
-    if not isinstance(value, str) or value not in choices:
-        raise ConfigurationError(f"{name} is {value!r}, expected one of {', '.join(choices)}")
-
-
-def check_flag(name: str, value: Any) -> None:
-    """Raise ConfigurationError for anything but True and False: "no" would count as yes."""
-    if not isinstance(value, (bool, np.bool_)):
-        raise ConfigurationError(f"{name} is {value!r:.80}, expected True or False")
-
-
-def check_whole(name: str, value: Any, low: int, high: int | None = None) -> int:
-    """`value` as an int in [low, high], or ConfigurationError that names it."""
-    is_whole = isinstance(value, numbers.Integral) and not isinstance(value, bool)
-    if not is_whole or value < low or (high is not None and value > high):
-        limits = f"from {low} to {high}" if high is not None else f"of at least {low}"
-        raise ConfigurationError(f"{name} is {value!r}, expected a whole number {limits}")
-    return int(value)
-
-
-def _is_finite(value: numbers.Real) -> bool:
-    try:
-        return math.isfinite(value)
-    except OverflowError:  # a whole number that no float holds
-        return False
-
-
-def check_number(
-    name: str, value: Any, *, low: float | None = None, above: float | None = None, below: float | None = None
-) -> float:
-    """`value` as a finite float with low <= value, above < value, value < below; ConfigurationError otherwise."""
-    is_real = isinstance(value, numbers.Real) and not isinstance(value, bool) and _is_finite(value)
-    fits = is_real and (low is None or value >= low)
-    fits = fits and (above is None or value > above) and (below is None or value < below)
-    if not fits:
-        limits = [("at least", low), ("above", above), ("below", below)]
-        stated = " and ".join(f"{word} {limit:g}" for word, limit in limits if limit is not None)
-        raise ConfigurationError(f"{name} is {value!r}, expected a finite number {stated}".rstrip())
-    return float(value)
 
 
 DEFAULT_CONFIG = PrecisionConfig()

@@ -20,7 +20,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime import Model
 from edge_runtime.array_types import Array
 from edge_runtime.numerics import frame_numbers, is_frame
-from trainer.config import DEFAULT_CONFIG, PrecisionConfig
+from trainer.config import CHECKS, DEFAULT_CONFIG, PrecisionConfig, check_flag
 from trainer.errors import ConfigurationError
 from trainer.fitting import Defaults
 from trainer.history import History
@@ -102,12 +102,11 @@ class _DenseEstimator(BaseEstimator):
 
     def _network(self, n_out: int, **more: Any) -> NeuralNetwork:
         """A network for the data that were checked, untrained."""
-        if isinstance(self.hidden, (str, bytes)) or not isinstance(self.hidden, (Sequence, np.ndarray)):
-            raise ConfigurationError(f"hidden is {self.hidden!r:.80}, expected widths such as (32,), or () for none")
+        widths = CHECKS.items("hidden", self.hidden, "widths such as (32,), or () for none", is_kept=True)
         settings = {name: getattr(self, name) for name in self._hands_on}
         return NeuralNetwork(
-            [self.n_features_in_, *self.hidden, n_out],
-            [self.activation] * len(self.hidden) + [self._last],
+            [self.n_features_in_, *widths, n_out],
+            [self.activation] * len(widths) + [self._last],
             precision_config=PrecisionConfig(seed=self._seed(), train_dtype=self.train_dtype),
             warm_start=True,  # one network, one fit; what goes on is decided here
             **settings,
@@ -201,7 +200,7 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
     @_in_one_thread
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseClassifier:  # noqa: N803
         """Train on rows X (rows, features) and labels y (rows,), from fresh weights unless `warm_start`."""
-        goes_on = self.warm_start and hasattr(self, "network_")
+        goes_on = check_flag("warm_start", self.warm_start) and hasattr(self, "network_")
         x, labels = self._checked(X, y, reset=not goes_on)
         if not goes_on:
             self._start(np.unique(labels))
@@ -326,7 +325,7 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
     @_in_one_thread
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseRegressor:  # noqa: N803
         """Train on rows X (rows, features) and targets y, (rows,) or (rows, targets); fresh unless `warm_start`."""
-        x, targets = self._started(X, y, goes_on=self.warm_start)
+        x, targets = self._started(X, y, goes_on=check_flag("warm_start", self.warm_start))
         self._update()
         self.network_.fit(x, targets, sample_weight=sample_weight)
         self._keep()

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from edge_runtime.array_types import Array
 from edge_runtime.numerics import as_numbers
 from trainer.arrays import matmul
-from trainer.config import DEFAULT_CONFIG
+from trainer.config import CHECKS, DEFAULT_CONFIG
 from trainer.errors import ConfigurationError
 
 
@@ -149,8 +149,7 @@ class DenseLayer(Layer):
         dtype: DTypeLike = np.float32,
         init: str = "xavier",
     ) -> None:
-        if not isinstance(init, str) or init not in INITIALIZERS:
-            raise ConfigurationError(f"init is {init!r}, expected one of {', '.join(INITIALIZERS)}")
+        CHECKS.choice("init", init, INITIALIZERS)
         self.n_in, self.n_out, self.init = n_in, n_out, init
         self.weights = INITIALIZERS[init](n_in, n_out, rng, dtype)
         self.bias = np.zeros(n_out, dtype)

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edge_runtime.arguments import shown
 from edge_runtime.array_types import Array
 from edge_runtime.numerics import Activation
 from trainer.config import check_number
@@ -183,9 +184,9 @@ def choose_loss(spec: str | Loss | None, final: Activation, n_out: int) -> Loss:
         spec = _DEFAULT_BY_ACTIVATION.get(final.name, "mse")
     if isinstance(spec, str):
         if spec not in LOSSES:
-            raise ConfigurationError(f"loss is {spec!r}, expected one of {', '.join(LOSSES)}")
+            raise ConfigurationError(f"loss is {shown(spec)}, expected one of {', '.join(LOSSES)}")
         spec = LOSSES[spec]
     if not isinstance(spec, Loss):
-        raise ConfigurationError(f"loss is {spec!r}, expected a name ({', '.join(LOSSES)}) or a Loss")
+        raise ConfigurationError(f"loss is {shown(spec)}, expected a name ({', '.join(LOSSES)}) or a Loss")
     spec.check(final, n_out)
     return spec

@@ -14,11 +14,20 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_runtime import Dense, Model, ModelError, Standardization, load, save
+from edge_runtime.arguments import shown
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike, shortened
 from edge_runtime.numerics import Activation, as_numbers
 from edge_runtime.version import made_with
-from trainer.config import DEFAULT_CONFIG, SIMULATED_PRECISIONS, PrecisionConfig, check_number, check_whole
+from trainer.config import (
+    CHECKS,
+    DEFAULT_CONFIG,
+    SIMULATED_PRECISIONS,
+    PrecisionConfig,
+    check_flag,
+    check_number,
+    check_whole,
+)
 from trainer.data import (
     ClassWeight,
     TargetUnits,
@@ -67,6 +76,15 @@ from trainer.schedules import Schedule
 _CHUNK = 1024  # rows of a forward pass outside of training that are held at once
 
 
+def checked_class_names(names: Any) -> tuple[str, ...]:
+    """Names of classes as a tuple of texts. Raises ConfigurationError; how many fit is for the model to say."""
+    found = CHECKS.items("class_names", names, "a list of texts, () for none", is_kept=True)
+    for name in found:
+        if not isinstance(name, str):
+            raise CHECKS.refusal("a class name", name, "a text")
+    return found
+
+
 @dataclass(frozen=True)
 class Evaluation:
     """Loss and metric over rows; metric_name is "accuracy" or "mean_absolute_error"."""
@@ -110,10 +128,7 @@ class NeuralNetworkModel:
 
     def _build(self) -> None:
         """Make layers, parameters and generator from the settings."""
-        if self.precision_config is not None and not isinstance(self.precision_config, PrecisionConfig):
-            raise ConfigurationError(
-                f"precision_config is {self.precision_config!r:.80}, expected PrecisionConfig(seed=...), or None"
-            )
+        CHECKS.instance("precision_config", self.precision_config, PrecisionConfig, "PrecisionConfig(seed=...)")
         self.config = self.precision_config or DEFAULT_CONFIG
         sizes, activations = checked_layout(self.layer_sizes, self.activations)
         check_number("l2_lambda", self.l2_lambda, low=0.0)
@@ -222,18 +237,17 @@ class NeuralNetworkModel:
         Raises InputError, ConfigurationError.
         """
         rows = self._standardized(x)
-        if training:
+        if check_flag("training", training):
             if precision is not None:
                 raise ConfigurationError(
-                    f"precision is {precision!r} for a training pass, expected None; see precision_mode"
+                    f"precision is {shown(precision)} for a training pass, expected None; see precision_mode"
                 )
             self._input = rows
             self.chain.resize(len(rows))
             outputs = self.chain.forward(rows, self.rng)
             return outputs.copy() if self.target_units is None else self.target_units.real(outputs)
-        precision = precision or self.config.infer_precision
-        if precision not in SIMULATED_PRECISIONS:
-            raise ConfigurationError(f"precision is {precision!r}, expected one of {', '.join(SIMULATED_PRECISIONS)}")
+        precision = self.config.infer_precision if precision is None else precision
+        CHECKS.choice("precision", precision, SIMULATED_PRECISIONS)
         lowered = self._lowered(precision)
         throttle = Throttle(self.config.speed_factor)
         result = np.empty((len(rows), self.n_out), rows.dtype)
@@ -288,6 +302,7 @@ class NeuralNetworkModel:
         Works on a float64 copy of the network; dropout draws the same masks each time. Below 1e-7 the gradients are
         right, unless a ReLU's kink lies within epsilon. Costs two forward passes a parameter.
         """
+        check_number("epsilon", epsilon, above=0.0)
         config = dataclasses.replace(self.config, train_dtype="float64", precision_mode="float32")
         twin = NeuralNetworkModel(
             self.layer_sizes, self.activations, self.l2_lambda, self.dropout_rate, config,
@@ -369,6 +384,8 @@ class NeuralNetworkModel:
         goes_on: bool | None = None,
     ) -> History:
         """goes_on: keep the optimizer's state for a next call; True takes that of the last one."""
+        check_number("l2_lambda", self.l2_lambda, low=0.0)  # attributes may have been set since they were checked
+        checked_class_names(self.class_names)
         x, y, weight = weighted_rows(x, y, sample_weight)
         function = choose_loss(options.loss, self.final_activation, self.n_out)
         kept = self.preprocessing, self.target_units
@@ -492,12 +509,13 @@ class NeuralNetworkModel:
 
     def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
         """The network as a float32 `edge_runtime.Model`: layers "dense0", "dense1", ..., those between folded in."""
-        names = self.class_names if class_names is None else tuple(class_names)
+        names = checked_class_names(self.class_names if class_names is None else class_names)
+        stated = {} if metadata is None else CHECKS.mapping("metadata", metadata, "a mapping of texts to texts")
         layers = [
             Dense(f"dense{index}", weights.astype(np.float32), bias.astype(np.float32), block.activation)
             for index, (block, (weights, bias)) in enumerate(zip(self.chain.blocks, self._folded(), strict=True))
         ]
-        return Model(tuple(layers), self.preprocessing, tuple(names), {**made_with(), **(metadata or {})})
+        return Model(tuple(layers), self.preprocessing, names, {**made_with(), **stated})
 
     def save_weights(self, path: PathLike) -> None:
         """Write `to_model()` as an artifact, which `edge_runtime.load` and the command line read."""

@@ -7,6 +7,7 @@ from typing import Any, ClassVar
 
 import numpy as np
 
+from edge_runtime.arguments import shown
 from edge_runtime.array_types import Array
 from trainer.config import check_number
 from trainer.errors import ConfigurationError
@@ -129,5 +130,5 @@ def choose_optimizer(spec: str | Optimizer) -> Optimizer:
     if isinstance(spec, Optimizer):
         return spec
     if not isinstance(spec, str) or spec not in OPTIMIZERS:
-        raise ConfigurationError(f"optimizer is {spec!r}, expected one of {', '.join(OPTIMIZERS)} or an Optimizer")
+        raise ConfigurationError(f"optimizer is {shown(spec)}, expected one of {', '.join(OPTIMIZERS)} or an Optimizer")
     return OPTIMIZERS[spec]

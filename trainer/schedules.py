@@ -6,6 +6,7 @@ import math
 from dataclasses import dataclass
 from typing import ClassVar
 
+from edge_runtime.arguments import shown
 from trainer.config import check_number, check_whole
 from trainer.errors import ConfigurationError
 
@@ -74,5 +75,5 @@ def choose_schedule(spec: str | Schedule) -> Schedule:
     if isinstance(spec, Schedule):
         return spec
     if not isinstance(spec, str) or spec not in SCHEDULES:
-        raise ConfigurationError(f"schedule is {spec!r}, expected one of {', '.join(SCHEDULES)} or a Schedule")
+        raise ConfigurationError(f"schedule is {shown(spec)}, expected one of {', '.join(SCHEDULES)} or a Schedule")
     return SCHEDULES[spec]

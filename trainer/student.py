@@ -17,13 +17,13 @@ from edge_runtime.files import PathLike
 from edge_runtime.inputs import frame_inputs
 from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_frame
 from edge_runtime.schema import KEY, Column, Schema
-from trainer.config import PrecisionConfig
+from trainer.config import CHECKS, PrecisionConfig, check_flag
 from trainer.data import ClassWeight, as_truth
 from trainer.errors import ConfigurationError, NotFittedError
 from trainer.fitting import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
 from trainer.losses import Loss
-from trainer.model import Evaluation, NeuralNetworkModel
+from trainer.model import Evaluation, NeuralNetworkModel, checked_class_names
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
 
@@ -172,7 +172,7 @@ class NeuralNetwork(NeuralNetworkModel):
             "standardize": standardize,
         }  # fmt: skip
         options = TrainingOptions.of(**self._settings(given), checkpoint=checkpoint, resume=resume, on_epoch=on_epoch)
-        goes_on = self.warm_start and self._has_learned
+        goes_on = check_flag("warm_start", self.warm_start) and self._has_learned
         x, schema = self._learn_columns(x, known=goes_on)
         classes, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on)
         if validation_data is not None:
@@ -281,11 +281,11 @@ class NeuralNetwork(NeuralNetworkModel):
 
         The names of a frame's columns go with the model (`metadata["schema"]`): engines read frames and files by them.
         """
-        names = self.class_names if class_names is None else class_names
+        names = checked_class_names(self.class_names if class_names is None else class_names)
         classes = getattr(self, "classes_", np.arange(0))
         is_counted = classes.dtype.kind in "fiu" and np.array_equal(classes, np.arange(self.n_out))
         if not len(names) and len(classes) == self.n_out and not is_counted:
-            names = label_names(classes)
+            names = tuple(label_names(classes))
         return super().to_model(names, with_schema(metadata, self._schema))
 
     def load_weights(self, path: PathLike) -> None:
@@ -415,7 +415,8 @@ def schema_of(names: Sequence[str]) -> Schema | None:
 def with_schema(metadata: Mapping[str, str] | None, schema: Schema | None) -> dict[str, str]:
     """Metadata of a model that reads its columns by a schema; with one that they hold already, or without any."""
     described = {} if schema is None else {KEY: schema.text()}
-    return described | dict(metadata or {})
+    stated = {} if metadata is None else CHECKS.mapping("metadata", metadata, "a mapping of texts to texts")
+    return described | stated
 
 
 def label_names(classes: Array) -> list[str]:
@@ -425,6 +426,6 @@ def label_names(classes: Array) -> list[str]:
 
 def _are_indices(y: Array, count: int) -> bool:
     """Whether these are whole numbers from 0 to count - 1."""
-    if y.dtype.kind not in "fiub" or not np.isfinite(y).all():
+    if y.size == 0 or y.dtype.kind not in "fiub" or not np.isfinite(y).all():
         return False
     return bool(y.min() >= 0 and y.max() < count and np.array_equal(y, np.rint(y)))

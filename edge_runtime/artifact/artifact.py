@@ -18,8 +18,9 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 
 import numpy as np
 
+from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
-from edge_runtime.errors import ArtifactError, InputError, ModelError
+from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.files import printable
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, Standardization, TestVectors, as_model
@@ -42,8 +43,9 @@ def save(model: Model, path: str | os.PathLike[str]) -> None:
 
     A trained network may stand in its place: what its `to_model` gives is written.
 
-    Raises OSError where the file cannot be written, ArtifactError for a model with too many layers or too much text,
-    ModelError for metadata that were written to and hold something else than text.
+    Raises OSError where the file cannot be written, OutputRefused for a name that no file can have, InputError for what
+    is no model or no path, ArtifactError for a model with too many layers or too much text, ModelError for metadata
+    that were written to and hold something else than text.
     """
     from edge_runtime.files import replacing  # a device that only runs models never writes one
 
@@ -56,12 +58,13 @@ def load(path: str | os.PathLike[str], *, mmap: bool = False, max_bytes: int = M
     """Read an artifact. Its arrays are read-only views of the file's bytes, or of a memory map of it with `mmap=True`.
 
     Raises ArtifactError for a file that is not ours, is damaged, has another version or is larger than `max_bytes`;
-    InputError for a limit that is no whole number, OSError for a file that cannot be read. Memory used: the file's size
-    (none of the weights with `mmap`). A mapped file must not be cut short while the model lives: the operating system
-    ends a process that reads what is gone (SIGBUS).
+    InputError for arguments of another type, OSError for a file that cannot be read. Memory used: the file's size (none
+    of the weights with `mmap`). A mapped file must not be cut short while the model lives: the operating system ends a
+    process that reads what is gone (SIGBUS).
     """
-    if not isinstance(max_bytes, (int, np.integer)) or isinstance(max_bytes, bool):
-        raise InputError(f"max_bytes is {max_bytes!r:.80}, expected a whole number of bytes")
+    INPUT_CHECKS.path("path", path)
+    INPUT_CHECKS.flag("mmap", mmap)
+    INPUT_CHECKS.whole("max_bytes", max_bytes, 0, unit="of bytes")
     return _checked(path, lambda: read_members(path, max_bytes=max_bytes, use_mmap=mmap))
 
 

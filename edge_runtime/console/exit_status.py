@@ -48,8 +48,8 @@ def _options(change: str, is_bundle: bool) -> str | None:
 
 
 def _as_typed(text: str) -> str:
-    """Advice for Python, "raise max_bytes", as the option that is typed: "raise --max-bytes"."""
-    return re.sub(r"\braise (max_\w+)", lambda match: f"raise --{match[1].replace('_', '-')}", text)
+    """Limits of Python, "raise max_bytes", "the limit max_batch", as the option that is typed: "raise --max-bytes"."""
+    return re.sub(r"\b(raise|the limit) (max_\w+)", lambda found: f"{found[1]} --{found[2].replace('_', '-')}", text)
 
 
 def one_line(text: str) -> str:

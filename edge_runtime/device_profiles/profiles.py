@@ -13,6 +13,7 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+from edge_runtime.arguments import shown
 from edge_runtime.errors import InputError
 from edge_runtime.layers import Layer, QuantizedDense
 from edge_runtime.model import Model, as_model
@@ -102,12 +103,12 @@ def devices() -> dict[str, DeviceProfile]:
 def find_device(name: str) -> DeviceProfile:
     """The profile of that name. Raises InputError, listing the names there are."""
     if not isinstance(name, str) or name not in _load():
-        raise InputError(f"device {name!r} is not known; expected one of {', '.join(sorted(_load()))}")
+        raise InputError(f"device {shown(name)} is not known; expected one of {', '.join(sorted(_load()))}")
     return _load()[name]
 
 
 def estimate(model: Model, device: str | DeviceProfile) -> Estimate:
-    """Predict how `model` does on `device`. Raises InputError for an unknown device."""
+    """Predict how `model` does on `device`. Raises InputError for an unknown device and for what is no model."""
     model = as_model(model)
     profile = device if isinstance(device, DeviceProfile) else find_device(device)
     latency = _latency(model, profile)

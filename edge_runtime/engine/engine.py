@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.engine import forks
 from edge_runtime.engine.arena import Arena
 from edge_runtime.engine.budget import make_plan
@@ -43,8 +44,7 @@ class Engine:
 
     def __init__(self, model: Model, limits: Limits | None = None) -> None:
         model = as_model(model)
-        if limits is not None and not isinstance(limits, Limits):
-            raise InputError(f"limits is {limits!r:.80}, expected a Limits such as Limits(ram_bytes=65536), or None")
+        INPUT_CHECKS.instance("limits", limits, Limits, "a Limits such as Limits(ram_bytes=65536)")
         self.model = model
         self.limits = limits or Limits()
         self.plan: MemoryPlan = make_plan(model, self.limits)
@@ -78,7 +78,7 @@ class Engine:
         int8-dynamic always raises.
         """
         started = time.perf_counter() if self._is_slowed else 0.0
-        if check_finite:
+        if check_finite is not False and INPUT_CHECKS.flag("check_finite", check_finite):
             x = self._finite_rows(x)
         # float32 rows that one program takes are the common case: nothing else stands in their way
         if type(x) is np.ndarray and x.dtype is _FLOAT32:
@@ -128,13 +128,12 @@ class Engine:
         """
         from edge_runtime.engine.profiler import profile_layers
 
-        if not isinstance(runs, (int, np.integer)) or isinstance(runs, bool) or runs < 1:
-            raise InputError(f"runs is {runs!r:.40}, expected a whole number of at least 1")
+        runs = INPUT_CHECKS.whole("runs", runs, 1)
         rows, _is_vector = self._rows(x)
         if not 1 <= len(rows) <= self.plan.block:
             raise InputError(f"{len(rows)} rows to profile, expected 1 to {self.plan.block}, which run as one block")
         with self.lock:
-            return profile_layers(self.model, self.plan, self._arena, self._constants, rows, int(runs))
+            return profile_layers(self.model, self.plan, self._arena, self._constants, rows, runs)
 
     def _run(self, x: ArrayLike, activate: bool, started: float) -> NDArray[np.float32]:
         """started: when the call began, which matters only where the engine is slowed."""

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 
+from edge_runtime.arguments import INPUT_CHECKS, shown
 from edge_runtime.errors import InputError
 
 OVER_BATCH = ("refuse", "split")
@@ -38,13 +39,13 @@ class Limits:
         for name, unit in (("ram_bytes", "byte"), ("flash_bytes", "byte"), ("max_batch", "row")):
             value = getattr(self, name)
             if value is not None and (not isinstance(value, int) or isinstance(value, bool)):
-                raise InputError(f"{name} is {value!r}, expected a whole number, or None for no limit")
+                raise InputError(f"{name} is {shown(value)}, expected a whole number, or None for no limit")
             if value is not None and value < 1:
                 raise InputError(f"{name} is {value}, expected at least 1 {unit}, or None for no limit")
         if not isinstance(self.speed_factor, (int, float)) or not 1.0 <= self.speed_factor <= 1e6:
-            raise InputError(f"speed_factor is {self.speed_factor!r}, expected a number from 1.0 to 1,000,000")
-        if self.over not in OVER_BATCH:
-            raise InputError(f"over is {self.over!r}, expected one of {', '.join(OVER_BATCH)}")
+            raise InputError(f"speed_factor is {shown(self.speed_factor)}, expected a number from 1.0 to 1,000,000")
+        INPUT_CHECKS.choice("over", self.over, OVER_BATCH)
+        INPUT_CHECKS.flag("lean", self.lean)
         if self.device is not None:
             self._take_from(self.device)
 

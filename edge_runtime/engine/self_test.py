@@ -51,8 +51,9 @@ def require_stored_batch(model: Model, limits: Limits) -> None:
 def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
     """Run the model's test vectors through an engine with these limits, whatever `limits.over` says.
 
-    Raises InputError for a model without any, and for an int8-dynamic one whose vectors, which are one batch, are more
-    than `limits.max_batch` rows; BudgetExceeded.
+    A trained network may stand in the model's place. Raises InputError for a model without any, for what is none, for
+    limits of another type, and for an int8-dynamic one whose vectors, which are one batch, are more than
+    `limits.max_batch` rows; BudgetExceeded.
     """
     model = as_model(model)
     vectors = model.test_vectors

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
         read_at_most,
         read_file,
         refuse_no_file,
+        refuse_no_name,
         shortened,
         standard_input,
     )
@@ -57,6 +58,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "read_at_most",
             "read_file",
             "refuse_no_file",
+            "refuse_no_name",
             "shortened",
             "standard_input",
         ),

@@ -12,6 +12,9 @@ from collections.abc import Iterator, Mapping
 from pathlib import Path
 from typing import IO
 
+from edge_runtime.errors import OutputRefused
+from edge_runtime.files.bounded import refuse_no_name
+
 _PREFIX, _SUFFIX, _TOKEN_BYTES = ".smallnet-", ".tmp", 12
 _LITTER_SECONDS = 24 * 60 * 60.0  # no writer takes as long
 
@@ -22,7 +25,8 @@ def replacing(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
 
     The bytes go to a temporary file in the same folder, which is flushed, synced and renamed. On any error the
     temporary file is removed and `path` stays as it was. Temporary files that killed processes left in the folder are
-    removed by the first writer after a day. Raises OSError.
+    removed by the first writer after a day. Raises OSError, OutputRefused for a name that no file can have,
+    InputError for what is no path.
     """
     with _Draft(path) as draft, draft.naming_target():
         yield draft.file
@@ -58,6 +62,7 @@ class _Draft:
     """A temporary file beside its target. A context: what got no name goes."""
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
+        refuse_no_name(path, OutputRefused)
         self.path, self.target = path, Path(os.path.realpath(path))  # a link's target is replaced, not the link
         if os.path.lexists(self.target) and not self.target.is_file():
             raise OSError(errno.EINVAL, "is no regular file and is not replaced", os.fspath(path))

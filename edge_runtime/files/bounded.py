@@ -10,6 +10,7 @@ import sys
 from collections.abc import Callable
 from typing import Protocol, TypeAlias
 
+from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.errors import InputError, SmallnetError
 
 PathLike: TypeAlias = "str | os.PathLike[str]"
@@ -45,6 +46,7 @@ def read_file(path: str | os.PathLike[str], *, max_bytes: int = DATA_MAX_BYTES) 
 
     Raises InputError over `max_bytes` and for a pipe, socket or device; OSError if unreadable.
     """
+    INPUT_CHECKS.path("path", path)
     if os.fspath(path) == "-":
         content = _read_standard_input(max_bytes)
     else:
@@ -61,14 +63,24 @@ def refuse_no_file(path: str | os.PathLike[str], error: type[SmallnetError]) -> 
 
     open() would wait for a pipe's writer, read a device without end, and answer a NUL with a bare ValueError.
     """
-    if "\0" in os.fspath(path):
-        raise error(f"{describe(path)}: a file's name cannot hold a NUL character")
+    refuse_no_name(path, error)
     try:
         mode = os.stat(path).st_mode
     except OSError:  # open() says it better
         return
     if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
         raise error(f"{describe(path)}: a pipe, socket or device, expected a regular file")
+
+
+def refuse_no_name(path: str | os.PathLike[str], error: type[SmallnetError]) -> None:
+    """Raise `error` for a name that no file can have, InputError for what is no path."""
+    INPUT_CHECKS.path("path", path)
+    try:
+        os.fsencode(path)
+    except UnicodeEncodeError:
+        raise error(f"{describe(path)}: a file's name cannot hold half of a pair of surrogates") from None
+    if "\0" in os.fspath(path):
+        raise error(f"{describe(path)}: a file's name cannot hold a NUL character")
 
 
 def _read_standard_input(max_bytes: int) -> bytearray:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.arguments import MODEL_CHECKS, shown
 from edge_runtime.errors import ModelError
 
 if TYPE_CHECKING:
@@ -292,29 +293,44 @@ DEFINITIONS: dict[str, Definition] = {
 class Activation:
     """An activation by name, with its parameters: `Activation("leaky_relu", (("alpha", 0.01),))`.
 
-    Build one with `Activation.of`, which fills in the parameters' defaults and refuses unknown names.
+    Parameters that are not given have their defaults. Raises ModelError for an unknown name or parameter, and for one
+    that is no finite float32 number.
     """
 
     name: str
     params: tuple[tuple[str, float], ...] = ()
 
+    def __post_init__(self) -> None:
+        if not isinstance(self.name, str) or self.name not in DEFINITIONS:
+            known = ", ".join(sorted(DEFINITIONS))
+            raise ModelError(f"activation {shown(self.name)} is not known; expected one of {known}")
+        values = dict(DEFINITIONS[self.name].defaults)
+        for pair in MODEL_CHECKS.items("params", self.params, "pairs of a name and a number"):
+            key, value = self._checked(pair, values)
+            values[key] = value
+        object.__setattr__(self, "params", tuple(sorted(values.items())))
+
+    def _checked(self, pair: Any, known: Mapping[str, float]) -> tuple[str, float]:
+        """A parameter's name and value."""
+        if not isinstance(pair, (tuple, list)) or len(pair) != 2:
+            raise MODEL_CHECKS.refusal("a parameter", pair, "a pair of a name and a number")
+        key, value = pair
+        what = f"activation {self.name!r}"
+        if not isinstance(key, str) or key not in known:
+            raise ModelError(f"{what} has no parameter {shown(key)}; it takes {sorted(known) or 'none'}")
+        number = MODEL_CHECKS.number(f"{what}: parameter {key!r}", value)
+        with np.errstate(over="ignore"):
+            if not np.isfinite(np.float32(number)):
+                raise ModelError(f"{what}: parameter {key!r} is {value}, expected a finite number")
+        return key, number
+
     @classmethod
     def of(cls, spec: str | Activation, params: Mapping[str, float] | None = None) -> Activation:
-        """The activation that `spec` names. Raises ModelError for an unknown name or parameter."""
+        """The activation that `spec` names, or `spec` itself. Raises ModelError as the class does."""
         if isinstance(spec, Activation):
             return spec
-        if spec not in DEFINITIONS:
-            raise ModelError(f"activation {spec!r} is not known; expected one of {', '.join(sorted(DEFINITIONS))}")
-        values = dict(DEFINITIONS[spec].defaults)
-        for key, value in (params or {}).items():
-            if key not in values:
-                raise ModelError(f"activation {spec!r} has no parameter {key!r}; it takes {sorted(values) or 'none'}")
-            with np.errstate(over="ignore"):
-                is_finite = np.isfinite(np.float32(value))
-            if not is_finite:
-                raise ModelError(f"activation {spec!r}: parameter {key!r} is {value}, expected a finite number")
-            values[key] = float(value)
-        return cls(spec, tuple(sorted(values.items())))
+        given = {} if params is None else MODEL_CHECKS.mapping("params", params, "a mapping of names to numbers")
+        return cls(spec, tuple(given.items()))
 
     def __call__(self, x: Array, out: Array | None = None) -> Array:
         """Apply it to `x`, shape (..., n), floating dtype; see the function of the same name."""

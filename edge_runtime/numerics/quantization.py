@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.arguments import MODEL_CHECKS
 from edge_runtime.errors import InputError, ModelError
 
 if TYPE_CHECKING:
@@ -34,11 +35,11 @@ class QuantParams:
     zero_point: int
 
     def __post_init__(self) -> None:
-        scale = float(self.scale)
+        scale = MODEL_CHECKS.number("scale", self.scale)
         if not _SMALLEST_NORMAL <= scale <= _LARGEST or float(np.float32(scale)) != scale:
             raise ModelError(f"scale is {self.scale!r}, expected a positive, finite, normal float32 number")
-        if not isinstance(self.zero_point, int) or not QMIN <= self.zero_point <= QMAX:
-            raise ModelError(f"zero_point is {self.zero_point!r}, expected a whole number from {QMIN} to {QMAX}")
+        object.__setattr__(self, "scale", scale)
+        object.__setattr__(self, "zero_point", MODEL_CHECKS.whole("zero_point", self.zero_point, QMIN, QMAX))
 
     @property
     def low(self) -> float:

@@ -18,6 +18,7 @@ import numpy as np
 import onnx
 from numpy.typing import NDArray
 
+from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.artifact import MODEL_MAX_BYTES
 from edge_runtime.errors import ArtifactError, InputError, ModelError
 from edge_runtime.files import describe, printable, read_file, shortened
@@ -77,8 +78,8 @@ def read_onnx(path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES,
     max_bytes: limit on the file, on its external data, and on what its constants unfold to. output: the name of the
     output that the model computes, for a file with several; a label beside its values needs none. Raises ArtifactError,
     in one line, for a file that is damaged, too large, or no chain of dense layers, naming the node; OSError if it
-    cannot be read. Outputs agree with the file's within the bounds of `edge_runtime.reference.bounds`; use
-    `verify_import`.
+    cannot be read; InputError for arguments of another type. Outputs agree with the file's within the bounds of
+    `edge_runtime.reference.bounds`; use `verify_import`.
     """
     return import_onnx(path, max_bytes=max_bytes, output=output).model
 
@@ -87,6 +88,9 @@ def import_onnx(
     path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES, output: str | None = None
 ) -> Imported:
     """`read_onnx`, with what is needed to run the file beside the model."""
+    INPUT_CHECKS.path("path", path)
+    INPUT_CHECKS.whole("max_bytes", max_bytes, 0, unit="of bytes")
+    INPUT_CHECKS.instance("output", output, str, "the name of an output of the file")
     with _one_line_errors(path):
         content = bytes(read_file(path, max_bytes=max_bytes))
     return import_bytes(content, path, max_bytes=max_bytes, output=output)

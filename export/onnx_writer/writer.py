@@ -17,6 +17,7 @@ import numpy as np
 import onnx
 from onnx import TensorProto, helper
 
+from edge_runtime.arguments import QUANTIZATION_CHECKS, shown
 from edge_runtime.errors import QuantizationError
 from edge_runtime.files import write_bytes
 from edge_runtime.layers import Dense, DynamicQuantizedDense
@@ -65,9 +66,8 @@ def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable
 
 def check_form(form: str, opset: int, *, portable: bool = False) -> None:
     """Raise QuantizationError for a form or an opset that cannot be written, and for `portable` with another form."""
-    if not isinstance(form, str) or form not in FORMS:
-        raise QuantizationError(f"form is {form!r}, expected one of {', '.join(FORMS)}")
-    if portable and form != "qdq":
+    QUANTIZATION_CHECKS.choice("form", form, FORMS)
+    if QUANTIZATION_CHECKS.flag("portable", portable) and form != "qdq":
         raise QuantizationError(
             f"portable is given with form {form!r}, expected form 'qdq': "
             "the other forms are exact everywhere as they are"
@@ -76,7 +76,7 @@ def check_form(form: str, opset: int, *, portable: bool = False) -> None:
     is_whole = isinstance(opset, (int, np.integer)) and not isinstance(opset, bool)
     if not is_whole or not OPSET <= opset <= newest:
         raise QuantizationError(
-            f"opset is {opset!r:.80}, expected {OPSET} to {newest}, the newest that onnx {onnx.__version__} has"
+            f"opset is {shown(opset)}, expected {OPSET} to {newest}, the newest that onnx {onnx.__version__} has"
         )
 
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping, Set
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.arguments import shown
 from edge_runtime.errors import CalibrationError, InputError, QuantizationError
 from edge_runtime.inputs import as_inputs
 from edge_runtime.layers import Dense, count_nonfinite
@@ -110,7 +111,7 @@ def blocks(model: Model, rows: CalibrationRows) -> Iterator[NDArray[np.float32]]
     """The rows again, checked, in blocks of BLOCK; the last may be shorter."""
     waiting: list[NDArray[np.float32]] = []
     size = seen = 0
-    for batch in [rows] if _is_one_batch(rows) else rows:
+    for batch in [rows] if _is_one_batch(rows) else _batches(rows):
         checked = _checked(model, _numbers(model, batch), seen)
         seen += len(checked)
         for start in range(0, len(checked), BLOCK):
@@ -123,6 +124,16 @@ def blocks(model: Model, rows: CalibrationRows) -> Iterator[NDArray[np.float32]]
                 waiting, size = [joined[BLOCK:]], size - BLOCK
     if size:
         yield np.concatenate(waiting)
+
+
+def _batches(rows: Any) -> Iterator[Any]:
+    """What gives batches one after another. Raises CalibrationError for what gives none, or in no order."""
+    try:
+        if not isinstance(rows, (str, bytes, Set, Mapping)):
+            return iter(rows)
+    except TypeError:
+        pass
+    raise CalibrationError(f"calibration is {shown(rows)}, expected an array of rows, or batches of rows")
 
 
 def _is_one_batch(rows: Any) -> bool:

@@ -9,6 +9,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.arguments import QUANTIZATION_CHECKS
 from edge_runtime.engine import Engine
 from edge_runtime.errors import ModelError, QuantizationError
 from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
@@ -76,6 +77,8 @@ def quantize(
     """
     model = as_model(model)
     _check_arguments(calibration, precision, method, test_vectors)
+    QUANTIZATION_CHECKS.flag("per_channel", per_channel)
+    QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
     layers = tuple(_without_subnormals(widened(layer)) for layer in model.layers)
     held = model.test_vectors
     if count := sum(layer.subnormals for layer in map(widened, model.layers)):
@@ -189,11 +192,9 @@ def activation_table(activation: Activation, before: QuantParams, after: QuantPa
 
 def _check_arguments(calibration: CalibrationRows | None, precision: str, method: str, test_vectors: int) -> None:
     if not isinstance(test_vectors, (int, np.integer)) or isinstance(test_vectors, bool) or test_vectors < 0:
-        raise QuantizationError(f"test_vectors is {test_vectors!r:.80}, expected how many rows to store, 0 for none")
-    if precision not in PRECISIONS:
-        raise QuantizationError(f"precision is {precision!r}, expected one of {', '.join(PRECISIONS)}")
-    if method not in (*METHODS, "auto"):
-        raise QuantizationError(f"method is {method!r}, expected one of {', '.join(METHODS)}, auto")
+        raise QUANTIZATION_CHECKS.refusal("test_vectors", test_vectors, "how many rows to store, 0 for none")
+    QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
+    QUANTIZATION_CHECKS.choice("method", method, (*METHODS, "auto"))
     if precision == "int8" and calibration is None:
         raise QuantizationError("int8 needs calibration rows: some hundreds of real inputs")
 

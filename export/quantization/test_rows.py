@@ -16,7 +16,7 @@ def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFA
     """The model with `count` of the rows and its own outputs for them stored in it. rows: float32 (n, n_in)."""
     if count == 0:
         return model.with_test_vectors(None)
-    chosen = rows[choose_rows(model, rows, count)]
+    chosen = rows[choose_rows(model, rows, min(count, len(rows)))]
     return model.with_test_vectors(TestVectors(chosen, Engine(model, Limits(max_batch=len(chosen))).logits(chosen)))
 
 

@@ -23,6 +23,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.arguments import INPUT_CHECKS, shown
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable
 from export.onnx_reader import in_few_letters
@@ -50,10 +51,10 @@ class RunLimits:
 
     def __post_init__(self) -> None:
         if self.max_memory is not None and not is_whole(self.max_memory, 0):
-            raise InputError(f"max_memory is {self.max_memory!r:.80}, expected a whole number of bytes, or None")
+            raise InputError(f"max_memory is {shown(self.max_memory)}, expected a whole number of bytes, or None")
         is_number = isinstance(self.max_seconds, numbers.Real) and not isinstance(self.max_seconds, bool)
         if not is_number or not self.max_seconds > 0:
-            raise InputError(f"max_seconds is {self.max_seconds!r:.80}, expected a number above 0")
+            raise InputError(f"max_seconds is {shown(self.max_seconds)}, expected a number above 0")
 
     def memory_for(self, file_bytes: int) -> int:
         """The limit on memory for a file of this size, its external data included."""
@@ -68,16 +69,13 @@ def is_whole(value: Any, low: int) -> bool:
 def checked_settings(levels: Any, threads: Any, run_limits: Any) -> tuple[str, ...]:
     """The levels, once what a comparison is asked for has been checked. Raises InputError."""
     known = ", ".join(LEVELS)
-    if isinstance(levels, str) or not isinstance(levels, Iterable):
-        raise InputError(f"levels is {levels!r:.80}, expected a list of some of {known}")
-    found = tuple(levels)
+    found = INPUT_CHECKS.items("levels", levels, f"a list of some of {known}")
     for level in found:
         if not isinstance(level, str) or level not in LEVELS:
-            raise InputError(f"levels names {level!r:.80}, expected some of {known}")
+            raise InputError(f"levels names {shown(level)}, expected some of {known}")
     if not is_whole(threads, 0):
-        raise InputError(f"threads is {threads!r:.80}, expected a whole number of at least 1, or 0 for all cores")
-    if run_limits is not None and not isinstance(run_limits, RunLimits):
-        raise InputError(f"run_limits is {run_limits!r:.80}, expected RunLimits(max_memory, max_seconds), or None")
+        raise InputError(f"threads is {shown(threads)}, expected a whole number of at least 1, or 0 for all cores")
+    INPUT_CHECKS.instance("run_limits", run_limits, RunLimits, "RunLimits(max_memory, max_seconds)")
     return found
 
 

@@ -16,6 +16,7 @@ import numpy as np
 import onnx
 from numpy.typing import ArrayLike, NDArray
 
+from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.errors import ArtifactError, InputError
 from edge_runtime.files import printable
 from edge_runtime.layers import QuantizedDense
@@ -68,7 +69,10 @@ def verify_import(
     compared and the report is not ok.
     Raises ArtifactError if the file cannot be read or run, or takes more, InputError for rows that do not fit, OSError.
     """
-    model, levels = as_model(model), checked_settings(levels, 1, run_limits)
+    model = as_model(model)
+    INPUT_CHECKS.path("onnx_path", onnx_path)
+    INPUT_CHECKS.instance("imported", imported, Imported, "what import_onnx gives")
+    levels = checked_settings(levels, 1, run_limits)
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
     _require_widths_of(model, source.model, onnx_path)
     _require_few_rows(source, onnx_path)

@@ -22,9 +22,10 @@ import onnx
 from numpy.typing import ArrayLike, NDArray
 from onnx import helper
 
+from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.engine import Engine, Limits, is_dynamic
-from edge_runtime.errors import ArtifactError, InputError
-from edge_runtime.files import printable, read_file
+from edge_runtime.errors import ArtifactError
+from edge_runtime.files import printable, read_file, refuse_no_name
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.model import Model, as_model
 from edge_runtime.reference import logits, output_bound, trace
@@ -76,6 +77,7 @@ def verify(
     unreadable file.
     """
     model = as_model(model)
+    INPUT_CHECKS.path("onnx_path", onnx_path)
     content = _read_content(onnx_path)
     return verify_content(
         model, content, onnx_path, x,
@@ -98,8 +100,8 @@ def verify_content(
 ) -> Report:
     """`verify` for the content of a file, which need not have been written yet."""
     levels = checked_settings(levels, threads, run_limits)
-    if output is not None and not isinstance(output, str):
-        raise InputError(f"output is {output!r:.80}, expected the name of an output of the file, or None")
+    INPUT_CHECKS.instance("output", output, str, "the name of an output of the file")
+    INPUT_CHECKS.function("on_rows", on_rows, "a function of two numbers")
     rows = rows_to_compare(model, x)
     wanted = output or model.metadata.get(OUTPUT_KEY)
     proto = _parsed(content, onnx_path, wanted)
@@ -222,6 +224,7 @@ class _Sessions:
 
 
 def _read_content(path: str | os.PathLike[str]) -> bytes:
+    refuse_no_name(path, ArtifactError)
     if Path(path).exists() and not Path(path).is_file():  # opening a pipe would wait for its writer
         raise ArtifactError(f"{path}: not a regular file, expected an ONNX file")
     return bytes(read_file(path, max_bytes=MAX_ONNX_BYTES))
@@ -265,7 +268,7 @@ def _form(proto: onnx.ModelProto) -> str:
 def _require_output(proto: onnx.ModelProto, output: str | None, path: object) -> None:
     names = [value.name for value in proto.graph.output]
     if output is not None and output not in names:
-        raise ArtifactError(f"{path}: no output '{output}'; expected one of {', '.join(map(repr, names))}")
+        raise ArtifactError(f"{path}: no output '{printable(output)}'; expected one of {', '.join(map(repr, names))}")
 
 
 def _check_interface(proto: onnx.ModelProto, model: Model, path: object) -> None:

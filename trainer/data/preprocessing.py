@@ -10,11 +10,12 @@ import numpy as np
 from numpy.typing import ArrayLike, NDArray
 
 from edge_runtime import InputError
+from edge_runtime.arguments import shown
 from edge_runtime.array_types import Array
 from edge_runtime.files import printable
 from edge_runtime.inputs import frame_table
 from edge_runtime.numerics import as_array, as_numbers, first_not_finite, is_frame
-from trainer.config import check_number
+from trainer.config import CHECKS, check_number
 from trainer.data.target_units import TargetUnits
 from trainer.errors import ConfigurationError
 from trainer.losses import Loss
@@ -53,7 +54,7 @@ def as_truth(y: ArrayLike, what: str = "y") -> Array:
     if array.dtype.kind == "O" and array.ndim == 1:
         array = _plain_labels(array, what)
     if array.ndim == 0:
-        raise InputError(f"{what} is {y!r:.40}, expected a label, or targets, for each row of x")
+        raise InputError(f"{what} is {shown(y, 40)}, expected a label, or targets, for each row of x")
     if array.ndim == 1:
         check_finite(array, what)
     return array
@@ -228,19 +229,19 @@ def class_weights(labels: Array, n_classes: int, class_weight: ClassWeight) -> N
     """The weight of each class, (n_classes,); see `encode_targets`. Raises ConfigurationError."""
     if isinstance(class_weight, str):
         if class_weight != "balanced":
-            raise ConfigurationError(f"class_weight is {class_weight!r}, expected 'balanced' or a number per class")
+            raise CHECKS.refusal("class_weight", class_weight, "'balanced' or a number per class")
         counts = np.bincount(labels, minlength=n_classes)
         return len(labels) / (np.count_nonzero(counts) * np.maximum(counts, 1.0))
     if isinstance(class_weight, np.ndarray):
         class_weight = class_weight.tolist()
     if not isinstance(class_weight, (Mapping, Sequence)):
-        raise ConfigurationError(f"class_weight is {class_weight!r}, expected 'balanced' or a number per class")
+        raise CHECKS.refusal("class_weight", class_weight, "'balanced' or a number per class")
     weights = np.ones(n_classes)
     pairs = class_weight if isinstance(class_weight, Mapping) else dict(enumerate(class_weight))
     if not isinstance(class_weight, Mapping) and len(pairs) != n_classes:
         raise ConfigurationError(f"class_weight has {len(pairs)} numbers, expected {n_classes}")
     for index, value in pairs.items():
         if index not in range(n_classes):
-            raise ConfigurationError(f"class_weight names class {index!r}, expected 0 to {n_classes - 1}")
+            raise ConfigurationError(f"class_weight names class {shown(index)}, expected 0 to {n_classes - 1}")
         weights[index] = check_number(f"class_weight[{index}]", value, low=0.0)
     return weights

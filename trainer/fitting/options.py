@@ -2,14 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Callable
 from dataclasses import dataclass, fields, replace
 
 from edge_runtime.files import PathLike
-from trainer.config import check_flag, check_number, check_whole
+from trainer.config import CHECKS, check_flag, check_number, check_whole
 from trainer.data import STANDARDIZATIONS, ClassWeight
-from trainer.errors import ConfigurationError
 from trainer.history import EpochRecord
 from trainer.losses import Loss
 from trainer.optimizers import Optimizer, choose_optimizer
@@ -91,22 +89,16 @@ class TrainingOptions:
         check_number("learning_rate", self.learning_rate, above=0.0)
         check_number("validation_share", self.validation_share, low=0.0, below=1.0)
         check_number("min_delta", self.min_delta, low=0.0)
-        if self.monitor not in ("loss", "metric"):
-            raise ConfigurationError(f"monitor is {self.monitor!r}, expected loss or metric")
+        CHECKS.choice("monitor", self.monitor, ("loss", "metric"))
         check_number("label_smoothing", self.label_smoothing, low=0.0, below=1.0)
         if self.patience is not None:
             check_whole("patience", self.patience, 1)
-        if self.standardize not in STANDARDIZATIONS:
-            raise ConfigurationError(
-                f"standardize is {self.standardize!r}, expected one of {', '.join(STANDARDIZATIONS)}"
-            )
+        CHECKS.choice("standardize", self.standardize, STANDARDIZATIONS)
         check_flag("shuffle", self.shuffle)
         for name in ("checkpoint", "resume"):
-            path = getattr(self, name)
-            if path is not None and not isinstance(path, (str, os.PathLike)):
-                raise ConfigurationError(f"{name} is {path!r:.80}, expected the path of a file, or None")
-        if self.on_epoch is not None and not callable(self.on_epoch):
-            raise ConfigurationError(f"on_epoch is {self.on_epoch!r}, expected a function of an EpochRecord")
+            if (path := getattr(self, name)) is not None:
+                CHECKS.path(name, path, "the path of a file, or None")
+        CHECKS.function("on_epoch", self.on_epoch, "a function of an EpochRecord")
 
 
 SETTINGS = tuple(field.name for field in fields(TrainingOptions))

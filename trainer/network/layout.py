@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 
+from edge_runtime.arguments import shown
 from edge_runtime.numerics import Activation
 from trainer.activations import DERIVATIVES
-from trainer.config import check_flag, check_whole
+from trainer.config import CHECKS, check_flag, check_whole
 from trainer.errors import ConfigurationError
 from trainer.network.layer_types import LAYER_TYPES
 
@@ -18,15 +19,11 @@ def checked_layout(
 ) -> tuple[tuple[int, ...], list[Activation]]:
     """Sizes as integers and activations as values. Raises ConfigurationError where they are not one network."""
     if isinstance(activations, (str, Activation)) or not isinstance(activations, Sequence):
-        raise ConfigurationError(f"activations is {activations!r}, expected a list with one name per layer")
-    is_list = hasattr(layer_sizes, "__len__") and hasattr(layer_sizes, "__iter__") and not isinstance(layer_sizes, str)
-    if not is_list:
-        raise ConfigurationError(
-            f"layer_sizes is {layer_sizes!r:.80}, expected a list of numbers, such as [64, 32, 10]"
-        )
-    if len(layer_sizes) < 2:
-        raise ConfigurationError(f"layer_sizes is {list(layer_sizes)}, expected at least an input and an output size")
-    sizes = tuple(check_whole("a layer size", size, 1, _WIDEST) for size in layer_sizes)
+        raise CHECKS.refusal("activations", activations, "a list with one name per layer")
+    widths = CHECKS.items("layer_sizes", layer_sizes, "a list of numbers, such as [64, 32, 10]", is_kept=True)
+    if len(widths) < 2:
+        raise ConfigurationError(f"layer_sizes is {shown(list(widths))}, expected at least an input and an output size")
+    sizes = tuple(check_whole("a layer size", size, 1, _WIDEST) for size in widths)
     if len(activations) != len(sizes) - 1:
         raise ConfigurationError(
             f"{len(activations)} activations for {len(sizes)} layer sizes, expected {len(sizes) - 1}: "
@@ -44,13 +41,12 @@ def checked_layout(
 
 def checked_between(between: Sequence[str], batch_norm: bool) -> tuple[str, ...]:
     """The types of layers between, batch_norm first. Raises ConfigurationError for an unknown one."""
-    if isinstance(between, str) or not isinstance(between, Iterable):
-        raise ConfigurationError(f"between is {between!r:.80}, expected a list of some of {', '.join(LAYER_TYPES)}")
-    check_flag("batch_norm", batch_norm)
-    kinds = (("batch_norm",) if batch_norm else ()) + tuple(between)
+    named = CHECKS.items("between", between, f"a list of some of {', '.join(LAYER_TYPES)}", is_kept=True)
+    kinds = (("batch_norm",) if check_flag("batch_norm", batch_norm) else ()) + named
     for kind in kinds:
-        if kind not in LAYER_TYPES:
-            raise ConfigurationError(f"between names layer type {kind!r}, expected one of {', '.join(LAYER_TYPES)}")
+        if not isinstance(kind, str) or kind not in LAYER_TYPES:
+            known = ", ".join(LAYER_TYPES)
+            raise ConfigurationError(f"between names layer type {shown(kind)}, expected one of {known}")
     return kinds
 
 

@@ -120,21 +120,6 @@ def tile(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [Const(np.tile(value.array, repeats))]
 
 
-def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Parts along an axis, of equal sizes where none are given."""
-    value = first_constant(inputs)
-    axis = resolved_axis(node.attribute("axis", int, 0), value.array.ndim)
-    count, size = len(node.outputs), value.array.shape[axis]
-    each = -(-size // count)
-    equal = [max(0, min(each, size - each * part)) for part in range(count)]
-    sizes = listed(node, inputs, 1, "split") or equal
-    if sum(sizes) != size or len(sizes) != count or min(sizes) < 0:
-        raise Unsupported(f"its parts {sizes[:16]} do not fit {size} places and {count} outputs")
-    budget.charge(value.array.size, value.array.dtype.itemsize)
-    parts = np.split(value.array, np.cumsum(sizes)[:-1], axis=axis)
-    return [Const(part) for part in parts]
-
-
 def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """x / scale, rounded half to even, plus the zero point, saturated; one scale, or one for each place of an axis."""
     value, scale = first_constant(inputs), inputs[1]
@@ -216,7 +201,6 @@ HANDLERS: tuple[dict[str, Handler], ...] = (
         "QuantizeLinear": quantize_linear,
         "Range": range_,
         "Size": size,
-        "Split": split,
         "Tile": tile,
     },
 )

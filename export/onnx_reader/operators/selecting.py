@@ -1,9 +1,10 @@
-"""Operators that pick places and put them side by side: Gather, Slice, Concat."""
+"""Operators that pick places and put them side by side: Gather, Slice, Split, Concat."""
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from functools import partial
+from itertools import accumulate
 from typing import Any
 
 import numpy as np
@@ -71,6 +72,47 @@ def _picked(value: Value, axis: int, change: Callable[[Array], Array], new_axes:
     return moved(value, change, [*range(axis), *[-1] * new_axes, *range(axis + 1, rank)], budget)
 
 
+def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Parts along an axis, each of them what a Slice would give."""
+    value = tensor(inputs[0])
+    axis = resolved_axis(node.attribute("axis", int, 0), len(value.shape))
+    is_of_rows = isinstance(value, Flow) and axis == value.batch
+    if is_of_rows and len(node.outputs) > 1:
+        raise Unsupported("it picks rows out of the batch")
+    sizes = _part_sizes(node, inputs, value.shape[axis])
+    if is_of_rows:
+        return [value]
+    if isinstance(value, Const):
+        budget.charge(value.array.size, value.array.dtype.itemsize)  # of all parts together
+    starts = [0, *accumulate(sizes[:-1])]
+    cuts = [(slice(None),) * axis + (slice(start, start + size),) for start, size in zip(starts, sizes, strict=True)]
+    axes = range(len(value.shape))
+    return [value.moved(partial(_cut, places=cut), axes) for cut in cuts]
+
+
+def _cut(array: Array, places: tuple[slice, ...]) -> Array:
+    return array[places]
+
+
+def _part_sizes(node: Node, inputs: list[Value], size: int) -> list[int]:
+    """Sizes that are stated, in the attribute before opset 13, or equal ones.
+
+    Since opset 18 the last of `num_outputs` parts is smaller where they cannot be equal.
+    """
+    count = len(node.outputs)
+    stated = listed(node, inputs, 1, "split")
+    each = -(-size // count)
+    sizes = [each] * (count - 1) + [size - each * (count - 1)] if stated is None else stated
+    is_uneven = stated is None and size % count and node.opset < 18
+    if is_uneven or node.attribute("num_outputs", int, count) != count or not _are_parts(sizes, count, size):
+        raise Unsupported(f"its parts {sizes[:16]} do not fit {size} places and {count} outputs")
+    return sizes
+
+
+def _are_parts(sizes: list[int], count: int, size: int) -> bool:
+    return len(sizes) == count and sum(sizes) == size and min(sizes) >= 0
+
+
 def concat(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Constants joined, or parts of one tensor put side by side."""
     axis = node.attribute("axis", int, 1)
@@ -124,4 +166,8 @@ def names_in(node: Node, *attributes: str) -> tuple[str, ...]:
     return class_names(next(filter(None, (node.attribute(name, list, []) for name in attributes)), []))
 
 
-HANDLERS: dict[str, Handler] = {"Slice": slice_, "Concat": concat}  # Gather may be a table: see `quantized`
+HANDLERS: dict[str, Handler] = {
+    "Slice": slice_,
+    "Split": split,
+    "Concat": concat,
+}  # Gather may be a table: see `quantized`

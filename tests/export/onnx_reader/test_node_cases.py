@@ -23,7 +23,7 @@ _OPERATORS = """
     Sigmoid HardSigmoid HardSwish Swish Mish Tanh Clip ThresholdedRelu Abs Softmax LogSoftmax BatchNormalization
     Dropout Identity Cast Transpose Reshape Flatten Squeeze Unsqueeze ArgMax QuantizeLinear DequantizeLinear
     QLinearMatMul MatMulInteger DynamicQuantizeLinear Scaler Binarizer ArrayFeatureExtractor LabelEncoder
-    Normalizer Gather Slice Concat Expand
+    Normalizer Gather Slice Split Concat Expand
 """
 OPERATORS = _OPERATORS.split()
 
@@ -53,8 +53,8 @@ def cases() -> dict[str, object]:
 
 # These make no layer by themselves: a LeakyRelu after them does.
 _MOVING = """
-    Add Sub Mul Div Neg Sum Identity Dropout Transpose Reshape Flatten Squeeze Unsqueeze Gather Slice Expand Concat
-    BatchNormalization Scaler
+    Add Sub Mul Div Neg Sum Identity Dropout Transpose Reshape Flatten Squeeze Unsqueeze Gather Slice Split Expand
+    Concat BatchNormalization Scaler
 """
 MOVING = _MOVING.split()
 CASES = cases()
@@ -102,6 +102,9 @@ REFUSED_BY_DESIGN = {
         argmax_negative_axis_keepdims_random argmax_no_keepdims_random logsoftmax_axis_0 logsoftmax_axis_1
         logsoftmax_axis_2 logsoftmax_default_axis logsoftmax_negative_axis softmax_axis_0 softmax_axis_1
         softmax_axis_2 softmax_default_axis softmax_negative_axis
+    """,
+    "do not fit 3 places": """
+        split_zero_size_splits_opset13 split_zero_size_splits_opset18
     """,
     "it has a scale for each block": """
         dequantizelinear_blocked

@@ -33,10 +33,10 @@ CASES = [
     *("ReduceLogSum(P, a)", "ReduceSum(I, a)", "ReduceMax(I)"),
     *(f"{name}(V)" for name in ("Sin", "Cos", "Tan", "Tanh", "Asin", "Acos", "Atan", "Erf", "Sigmoid", "Softplus")),
     *("Relu(V)", "Elu<alpha=0.3>(V)", "LeakyRelu<alpha=0.3>(V)", "HardSigmoid(V)", "Softsign(V)", "Round(Q)"),
-    *("Div(I, k)", "Div(I, m)", "Div(L, k)", "Where(c, I, k)", "Not(c)", "Split<axis=0>(I)"),
+    *("Div(I, k)", "Div(I, m)", "Div(L, k)", "Where(c, I, k)", "Not(c)"),
     *("Mod(I, k)", "Mod<fmod=1>(V, P)"),
     *("Exp(D)", "Sqrt(P)", "Reciprocal(P)", "Div(I, a)", "Div(V, P)", "Pow(P, V)", "Neg(V)"),
-    *("Clip(V, lo)", "Clip(V, lo, u)", "Clip(V, , u)", "Tile(V, n)", "Split<axis=1>(V, s)", "Split<axis=0>(V)"),
+    *("Clip(V, lo)", "Clip(V, lo, u)", "Clip(V, , u)", "Tile(V, n)"),
     *("Softmax(V)", "Softmax<axis=0>(V)", "LogSoftmax(V)", "Size(H)", "MatMul(T, C)", "MatMul(E, C)"),
     *("Gemm(T, C)", "Gemm<transA=1, transB=1, alpha=0.5, beta=2.0>(C, T, one)"),
     *("QuantizeLinear(Q, one)", "QuantizeLinear<axis=0>(V, t, z)", "QuantizeLinear(V, u, v)"),
@@ -46,9 +46,8 @@ CASES = [
 @pytest.mark.parametrize("call", CASES)
 def test_a_folded_constant_is_what_onnxruntime_computes(call):
     """Value by value to float32's last digits, integers exactly, with its dtype and its shape."""
-    outputs = "y, w" if call.startswith("Split") else "y"
     used = {key: value for key, value in MATERIAL.items() if f"{key}," in call or f"{key})" in call}
-    proto = graph(f"{outputs} = {call}", opset=17 if "b)" in call or "a)" in call else 13, target="float y", **used)
+    proto = graph(f"y = {call}", opset=17 if "b)" in call or "a)" in call else 13, target="float y", **used)
     if proto.opset_import[0].version == 17 and call.startswith("Reduce"):
         proto.opset_import[0].version = 18  # where axes became an input of every reduction
     node = needed_nodes(proto, ["y"])[0]
@@ -190,9 +189,6 @@ FOLDING_REFUSED = {
     "texts": ("y = Add(t, t)", "texts"),
     "too few repeats": ("y = Tile(V, three)", "do not fit a tensor of 2 axes"),
     "negative repeats": ("y = Tile(V, minus)", "do not fit a tensor"),
-    "parts that are too many": ("y, w = Split(V, two_of_three)", "do not fit 4 places and 2 outputs"),
-    "parts that are too large": ("y, w = Split(V, large)", "do not fit"),
-    "a negative part": ("y, w = Split(V, minus)", "do not fit"),
     "blocks": ("y = QuantizeLinear<block_size=2>(V, f)", "not one constant for the tensor"),
     "codes that are no integers": ("y = QuantizeLinear(V, f, f)", "quantizes to float32, expected integers"),
     "a step of 0": ("y = Range(n, n, n)", "step is zero"),
@@ -202,12 +198,12 @@ FOLDING_REFUSED = {
 
 @pytest.mark.parametrize("name", FOLDING_REFUSED)
 def test_what_cannot_be_computed_is_refused_with_the_reason(name):
-    """Before NumPy divides, tiles or splits."""
+    """Before NumPy divides or tiles."""
     call, message = FOLDING_REFUSED[name]
     material = {
         "I": MATERIAL["I"], "V": MATERIAL["V"], "z": np.array([0]), "f": np.float32([0]), "three": np.array([3]),
-        "t": np.array(["a"], object), "minus": np.array([-1, 5]), "two_of_three": np.array([1, 1, 2]),
-        "large": np.array([2, 3]), "n": np.array(0),
+        "t": np.array(["a"], object), "minus": np.array([-1, 5]),
+        "n": np.array(0),
     }  # fmt: skip
     node = needed_nodes(graph(call, target="float y"), ["y"])[0]
     with pytest.raises(Unsupported, match=message):
@@ -243,10 +239,3 @@ def test_products_are_charged_for_their_time():
     assert FOLDED["", "MatMul"](node, inputs, Budget(1 << 20, 60))
     with pytest.raises(Unsupported, match="take minutes"):
         FOLDED["", "MatMul"](node, inputs, Budget(1 << 20, 59))
-
-
-def test_parts_that_are_not_equal_end_with_the_smallest():
-    """7 in three parts are 3, 3 and 1."""
-    node = needed_nodes(graph("y, w, u = Split(V)", opset=18, target="float y"), ["y"])[0]
-    parts = FOLDED["", "Split"](node, [Const(np.arange(7.0))], Budget(1 << 20))
-    assert [part.array.tolist() for part in parts] == [[0, 1, 2], [3, 4, 5], [6]]
