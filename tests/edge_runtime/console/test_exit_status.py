@@ -49,3 +49,9 @@ def test_advice_for_python_becomes_the_option() -> None:
     """max_bytes, max_memory and max_seconds, where they are to be raised, and nowhere else."""
     text, status = explain(InputError("max_bytes.csv: over the limit; raise max_bytes to read it"))
     assert (text, status) == ("max_bytes.csv: over the limit; raise --max-bytes to read it", 2)
+
+
+def test_a_limit_that_is_named_is_named_by_its_option() -> None:
+    """What `Limits` says of more rows than it allows."""
+    text, status = explain(InputError("input has 5 rows, the limit max_batch is 4; send fewer or raise it"))
+    assert (text, status) == ("input has 5 rows, the limit --max-batch is 4; send fewer or raise it", 2)
