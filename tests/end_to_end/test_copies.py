@@ -248,6 +248,7 @@ NOT_COPIED = {
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
     "DataWarning": "a warning, which is shown where it arises",
+    "TrainingStopped": "Ctrl-C, which ends what is running",
     "Defaults": "what is used where nothing is said, which nobody makes",
     "Chunks": "a stream that is being read",
     "FileMap": "the memory of a file, whose views are copied",
