@@ -1,10 +1,13 @@
-"""The graph's one real input: how wide a row is, and where the batch stands in its shape."""
+"""The graph's real inputs: how wide a row is, and where the batch stands in their shapes.
+
+Several inputs are parts of one vector, in their order: what joins them makes the chain.
+"""
 
 from __future__ import annotations
 
 import math
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -22,37 +25,74 @@ _REAL = ("float32", "float64", "float16", "uint8", "int8", "int32", "int64")
 
 @dataclass(frozen=True)
 class Input:
-    """A way to read the input. shape: of one row, without the batch's axis. rows: ANY_ROWS where the batch is free."""
+    """A way to read an input. shape: of one row, without the batch's axis. rows: ANY_ROWS where the batch is free.
+
+    start: where its features begin in the vector of all inputs.
+    """
 
     name: str
     kind: str
     shape: tuple[int, ...]
     batch: int | None
     rows: int
+    start: int = 0
 
     @property
     def width(self) -> int:
         """Features of a row."""
         return math.prod(self.shape)
 
-    def flow(self) -> Flow:
-        """The tensor at the start of the chain."""
-        order = np.arange(self.width).reshape(self.shape)
-        return Flow(Chain(None, None, self.width), order, self.batch, self.rows, self.kind)
+    @property
+    def columns(self) -> slice:
+        """Its features in the vector of all inputs."""
+        return slice(self.start, self.start + self.width)
+
+    @property
+    def feature_names(self) -> list[str]:
+        """A name for each feature: the input's, with a number where it has several."""
+        return [self.name] if self.width == 1 else [f"{self.name}_{place}" for place in range(self.width)]
+
+    def flow(self, start: Chain | None = None) -> Flow:
+        """The tensor at the start of the chain. start: of all inputs, if there are several."""
+        order = np.arange(self.start, self.start + self.width).reshape(self.shape)
+        return Flow(start or Chain(None, None, self.width), order, self.batch, self.rows, self.kind)
 
 
-def find_input(graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list[Node], widest: int) -> Iterator[Input]:
-    """The ways in which the input may be meant, likeliest first. Inputs that no node uses are passed over.
+Inputs = tuple[Input, ...]
 
-    widest: the most features that it may have. Raises Unsupported.
+
+def width_of(inputs: Inputs) -> int:
+    """Features of the vector that the inputs make."""
+    return sum(part.width for part in inputs)
+
+
+def flows_of(inputs: Inputs) -> dict[str, Flow]:
+    """The tensors at the start of the chain."""
+    start = Chain(None, None, width_of(inputs))
+    return {part.name: part.flow(start) for part in inputs}
+
+
+def find_inputs(
+    graph: onnx.GraphProto, constants: Mapping[str, Any], nodes: list[Node], widest: int
+) -> Iterator[Inputs]:
+    """The ways in which the inputs may be meant, likeliest first. Those that no node uses are passed over.
+
+    widest: the most features that they may have. Raises Unsupported.
     """
     used = {name for node in nodes for name in node.inputs}
     values = [value for value in graph.input if value.name not in constants]
-    values = [value for value in values if value.name in used] or values
-    if len(values) != 1:
-        names = ", ".join(f"'{value.name}'" for value in values[:4])
-        raise Unsupported(f"it has {len(values)} inputs ({names}), expected one; only chains are supported")
-    value = values[0]
+    values = [value for value in values if value.name in used] or values[:1]
+    if not values:
+        raise Unsupported("it has 0 inputs, expected one at least; only chains are supported")
+    for parts in zip(*(_ways(value, nodes, constants, widest) for value in values), strict=False):
+        if len({part.rows for part in parts}) > 1:
+            counts = ", ".join(f"'{part.name}' {part.rows}" for part in parts).replace(str(ANY_ROWS), "any number")
+            raise Unsupported(f"its inputs have different numbers of rows ({counts}), expected one")
+        ends = np.cumsum([part.width for part in parts]).tolist()
+        yield tuple(replace(part, start=end - part.width) for part, end in zip(parts, ends, strict=True))
+
+
+def _ways(value: onnx.ValueInfoProto, nodes: list[Node], constants: Mapping[str, Any], widest: int) -> Iterator[Input]:
     if value.type.WhichOneof("value") != "tensor_type":
         raise Unsupported(f"input '{value.name}' is no tensor, expected one; only chains are supported")
     tensor = value.type.tensor_type

@@ -24,7 +24,9 @@ from edge_runtime.errors import ArtifactError, InputError, ModelError
 from edge_runtime.files import describe, printable, read_file, shortened
 from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams
-from export.onnx_reader.inputs import LEAST_WIDTH, Input, find_input
+from edge_runtime.schema import KEY as SCHEMA_KEY
+from edge_runtime.schema import Column, Schema
+from export.onnx_reader.inputs import LEAST_WIDTH, Inputs, find_inputs, flows_of, width_of
 from export.onnx_reader.layers import Assembly, build_layers
 from export.onnx_reader.nodes import SUPPORTED, Budget, Node, TooLarge, Unsupported, in_few_letters, with_expectation
 from export.onnx_reader.operators import apply
@@ -40,19 +42,19 @@ OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of
 class Imported:
     """A model, and how its file takes rows and gives them back.
 
-    output: the tensor that the model's outputs are. output_kind: "values", "label" (an index of the largest) or
-    "probabilities" (a list of dictionaries). output_batch: the batch's axis in it, None where it is one row.
-    output_grids: what the file rounds its outputs to. computes_in_half: the file does some arithmetic in
-    float16. same_standardization: it subtracts and multiplies as the model does. slack: by layer, how far its sums may
-    be from the file's, real units (n_out,), where a float bias was put on an integer grid. dropped: the file's other
-    outputs, which the model does not compute. ties: entries of tables that stand so near to a tie that onnxruntime may
-    round them otherwise, as layer, code and the other value. external_files: where the file says that weights lie.
-    content: the bytes that were read. int8_products: the products whose weights the file has as int8, which may
-    saturate on some processors (`export.onnx_writer.saturating_layers`).
+    inputs: of the file, parts of the model's one, in order. output: the tensor that the model's outputs are.
+    output_kind: "values", "label" (an index of the largest) or "probabilities" (a list of dictionaries). output_batch:
+    the batch's axis in it, None where it is one row. output_grids: what the file rounds its outputs to.
+    computes_in_half: the file does some arithmetic in float16. same_standardization: it subtracts and multiplies as the
+    model does. slack: by layer, how far its sums may be from the file's, real units (n_out,), where a float bias was
+    put on an integer grid. dropped: the file's other outputs, which the model does not compute. ties: entries of tables
+    that stand so near to a tie that onnxruntime may round them otherwise, as layer, code and the other value.
+    external_files: where the file says that weights lie. content: the bytes that were read. int8_products: the products
+    whose weights the file has as int8, which may saturate on some processors (`export.onnx_writer.saturating_layers`).
     """
 
     model: Model
-    input: Input
+    inputs: Inputs
     output: str
     output_kind: str
     output_batch: int | None
@@ -68,7 +70,7 @@ class Imported:
 
     def __repr__(self) -> str:
         """The model and where it was found, in one line."""
-        names = " -> ".join(repr(shortened(name, 20)) for name in (self.input.name, self.output))
+        names = " -> ".join(repr(shortened(name, 20)) for name in (self.inputs[0].name, self.output))
         return f"Imported({self.model!r}, {names})"
 
 
@@ -151,14 +153,14 @@ class _Reader:
         nodes = needed_nodes(self.proto, outputs, self.constants)
         self.producers = {name: node for node in nodes for name in node.outputs}
         first: Unsupported | None = None
-        for candidate in find_input(self.proto.graph, self.constants, nodes, self._widest(nodes)):
+        for candidate in find_inputs(self.proto.graph, self.constants, nodes, self._widest(nodes)):
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
                 first = first or self._with_choice(with_expectation(error), candidate, nodes, outputs)
         raise first or Unsupported("the graph has no input, expected one")
 
-    def _with_choice(self, error: Unsupported, source: Input, nodes: list[Node], outputs: list[str]) -> Unsupported:
+    def _with_choice(self, error: Unsupported, source: Inputs, nodes: list[Node], outputs: list[str]) -> Unsupported:
         """A refusal that says too which outputs do without what is refused, if there are several and none is chosen."""
         if len(outputs) < 2 or isinstance(error, TooLarge):
             return error
@@ -195,14 +197,14 @@ class _Reader:
         self.constants[name] = found = Const(self.tensors.any_array(value))
         return found
 
-    def _follow(self, source: Input, nodes: list[Node], outputs: list[str]) -> Imported:
+    def _follow(self, source: Inputs, nodes: list[Node], outputs: list[str]) -> Imported:
         values = self._computed(source, nodes)
         return self._finish(source, {name: self._value(name, values) for name in outputs})
 
-    def _computed(self, source: Input, nodes: list[Node]) -> dict[str, Value]:
+    def _computed(self, source: Inputs, nodes: list[Node]) -> dict[str, Value]:
         """What every node computes. Raises Unsupported for one that is not optional."""
-        self.budget.charge(source.width)
-        values: dict[str, Value] = {source.name: source.flow()}
+        self.budget.charge(width_of(source))
+        values: dict[str, Value] = {**flows_of(source)}
         self.failed.clear()
         for node in nodes:
             try:
@@ -263,7 +265,7 @@ class _Reader:
             raise Unsupported(f"tensor '{name}' is computed by no node and is not the input; export the model again")
         return constant
 
-    def _finish(self, source: Input, outputs: dict[str, Value]) -> Imported:
+    def _finish(self, source: Inputs, outputs: dict[str, Value]) -> Imported:
         try:
             name, value = main_output(outputs)
         except Unsupported as error:
@@ -274,11 +276,11 @@ class _Reader:
         if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):
             chain = chain.then(Select(flow.order.ravel()))
         try:
-            assembly = Assembly(chain, source.width, self.budget)
+            assembly = Assembly(chain, width_of(source), self.budget)
             build_layers(assembly)
             layers = tuple(assembly.layers)
             names = class_names(self.proto, outputs, layers[-1].n_out)
-            model = Model(layers, assembly.preprocessing, names, self._metadata())
+            model = Model(layers, assembly.preprocessing, names, self._metadata(source))
         except (Unsupported, ModelError) as error:
             raise with_expectation(error).at(self.producers.get(name)) from error
         kind = {Flow: "values", Stacked: "values", Label: "label", Probabilities: "probabilities"}[type(value)]
@@ -292,11 +294,20 @@ class _Reader:
             self.content, tuple(assembly.int8_products),
         )  # fmt: skip
 
-    def _metadata(self) -> dict[str, str]:
+    def _metadata(self, source: Inputs) -> dict[str, str]:
         properties = {entry.key: entry.value for entry in self.proto.metadata_props}
         if self.proto.producer_name == "smallnet":
             return {k: v for k, v in properties.items() if k not in ("precision", "form", "class_names")}
-        return {"imported_from": printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)}
+        made_by = printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)
+        return {"imported_from": made_by, **_schema(source)}
+
+
+def _schema(source: Inputs) -> dict[str, str]:
+    """The names of the features, by which a table is read, where several inputs have given them."""
+    names = [name for part in source for name in part.feature_names]
+    if len(source) == 1 or len(set(names)) < len(names):
+        return {}
+    return {SCHEMA_KEY: Schema(tuple(map(Column, names))).text()}
 
 
 def _taken(node: Node, condition: Value) -> tuple[str, ...]:

@@ -76,7 +76,7 @@ def verify_import(
     source = imported or import_onnx(onnx_path, output=model.metadata.get(OUTPUT_KEY))
     _require_widths_of(model, source.model, onnx_path)
     _require_few_rows(source, onnx_path)
-    rows, rounded = _held(source.input, random_rows(source) if x is None else rows_to_compare(model, x))
+    rows, rounded = _held(source.inputs, random_rows(source) if x is None else rows_to_compare(model, x))
     checks, changed, largest = [], 0, 0.0
     precaution = precaution_for(source)
     notes: dict[str, None] = dict.fromkeys([*unused_note(source.content), *precaution.notes(levels), *rounded])
@@ -144,7 +144,7 @@ def _why_loose(source: Imported) -> str:
         return " (it computes in float16)"
     if source.model.precision == "int8-dynamic":
         return " (a grid step of the first layer moves the grids of all others)"
-    if source.input.kind == "float64":
+    if any(part.kind == "float64" for part in source.inputs):
         return "; double inputs become float32: take large offsets off them first"
     return ""
 
@@ -171,14 +171,20 @@ def random_rows(source: Imported, seed: int = 0) -> NDArray[np.float32]:
     256 of them, fewer if they would take the check more than 256 MiB: 4 of a million features.
     """
     rng = np.random.default_rng(seed)
-    model, kind = source.model, source.input.kind
+    model = source.model
     x = rng.normal(size=(rows_within(model), model.n_in)) * 2
     if model.preprocessing is not None:
         x = model.preprocessing.inverse(x)
-    if not kind.startswith("float"):
-        limits = np.iinfo(kind)
-        x = np.clip(np.rint(x * 16), max(limits.min, -(1 << 20)), min(limits.max, 1 << 20))
-    return x.astype(np.float16 if kind == "float16" else np.float32).astype(np.float32)
+    for part in source.inputs:
+        x[:, part.columns] = _drawn_for(part, x[:, part.columns])
+    return x.astype(np.float32)
+
+
+def _drawn_for(part: Input, x: NDArray[np.float64]) -> NDArray[np.float64]:
+    if part.kind.startswith("float"):
+        return x.astype(np.float16).astype(np.float64) if part.kind == "float16" else x
+    limits = np.iinfo(part.kind)
+    return np.clip(np.rint(x * 16), max(limits.min, -(1 << 20)), min(limits.max, 1 << 20))
 
 
 def _outputs(
@@ -195,19 +201,24 @@ def _outputs(
     with _session(source, path, level, config, limits) as session:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
-            padded = part if source.input.rows == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
-            found = session.run([source.output], {source.input.name: _fed(source.input, padded)})[0]
+            padded = part if _rows_taken(source) == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
+            fed = {each.name: _fed(each, padded[:, each.columns]) for each in source.inputs}
+            found = session.run([source.output], fed)[0]
             parts.append(_by_row(source, found, len(padded))[: len(part)])
     return np.concatenate(parts)
 
 
 def _rows_at_once(source: Imported) -> int:
-    return rows_within(source.model) if source.input.rows == ANY_ROWS else source.input.rows
+    return rows_within(source.model) if _rows_taken(source) == ANY_ROWS else _rows_taken(source)
+
+
+def _rows_taken(source: Imported) -> int:
+    return source.inputs[0].rows
 
 
 def _require_few_rows(source: Imported, path: str | os.PathLike[str]) -> None:
     """Raise ArtifactError for a file that takes so many rows at once that they would fill the memory."""
-    rows = source.input.rows
+    rows = _rows_taken(source)
     need = rows * bytes_per_row(source.model)
     if rows != ANY_ROWS and need > _MOST_CHECK_BYTES:
         raise ArtifactError(
@@ -269,27 +280,30 @@ def _require_fit(source: Input, rows: NDArray[np.float32]) -> None:
         row, column = place
         what = "smaller numbers" if source.kind.startswith("float") else "whole numbers in its range"
         raise InputError(
-            f"row {row}, column {column} (counted from 0) is {rows[row, column]:g}, the file's input "
+            f"row {row}, column {source.start + column} (counted from 0) is {rows[row, column]:g}, the file's input "
             f"'{printable(source.name)}' is {source.kind}, expected {what}; give rows as the file takes them"
         )
 
 
-def _held(source: Input, rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
-    """The rows as the file's input holds them, and what to say of it, in a line: float16 has 11 bits of a number.
+def _held(inputs: Sequence[Input], rows: NDArray[np.float32]) -> tuple[NDArray[np.float32], list[str]]:
+    """The rows as the file's inputs hold them, and what to say of it, in a line each: float16 has 11 bits of a number.
 
-    Raises InputError for a value that it cannot hold.
+    Raises InputError for a value that one cannot hold.
     """
-    _require_fit(source, rows)
-    if source.kind != "float16":
-        return rows, []
-    with np.errstate(under="ignore"):
-        held = rows.astype(np.float16).astype(np.float32)
-    count = int(np.sum((held != rows) & ~np.isnan(rows)))
-    note = (
-        f"the file's input '{printable(source.name)}' is float16: {count:,} of {rows.size:,} values of the rows were "
-        "rounded to it, for both sides"
-    )
-    return held, [note] if count else []
+    parts, notes = [], []
+    for source in inputs:
+        part = rows[:, source.columns]
+        _require_fit(source, part)
+        with np.errstate(under="ignore"):
+            held = part.astype(np.float16).astype(np.float32) if source.kind == "float16" else part
+        count = int(np.sum((held != part) & ~np.isnan(part)))
+        if count:
+            notes.append(
+                f"the file's input '{printable(source.name)}' is float16: {count:,} of {part.size:,} values of the "
+                "rows were rounded to it, for both sides"
+            )
+        parts.append(held)
+    return np.concatenate(parts, axis=1), notes
 
 
 def _fed(source: Input, rows: NDArray[np.float32]) -> NDArray[Any]:

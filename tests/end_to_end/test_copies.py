@@ -179,7 +179,7 @@ def exported_objects(model: Any, int8: Any, folder: Path) -> Uses:
         "Report": (export.verify(int8, folder / "m.onnx", ROWS), lambda value: value.as_dict()),
         "RunLimits": (RunLimits(5), text),
         "Imported": (import_onnx(folder / "f.onnx"), lambda value: (runs(value.model), value.output)),
-        "Input": (import_onnx(folder / "f.onnx").input, text),
+        "Input": (import_onnx(folder / "f.onnx").inputs[0], text),
         "Int8Product": (
             Int8Product("dense0", int8.layers[0].weight, True),
             lambda value: (value.layer, value.weight.tobytes(), value.by_integers),

@@ -23,6 +23,7 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
     "Max": lambda *values: reduce(np.maximum, values),
     "Min": lambda *values: reduce(np.minimum, values),
     "Sum": lambda *values: reduce(np.add, values),
+    "Mean": lambda *values: reduce(np.add, values) / len(values),
     "Neg": np.negative,
     "Abs": np.abs,
     "Exp": np.exp,

@@ -9,6 +9,7 @@ import numpy as np
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import ACTIVATIONS, applied
+from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.elementwise import scaled, shifted
 from export.onnx_reader.operators.selecting import names_in
 from export.onnx_reader.steps import Chain, Linear, RowFunction
@@ -102,6 +103,8 @@ def gemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if alpha != 1.0:
         flow = scaled(flow, np.array(alpha), budget)
     bias = optional(inputs, 2)
+    if isinstance(bias, Flow) and beta == 1.0 and (total := sum_of([flow, bias], [1.0, 1.0], budget)) is not None:
+        return [_activated(node, total)]
     if bias is not None and not isinstance(bias, Const):
         raise Unsupported("residual Gemm: its C is made of the input; only chains are supported")
     if bias is not None and beta != 0.0:

@@ -16,6 +16,7 @@ import numpy as np
 
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function
 from export.onnx_reader.steps import (
     Affine,
@@ -37,6 +38,7 @@ _MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential
 _CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
 # of activations that are spelled out: 1 / sqrt(2), sqrt(2), sqrt(2 / pi), 2 sqrt(2 / pi); of gelu_tanh; of quick gelu
 _KNOWN_CONSTANTS = (0.5**0.5, 2.0**0.5, (2 / math.pi) ** 0.5, 2 * (2 / math.pi) ** 0.5, 0.044715, 1.702)
+_SUMS = ("Add", "Sub", "Sum", "Mean")
 _LINEAR = ("Add", "Sub", "Mul", "Div", "Sum", "Neg")
 
 
@@ -58,6 +60,11 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported(f"it computes with {flows[0].kind} numbers, which cuts; expected a Cast to float first")
     if len(flows) == 1 and node.operator in _LINEAR:
         return [_affine(node, given, flows[0], budget)]
+    if len(flows) == len(given) and node.operator in _SUMS:
+        signs = [1.0, -1.0] if node.operator == "Sub" else [1.0] * len(flows)
+        total = sum_of(flows, signs, budget)
+        if total is not None:
+            return [scaled(total, np.array(1 / len(flows)), budget) if node.operator == "Mean" else total]
     return [_joined(node, given, flows)]
 
 

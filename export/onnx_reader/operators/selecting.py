@@ -11,8 +11,8 @@ import numpy as np
 
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.affine import joined, maps_of
 from export.onnx_reader.operators.shapes import listed, moved, resolved_axis
-from export.onnx_reader.steps import IDENTITY, Affine, Chain, Select, common_ancestor
 from export.onnx_reader.values import ANY_ROWS, Const, Flow, Handler, Label, Origin, Value, tensor
 
 
@@ -123,37 +123,21 @@ def concat(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     flows = [value for value in inputs if isinstance(value, Flow)]
     if len(flows) < len(inputs):
         raise Unsupported("it joins branches; only chains are supported")
-    return [_side_by_side(flows, axis, budget)]
+    return [flows[0] if len(flows) == 1 else _side_by_side(flows, axis, budget)]
 
 
 def _side_by_side(flows: list[Flow], axis: int, budget: Budget) -> Flow:
-    """Each part is a scaled copy of features of one tensor, such as 1 - p beside p."""
+    """Each part is an affine map of one tensor, such as 1 - p beside p, inputs that are scaled, or two linear heads."""
     first = flows[0]
-    base = first.chain
-    for flow in flows[1:]:
-        base = common_ancestor(base, flow.chain)
     at = resolved_axis(axis, len(first.shape))
     if at == first.batch or any((flow.batch, flow.rows) != (first.batch, first.rows) for flow in flows):
         raise Unsupported("it joins rows or branches; only chains are supported")
+    ends = np.cumsum([flow.order.size for flow in flows])[:-1]
     budget.charge(sum(flow.order.size for flow in flows) * 4)
-    order = np.concatenate([flow.expanded for flow in flows], axis=at)
-    maps = [_copies(flow, base) for flow in flows]
-    scale, shift = (
-        np.concatenate([np.full(flow.expanded.shape, part) for flow, part in zip(flows, parts, strict=True)], axis=at)
-        for parts in ([m.scale for m in maps], [m.shift for m in maps])
-    )
-    places = np.arange(order.size).reshape(order.shape)
-    chain = base.then(Select(order.ravel()), order.size).then(Affine(scale.ravel(), shift.ravel()))
-    return first.laid(places, first.batch, chain=chain)
-
-
-def _copies(flow: Flow, base: Chain) -> Affine:
-    total = IDENTITY
-    for step in flow.chain.steps_after(base):
-        if not isinstance(step, Affine) or not step.is_uniform:
-            raise Unsupported("it joins branches; only chains are supported")
-        total = total.then(step)
-    return total
+    numbers = np.split(np.arange(sum(flow.order.size for flow in flows)), ends)
+    places = np.concatenate([n.reshape(f.expanded.shape) for n, f in zip(numbers, flows, strict=True)], axis=at)
+    base, maps = maps_of(flows, budget)
+    return first.laid(places, first.batch, chain=joined(maps).after(base, budget), kind=first.kind)
 
 
 def class_names(values: Iterable[Any]) -> tuple[str, ...]:

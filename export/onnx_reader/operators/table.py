@@ -12,6 +12,7 @@ from typing import TypeAlias
 from export.onnx_reader.nodes import SUPPORTED, Budget, Node, Unsupported
 from export.onnx_reader.operators import (
     activations,
+    affine,
     classifiers,
     constants,
     dense,
@@ -29,7 +30,7 @@ from export.onnx_reader.values import Const, Handler, Noise, RowNumber, Stacked,
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 
-_ONNX = (activations, classifiers, constants, dense, elementwise, quantized, selecting, shapes, softmax)
+_ONNX = (activations, affine, classifiers, constants, dense, elementwise, quantized, selecting, shapes, softmax)
 _TABLES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
     *(("", module.HANDLERS) for module in _ONNX),
     *(("ai.onnx.ml", module.ML_HANDLERS) for module in (classifiers, dense)),

@@ -64,7 +64,9 @@ def test_the_export_command_takes_onnx(tmp_path):
 
 def test_the_import_command_refuses_in_one_line(tmp_path):
     """Exit status 2 and the node's name for what is no chain; nothing is written."""
-    onnx.save(graph("h = Gemm(x, V) y = Add(h, x)", target="float[N,6] y", V=normal(6, 6)), tmp_path / "r.onnx")
+    onnx.save(
+        graph("h = Gemm(x, V) r = Relu(h) y = Add(r, x)", target="float[N,6] y", V=normal(6, 6)), tmp_path / "r.onnx"
+    )
     result = run("import", tmp_path / "r.onnx", "--out", tmp_path / "r.npz")
     assert result.exit_code == 2
     assert "residual Add" in result.stderr

@@ -46,7 +46,7 @@ def test_softmax_in_several_operators(tmp_path, tail, name):
         "m = ReduceMax<axes=[1]>(h) y = Sub(h, m)",
         "m = ReduceMax<axes=[1]>(h) d = Sub(h, m) y = Relu(d)",
         "m = ReduceMax<axes=[1]>(h) y = Add(h, m)",
-        "m = ReduceMean<axes=[1]>(h) y = Sub(h, m)",
+        "m = ReduceMean<axes=[1]>(h) y = Div(h, m)",
         "s = ReduceSum<keepdims=1>(h, a) r = Reciprocal(s) y = Mul(h, r)",
         "y = ReduceMax<axes=[1]>(h)",
         "m = ReduceMax<axes=[1]>(h) y = Cast<to=1>(m)",

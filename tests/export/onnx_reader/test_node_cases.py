@@ -212,7 +212,7 @@ def verdict(case, folder) -> str:
         found = import_onnx(path)
     except ArtifactError as error:
         return str(error).removeprefix(f"{path}: ")
-    source, x = found.input, np.asarray(x)
+    source, x = found.inputs[0], np.asarray(x)
     values = x[None] if source.batch is None else np.moveaxis(x, source.batch, 0)
     rows = values.reshape(-1, found.model.n_in).astype(np.float32)
     expected = outputs[[value.name for value in proto.graph.output].index(found.output)]

@@ -212,7 +212,7 @@ UNUSED = {
 def test_an_input_that_no_output_needs_is_passed_over(tmp_path, source, dead):
     """The file is read and run without it."""
     found = imported(graph(f"h = Gemm(x, W1, B1) {TAIL} {dead}", source=source), tmp_path)
-    assert found.input.name == "x"
+    assert found.inputs[0].name == "x"
 
 
 @pytest.mark.parametrize(
@@ -234,7 +234,7 @@ def test_a_small_file_may_pick_a_few_features_out_of_many(tmp_path, pick):
 def test_a_fixed_batch_may_hold_more_numbers_than_the_file_has_bytes(tmp_path):
     """300 rows of 300 features are rows, whatever one row of 90,000 would be."""
     proto = graph("y = Gemm(x, V, B2)", source="float[300,300] x", target="float[300,3] y", V=normal(300, 3))
-    assert imported(proto, tmp_path).input.rows == 300
+    assert imported(proto, tmp_path).inputs[0].rows == 300
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from tests.export.onnx_reader import test_refusals as graphs
 from tests.export.onnx_reader.test_refusals import refusal
 
 NODE = re.compile(r"node '[^']+' \((\w+\.)*\w+, output '[^']*'\): ")
-INPUT = re.compile(r"(it has \d+ inputs \(|input '[^']*')")
+INPUT = re.compile(r"(its inputs have different numbers of rows \(|input '[^']*')")
 EITHER = re.compile(f"{NODE.pattern}|{INPUT.pattern}")
 SAYS_WHAT_TO_DO = re.compile(r"expected|supported|export |limit|copy")
 
@@ -32,7 +32,7 @@ def hand_made():
         "h = Gemm(x, V, C) s = Softmax(h) y = Gemm(s, V, C)",
         "h = Gemm(x, V, C) s = Softmax(h) y = Relu(s)",
         "h = Gemm(x, V, C) s = Softmax(h) y = Mul(s, C)",
-        "h = ReduceMean<axes=[1]>(x) y = Mul(h, C)",
+        "h = ReduceMean<axes=[0]>(x) y = Mul(h, C)",
         "h = LayerNormalization(x, C) y = Gemm(h, V, C)",
         "h = TopK(x, V) y = Gemm(h, V, C)",
         "h = Gemm(x, V, C) y = mine.Thing(h)",
@@ -66,7 +66,8 @@ def collected():
         proto = graph("y = Gemm(x, W1, B1)")
         proto.graph.input[0].CopyFrom(helper.make_tensor_value_info("x", kind, [None, 6]))
         yield f"input of type {kind}", proto, INPUT
-    yield "two inputs", graph("y = Add(x, z)", source="float[N,6] x, float[N,6] z"), INPUT
+    yield "two inputs", graph("y = Mul(x, z)", source="float[N,6] x, float[N,6] z"), NODE
+    yield "rows of two sizes", graph("y = Mul(x, z)", source="float[3,6] x, float[2,6] z"), INPUT
 
 
 COLLECTED = list(collected())

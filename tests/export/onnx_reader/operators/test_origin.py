@@ -33,7 +33,7 @@ STEPS = {
     **{name: f"r = {name}(v)" for name in ("Erf", "Neg", "Abs", "Exp", "Log", "Sqrt", "Reciprocal", "Sign", "Floor")},
     **{name: f"q = Reciprocal(v) r = {name}(q)" for name in ("Asin", "Acos", "Ceil")},
     **{name: f"r = {name}(v)" for name in ("Relu", "LeakyRelu", "Elu", "Sigmoid", "Softplus", "Softsign")},
-    **{name: f"r = {name}(v, pair)" for name in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum")},
+    **{name: f"r = {name}(v, pair)" for name in ("Add", "Sub", "Mul", "Div", "Pow", "Max", "Min", "Sum", "Mean")},
     **{f"{name} reversed": f"r = {name}(pair, v)" for name in ("Sub", "Div", "Pow")},
     **{
         name: f"c = {name}(v, high) r = Cast<to=1>(c)"

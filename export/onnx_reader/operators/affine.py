@@ -1,0 +1,194 @@
+"""Branches that are linear in one tensor: however they part and meet again, they are one affine map of it.
+
+Joined inputs that are scaled by themselves, linear heads side by side, and sums and means of such branches.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.shapes import listed, resolved_axis
+from export.onnx_reader.steps import Affine, Chain, Linear, Select, Step, common_ancestor
+from export.onnx_reader.values import Flow, Handler, Value, flow_of
+
+Array64 = NDArray[np.float64]
+
+
+class AffineMap(NamedTuple):
+    """n values made of a tensor x of features: x[places] * scale + shift, or x @ weight + shift if there are weights.
+
+    places: int64 (n,). scale, shift: float64 (n,). weight: float64 (features, n), or None.
+    """
+
+    places: NDArray[np.int64]
+    scale: Array64
+    shift: Array64
+    weight: Array64 | None = None
+
+    def picked(self, index: NDArray[np.int64]) -> AffineMap:
+        """Some of the values, by their places."""
+        weight = None if self.weight is None else self.weight[:, index]
+        return AffineMap(self.places[index], self.scale[index], self.shift[index], weight)
+
+    def scaled(self, scale: Array64 | float, shift: Array64 | float = 0.0) -> AffineMap:
+        """The values times a number each, and another added."""
+        weight = None if self.weight is None else self.weight * scale
+        return AffineMap(self.places, self.scale * scale, self.shift * scale + shift, weight)
+
+    def times(self, step: Linear, width: int, budget: Budget) -> AffineMap:
+        """The values' product with weights. width: features of the tensor."""
+        before = self.dense(width, budget)
+        n = step.weight.shape[1]
+        budget.charge_products(before.size * n)
+        budget.charge(width * n + step.weight.size)
+        weight = step.weight.astype(np.float64)
+        return AffineMap(np.zeros(n, np.int64), np.ones(n), self.shift @ weight, before @ weight)
+
+    def dense(self, width: int, budget: Budget) -> Array64:
+        """The weights, written out, float64 (width, n)."""
+        if self.weight is not None:
+            return self.weight
+        budget.charge(width * self.places.size)
+        weight = np.zeros((width, self.places.size))
+        weight[self.places, np.arange(self.places.size)] = self.scale
+        return weight
+
+    def after(self, base: Chain, budget: Budget) -> Chain:
+        """A chain with the map as its next steps."""
+        n = self.places.size
+        if self.weight is None:
+            return base.then(Select(self.places), n).then(Affine(self.scale, self.shift))
+        return base.then(Linear(self.weight), n).then(Affine(np.array(1.0), self.shift))
+
+
+def maps_of(flows: Sequence[Flow], budget: Budget) -> tuple[Chain, list[AffineMap]]:
+    """The tensor that flows are linear in, and what each of them is of it, place by place. Raises Unsupported."""
+    base = flows[0].chain
+    for flow in flows[1:]:
+        base = common_ancestor(base, flow.chain)
+    if any(_has_weights(flow, base) for flow in flows):
+        base = before_linear(base)
+    maps = [map_of(flow, base, budget) for flow in flows]
+    if any(each.weight is not None for each in maps):
+        maps = [each._replace(weight=each.dense(base.width, budget)) for each in maps]
+    return base, maps
+
+
+def _has_weights(flow: Flow, base: Chain) -> bool:
+    return any(isinstance(step, Linear) for step in flow.chain.steps_after(base))
+
+
+def before_linear(base: Chain) -> Chain:
+    """Before the product that a tensor comes out of, so that what follows it becomes a part of that product."""
+    at = base
+    while at.parent is not None and _is_linear(at.step):
+        if isinstance(at.step, Linear):
+            return at.parent
+        at = at.parent
+    return base
+
+
+def _is_linear(step: Step | None) -> bool:
+    return isinstance(step, Affine | Select) or (isinstance(step, Linear) and step.codes is None)
+
+
+def map_of(flow: Flow, base: Chain, budget: Budget) -> AffineMap:
+    """What a flow is of the tensor at `base`, place by place. Raises Unsupported if that is no affine map."""
+    budget.charge(base.width * 3)
+    found = AffineMap(np.arange(base.width), np.ones(base.width), np.zeros(base.width))
+    for step in flow.chain.steps_after(base):
+        if not _is_linear(step):
+            raise Unsupported("it joins branches of which one is not linear; only chains are supported")
+        if isinstance(step, Affine):
+            found = found.scaled(step.scale, step.shift)
+        elif isinstance(step, Select):
+            found = found.picked(step.index)
+        elif isinstance(step, Linear):
+            found = found.times(step, base.width, budget)
+    return found.picked(flow.order.ravel())
+
+
+def joined(maps: Sequence[AffineMap]) -> AffineMap:
+    """The values of several maps side by side."""
+    index, scale, shift = (np.concatenate([each[part] for each in maps]) for part in range(3))
+    weights = [each.weight for each in maps if each.weight is not None]
+    return AffineMap(index, scale, shift, np.concatenate(weights, axis=1) if weights else None)
+
+
+def sum_of(flows: Sequence[Flow], signs: Sequence[float], budget: Budget) -> Flow | None:
+    """The sum of flows that are linear in one tensor, broadcast as NumPy does; None where one of them is not linear.
+
+    None too for branches that do the same to every feature: these are one function of one number.
+    """
+    base = flows[0].chain
+    for flow in flows[1:]:
+        base = common_ancestor(base, flow.chain)
+    first, steps = flows[0], [step for flow in flows for step in flow.chain.steps_after(base)]
+    is_alike = all((flow.batch, flow.rows) == (first.batch, first.rows) for flow in flows)
+    if not is_alike or not all(map(_is_linear, steps)):
+        return None
+    is_uniform = all(isinstance(step, Affine) and step.is_uniform for step in steps)
+    if is_uniform and all(np.array_equal(flow.order, first.order) for flow in flows):
+        return None
+    sizes = [set(each) for each in zip(*(flow.expanded.shape for flow in flows), strict=False)]
+    if len({flow.expanded.ndim for flow in flows}) > 1 or any(len(each - {1}) > 1 for each in sizes):
+        return None
+    shape = tuple(max(each) for each in sizes)
+    budget.charge(math.prod(shape) * len(flows) * 2)
+    spread = [flow.laid(np.broadcast_to(flow.expanded, shape), flow.batch) for flow in flows]
+    base, maps = maps_of(spread, budget)
+    total = added([each.scaled(sign) for each, sign in zip(maps, signs, strict=True)], base.width, budget)
+    return first.laid(np.arange(math.prod(shape)).reshape(shape), first.batch, chain=total.after(base, budget))
+
+
+def mean(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ReduceMean over features, which is a product with constant weights."""
+    flow, listed_axes = flow_of(inputs[0]).require_real(), listed(node, inputs, 1, "axes")
+    order = flow.expanded
+    axes = sorted({resolved_axis(axis, order.ndim) for axis in listed_axes or range(order.ndim)})
+    if flow.batch in axes and flow.rows != 1:
+        raise Unsupported("it takes the mean over the rows of the batch; expected one over features")
+    kept = [axis for axis in range(order.ndim) if axis not in axes]
+    groups = order.transpose(*kept, *axes).reshape(math.prod(order.shape[axis] for axis in kept), -1)
+    count, size = groups.shape
+    budget.charge(flow.chain.width * count)
+    weight = np.zeros((flow.chain.width, count))
+    np.add.at(weight, (groups, np.arange(count)[:, None]), 1 / size)
+    keeps = bool(node.attribute("keepdims", int, 1))
+    shape = [1 if axis in axes else order.shape[axis] for axis in (range(order.ndim) if keeps else kept)]
+    batch = flow.batch if keeps or flow.batch not in kept else kept.index(flow.batch)
+    places = np.arange(count).reshape(shape)
+    if not keeps and flow.batch in axes:
+        return [replace(flow, order=places, batch=None, chain=_merged(flow, weight, budget))]
+    return [flow.laid(places, batch, chain=_merged(flow, weight, budget))]
+
+
+def _merged(flow: Flow, weight: Array64, budget: Budget) -> Chain:
+    """The chain after a product that becomes a part of the product before it, if there is one."""
+    base = before_linear(flow.chain)
+    chain = flow.chain.then(Linear(weight), weight.shape[1])
+    if base is flow.chain:
+        return chain
+    whole = replace(flow, chain=chain, order=np.arange(weight.shape[1]))
+    return map_of(whole, base, budget).after(base, budget)
+
+
+def added(maps: Sequence[AffineMap], width: int, budget: Budget) -> AffineMap:
+    """The sum of maps of as many values each. width: features of the tensor."""
+    first, shift = maps[0], np.sum([each.shift for each in maps], axis=0)
+    if all(each.weight is None and np.array_equal(each.places, first.places) for each in maps):
+        return AffineMap(first.places, np.sum([each.scale for each in maps], axis=0), shift)
+    weight = first.dense(width, budget)
+    for each in maps[1:]:
+        weight = weight + each.dense(width, budget)
+    return AffineMap(first.places, first.scale, shift, weight)
+
+
+HANDLERS: dict[str, Handler] = {"ReduceMean": mean}

@@ -1,0 +1,109 @@
+"""Several inputs that are one vector, and branches that are linear between two activations."""
+
+from __future__ import annotations
+
+import re
+
+import numpy as np
+import onnx
+import pytest
+
+from edge_runtime import ArtifactError, Engine, load
+from edge_runtime.schema import Schema
+from export.onnx_reader.reader import import_onnx
+from export.onnx_writer import write_onnx
+from export.quantization import quantize
+from export.verification import verify, verify_import
+from tests.command import run_command
+from tests.export.foreign import activations, graph, imported
+from tests.networks import random_rows
+
+TWO = "float[N,4] obs_0, float[N,2] obs_1"
+COLUMNS = "float[N,1] age, float[N,1] height, int64[N,1] rooms"
+OBSERVED = ("obs_0_0", "obs_0_1", "obs_0_2", "obs_0_3", "obs_1_0", "obs_1_1")
+END = "r = Relu(h) y = Gemm(r, W2, B2)"
+JOINED = {
+    "at once": (TWO, "j = Concat<axis=1>(obs_0, obs_1) h = Gemm(j, W1, B1)"),
+    "in another order": (TWO, "j = Concat<axis=1>(obs_1, obs_0) h = Gemm(j, W1, B1)"),
+    "scaled each": (TWO, "a = Sub(obs_0, f4) b = Mul(obs_1, f2) j = Concat<axis=1>(a, b) h = Gemm(j, W1, B1)"),
+    "cut": (TWO, "a = Gather<axis=1>(obs_0, few) j = Concat<axis=1>(a, obs_1, a) h = Gemm(j, W1, B1)"),
+    "by a product each": (TWO, "a = MatMul(obs_0, w4) b = MatMul(obs_1, w2) h = Add(a, b)"),
+    "columns": (COLUMNS, "r0 = Cast<to=1>(rooms) j = Concat<axis=1>(r0, age, height) h = MatMul(j, w3)"),
+    "one after another": (TWO, "a = Concat<axis=1>(obs_0) j = Concat<axis=1>(a, obs_1) h = Gemm(j, W1, B1)"),
+}
+LINEAR = {
+    "dueling": "a = Gemm(t, V, C) m = ReduceMean<axes=[1], keepdims=1>(a) d = Sub(a, m) v = Gemm(t, U) y = Add(v, d)",
+    "heads side by side": "a = Gemm(t, V, C) v = Gemm(t, U) y = Concat<axis=1>(a, v)",
+    "scaled copies": "a = Gemm(t, V, C) b = Mul(a, s) e = Mul(a, q) y = Sub(b, e)",
+    "an average": "a = Gemm(t, V, C) b = Gemm(t, W2) y = Mean(a, b)",
+    "a sum of three": "a = Gemm(t, V, C) b = Gemm(t, W2) e = MatMul(t, W3) y = Sum(a, b, e)",
+    "a product plus another": "a = Gemm(t, V, C) y = Gemm(t, W2, a)",
+    "a mean without its axis": "a = Gemm(t, V, C) y = ReduceMean<axes=[1], keepdims=0>(a)",
+    "a plain mean": "y = ReduceMean<axes=[1], keepdims=1>(t)",
+}
+
+
+def constants(nodes: str) -> dict[str, np.ndarray]:
+    rng = np.random.default_rng(3)
+    made = {"w4": (4, 5), "w2": (2, 5), "w3": (3, 5), "f4": 4, "f2": 2, "V": (5, 3), "C": 3, "U": (5, 1), "W3": (5, 3)}
+    made |= {"s": 3, "q": 3}
+    arrays = {name: rng.normal(size=size).astype(np.float32) for name, size in made.items()}
+    arrays["few"] = np.array([2, 0])
+    return {name: array for name, array in arrays.items() if re.search(rf"\b{name}\b", nodes)}
+
+
+@pytest.mark.parametrize("case", JOINED)
+def test_inputs_that_are_joined_become_one_vector(tmp_path, case):
+    """In the order of the inputs, whatever is done to each of them before; named after them; int8 to the last bit."""
+    source, nodes = JOINED[case]
+    found = imported(graph(f"{nodes} {END}", 13, source, **constants(nodes)), tmp_path)
+    names = (
+        ("age", "height", "rooms") if source is COLUMNS else (*(f"obs_0_{i}" for i in range(4)), "obs_1_0", "obs_1_1")
+    )
+    assert Schema.of(found.model).feature_names == names
+    rows = np.rint(random_rows(300, len(names)) * 4)
+    assert verify_import(found.model, tmp_path / "foreign.onnx", rows, imported=found).ok
+    int8 = quantize(found.model, rows, "int8")
+    write_onnx(int8, tmp_path / "int8.onnx")
+    report = verify(int8, tmp_path / "int8.onnx", rows)
+    assert report.ok
+    assert report.differing == 0
+    assert len(onnx.load(tmp_path / "int8.onnx").graph.input) == 1
+
+
+def test_a_table_is_read_by_the_names_of_the_inputs(tmp_path):
+    """import, then run with a CSV whose columns stand in another order, beside one that the model does not know."""
+    nodes = f"j = Concat<axis=1>(obs_0, obs_1) h = Gemm(j, W1, B1) {END}"
+    onnx.save(graph(nodes, 13, TWO), tmp_path / "m.onnx")
+    assert run_command("import", tmp_path / "m.onnx", "--out", tmp_path / "m.npz").exit_code == 0
+    x = random_rows(5, 6)
+    order = [5, 0, 1, 2, 3, 4]
+    lines = [",".join([*(OBSERVED[i] for i in order), "more"])]
+    lines += [",".join([*(repr(float(row[i])) for i in order), "7"]) for row in x]
+    (tmp_path / "rows.csv").write_text("\n".join(lines) + "\n")
+    out = tmp_path / "y.npy"
+    assert run_command("run", tmp_path / "m.npz", "--input", tmp_path / "rows.csv", "--output", out).exit_code == 0
+    np.testing.assert_array_equal(np.load(out), Engine(load(tmp_path / "m.npz")).run(x))
+
+
+@pytest.mark.parametrize("case", LINEAR)
+def test_what_is_linear_between_two_activations_is_one_layer(tmp_path, case):
+    """However it is branched: no layer more than the activation asks for, and within the bounds of the file."""
+    nodes = f"h = Gemm(x, W1, B1) t = Tanh(h) {LINEAR[case]}"
+    found = imported(graph(nodes, 13, target="float[N,M] y", **constants(nodes)), tmp_path)
+    assert activations(found) == ["tanh", "linear"]
+    rows = random_rows(300, 6)
+    int8 = quantize(found.model, rows, "int8")
+    write_onnx(int8, tmp_path / "int8.onnx")
+    assert verify(int8, tmp_path / "int8.onnx", rows).differing == 0
+
+
+def test_inputs_of_different_rows_and_branches_that_are_not_linear_are_refused(tmp_path):
+    """By what they are."""
+    for source, nodes, said in (
+        ("float[N,4] obs_0, float[3,2] obs_1", "y = Concat<axis=1>(obs_0, obs_1)", "'obs_0' any number, 'obs_1' 3"),
+        (TWO, "r = Relu(obs_0) y = Concat<axis=1>(r, obs_1)", "branches of which one is not linear"),
+    ):
+        onnx.save(graph(nodes, 13, source, "float[N,6] y"), tmp_path / "m.onnx")
+        with pytest.raises(ArtifactError, match=said):
+            import_onnx(tmp_path / "m.onnx")
