@@ -24,13 +24,11 @@ class Text(NamedTuple):
     notes: tuple[str, ...]
 
 
-def as_text(content: bytes | bytearray, what: str, *, max_bytes: int) -> Text:
-    """Unpack gzip (at most `max_bytes`), leave a byte order mark out, and make UTF-16 and all line ends ours.
+def as_text(content: bytes | bytearray, what: str) -> Text:
+    """Leave a byte order mark out, and make UTF-16 and all line ends ours.
 
-    Raises InputError for damaged gzip or UTF-16, for more than max_bytes, and for a NUL character.
+    Raises InputError for damaged UTF-16, and for a NUL character.
     """
-    if content.startswith(_GZIP_MAGIC):
-        content = _unpacked(content, what, max_bytes)
     wide = _utf16(content)
     notes = []
     if wide:
@@ -53,15 +51,18 @@ def is_text(start: bytes) -> bool:
     return not start.startswith((_GZIP_MAGIC, codecs.BOM_UTF16_LE, codecs.BOM_UTF16_BE)) and b"\0" not in start[:512]
 
 
-def _unpacked(content: bytes | bytearray, what: str, max_bytes: int) -> bytearray:
+def unpacked(content: bytes | bytearray, what: str, max_bytes: int) -> bytes | bytearray:
+    """What gzip packed, at most `max_bytes`; anything else as it is. Raises InputError for damage, and for more."""
+    if not content.startswith(_GZIP_MAGIC):
+        return content
     try:
         with gzip.GzipFile(fileobj=io.BytesIO(content)) as file:
-            unpacked = read_at_most(file, max_bytes)
+            found = read_at_most(file, max_bytes)
     except (OSError, EOFError, zlib.error) as error:
         raise InputError(f"{what}: damaged gzip ({error}); fetch the file again") from error
-    if len(unpacked) > max_bytes:
+    if len(found) > max_bytes:
         raise InputError(f"{what}: unpacks to over the limit of {max_bytes:,} bytes; raise max_bytes to read it")
-    return unpacked
+    return found
 
 
 def _utf16(content: bytes | bytearray) -> str:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 from edge_runtime.errors import InputError
+from edge_runtime.files.arff import arff_head, is_arff
 from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import rows_of, split_lines
 from edge_runtime.files.dialect import Dialect, is_missing, sniff_delimiter, sniff_numbers
@@ -73,6 +74,8 @@ def _sample_end(content: bytes | bytearray, size: int, what: str) -> int:
 
 def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -> Layout | None:
     sample = content[:end].decode(encoding)
+    if is_arff(sample):
+        return _arff_layout(sample, what)
     numbered = [(number, line) for number, line in enumerate(sample.split("\n"), 1) if line.strip()]
     given = _SEP_LINE.fullmatch(numbered[0][1]) if numbered else None
     numbered = numbered[1:] if given else numbered
@@ -102,6 +105,14 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
         first_is_text=any(dialect.number(cells[0]) is None and not is_missing(cells[0]) for _, cells in rows[body:]),
         notes=tuple(filter(None, [*notes, *more])),
     )
+
+
+def _arff_layout(sample: str, what: str) -> Layout | None:
+    head = arff_head(sample, what)
+    if head is None:
+        return None
+    names, skipped = head
+    return Layout(Dialect(), len(names), names, skipped, 0, skipped, True, False, ())
 
 
 def _comments(numbered: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:

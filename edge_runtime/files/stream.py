@@ -12,12 +12,12 @@ from dataclasses import replace
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.blocks import Source
-from edge_runtime.files.bounded import DATA_MAX_BYTES
 from edge_runtime.files.cells import split_lines
 from edge_runtime.files.dialect import sniff_numbers
 from edge_runtime.files.encoding import as_text
 from edge_runtime.files.header import counts
 from edge_runtime.files.layout import MAX_LINE, Layout, find_layout, looks_like_comment
+from edge_runtime.files.not_data import refuse_not_data
 from edge_runtime.files.table import Table, body_of, body_table
 
 _LONGEST_START = 1 << 20  # bytes of comments above the first row, and of rows of empty cells
@@ -84,7 +84,7 @@ class _Reader:
             self._layout = replace(layout, skipped=0, comments=0, notes=())
         else:
             layout, lines = self._layout, self._held + lines
-        text = as_text(lines, self._what, max_bytes=DATA_MAX_BYTES)
+        text = as_text(lines, self._what)
         source, more = body_of(text, layout, self._what)
         source = source._replace(first_line=self._line + layout.skipped)
         self._held = b"" if is_end else bytes(text.content[source.stop :])
@@ -130,7 +130,8 @@ class _Reader:
         if not is_end and titles == self._titles:  # nothing but comments has come
             return None
         self._titles = titles
-        text = as_text(lines, self._what, max_bytes=DATA_MAX_BYTES)
+        refuse_not_data(lines, self._what)
+        text = as_text(lines, self._what)
         layout = find_layout(text.content, text.encoding, self._what)
         rows: list[str] = []
         if layout is not None:

@@ -1,9 +1,12 @@
+import gzip
+
 import numpy as np
 import pytest
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.names import is_table_name
 from edge_runtime.files.table import read_table
+from tests.memory import traced
 
 SPELLINGS = {
     "plain": "a,b,label\n1.5,-2,run\n0.25,1000,sit\n",
@@ -103,3 +106,106 @@ def test_names_of_tables():
     """The usual suffixes, in any case, plain or packed."""
     assert all(is_table_name(name) for name in ("x.csv", "x.TSV", "iris.data", "a.txt.gz", "b.dat"))
     assert not any(is_table_name(name) for name in ("x.npy", "x.npz", "csv", "x.gz"))
+
+
+ARFF = """% iris
+@RELATION iris
+@attribute 'sepal length' NUMERIC
+@attribute width REAL
+@attribute class {a, b}
+
+@DATA
+% rows
+5.1,3.5,a
+?,3,b
+"""
+
+
+def test_arff_names_its_columns():
+    """Names stand in lines of their own, in quotes or not; comments are left out, ? is missing."""
+    for content in (ARFF.encode(), ARFF.replace("\n", "\r\n").encode()):
+        table = read_table(content, "iris.arff")
+        assert table.names == ("sepal length", "width", "class")
+        np.testing.assert_array_equal(table.numbers, [[5.1, 3.5, np.nan], [np.nan, 3, np.nan]])
+        assert table.texts == {2: ["a", "b"]}
+        assert table.line_numbers.tolist() == [9, 10]
+    with pytest.raises(InputError, match="sparse rows of ARFF"):
+        read_table(b"@relation x\n@attribute a real\n@data\n{0 1}\n", "x.arff")
+    with pytest.raises(InputError, match="without an @attribute line"):
+        read_table(b"@relation x\n@data\n1\n", "x.arff")
+    with pytest.raises(InputError, match="row 9 has 3 columns, expected 2"):
+        read_table(ARFF.replace("@attribute width REAL\n", "%\n").encode(), "x.arff")
+    with pytest.raises(InputError, match="no rows"):
+        read_table(b"@relation x\n@attribute a real\n", "x.arff")
+
+
+WHAT_IS_NO_TABLE = {
+    b"version https://git-lfs.github.com/spec/v1\noid sha256:0\nsize 9\n": "a Git LFS pointer.*git lfs pull",
+    b"<!DOCTYPE html>\n<html></html>\n": "a web page",
+    b"  <html>1,2</html>": "a web page",
+    b"PK\x03\x04" + b"\0" * 26 + b"xl/workbook.xml": r"an Excel file \(.xlsx\).*read_excel",
+    b"PK\x03\x04" + b"\0" * 26 + b"table.csv": "a zip archive.*unpack it",
+    b"PAR1\x15\x04": "a Parquet file.*read_parquet",
+    b"\x80\x04\x95\x10\0": "a pickle, which can run code.*read_pickle",
+    b"\x89HDF\r\n\x1a\n\0": "an HDF5 file.*read_hdf",
+    b"\x89PNG\r\n\x1a\n\0": "a PNG image",
+    b"SQLite format 3\0": "an SQLite database.*read_sql",
+    b"\x93NUMPY\x01\0": "a NumPy array, expected.*name it .npy",
+    b'[{"a": 1}]': "JSON.*read_json",
+    b"\xd0\xcf\x11\xe0\xa1\xb1\x1a\xe1": r"an old Excel file \(.xls\)",
+}
+
+
+@pytest.mark.parametrize(("content", "message"), WHAT_IS_NO_TABLE.items())
+def test_what_is_no_table_is_named_for_what_it_is(content, message):
+    """With the line that converts it; packed by gzip too."""
+    for given in (content, gzip.compress(content)):
+        with pytest.raises(InputError, match=f"x.csv: {message}"):
+            read_table(given, "x.csv")
+
+
+def test_gzip_unpacks_to_the_limit_alone():
+    """More is refused before it is held; damage is named."""
+    packed = gzip.compress(b"1,2\n" * 1_000_000)
+    assert len(read_table(packed, "x.csv.gz").numbers) == 1_000_000
+    with traced() as peak:
+        with pytest.raises(InputError, match="unpacks to over the limit of 100,000 bytes; raise max_bytes"):
+            read_table(packed, "x.csv.gz", max_bytes=100_000)
+        assert peak() < 4_000_000
+    with pytest.raises(InputError, match="damaged gzip"):
+        read_table(packed[:-9], "x.csv.gz")
+
+
+def test_memory_is_bounded_by_the_file():
+    """Numbers of two bytes a cell take five times the file at most; texts that are all different, 25 times."""
+    for content, most in (
+        (b"1,2,3,4,5,6,7,8\n" * 100_000, 5),
+        (b"".join(b"%d;a%d\n" % (n, n) for n in range(100_000)), 25),
+        (b"1\n" * 300_000 + b"x\n", 20),
+    ):
+        with traced() as peak:
+            read_table(content, "x.csv")
+            assert peak() < most * len(content) + 12_000_000
+
+
+def test_a_column_of_numbers_that_ends_in_texts_is_text_from_the_start():
+    """What was read as numbers blocks ago is given as it is written, for several columns that turn at other rows."""
+    lines = [f"{n:05},{n}.50,1" for n in range(60_000)]
+    lines[50_000] = "x,1.50,1"
+    lines[55_000] = "1,y,1"
+    table = read_table("\n".join(lines).encode(), "x.csv")
+    assert set(table.texts) == {0, 1}
+    assert table.texts[0] == [line.split(",")[0] for line in lines]
+    assert table.texts[1] == [line.split(",")[1] for line in lines]
+    assert np.isnan(table.numbers[50_000, 0])
+    assert table.numbers[49_999].tolist() == [49_999, 49_999.5, 1]
+
+
+def test_a_number_in_another_spelling_is_refused_by_its_row():
+    """Far behind the lines that told the spelling, too."""
+    lines = ["1.5;2"] * 40_000
+    lines[39_000] = "1,5;2"
+    with pytest.raises(
+        InputError, match="row 39001, column 1: '1,5' is no number here, where others have a decimal point"
+    ):
+        read_table("\n".join(lines).encode(), "x.csv")
