@@ -12,7 +12,7 @@ import math
 import os
 import re
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal
 
 import numpy as np
 
@@ -54,8 +54,9 @@ def read_npy_bytes(content: bytes | bytearray | memoryview, what: str) -> NDArra
         if points.max(initial=0) > _LAST_CODE_POINT:  # such an array cannot even be printed: it raises SystemError
             raise InputError(f"{what}: text with characters that Unicode does not have; save it again")
     try:
-        flat = np.frombuffer(content, dtype, count, start) if count else np.empty(0, dtype)
-        return flat.reshape(shape[::-1]).T if fortran_order else flat.reshape(shape)
+        # one object an array: a view of a view would be kept beside it, 400 bytes for each array of a model
+        order: Literal["C", "F"] = "F" if fortran_order else "C"
+        return np.ndarray(shape, dtype, content, start, order=order) if count else np.empty(shape, dtype, order)
     except ValueError as error:  # an empty array whose other axes overflow NumPy's indices
         raise InputError(f"{what}: declares an impossible shape {shape}; save it again") from error
 

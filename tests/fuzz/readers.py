@@ -107,7 +107,7 @@ def check_checkpoint(content: bytes, folder: Path) -> bool:
 
     def resume() -> None:
         with np.errstate(all="ignore"):
-            network.fit(*seeds.ROWS, epochs=2, batch_size=4, optimizer="adam", resume=path, **options)
+            network.fit(*seeds.ROWS, epochs=2, schedule="constant", batch_size=4, resume=path, **options)
 
     return not _refused(resume, CheckpointError, TrainingDiverged)
 

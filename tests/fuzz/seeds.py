@@ -47,7 +47,7 @@ def _checkpoint(options: dict) -> bytes:
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder, "run.ckpt")
         network = NeuralNetwork(*NETWORK, precision_config=PrecisionConfig(seed=1))
-        network.fit(*ROWS, epochs=1, batch_size=4, optimizer="adam", checkpoint=path, **options)
+        network.fit(*ROWS, epochs=1, schedule="constant", batch_size=4, checkpoint=path, **options)
         return path.read_bytes()
 
 
