@@ -110,9 +110,12 @@ TABLE = [
     ("dates", "dtype datetime64", "dtype datetime64", "dtype datetime64", "dtype datetime64"),
     ("None", "dtype object", "needs calibration rows", "dtype object", "no test vectors"),
 ]
+NETWORK = random_model([4, 5, 2], ["relu", "softmax"])
 # The precision that the rows are quantized to, or run in
-MODELS = {precision: quantize(random_model([4, 5, 2], ["relu", "softmax"]), ROWS, precision, test_vectors=0) for precision in (
-    "float32", "float16", "int8", "int8-dynamic")}  # fmt: skip
+MODELS = {
+    precision: quantize(NETWORK, ROWS, precision, test_vectors=0)
+    for precision in ("float32", "float16", "int8", "int8-dynamic")
+}
 
 
 def outcome(call) -> object:

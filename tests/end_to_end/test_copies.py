@@ -247,7 +247,6 @@ NOT_COPIED = {
     **dict.fromkeys(("Loss", "Optimizer", "Schedule", "Remade"), "bases, with nothing of their own"),
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
-    "TrainingStopped": "Ctrl-C, which ends a program",
     "DataWarning": "a warning, which is shown where it arises",
     "TrainingStopped": "Ctrl-C, which ends what is running",
     "Defaults": "what is used where nothing is said, which nobody makes",
