@@ -134,23 +134,23 @@ class _Evidence:
     """The first cell of each kind of spelling, or ""."""
 
     def __init__(self, text: str, delimiter: str) -> None:
-        if delimiter == ",":  # one that separates is none of a number: a number with one stands in quotes
-            self._front, self._back = '(?<=") *', ' *(?=")'
-        else:
-            edge = r"\n\"" + (r" \t" if delimiter == " " else re.escape(delimiter))
-            blanks = "" if delimiter == " " else " *"
-            self._front, self._back = rf"(?<![^{edge}]){blanks}", rf"{blanks}(?![^{edge}])"
+        edge = r"\n\"" + (r" \t" if delimiter == " " else re.escape(delimiter))
+        blanks = "" if delimiter == " " else " *"
+        self._edges = rf"(?<![^{edge}]){blanks}", rf"{blanks}(?![^{edge}])"
+        # a comma that separates is none of a number: a number with one stands in quotes
+        self._comma_edges = ('(?<=") *', ' *(?=")') if delimiter == "," else self._edges
         self._text, self._delimiter = text, delimiter
         has_comma = "," in text and (delimiter != "," or '"' in text)
-        self.comma_decimal = self._find(_decimal(",")) if has_comma else ""
-        self.comma_thousands = self._find(_thousands(",")) if has_comma else ""
-        self.comma_either = self._find(r"[1-9]\d{0,2},\d{3}") if has_comma else ""
+        self.comma_decimal = self._find(_decimal(","), self._comma_edges) if has_comma else ""
+        self.comma_thousands = self._find(_thousands(","), self._comma_edges) if has_comma else ""
+        self.comma_either = self._find(r"[1-9]\d{0,2},\d{3}", self._comma_edges) if has_comma else ""
         self.point_decimal = self._find(_decimal("."))
         self.point_thousands = self._find(_thousands("."))
         self.point_either = self._find(r"[1-9]\d{0,2}\.\d{3}") if has_comma else ""
 
-    def _find(self, pattern: str) -> str:
-        match = re.search(f"{self._front}([-+]?(?:{pattern})){self._back}", self._text)
+    def _find(self, pattern: str, edges: tuple[str, str] | None = None) -> str:
+        front, back = edges or self._edges
+        match = re.search(f"{front}([-+]?(?:{pattern})){back}", self._text)
         return printable(match[1], 40) if match else ""
 
     def other_thousands(self, decimal: str) -> str:

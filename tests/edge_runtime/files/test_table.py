@@ -12,6 +12,7 @@ SPELLINGS = {
     "plain": "a,b,label\n1.5,-2,run\n0.25,1000,sit\n",
     "semicolons, decimal commas": "a;b;label\n1,5;-2;run\n0,25;1000;sit\n",
     "thousands": 'a;b;label\n1,5;"-2";run\n0,25;1.000;sit\n',
+    "commas in quotes, points between thousands": 'a,b,label\n"1,5",-2,run\n"0,25",1.000,sit\n',
     "tabs": "a\tb\tlabel\n1.5\t-2\trun\n0.25\t1000\tsit\n",
     "pipes": "a|b|label\n1.5|-2|run\n0.25|1000|sit\n",
     "blanks": " a     b     label\n 1.5  -2    run\n 0.25 1000\tsit \n",
