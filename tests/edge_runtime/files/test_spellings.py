@@ -4,7 +4,7 @@ import gzip
 import math
 
 import numpy as np
-from hypothesis import assume, given, settings
+from hypothesis import HealthCheck, assume, given, settings
 from hypothesis import strategies as st
 
 from edge_runtime.errors import InputError
@@ -98,7 +98,7 @@ def written(names, rows, place, how):
     return gzip.compress(content) if how["is_packed"] else content
 
 
-@settings(max_examples=400, deadline=None)
+@settings(max_examples=250, deadline=None, suppress_health_check=[HealthCheck.too_slow])
 @given(tables(), spellings())
 def test_every_spelling_gives_the_same_table(table, how):
     """Separator, decimal mark, thousands, quotes, encoding, line ends, comments, trailing marks, gzip."""
