@@ -12,6 +12,16 @@ LONGEST_WORD = 160  # in messages; exporters' names of modules within modules ar
 SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 
 
+_EVEN = {  # how the producers of files are told to keep weights within -127..127; "" is any other
+    "onnx.quantize": (
+        "quantize again with weight_type=QuantType.QInt8 and extra_options={'WeightSymmetric': True}, or the float "
+        "model with smallnet export"
+    ),
+    "pytorch": "quantize again with quant_min=-127 for the weights, or the float model with smallnet export",
+    "": "quantize the float model with smallnet export, or with symmetric weights that leave -128 out",
+}
+
+
 class Unsupported(Exception):
     """Why a file cannot be read, in one line that names a node, a tensor or the file. It becomes an ArtifactError."""
 
@@ -30,6 +40,14 @@ class Unsupported(Exception):
         longer = type(self)(f"{self}; {text}")
         longer.is_placed = self.is_placed
         return longer
+
+
+class UnevenWeights(Unsupported):
+    """Integer weights beyond -127..127 around their zero point, which the tool that made them can be told to avoid."""
+
+    def for_producer(self, name: str) -> Unsupported:
+        """This error with what to tell the tool that the file names as its producer."""
+        return self.with_more(next((text for key, text in _EVEN.items() if key in name.lower()), _EVEN[""]))
 
 
 class TooLarge(Unsupported):

@@ -28,7 +28,16 @@ from edge_runtime.schema import KEY as SCHEMA_KEY
 from edge_runtime.schema import Column, Schema
 from export.onnx_reader.inputs import LEAST_WIDTH, Inputs, find_inputs, flows_of, width_of
 from export.onnx_reader.layers import Assembly, build_layers
-from export.onnx_reader.nodes import SUPPORTED, Budget, Node, TooLarge, Unsupported, in_few_letters, with_expectation
+from export.onnx_reader.nodes import (
+    SUPPORTED,
+    Budget,
+    Node,
+    TooLarge,
+    UnevenWeights,
+    Unsupported,
+    in_few_letters,
+    with_expectation,
+)
 from export.onnx_reader.operators import apply
 from export.onnx_reader.outputs import choice_text, class_names, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
@@ -150,12 +159,15 @@ class _Reader:
         if not self.proto.graph.output:
             raise Unsupported("not an ONNX model: its graph has no outputs, expected one; export the model again")
         outputs = self._wanted_outputs()
+        _require_versions(self.proto)
         nodes = needed_nodes(self.proto, outputs, self.constants)
         self.producers = {name: node for node in nodes for name in node.outputs}
         first: Unsupported | None = None
         for candidate in find_inputs(self.proto.graph, self.constants, nodes, self._widest(nodes)):
             try:
                 return self._follow(candidate, nodes, outputs)
+            except UnevenWeights as error:
+                raise error.for_producer(self.proto.producer_name) from error
             except (Unsupported, ModelError) as error:
                 first = first or self._with_choice(with_expectation(error), candidate, nodes, outputs)
         raise first or Unsupported("the graph has no input, expected one")
@@ -308,6 +320,22 @@ def _schema(source: Inputs) -> dict[str, str]:
     if len(source) == 1 or len(set(names)) < len(names):
         return {}
     return {SCHEMA_KEY: Schema(tuple(map(Column, names))).text()}
+
+
+def _require_versions(proto: onnx.ModelProto) -> None:
+    """Raise Unsupported for a file that names no opset, or an opset or an IR version that onnx does not know."""
+    opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
+    if not opsets and any(node.domain in ("", "ai.onnx") for node in proto.graph.node):
+        raise Unsupported("it names no opset, expected one such as 17; export it again, or add opset_import with onnx")
+    for what, found, newest, advice in (
+        ("opset", max(opsets, default=0), onnx.defs.onnx_opset_version(), "export it with opset_version=17"),
+        ("IR version", proto.ir_version, onnx.IR_VERSION, "set model.ir_version = 8 with onnx and save it again"),
+    ):
+        if found > newest:
+            known = f"the newest that onnx {onnx.__version__} knows"
+            raise Unsupported(
+                f"{what} {found} found, expected {newest} at most, {known}; {advice}, or install a newer onnx"
+            )
 
 
 def _taken(node: Node, condition: Value) -> tuple[str, ...]:

@@ -19,7 +19,7 @@ from edge_runtime.model import Standardization
 from edge_runtime.numerics import Activation, QuantParams
 from export.onnx_reader.layers.functions import Pieces, pieces
 from export.onnx_reader.layers.selection import Placed, without_selections
-from export.onnx_reader.nodes import Budget, Unsupported
+from export.onnx_reader.nodes import Budget, UnevenWeights, Unsupported
 from export.onnx_reader.steps import (
     IDENTITY,
     Affine,
@@ -288,8 +288,7 @@ def constant_scale(shift: Array | float, shape: tuple[int, ...]) -> Array:
 def int8_weights(codes: Array) -> NDArray[np.int8]:
     """Integer weights as the runtime stores them. Raises Unsupported for one outside of -127..127."""
     if np.abs(codes).max(initial=0) > 127:
-        raise Unsupported(
-            f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected -127..127; "
-            "quantize the float model with smallnet export, or with weights that leave -128 out (quant_min=-127)"
+        raise UnevenWeights(
+            f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected -127..127"
         )
     return codes.astype(np.int8)

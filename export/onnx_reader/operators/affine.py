@@ -44,8 +44,7 @@ class AffineMap(NamedTuple):
 
     def times(self, step: Linear, width: int, budget: Budget) -> AffineMap:
         """The values' product with weights. width: features of the tensor."""
-        before = self.dense(width, budget)
-        n = step.weight.shape[1]
+        before, n = self.dense(width, budget), step.weight.shape[1]
         budget.charge_products(before.size * n)
         budget.charge(width * n + step.weight.size)
         weight = step.weight.astype(np.float64)
@@ -60,7 +59,7 @@ class AffineMap(NamedTuple):
         weight[self.places, np.arange(self.places.size)] = self.scale
         return weight
 
-    def after(self, base: Chain, budget: Budget) -> Chain:
+    def after(self, base: Chain) -> Chain:
         """A chain with the map as its next steps."""
         n = self.places.size
         if self.weight is None:
@@ -73,16 +72,12 @@ def maps_of(flows: Sequence[Flow], budget: Budget) -> tuple[Chain, list[AffineMa
     base = flows[0].chain
     for flow in flows[1:]:
         base = common_ancestor(base, flow.chain)
-    if any(_has_weights(flow, base) for flow in flows):
+    if any(isinstance(step, Linear) for flow in flows for step in flow.chain.steps_after(base)):
         base = before_linear(base)
     maps = [map_of(flow, base, budget) for flow in flows]
     if any(each.weight is not None for each in maps):
         maps = [each._replace(weight=each.dense(base.width, budget)) for each in maps]
     return base, maps
-
-
-def _has_weights(flow: Flow, base: Chain) -> bool:
-    return any(isinstance(step, Linear) for step in flow.chain.steps_after(base))
 
 
 def before_linear(base: Chain) -> Chain:
@@ -145,39 +140,25 @@ def sum_of(flows: Sequence[Flow], signs: Sequence[float], budget: Budget) -> Flo
     spread = [flow.laid(np.broadcast_to(flow.expanded, shape), flow.batch) for flow in flows]
     base, maps = maps_of(spread, budget)
     total = added([each.scaled(sign) for each, sign in zip(maps, signs, strict=True)], base.width, budget)
-    return first.laid(np.arange(math.prod(shape)).reshape(shape), first.batch, chain=total.after(base, budget))
+    return first.laid(np.arange(math.prod(shape)).reshape(shape), first.batch, chain=total.after(base))
 
 
 def mean(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """ReduceMean over features, which is a product with constant weights."""
-    flow, listed_axes = flow_of(inputs[0]).require_real(), listed(node, inputs, 1, "axes")
-    order = flow.expanded
-    axes = sorted({resolved_axis(axis, order.ndim) for axis in listed_axes or range(order.ndim)})
-    if flow.batch in axes and flow.rows != 1:
-        raise Unsupported("it takes the mean over the rows of the batch; expected one over features")
-    kept = [axis for axis in range(order.ndim) if axis not in axes]
-    groups = order.transpose(*kept, *axes).reshape(math.prod(order.shape[axis] for axis in kept), -1)
-    count, size = groups.shape
-    budget.charge(flow.chain.width * count)
-    weight = np.zeros((flow.chain.width, count))
-    np.add.at(weight, (groups, np.arange(count)[:, None]), 1 / size)
-    keeps = bool(node.attribute("keepdims", int, 1))
-    shape = [1 if axis in axes else order.shape[axis] for axis in (range(order.ndim) if keeps else kept)]
-    batch = flow.batch if keeps or flow.batch not in kept else kept.index(flow.batch)
-    places = np.arange(count).reshape(shape)
-    if not keeps and flow.batch in axes:
-        return [replace(flow, order=places, batch=None, chain=_merged(flow, weight, budget))]
-    return [flow.laid(places, batch, chain=_merged(flow, weight, budget))]
-
-
-def _merged(flow: Flow, weight: Array64, budget: Budget) -> Chain:
-    """The chain after a product that becomes a part of the product before it, if there is one."""
-    base = before_linear(flow.chain)
-    chain = flow.chain.then(Linear(weight), weight.shape[1])
-    if base is flow.chain:
-        return chain
-    whole = replace(flow, chain=chain, order=np.arange(weight.shape[1]))
-    return map_of(whole, base, budget).after(base, budget)
+    """ReduceMean of whole rows: a product with constant weights, part of the product before it if there is one."""
+    flow, named = flow_of(inputs[0]).require_real(), listed(node, inputs, 1, "axes")
+    sizes = flow.expanded.shape
+    axes = {resolved_axis(axis, len(sizes)) for axis in named or range(len(sizes))}
+    kept = [axis for axis in range(len(sizes)) if axis not in axes]
+    if (flow.batch in axes and flow.rows != 1) or any(sizes[axis] != 1 for axis in kept):
+        raise Unsupported("it does not take the mean of whole rows, as expected")
+    weight = np.zeros((flow.chain.width, 1))
+    np.add.at(weight[:, 0], flow.order.ravel(), 1 / flow.order.size)
+    chain, base = flow.chain.then(Linear(weight), 1), before_linear(flow.chain)
+    if base is not flow.chain:
+        chain = map_of(replace(flow, chain=chain, order=np.arange(1)), base, budget).after(base)
+    result = flow.laid(np.zeros([1] * len(sizes), np.int64), flow.batch, chain=chain)
+    squeezed = node.attribute("keepdims", int, 1) == 0
+    return [result.moved(lambda places: places.reshape([1] * len(kept)), kept) if squeezed else result]
 
 
 def added(maps: Sequence[AffineMap], width: int, budget: Budget) -> AffineMap:

@@ -11,7 +11,7 @@ from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import ACTIVATIONS, applied
 from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.elementwise import scaled, shifted
-from export.onnx_reader.operators.selecting import names_in
+from export.onnx_reader.operators.selecting import concat, names_in
 from export.onnx_reader.steps import Chain, Linear, RowFunction
 from export.onnx_reader.values import Const, Flow, Handler, Label, Value, flow_of, optional
 
@@ -168,6 +168,12 @@ def scaler(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [scaled(moved, scale, budget) if scale.size else moved]
 
 
+def feature_vectorizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """ai.onnx.ml FeatureVectorizer: columns of whatever numbers side by side, as float32."""
+    columns: list[Value] = [replace(flow_of(value), kind="float32") for value in inputs]
+    return concat(replace(node, attributes={"axis": 1}), columns, budget)
+
+
 def linear_regressor(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """ai.onnx.ml LinearRegressor."""
     return [_post(node, _ml_linear(node, inputs, node.attribute("targets", int, 1), budget))]
@@ -206,6 +212,7 @@ def _post(node: Node, flow: Flow) -> Flow:
 
 HANDLERS: dict[str, Handler] = {"MatMul": matmul, "Gemm": gemm, "BatchNormalization": batch_normalization}
 ML_HANDLERS: dict[str, Handler] = {
+    "FeatureVectorizer": feature_vectorizer,
     "Scaler": scaler,
     "LinearRegressor": linear_regressor,
     "LinearClassifier": linear_classifier,

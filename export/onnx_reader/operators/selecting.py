@@ -137,7 +137,7 @@ def _side_by_side(flows: list[Flow], axis: int, budget: Budget) -> Flow:
     numbers = np.split(np.arange(sum(flow.order.size for flow in flows)), ends)
     places = np.concatenate([n.reshape(f.expanded.shape) for n, f in zip(numbers, flows, strict=True)], axis=at)
     base, maps = maps_of(flows, budget)
-    return first.laid(places, first.batch, chain=joined(maps).after(base, budget), kind=first.kind)
+    return first.laid(places, first.batch, chain=joined(maps).after(base), kind=first.kind)
 
 
 def class_names(values: Iterable[Any]) -> tuple[str, ...]:

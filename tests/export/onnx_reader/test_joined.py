@@ -107,3 +107,24 @@ def test_inputs_of_different_rows_and_branches_that_are_not_linear_are_refused(t
         onnx.save(graph(nodes, 13, source, "float[N,6] y"), tmp_path / "m.onnx")
         with pytest.raises(ArtifactError, match=said):
             import_onnx(tmp_path / "m.onnx")
+
+
+@pytest.mark.filterwarnings("ignore")
+@pytest.mark.parametrize("whole", [False, True], ids=["floats", "whole numbers too"])
+@pytest.mark.parametrize("by_column", [False, True], ids=["one scaler", "scalers by column"])
+def test_pipelines_of_frames_are_read_with_the_names_of_their_columns(tmp_path, by_column, whole):
+    """skl2onnx gives each column of a DataFrame an input of its own, of the column's type."""
+    pandas, skl2onnx = pytest.importorskip("pandas"), pytest.importorskip("skl2onnx")
+    names = ("compose", "neural_network", "preprocessing")
+    compose, neural, pre = (pytest.importorskip(f"sklearn.{name}") for name in names)
+    rng = np.random.default_rng(0)
+    frame = pandas.DataFrame({"age": rng.normal(40, 9, 300), "height": rng.normal(170, 9, 300)}).astype(np.float32)
+    frame["rooms"] = rng.integers(1, 6, 300).astype(np.int64 if whole else np.float32)
+    parts = [("a", pre.StandardScaler(), ["age", "rooms"]), ("b", pre.MinMaxScaler(), ["height"])]
+    scaler = compose.ColumnTransformer(parts) if by_column else pre.StandardScaler()
+    network = neural.MLPRegressor(hidden_layer_sizes=(8,), max_iter=20, random_state=0)
+    pipeline = pytest.importorskip("sklearn.pipeline").make_pipeline(scaler, network).fit(frame, frame["age"])
+    (tmp_path / "m.onnx").write_bytes(skl2onnx.to_onnx(pipeline, frame[:1]).SerializeToString())
+    found = import_onnx(tmp_path / "m.onnx")
+    assert Schema.of(found.model).feature_names == ("age", "height", "rooms")
+    assert verify_import(found.model, tmp_path / "m.onnx", frame.to_numpy(np.float32), imported=found).ok

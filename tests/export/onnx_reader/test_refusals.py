@@ -477,3 +477,47 @@ def test_external_data_counts_as_far_as_tensors_ask_for_it_and_files_have_it(tmp
     assert reader.external_bytes([small, small]) == 240
     assert reader.external_bytes([small, large]) == 1000
     assert reader.external_bytes([numpy_helper.from_array(W1, "W")]) == 0
+
+
+VERSIONS = {
+    # what is changed of a file: (the change, what is said)
+    "an opset that onnx does not know": (
+        lambda proto: setattr(proto.opset_import[0], "version", 999),
+        r"opset 999 found, expected \d+ at most, the newest that onnx [\d.]+ knows; export it with opset_version=17",
+    ),
+    "no opset": (lambda proto: proto.ClearField("opset_import"), "it names no opset, expected one such as 17"),
+    "an IR version that onnx does not know": (
+        lambda proto: setattr(proto, "ir_version", 99),
+        r"IR version 99 found, expected \d+ at most, .* set model.ir_version = 8 with onnx and save it",
+    ),
+}
+
+
+@pytest.mark.parametrize("case", VERSIONS)
+def test_versions_that_nothing_here_knows_are_refused_with_what_to_do(tmp_path, case):
+    """Before any node is looked at."""
+    change, said = VERSIONS[case]
+    proto = graph("y = Gemm(x, W1, B1)")
+    change(proto)
+    assert re.search(said, refusal(proto, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("producer", "said"),
+    [
+        ("onnx.quantize", r"weight_type=QuantType.QInt8 and extra_options=\{'WeightSymmetric': True\}"),
+        ("pytorch", "quantize again with quant_min=-127 for the weights"),
+        ("", "symmetric weights that leave -128 out"),
+    ],
+)
+def test_advice_about_uneven_weights_fits_the_producer(tmp_path, producer, said):
+    """Whoever made the file is told in the words of the tool that it names."""
+    proto = graph(
+        "q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, W, z, wz) f = Cast<to=1>(i) g = Mul(f, s) "
+        "y = Mul(g, ws)",
+        W=np.full((6, 3), 255, np.uint8), wz=np.uint8(100), ws=np.float32(0.01),
+    )  # fmt: skip
+    proto.producer_name = producer
+    text = refusal(proto, tmp_path)
+    assert "run from 155 to 155 around their zero point, expected -127..127; " in text
+    assert re.search(said, text)
