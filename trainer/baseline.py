@@ -9,7 +9,7 @@ import numpy as np
 
 from trainer.datasets import Split
 from trainer.errors import DataWarning
-from trainer.recipe import build_network, fit_network
+from trainer.recipe import answers, build_network, fit_network, trained_model
 from trainer.scores import ClassScores, ValueScores, scores_of
 
 CHEAP = 1 << 22  # training values x outputs up to which a network without hidden layers is trained beside
@@ -53,7 +53,7 @@ def linear_baseline(parts: Split, options: dict[str, Any], names: tuple[str, ...
             fit_network(network, parts, plain)
     except ArithmeticError:  # it diverged, which says nothing about the network with hidden layers
         return None
-    return scores_of(parts.test.y, network.predict(parts.test.x), names)
+    return scores_of(parts.test.y, answers(trained_model(network, rows, plain), parts.test.x), names)
 
 
 def baseline_doubts(scores: ClassScores | ValueScores, baselines: Baselines) -> list[str]:

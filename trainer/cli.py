@@ -40,11 +40,10 @@ from trainer.errors import DataWarning, TrainingDiverged, TrainingStopped
 from trainer.fitting import history_doubts, training_doubts
 from trainer.history import EpochRecord, History
 from trainer.optimizers import OPTIMIZERS
-from trainer.recipe import DEFAULTS, build_network, fit_network, trained_model, with_threshold
+from trainer.recipe import DEFAULTS, answers, build_network, fit_network, trained_model, with_threshold
 from trainer.report import learned_facts, learned_text
 from trainer.schedules import SCHEDULES
 from trainer.scores import ErrorScores, scores_of, threshold_doubts
-from trainer.student import NeuralNetwork
 
 MONITORS = ["loss", "metric"]
 _ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
@@ -208,7 +207,7 @@ def train(**options: Any) -> None:
     if options["target"] == "autoencoder":
         model, errors = with_threshold(model, parts.test, FALSE_ALARM_RATE)
     save(model, options["out"])
-    _report(dataset, parts, network, model, history, options, errors, [str(found.message) for found in noticed])
+    _report(dataset, parts, model, history, options, errors, [str(found.message) for found in noticed])
 
 
 def _load(options: dict[str, Any]) -> Dataset:
@@ -279,7 +278,6 @@ def epoch_told(progress: Progress, epochs: int, is_classification: bool) -> Call
 def _report(
     dataset: Dataset,
     parts: Split,
-    network: NeuralNetwork,
     model: Model,
     history: History,
     options: dict[str, Any],
@@ -288,7 +286,7 @@ def _report(
 ) -> None:
     out = Path(options["out"])
     names = dataset.class_names or dataset.reading.label
-    predicted = network.predict(parts.test.x)
+    predicted = answers(model, parts.test.x)
     scores = scores_of(parts.test.y, predicted, names)
     baselines = Baselines(constant_baseline(parts, names), linear_baseline(parts, options, names))
     doubts = [

@@ -32,6 +32,7 @@ from trainer.data import (
     ClassWeight,
     TargetUnits,
     checked_rows,
+    coarse_targets,
     dominated_columns,
     encode_targets,
     learn_standardization,
@@ -362,7 +363,8 @@ class NeuralNetworkModel:
         continue from; data, names of classes and settings must be the same, and epochs not fewer than it holds.
         on_epoch: called with each EpochRecord. Raises InputError for data, ConfigurationError for settings,
         TrainingDiverged, BudgetExceeded, CheckpointError; Ctrl-C leaves the best weights so far (TrainingStopped).
-        Warns (DataWarning) of columns in which values are lost to float32, or to one that dwarfs them.
+        Warns (DataWarning) of columns in which values are lost to float32, or to one that dwarfs them, and of targets
+        that float32 answers cannot tell apart.
         """
         options = TrainingOptions.of(
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
@@ -447,6 +449,8 @@ class NeuralNetworkModel:
             is_global = self.preprocessing is not None and len(self.preprocessing.mean) == 1
             as_one = is_global and np.array_equal(targets, numbers.reshape(len(numbers), -1))
             self.target_units = TargetUnits.of(targets, weight, as_one=as_one)
+            if (text := coarse_targets(targets)) is not None and not as_one:
+                warnings.warn(text, DataWarning, stacklevel=4)
 
     def _takes_units(self, loss: Loss) -> bool:
         return loss.takes_units and self.final_activation.name == "linear"

@@ -6,6 +6,9 @@ from collections.abc import Callable
 from dataclasses import asdict, replace
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
+
 from edge_runtime.engine import Engine
 from edge_runtime.model import Model
 from edge_runtime.schema import KEY
@@ -50,6 +53,12 @@ def fit_network(
 def trained_model(network: NeuralNetwork, rows: Dataset, options: dict[str, Any]) -> Model:
     """What is written: the network with the names of the classes, and where it comes from."""
     return network.to_model(class_names=rows.class_names, metadata=_metadata(rows, options))
+
+
+def answers(model: Model, x: NDArray[np.float32]) -> NDArray[Any]:
+    """What the model as it is written answers to rows x (n, n_in): class indices (n,), or float32 values (n, k)."""
+    engine = Engine(model)
+    return engine.predict(x) if model.layers[-1].activation.name == "softmax" else engine.run(x)
 
 
 def with_threshold(model: Model, rows: Dataset, false_alarms: float) -> tuple[Model, ErrorScores]:

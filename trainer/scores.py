@@ -103,8 +103,9 @@ def value_scores(truth: Array, predicted: Array, targets: Sequence[str] = ()) ->
     wanted = np.asarray(truth, np.float64).reshape(len(truth), -1)
     error = np.asarray(predicted, np.float64).reshape(wanted.shape) - wanted
     squared = np.square(error).sum(axis=0)
+    varies = wanted.max(axis=0) > wanted.min(axis=0)
     spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
-    r2 = float(np.mean(1 - squared / np.where(spread > 0, spread, np.where(squared > 0, squared, 1))))
+    r2 = float(np.mean(np.where(varies, 1 - squared / np.where(varies, spread, 1), 0)))
     rmse, mae = np.sqrt(squared / len(wanted)), np.abs(error).mean(axis=0)
     return ValueScores(len(wanted), r2, tuple(rmse.tolist()), tuple(mae.tolist()), tuple(targets))
 

@@ -25,7 +25,7 @@ from trainer.data.standardization import (
     standardization_notes,
 )
 from trainer.data.table_data import as_known_classes, is_class_folder, load_alike, load_table, table_files
-from trainer.data.target_units import TargetUnits
+from trainer.data.target_units import TargetUnits, coarse_targets
 from trainer.data.weights import weighted_rows
 
 __all__ = [
@@ -44,6 +44,7 @@ __all__ = [
     "as_names",
     "as_truth",
     "checked_rows",
+    "coarse_targets",
     "dominated_columns",
     "drawn",
     "encode_targets",

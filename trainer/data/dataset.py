@@ -18,7 +18,8 @@ from trainer.data.reading import Reading
 class Dataset:
     """Rows and what they mean. Arrays are read-only; x holds raw values, less the schema's offsets, never scaled.
 
-    x: float32 (n, n_in). y: class indices int64 (n,), or regression targets float32 (n, k). class_names: the name of
+    x: float32 (n, n_in). y: class indices int64 (n,), or regression targets (n, k), float32, or float64 where
+    float32 would lose what varies. class_names: the name of
     each index, () for regression. name: short. source: where the data comes from. feature_names: n_in names, or ().
     test: the rows that whoever made the data set put aside for the test, or None; they are not in x. schema: how
     further tables are read alike, or None for arrays. reading: how it was read, and why so.
@@ -42,8 +43,10 @@ class Dataset:
             object.__setattr__(self, key, array)
         if self.x.dtype != np.float32 or self.x.ndim != 2:
             raise InputError(f"{self.name}: x is {self.x.dtype} {self.x.shape}, expected float32 (n, n_in)")
-        if (self.y.dtype, self.y.ndim) not in ((np.dtype(np.int64), 1), (np.dtype(np.float32), 2)):
-            raise InputError(f"{self.name}: y is {self.y.dtype} {self.y.shape}, expected int64 (n,) or float32 (n, k)")
+        if (self.y.dtype.name, self.y.ndim) not in (("int64", 1), ("float32", 2), ("float64", 2)):
+            raise InputError(
+                f"{self.name}: y is {self.y.dtype} {self.y.shape}, expected int64 (n,), or float32 or float64 (n, k)"
+            )
         if len(self.x) != len(self.y):
             raise InputError(f"{self.name}: {len(self.x):,} rows in x but {len(self.y):,} in y; give one label a row")
         if self.feature_names and len(self.feature_names) != self.n_in:

@@ -11,6 +11,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from edge_runtime.files import is_number, printable
 from edge_runtime.numerics import first_not_finite, first_place
+from trainer.data.target_units import float32_steps
 
 Target = Literal["auto", "class", "regression", "autoencoder"]
 TARGETS = ("auto", "class", "regression", "autoencoder")
@@ -34,7 +35,8 @@ def encode_labels(
     *,
     for_training: bool = True,
 ) -> tuple[NDArray[Any], tuple[str, ...]]:
-    """What a network learns from `labels`: (int64 (n,) class indices, names) or (float32 (n, k) targets, ()).
+    """What a network learns from `labels`: (int64 (n,) class indices, names) or (float32 (n, k) targets, ()),
+    float64 where float32 would lose what varies.
 
     labels: n texts, or numbers (n,) or (n, k). "auto": as `decide_target` says. The classes are the distinct labels,
     sorted, named by their text; with class_names the labels are their indices.
@@ -121,6 +123,9 @@ def label_doubts(y: NDArray[Any], class_names: Sequence[str]) -> list[str]:
         values = y[:, 0] if y.shape[1] == 1 else np.empty(0)
         if len(values) >= _FEWEST_COUNTED and np.array_equal(values, np.arange(len(values)) + values[0]):
             return [f"the label counts the rows, from {values[0]:g} on: is it an index?"]
+        if len(y) > 1 and y.shape[1] and (still := (y == y[0]).all(axis=0)).any():
+            which = "" if y.shape[1] == 1 else f" in target {int(still.argmax()) + 1} of {y.shape[1]}"
+            return [f"the label is constant{which}: {y[0, still.argmax()]:.6g} in all {len(y):,} rows"]
         return []
     single = [class_names[index] for index in np.flatnonzero(np.bincount(y) == 1).tolist()]
     if not single:
@@ -177,7 +182,7 @@ def _number_classes(
     return numbers, checked_names(class_names, what)
 
 
-def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: str) -> NDArray[np.float32]:
+def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: str) -> NDArray[Any]:
     if isinstance(labels, list):
         wrong = next((row for row, text in enumerate(labels) if not is_number(text)), 0)
         raise InputError(
@@ -185,14 +190,16 @@ def _regression_targets(labels: NDArray[Any] | list[str], where: Where, what: st
         )
     if labels.size == 0:
         raise InputError(f"{what}: labels have shape {labels.shape}, expected at least one number a row")
+    rows = labels.reshape(len(labels), -1)
     with np.errstate(over="ignore", invalid="ignore"):
-        targets = np.ascontiguousarray(labels.reshape(len(labels), -1), np.float32)
+        targets: NDArray[Any] = np.ascontiguousarray(rows, np.float32)
     bad = first_not_finite(targets)
     if bad is not None:
         raise InputError(
             f"{where(bad.place[0])}: the label is NaN, inf or beyond float32's range; mend or drop the row"
         )
-    return targets
+    exact = np.ascontiguousarray(rows, np.float64)
+    return exact if float32_steps(exact)[1].any() else targets
 
 
 def _check_classes(indices: NDArray[np.int64], n_classes: int, what: str) -> None:

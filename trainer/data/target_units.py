@@ -10,6 +10,7 @@ from numpy.typing import ArrayLike, NDArray
 from edge_runtime.array_types import Array
 
 _NOISE = 1e-12  # a spread of this share of the mean is what summing in float64 leaves
+_COARSE = 0.01  # a step of float32 of this share of the deviation shows in the scores
 _MOST = 100.0  # the largest power of two by which weights are multiplied: float32 ends at 127
 
 
@@ -56,3 +57,26 @@ class TargetUnits:
     def unfold(self, weights: Array, bias: Array) -> tuple[Array, Array]:
         """The inverse of `fold`."""
         return (weights / self.scale).astype(weights.dtype), ((bias - self.mean) / self.scale).astype(bias.dtype)
+
+
+def float32_steps(targets: NDArray[np.float64]) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
+    """The distance of float32's numbers near each target's mean, float64 (k,), and whether it hides what varies."""
+    largest = np.finfo(np.float32).max
+    means = np.abs(targets.mean(axis=0)).clip(None, largest)
+    steps = np.spacing(means.astype(np.float32)).astype(np.float64)
+    varies = targets.max(axis=0) > targets.min(axis=0)
+    return steps, varies & (steps > _COARSE * targets.std(axis=0))
+
+
+def coarse_targets(targets: NDArray[np.float64]) -> str | None:
+    """What a user should know of targets (rows, k) that float32 answers cannot tell apart; None for others."""
+    steps, is_coarse = float32_steps(targets)
+    if not is_coarse.any():
+        return None
+    column = int(is_coarse.argmax())
+    which = f"target {column + 1} of {targets.shape[1]}" if targets.shape[1] > 1 else "the target"
+    return (
+        f"the answers are float32, whose steps near {targets[:, column].mean():,.10g} are {steps[column]:.2g}, and "
+        f"{which} varies by {targets[:, column].std():.2g} (standard deviation): subtract a constant from the column, "
+        "and learn the difference"
+    )

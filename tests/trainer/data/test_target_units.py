@@ -6,7 +6,7 @@ import pytest
 from edge_runtime import Engine
 from tests.trainer.samples import PLAIN
 from trainer import NeuralNetwork, NeuralNetworkModel, PrecisionConfig
-from trainer.data.target_units import TargetUnits
+from trainer.data.target_units import TargetUnits, coarse_targets
 from trainer.losses import Huber
 
 RNG = np.random.default_rng(0)
@@ -141,3 +141,14 @@ def test_lower_precisions_hold_large_targets(precision):
     network.fit(X, Y)
     off = np.abs(network.forward(X, precision=precision) - network.forward(X)) / Y.std(axis=0)
     assert off.max() < {"float16": 0.02, "int8": 0.2}[precision]
+
+
+@pytest.mark.parametrize(("mean", "spread"), [(1e9, 0.5), (101_325, 0.05)])
+def test_targets_that_float32_answers_cannot_tell_apart_are_said(mean, spread):
+    """With the steps of float32, how much the target varies, and what to do."""
+    values = mean + spread * np.random.default_rng(0).normal(size=(50, 1))
+    text = coarse_targets(values)
+    assert f"{np.spacing(np.float32(mean)):.2g}" in text
+    assert "subtract a constant" in text
+    assert coarse_targets(values - mean) is None
+    assert coarse_targets(np.full((50, 1), 1e9)) is None
