@@ -86,7 +86,7 @@ def csv_files() -> list[bytes]:
     return [
         spelled.encode("latin-1"), spelled.encode("utf-16"), gzip.compress(spelled.encode()),
         b"sep=|\r\na|b\r\n1|2\r\n", b'"a" "b"\n"1" 0.5  7\n"2" 1.5 8 \n', b"0,1,2\n0.5,1e-3,2\n1.25,7,x\n",
-        b'a,b\n"1,234","5,5"\n', b"1,2,\r3,4,\r", b"% c\n# a b\n1 2\n\n# d\n3 4\n", b"a\n1 234,5\n",
+        b'a,b\n"1,234","5,5"\n', b"1,2,\r3,4,\r", b"% c\n# a b\n1 2\n\n# d\n3 4\n", b"a;b\n1 234,5;2\n",
         b"1.7976931348623157e308,12345678901234567890123\n-0.1234567890123456789,.5\n",
         b"1,2,3\n4,5,6\n", b"a,b,label\n1,2,cat\n3,4,doggy\n", b"1;2;0\n3;4;1\n", b"1\t2.5\t0.5\n-3e2\t4\t1.5\n",
         b'"a","b c","y"\r\n"1","2","x, y"\r\n3,4,z\r\n\r\n', b"\xef\xbb\xbf1,2\n\n3,4\n", b"5\n", b"1,nan,inf\n",
