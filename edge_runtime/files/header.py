@@ -3,17 +3,21 @@
 It does if it is text above numbers; if its numbers count 0, 1, 2 or 1, 2, 3 (as pandas names columns) above rows that
 do not go on with the count; and if all its cells are texts that occur nowhere below, where texts repeat. Fewer than
 five whole numbers count by chance, above whole numbers of their range, and so do two beside texts: those are a row.
+Whole numbers by any other step (wavelengths, years) name columns above decimals that do not go on so: five of them, or
+three that lie outside most columns.
 """
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import pairwise
+from math import isfinite
 
 from edge_runtime.files.dialect import Dialect, is_missing
 
 _FEW = 10  # rows below which texts that occur once say nothing
 _MANY = 5  # numbers that do not count by chance
+_FAR = 20  # times the range of a column: no cell of the same kind
 
 
 def is_header(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dialect) -> bool:
@@ -30,7 +34,53 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dia
             any(_stands_above_numbers(first[i], columns[i], dialect) for i in above)
             or _occurs_nowhere_below(first, columns)
         )
-    return counts(values) and _is_no_row(first, values, columns, below, dialect)
+    if counts(values):
+        return _is_no_row(first, values, columns, below, dialect)
+    return _steps_above_decimals(first, values, columns, dialect)
+
+
+def may_be_names(first: Sequence[str], dialect: Dialect) -> bool:
+    """Whether a row of numbers may be a header, as the rows below it say: they count, or grow by one step."""
+    values = [dialect.number(cell) for cell in first]
+    known = [cell.strip() for cell, value in zip(first, values, strict=True) if value is not None]
+    return counts(values) or (
+        all(cell.isdecimal() for cell in known) and _steps([value for value in values if value is not None])
+    )
+
+
+def is_far_from(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dialect) -> bool:
+    """Whether most numbers of a row are beyond 20 times the range of their columns in the rows below, all as wide."""
+    if len(below) < _MANY:
+        return False
+    values = [dialect.number(cell) for cell in first]
+    known = [index for index, value in enumerate(values) if value is not None]
+    columns = [[dialect.number(row[index]) for row in below] for index in known]
+    far = [_is_outside(values[index], column, _FAR) for index, column in zip(known, columns, strict=True)]
+    return 2 * sum(far) > len(first)
+
+
+def _steps_above_decimals(
+    first: Sequence[str], values: Sequence[float | None], columns: Sequence[Sequence[str]], dialect: Dialect
+) -> bool:
+    """Whether whole numbers grow by one step, above decimals that do not."""
+    counted = [index for index, value in enumerate(values) if value is not None]
+    if not all(first[index].strip().isdecimal() for index in counted) or not _steps([values[i] for i in counted]):
+        return False
+    if any(value is None and first[index].strip() in columns[index] for index, value in enumerate(values)):
+        return False
+    numbers = [[dialect.number(cell) for cell in columns[index]] for index in counted]
+    if _steps([column[0] for column in numbers]):
+        return False
+    decimals = sum(any(value is not None and not value.is_integer() for value in column) for column in numbers)
+    outside = sum(_is_outside(values[index], column) for index, column in zip(counted, numbers, strict=True))
+    return 2 * decimals > len(counted) and (len(counted) >= _MANY or 2 * outside > len(counted))
+
+
+def _steps(values: Sequence[float | None]) -> bool:
+    """Whether three numbers or more grow by one step."""
+    known = [value for value in values if value is not None]
+    steps = {b - a for a, b in pairwise(known)}
+    return 2 < len(known) == len(values) and len(steps) == 1 and steps.pop() > 0
 
 
 def _stands_above_numbers(cell: str, column: Sequence[str], dialect: Dialect) -> bool:
@@ -86,6 +136,11 @@ def _is_no_row(
     return repeating or any(_is_outside(values[index], numbers[index]) for index in counted)
 
 
-def _is_outside(value: float | None, column: Sequence[float | None]) -> bool:
-    known = [other for other in column if other is not None]
-    return value is not None and bool(known) and not min(known) <= value <= max(known)
+def _is_outside(value: float | None, column: Sequence[float | None], times: int = 0) -> bool:
+    """Whether a number lies outside a column by more than so many times its range; a constant column has none."""
+    known = [other for other in column if other is not None and isfinite(other)]
+    if value is None or not known:
+        return False
+    low, high = min(known), max(known)
+    margin = times * (high - low)
+    return not low - margin <= value <= high + margin and (not times or margin > 0)

@@ -13,7 +13,7 @@ from edge_runtime.files.arff import arff_head, is_arff
 from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import rows_of, split_lines
 from edge_runtime.files.dialect import Dialect, is_missing, sniff_delimiter, sniff_numbers
-from edge_runtime.files.header import counts, is_header
+from edge_runtime.files.header import counts, is_far_from, is_header
 
 MAX_LINE = 1 << 24  # bytes: a million columns of 16; a longer line is not a table
 _COMMENT_MARKS = ("#", "%")
@@ -138,7 +138,7 @@ def _names(
     header = _header(rows, width, dialect, what)
     if header is None:
         names, note = _commented_names([line for _, line in comments], width, dialect)
-        return names, 0, [note, _doubt(rows[0], names, dialect)]
+        return names, 0, [note, _doubt(rows, names, dialect)]
     names, note = header
     if len(rows) > 2 and _is_units(rows[1][1], [cells for _, cells in rows[2:] if len(cells) == width], dialect):
         number, cells = rows[1]
@@ -197,12 +197,16 @@ def _header(
     return None
 
 
-def _doubt(row: tuple[int, list[str]], names: Sequence[str], dialect: Dialect) -> str:
-    """What to say of a first row that counts as names may, and was read as one of numbers."""
-    number, cells = row
-    if names or not counts([dialect.number(cell) for cell in cells]):
+def _doubt(rows: Sequence[tuple[int, list[str]]], names: Sequence[str], dialect: Dialect) -> str:
+    """What to say of a first row that was read as one of numbers, but counts as names may or is unlike the others."""
+    number, cells = rows[0]
+    if names:
         return ""
-    return f"row {number} ({_start(cells)}) read as a row, not as a header"
+    if counts([dialect.number(cell) for cell in cells]):
+        return f"row {number} ({_start(cells)}) read as a row, not as a header"
+    if is_far_from(cells, [below for _, below in rows[1:] if len(below) == len(cells)], dialect):
+        return f"row {number} ({_start(cells)}) is unlike the others: is it a header? read as a row"
+    return ""
 
 
 def _start(cells: Sequence[str]) -> str:

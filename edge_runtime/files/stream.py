@@ -15,7 +15,7 @@ from edge_runtime.files.blocks import Source
 from edge_runtime.files.cells import split_lines
 from edge_runtime.files.dialect import sniff_numbers
 from edge_runtime.files.encoding import as_text
-from edge_runtime.files.header import counts
+from edge_runtime.files.header import may_be_names
 from edge_runtime.files.layout import MAX_LINE, Layout, find_layout, looks_like_comment
 from edge_runtime.files.not_data import refuse_not_data
 from edge_runtime.files.table import Table, body_of, body_table
@@ -159,7 +159,7 @@ class _Reader:
 def _is_settled(layout: Layout, rows: list[str], columns: int) -> bool:
     """Whether what follows can change nothing: there are columns enough, and no single row that may be a header."""
     cells = next(iter(split_lines(rows[:1], layout.dialect.delimiter)), [])
-    may_be_header = not layout.names and len(rows) == 1 and counts([layout.dialect.number(cell) for cell in cells])
+    may_be_header = not layout.names and len(rows) == 1 and may_be_names(cells, layout.dialect)
     return layout.width >= columns and not may_be_header
 
 

@@ -47,7 +47,9 @@ def test_pieces_of_any_size_give_the_table_of_the_whole(end, size):
 
 
 def test_a_row_that_counts_waits_for_the_next():
-    """0, 1, 2 may be names, as pandas writes them: the line below tells."""
+    """0, 1, 2 may be names, as pandas writes them, and wavelengths too: the line below tells."""
+    assert pieces(b"400,410,420\n", b"0.5,1.5,2\n") == ([([[0.5, 1.5, 2]], [2])], "")
+    assert pieces(b"400,410,420\n", b"5,1,2\n") == ([([[400, 410, 420], [5, 1, 2]], [1, 2])], "")
     assert pieces(b"0,1,2\n", b"0.5,1,2\n") == ([([[0.5, 1, 2]], [2])], "")
     assert pieces(b"0,1,2\n", b"3,4,5\n") == ([([[0, 1, 2], [3, 4, 5]], [1, 2])], "")
 

@@ -63,6 +63,13 @@ HEADERS = {
     "0,1,2,label\n" + "3,1,2,x\n2,3,1,y\n" * 6: ("0", "1", "2", "label"),
     "0,1,2,3\n" + "3,1,2,0\n2,5,1,1\n" * 6: ("0", "1", "2", "3"),
     "0,1,2,3,4\n7,8,9,7,8\n": ("0", "1", "2", "3", "4"),
+    "400,410,420,430,440\n0.5,7,1,2,0\n0.25,0.5,1.5,2,3\n": ("400", "410", "420", "430", "440"),
+    "2001,2002,2003\n0.5,7.1,1\n": ("2001", "2002", "2003"),
+    "400,410,420,label\n0.5,7.1,1.5,x\n": ("400", "410", "420", "label"),
+    "400,410,420\n5,7,1\n": (),
+    "400,410,420\n400.5,410,420\n": (),
+    "400,410,430\n0.5,7.1,1.5\n": (),
+    "3,5,7\n2.5,4.5,6.5\n4.5,5.5,7.5\n": (),
     "RI,Na\n1,2\n": ("RI", "Na"),
     "x,a\n" * 12: (),
     "size,form\n" + "big,round\nsmall,flat\n" * 6: ("size", "form"),
@@ -75,6 +82,16 @@ HEADERS = {
 def test_a_header_is_told_from_rows(text, names):
     """Text above numbers, numbers that count above others, texts that occur nowhere below, and R's names of rows."""
     assert read_table(text.encode(), "x.csv").names == names
+
+
+def test_a_header_of_numbers_is_said_and_a_doubtful_row_named():
+    """Numbers by one step above decimals are said to be the header; numbers far from all below are asked about."""
+    below = "0.5,7.1,1.5\n0.25,6.5,2\n" * 3
+    assert "row 1 (2001, 2002, 2003) read as the header" in read_table(f"2001,2002,2003\n{below}".encode(), "x").notes
+    doubtful = read_table(f"2001,2004,2005\n{below}".encode(), "x")
+    assert "row 1 (2001, 2004, 2005) is unlike the others: is it a header? read as a row" in doubtful.notes
+    assert len(doubtful.numbers) == 7
+    assert read_table(f"0.5,9.5,2005\n{below}".encode(), "x").notes == ()
 
 
 def test_line_numbers_are_those_of_the_file():
