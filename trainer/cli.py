@@ -34,7 +34,7 @@ from edge_runtime.numerics import DEFINITIONS
 from edge_runtime.schema import RULES
 from trainer.activations import DERIVATIVES
 from trainer.baseline import Baselines, baseline_doubts, constant_baseline, linear_baseline
-from trainer.data import STANDARDIZATIONS, TARGETS
+from trainer.data import STANDARDIZATIONS, TARGETS, shared_doubts, shared_note, shared_rows
 from trainer.datasets import Dataset, Split, files_of, for_autoencoder, load_another, load_dataset, split
 from trainer.errors import DataWarning, TrainingDiverged, TrainingStopped
 from trainer.fitting import history_doubts, training_doubts
@@ -289,8 +289,10 @@ def _report(
     predicted = answers(model, parts.test.x)
     scores = scores_of(parts.test.y, predicted, names)
     baselines = Baselines(constant_baseline(parts, names), linear_baseline(parts, options, names))
+    shared = shared_rows(parts)
     doubts = [
         *dataset.reading.warnings,
+        *(shared_doubts(parts, shared) if dataset.test is not None else []),
         *noticed,
         *training_doubts(predicted, parts.test.y, parts.train.y, scores.value, dataset.class_names),
         *history_doubts(history),
@@ -299,6 +301,9 @@ def _report(
     ]
     for text in doubts:
         warn(text)
+    if shared and dataset.test is None:
+        notes = (*dataset.reading.notes, shared_note(parts, shared))
+        dataset = replace(dataset, reading=replace(dataset.reading, notes=notes))
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
@@ -306,12 +311,14 @@ def _report(
         "epochs": len(history.records),
         "best_epoch": history.best_epoch,
         "test_score": scores.value,
+        "rows_shared": shared,
         "warnings": doubts,
     }
     if options["as_json"]:
         return echo_json(facts)
     echo(learned_text(facts, width_for()))
-    echo(f"test {scores.name} {scores.value:.4f} on rows it never saw; best epoch {history.best_epoch}")
+    seen = f"{scores.rows:,} rows, {shared:,} of them seen in the training" if shared else "rows it never saw"
+    echo(f"test {scores.name} {scores.value:.4f} on {seen}; best epoch {history.best_epoch}")
     echo(f"wrote {out} ({facts['file_bytes']:,} bytes, float32)")
     spec = options["spec"] if options["spec"] == "digits" else typed_path(options["spec"])
     if not is_quiet():

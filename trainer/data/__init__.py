@@ -15,6 +15,7 @@ from trainer.data.preprocessing import (
     regression_targets,
 )
 from trainer.data.reading import Reading
+from trainer.data.shared_rows import shared_doubts, shared_note, shared_rows
 from trainer.data.shares import drawn, shuffled
 from trainer.data.splitting import Split, split
 from trainer.data.standardization import (
@@ -56,6 +57,9 @@ __all__ = [
     "load_npz",
     "load_table",
     "shuffled",
+    "shared_doubts",
+    "shared_note",
+    "shared_rows",
     "split",
     "table_files",
     "merged_columns",
