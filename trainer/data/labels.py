@@ -135,6 +135,17 @@ def label_doubts(y: NDArray[Any], class_names: Sequence[str]) -> list[str]:
     return [f"{len(single):,} of {len(class_names):,} classes {have} ({names}): learned or tested, never both"]
 
 
+def one_hot_classes(labels: NDArray[Any], target: Target) -> NDArray[np.int64] | None:
+    """The class of each row of (n, k) zeros with a single 1 a row, int64 (n,); None for others, and for regression."""
+    is_table = labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "biuf"
+    if target not in ("auto", "class") or not is_table or not len(labels):
+        return None
+    is_one = labels == 1
+    if not (is_one | (labels == 0)).all() or not (is_one.sum(axis=1) == 1).all():
+        return None
+    return is_one.argmax(axis=1).astype(np.int64)
+
+
 def unicode_texts(array: NDArray[Any], what: str) -> list[str]:
     """The texts in a fixed-width unicode (n,) array. Raises InputError for another kind or shape."""
     if array.dtype.kind != "U" or array.ndim != 1:

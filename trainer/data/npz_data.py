@@ -15,7 +15,15 @@ from edge_runtime.files import ARRAY_NAMES, ArrayNames, as_rows, describe, read_
 from edge_runtime.schema import Column, Schema, numbered
 from trainer.data.dataset import Dataset
 from trainer.data.feature_columns import offset_of
-from trainer.data.labels import Target, checked_names, decide_target, encode_labels, label_doubts, unicode_texts
+from trainer.data.labels import (
+    Target,
+    checked_names,
+    decide_target,
+    encode_labels,
+    label_doubts,
+    one_hot_classes,
+    unicode_texts,
+)
 from trainer.data.reading import Reading
 
 _TEXTS = ("class_names", "feature_names", "source")
@@ -124,11 +132,19 @@ def _labelled(
         return f"{what}: row {row - part * len(xs[0])}{which} (counted from 0)"
 
     given, named = _texts(arrays, "class_names", what), f"{what}: array '{names.y}'"
+    one_hot = one_hot_classes(labels, target)
+    if one_hot is not None:
+        count, labels = labels.shape[1], one_hot
+        if given is not None and len(given) != count:
+            raise InputError(f"{named}: one of {count:,} columns is 1 in each row, but class_names has {len(given):,}")
+        given = given or tuple(map(str, range(count)))
     y, classes = encode_labels(labels, target, given, where, named, for_training=for_training)
     if labels.dtype.kind == "U" and labels.ndim == 1:
         reason = decide_target(unicode_texts(labels, named), target, given)[1]
     else:
         reason = decide_target(labels, target, given)[1]
+    if one_hot is not None:
+        reason = f"one column of 0 and 1 for each of {count:,} classes (--target regression takes them as values)"
     read = replace(
         _reading(common, 0),
         label=(names.y,),

@@ -74,3 +74,23 @@ def test_names_of_features_make_a_schema(tmp_path):
     assert load_dataset(tmp_path / "d.npz").schema.feature_names == ("u", "v")
     np.savez(tmp_path / "d.npz", x=X, y=Y)
     assert load_dataset(tmp_path / "d.npz").schema is None
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.int64, np.bool_])
+def test_labels_of_one_column_a_class_are_classes(tmp_path, dtype):
+    """One 1 a row is the class, said; class_names name the columns, and --target regression takes them as values."""
+    x, classes = np.random.default_rng(0).normal(size=(30, 2)), np.arange(30) % 3
+    y = np.eye(3)[classes].astype(dtype)
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    data = load_dataset(tmp_path / "d.npz")
+    assert (data.y.tolist(), data.class_names) == (classes.tolist(), ("0", "1", "2"))
+    assert "one column of 0 and 1 for each of 3 classes (--target regression" in data.reading.task_reason
+    assert load_dataset(tmp_path / "d.npz", target="regression").y.shape == (30, 3)
+    assert load_another(tmp_path / "d.npz", schema=None, target="class", class_names=("0", "1", "2")).y.ndim == 1
+    np.savez(tmp_path / "d.npz", x=x, y=y, class_names=np.array(["a", "b", "c"]))
+    assert load_dataset(tmp_path / "d.npz").class_names == ("a", "b", "c")
+    np.savez(tmp_path / "d.npz", x=x, y=y, class_names=np.array(["a", "b"]))
+    with pytest.raises(InputError, match="one of 3 columns is 1 in each row, but class_names has 2"):
+        load_dataset(tmp_path / "d.npz")
+    np.savez(tmp_path / "d.npz", x=x, y=np.c_[y[:, :2], np.ones(30)])
+    assert load_dataset(tmp_path / "d.npz").y.shape == (30, 3)
