@@ -16,7 +16,10 @@ CHEAP = 1 << 22  # training values x outputs up to which a network without hidde
 _CLEARLY = 0.02  # accuracy, or R^2, by which a simpler model must be better to be worth a warning
 _LINEAR_RATE = 0.02  # without hidden layers each weight has a longer way to go, and nothing makes it unsteady
 _CHANCE = 0.5  # the same, times the square root of the rows that it was measured on
-_ADVICE = "look at the data, or try another --learning-rate, more --epochs or wider --hidden layers"
+_ADVICE = (
+    "try --l2 0.1 (more penalty on the weights), or --hidden none, which trains the one without; else another "
+    "--learning-rate or more --epochs"
+)
 
 
 class Baselines(NamedTuple):

@@ -49,6 +49,7 @@ MONITORS = ["loss", "metric"]
 _ACTIVATIONS = [name for name in DERIVATIVES if not DEFINITIONS[name].is_over_row]
 FALSE_ALARM_RATE = 0.01  # share of normal rows above the threshold that an autoencoder is given
 _HIDDEN = ",".join(map(str, DEFAULTS["hidden"]))
+_HIDDEN_HELP = "Widths of the hidden layers; none: inputs and outputs alone."
 _ACTIVATION_HELP = "Activation of the hidden layers."
 _DATA_HELP = (
     "digits, an .npz, a table of text (.csv and its like), or a folder of IDX files or of a table for each class."
@@ -73,20 +74,22 @@ _MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss,
 
 
 class Sizes(click.ParamType):
-    """Layer widths such as 32 or 128,64."""
+    """Layer widths such as 32 or 128,64; none for no layer."""
 
-    name = "N[,N...]"
+    name = "N[,N...]|none"
 
     def convert(self, value: Any, param: Any, ctx: Any) -> tuple[int, ...]:
         """The widths as a tuple; fails for anything but whole numbers of at least 1."""
         if isinstance(value, tuple):
             return value
+        if str(value).strip().lower() in ("none", "0"):
+            return ()
         try:
             sizes = tuple(int(part) for part in str(value).split(",") if part.strip())
         except ValueError:
             sizes = (0,)
         if any(not 1 <= size <= 1_000_000 for size in sizes):
-            self.fail(f"{value!r} found, expected widths from 1 to 1,000,000 such as 32 or 128,64", param, ctx)
+            self.fail(f"{value!r} found, expected widths from 1 to 1,000,000 such as 32 or 128,64, or none", param, ctx)
         return sizes
 
 
@@ -100,7 +103,7 @@ class Sizes(click.ParamType):
 @click.option("--one-hot", metavar="NAME|N|auto", multiple=True, help=_COLUMN_HELP["one_hot"])
 @click.option("--missing", default="refuse", type=click.Choice(RULES), show_default=True, help=_MISSING_HELP)
 @click.option("--class-weight", type=click.Choice(["balanced"]), help=_WEIGHT_HELP)
-@click.option("--hidden", type=Sizes(), default=_HIDDEN, show_default=True, help="Widths of the hidden layers.")
+@click.option("--hidden", type=Sizes(), default=_HIDDEN, show_default=True, help=_HIDDEN_HELP)
 @click.option(
     "--activation",
     default=DEFAULTS["activation"],

@@ -5,6 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_runtime import load
+from tests.command import run_command
 from trainer.baseline import Baselines, baseline_doubts, constant_baseline, linear_baseline
 from trainer.datasets import Dataset, split
 from trainer.scores import class_scores, value_scores
@@ -60,3 +62,15 @@ def test_a_network_that_is_worse_than_the_linear_one_is_said():
     assert baseline_doubts(good, Baselines(bad, good)) == []
     assert baseline_doubts(bad, Baselines(bad, None)) == []
     assert baseline_doubts(value_scores(truth, truth), Baselines(bad, value_scores(truth, truth))) == []
+    assert "--l2 0.1" in text
+    assert "--hidden none" in text
+
+
+@pytest.mark.parametrize("none", ["none", "0", "None"])
+def test_a_network_without_hidden_layers_can_be_asked_for(none, tmp_path):
+    """As the warning advises."""
+    out = tmp_path / "m.npz"
+    assert run_command("train", "--hidden", none, "--epochs", "1", "--out", out).exit_code == 0
+    assert load(out).layer_sizes == (64, 10)
+    refused = run_command("train", "--hidden", "32,none", "--out", out)
+    assert "expected widths from 1 to 1,000,000 such as 32 or 128,64, or none" in refused.stderr
