@@ -23,7 +23,8 @@ from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import split_lines
 
 DELIMITERS = ("\t", ";", "|", ",", " ")
-MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-"})
+SPREADSHEET_ERRORS = ("#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!")  # a cell whose formula failed
+MISSING = frozenset({"", "?", "na", "n/a", "nan", "null", "none", "-", *map(str.lower, SPREADSHEET_ERRORS)})
 _MOST_CELLS = 10_000  # that are looked at to find a separator
 _LOOKS_LIKE_NUMBER = re.compile(r"[-+]?(\d[\d.,' ]*|[.,]\d+)([eE][-+]?\d+)?")
 _BLANKS = str.maketrans({"\xa0": " ", "\u202f": " ", "\u2009": " ", "\u2019": "'"})  # as people write thousands

@@ -12,11 +12,12 @@ from edge_runtime.errors import InputError
 from edge_runtime.files.arff import arff_head, is_arff
 from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import rows_of, split_lines
-from edge_runtime.files.dialect import Dialect, is_missing, sniff_delimiter, sniff_numbers
+from edge_runtime.files.dialect import SPREADSHEET_ERRORS, Dialect, is_missing, sniff_delimiter, sniff_numbers
 from edge_runtime.files.header import counts, is_far_from, is_header
 
 MAX_LINE = 1 << 24  # bytes: a million columns of 16; a longer line is not a table
 _COMMENT_MARKS = ("#", "%")
+_ERROR_CELL = re.compile(rf"(?:{'|'.join(map(re.escape, SPREADSHEET_ERRORS))})(?=[\s,;|\"]|\Z)", re.IGNORECASE)
 _SEP_LINE = re.compile(r'"?sep=([,;|:/ \t])"?[ \t]*', re.IGNORECASE)
 _SAMPLE = 1 << 16  # bytes that are looked at, and at least _LEAST_LINES lines
 _LEAST_LINES = 5
@@ -123,8 +124,9 @@ def _comments(numbered: Sequence[tuple[int, str]]) -> list[tuple[int, str]]:
 
 
 def looks_like_comment(line: str) -> bool:
-    """Whether a line begins with # or %."""
-    return line.lstrip().startswith(_COMMENT_MARKS)
+    """Whether a line begins with # or %, and not with a cell that a spreadsheet could not compute, such as #N/A."""
+    line = line.lstrip()
+    return line.startswith(_COMMENT_MARKS) and _ERROR_CELL.match(line) is None
 
 
 def _names(

@@ -35,8 +35,9 @@ class Table:
 
     names: one a column, "" if it has none; () if the file has no header. numbers: float64 (n, columns), NaN if a cell
     is missing or text. texts: column (from 0) -> all its n cells as text, for columns with a cell that is neither a
-    number nor missing. missing: bool (n, columns), or None if no cell is missing (empty, or ?, NA, N/A, NaN, null, None
-    or -, in any case). line_numbers: int64 (n,), the file's lines, from 1. notes: what was noticed, a line each.
+    number nor missing. missing: bool (n, columns), or None if no cell is missing (empty, or ?, NA, N/A, NaN, null,
+    None, - or a spreadsheet's error such as #N/A, in any case). line_numbers: int64 (n,), the file's lines, from 1.
+    notes: what was noticed, a line each.
     """
 
     names: tuple[str, ...]

@@ -41,13 +41,27 @@ def test_one_table_in_many_spellings(text):
         assert table.missing is None
 
 
-@pytest.mark.parametrize("word", ["", "?", "NA", "na", "N/A", "NaN", "null", "None", "-"])
+ERRORS = ["#N/A", "#DIV/0!", "#VALUE!", "#REF!", "#NAME?", "#NUM!", "#NULL!"]
+
+
+@pytest.mark.parametrize("word", ["", "?", "NA", "na", "N/A", "NaN", "null", "None", "-", *ERRORS])
 def test_missing_cells_are_marked_in_numbers_and_in_texts(word):
     """An empty cell and each word for missing is NaN and True in `missing`, and makes no column a text column."""
     table = read_table(f"a,b,c\n1,{word},x\n2,3,{word}\n".encode(), "x.csv")
     assert table.missing.tolist() == [[False, True, False], [False, False, True]]
     assert np.isnan(table.numbers[0, 1])
     assert table.texts == {2: ["x", word]}
+
+
+@pytest.mark.parametrize("word", ERRORS)
+def test_a_row_that_begins_with_a_spreadsheets_error_is_no_comment(word):
+    """It begins with #, and its first cell is missing; a comment beside it is left out."""
+    for mark in ",; ":
+        text = f'a,b\n{word},1\n# pause\n2,3\n"{word}",4\n{word.lower()},5\n'.replace(",", mark)
+        table = read_table(text.encode(), "x.csv")
+        assert table.names == ("a", "b")
+        assert table.line_numbers.tolist() == [2, 4, 5, 6]
+        assert table.missing.tolist() == [[True, False], [False, False], [True, False], [True, False]]
 
 
 HEADERS = {
