@@ -307,6 +307,6 @@ def _lines(text: str, layout: Layout, line: int, comments: list[int]) -> Iterato
         if not is_open and layout.is_comment(content):
             comments.append(number)
             continue
-        if is_open or content.strip():
+        if is_open or content.strip() or layout.is_empty_row(content):
             yield number, content
             is_open ^= content.count('"') % 2 == 1

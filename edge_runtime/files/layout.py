@@ -42,6 +42,10 @@ class Layout:
     first_is_text: bool
     notes: tuple[str, ...]
 
+    def is_empty_row(self, line: str) -> bool:
+        """Whether a line of blanks is a row of empty cells, which tabs separate."""
+        return self.dialect.delimiter == "\t" and 0 < line.count("\t") == self.width - 1
+
     def is_comment(self, line: str) -> bool:
         """Whether a line below the first row is none of the table's."""
         if not (self.has_comments and looks_like_comment(line)):
@@ -84,17 +88,24 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
     marked = {number for number, _ in comments}
     lines = [line for line in numbered if line[0] not in marked]
     delimiter = given[1] if given else sniff_delimiter([line for _, line in lines])
-    rows = [row for row in rows_of(lines, delimiter, what, strict=False) if any(cell.strip() for cell in row[1])]
+    if delimiter == "\t":  # a line of tabs is no blank one
+        tabs = [
+            (number, line) for number, line in enumerate(sample.split("\n"), 1) if "\t" in line and not line.strip()
+        ]
+        lines = sorted([*lines, *tabs])
+    every = list(rows_of(lines, delimiter, what, strict=False))
+    rows = [row for row in every if any(cell.strip() for cell in row[1])]
     if not rows:
         return None
     text = "\n".join(line for _, line in lines)
     dialect = sniff_numbers(text, lambda: content.decode(encoding), delimiter, what)
     width, example = _width(rows)
     titles = _titles(rows, width, dialect)
-    notes = [dialect.described(), f"{_lines(titles)} above the table left out" if titles else ""]
     rows = rows[titles:]
     names, body, more = _names(rows, width, dialect, [line for line in comments if line[0] < rows[0][0]], what)
-    skipped = rows[body][0] - 1 if body < len(rows) else rows[-1][0]
+    skipped = lines[-1][0] if body == len(rows) else _skipped(every, rows, body, 0 if titles else width)
+    above = titles + sum(number <= skipped and not any(map(str.strip, cells)) for number, cells in every)
+    notes = [dialect.described(), f"{_lines(above)} above the table left out" if above else ""]
     return Layout(
         dialect=dialect,
         width=max(width, len(names)),
@@ -106,6 +117,18 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
         first_is_text=any(dialect.number(cells[0]) is None and not is_missing(cells[0]) for _, cells in rows[body:]),
         notes=tuple(filter(None, [*notes, *more])),
     )
+
+
+def _skipped(
+    every: Sequence[tuple[int, list[str]]], rows: Sequence[tuple[int, list[str]]], body: int, width: int
+) -> int:
+    """The lines above the first row. A row of empty cells is one below the header, or else if it has this width.
+
+    every: (line, cells). rows: those with a value, below the titles, of which the first `body` are the header.
+    """
+    if body:
+        return next(number for number, _ in every if number > rows[body - 1][0]) - 1
+    return next(number for number, cells in every if len(cells) == width or number >= rows[0][0]) - 1
 
 
 def _arff_layout(sample: str, what: str) -> Layout | None:

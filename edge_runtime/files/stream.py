@@ -137,6 +137,7 @@ class _Reader:
         if layout is not None:
             body = text.content.decode(text.encoding).split("\n")[layout.skipped :]
             rows = [line for line in body if line.strip() and not layout.is_comment(line)]
+            rows = rows[next((place for place, line in enumerate(rows) if _has_value(line, layout)), len(rows)) :]
         if layout is not None and rows and (is_end or _is_settled(layout, rows, self._columns)):
             return layout
         if is_end:
@@ -154,6 +155,11 @@ class _Reader:
         if dialect != layout.dialect:
             self._layout = replace(layout, dialect=dialect)
             self._has_points = True
+
+
+def _has_value(line: str, layout: Layout) -> bool:
+    """Whether a line is more than blanks and empty cells."""
+    return bool(line.replace(layout.dialect.delimiter, " ").strip(' "'))
 
 
 def _is_settled(layout: Layout, rows: list[str], columns: int) -> bool:

@@ -5,6 +5,7 @@ import pytest
 
 from edge_runtime.errors import InputError
 from edge_runtime.files.names import is_table_name
+from edge_runtime.files.stream import tables_of
 from edge_runtime.files.table import read_table
 from tests.memory import traced
 
@@ -241,3 +242,27 @@ def test_a_number_in_another_spelling_is_refused_by_its_row():
         InputError, match="row 39001, column 1: '1,5' is no number here, where others have a decimal point"
     ):
         read_table("\n".join(lines).encode(), "x.csv")
+
+
+@pytest.mark.parametrize(
+    ("text", "lines"),
+    [
+        ("a,b,c\n,,\n1,2,3\n,,\n4,5,6\n", [2, 3, 4, 5]),
+        (",,\n1.5,2,3\n4,5,6\n", [1, 2, 3]),
+        ("a\tb\n\t\n# c\n1\t2\n\t\n3\t4\n", [2, 4, 5, 6]),
+        ('a,"b\nc"\n\n,\n1,2\n', [4, 5]),
+        ("a\n\n1\n", [3]),
+    ],
+)
+def test_a_row_of_empty_cells_is_a_row_wherever_it_stands(text, lines):
+    """Below the header as between others, in a file and in a stream; a blank line is none."""
+    assert read_table(text.encode(), "x.csv").line_numbers.tolist() == lines
+    chunks = iter([*(line.encode() for line in text.splitlines(keepends=True)), b""])
+    tables = list(tables_of(lambda: next(chunks), "sensor"))
+    assert [line for table in tables for line in table.line_numbers] == lines
+
+
+def test_rows_of_empty_cells_above_a_header_are_left_out_with_a_note():
+    """They stand between a title and the table."""
+    table = read_table(b"T,,\n,,\na,b,c\n1,2,3\n4,5,6\n", "x.csv")
+    assert (table.names, table.notes) == (("a", "b", "c"), ("2 lines above the table left out",))
