@@ -4,7 +4,8 @@
     history = net.fit(x, y, epochs=30, validation_data=(xv, yv), patience=5, on_epoch=print)
     net.partial_fit(x, y); net.history_.records; net.n_iter_; net.classes_
     net.predict(x); net.predict_proba(x); net.score(x, y); net.evaluate(x, y)
-    net.to_model(class_names=..., metadata=...); net.save_weights("digits.npz"); net.load_weights("digits.npz")
+    net.to_model(class_names=..., metadata=..., dataset=...)
+    net.save_weights("digits.npz"); net.load_weights("digits.npz")
 
 With scikit-learn (`pip install 'smallnet[sklearn]'`), for its pipelines and searches, both ends from the data:
 

@@ -21,6 +21,7 @@ from edge_runtime import Model
 from edge_runtime.array_types import Array
 from edge_runtime.numerics import frame_numbers, is_frame
 from trainer.config import CHECKS, DEFAULT_CONFIG, PrecisionConfig, check_flag
+from trainer.data import Dataset
 from trainer.errors import ConfigurationError
 from trainer.fitting import Defaults
 from trainer.history import History
@@ -134,12 +135,19 @@ class _DenseEstimator(BaseEstimator):
         self.history_: History = self.network_.history_
         self.n_iter_, self.loss_curve_ = self.network_.n_iter_, self.network_.loss_curve_
 
-    def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
-        """The trained network as a float32 `edge_runtime.Model`, for `quantize`, `save` and `write_onnx`."""
+    def to_model(
+        self,
+        class_names: Sequence[str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        dataset: Dataset | None = None,
+    ) -> Model:
+        """The trained network as a float32 `edge_runtime.Model`, for `quantize`, `save` and `write_onnx`.
+
+        dataset: what `fit` was given x and y of; see `NeuralNetwork.to_model`.
+        """
         check_is_fitted(self)
-        return self.network_.to_model(
-            class_names, with_schema(metadata, schema_of(getattr(self, "feature_names_in_", ())))
-        )
+        schema = schema_of(getattr(self, "feature_names_in_", ())) if dataset is None else None
+        return self.network_.to_model(class_names, with_schema(metadata, schema), dataset)
 
     def __sklearn_is_fitted__(self) -> bool:
         return hasattr(self, "history_")

@@ -18,7 +18,7 @@ from edge_runtime.inputs import frame_inputs
 from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_frame
 from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import CHECKS, PrecisionConfig, check_flag
-from trainer.data import ClassWeight, as_truth
+from trainer.data import ClassWeight, Dataset, as_truth
 from trainer.errors import ConfigurationError, NotFittedError
 from trainer.fitting import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
@@ -276,17 +276,27 @@ class NeuralNetwork(NeuralNetworkModel):
         spread = np.square(truth - truth.mean(axis=0)).sum(axis=0)
         return float(np.mean(1 - error / np.where(spread > 0, spread, 1)))
 
-    def to_model(self, class_names: Sequence[str] | None = None, metadata: Mapping[str, str] | None = None) -> Model:
+    def to_model(
+        self,
+        class_names: Sequence[str] | None = None,
+        metadata: Mapping[str, str] | None = None,
+        dataset: Dataset | None = None,
+    ) -> Model:
         """As `NeuralNetworkModel.to_model`; labels other than 0..n_out-1 name the classes where nothing else does.
 
-        The names of a frame's columns go with the model (`metadata["schema"]`): engines read frames and files by them.
+        dataset: what `fit` was given x and y of. Its class names, and what its columns mean, go with the model. Without
+        it the names of a frame's columns do (`metadata["schema"]`). Engines and commands read frames and files by them.
+        Raises ConfigurationError for a dataset of another width.
         """
+        schema = self._schema if dataset is None else schema_in(dataset, self.n_in)
+        if class_names is None and dataset is not None and dataset.class_names:
+            class_names = dataset.class_names
         names = checked_class_names(self.class_names if class_names is None else class_names)
         classes = getattr(self, "classes_", np.arange(0))
         is_counted = classes.dtype.kind in "fiu" and np.array_equal(classes, np.arange(self.n_out))
         if not len(names) and len(classes) == self.n_out and not is_counted:
             names = tuple(label_names(classes))
-        return super().to_model(names, with_schema(metadata, self._schema))
+        return super().to_model(names, with_schema(metadata, schema))
 
     def load_weights(self, path: PathLike) -> None:
         """As `NeuralNetworkModel.load_weights`; the network counts as one that has learned what the file says.
@@ -410,6 +420,16 @@ def _array_of(x: ArrayLike, schema: Schema | None, what: str) -> ArrayLike:
 def schema_of(names: Sequence[str]) -> Schema | None:
     """What says that columns of these names are read, as numbers; None without names."""
     return Schema(tuple(map(Column, names))) if len(names) else None
+
+
+def schema_in(dataset: Dataset, n_in: int) -> Schema | None:
+    """What the columns of a dataset mean, None for arrays. Raises ConfigurationError if it is not n_in wide."""
+    CHECKS.instance("dataset", dataset, Dataset, "what load_dataset gives, or a part of it")
+    if dataset.n_in != n_in:
+        raise ConfigurationError(
+            f"dataset has {dataset.n_in:,} columns, the network takes {n_in:,}; give the one that it was trained on"
+        )
+    return dataset.schema
 
 
 def with_schema(metadata: Mapping[str, str] | None, schema: Schema | None) -> dict[str, str]:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from edge_runtime.files.table import Table
 
 _LINES_PER_WRITE = 1024
+_BY_PLACE = "the columns were taken by their place, not by the header: the model does not know their names"
 
 
 class RowsRead(NamedTuple):
@@ -132,7 +133,8 @@ def rows_of_table(
         read = schema.read(table, what, max_bytes=max_bytes)
         return RowsRead(read.x, (*table.notes, *read.notes), table.line_numbers[read.kept])
     x = _all_columns(table, what, n_in, allow_nonfinite=allow_nonfinite)
-    return RowsRead(x, table.notes, table.line_numbers)
+    by_place = (_BY_PLACE,) if n_in is not None and any(table.names) else ()
+    return RowsRead(x, (*table.notes, *by_place), table.line_numbers)
 
 
 def _kind(path: str | os.PathLike[str], content: bytes | bytearray) -> str:

@@ -11,8 +11,10 @@ import numpy as np
 import pytest
 
 import edge_runtime as er
+from edge_runtime.schema import Column, Schema
 from tests.trainer.samples import blobs
 from trainer import ConfigurationError, DenseClassifier, DenseRegressor, NeuralNetwork
+from trainer.datasets import Dataset
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
@@ -290,3 +292,13 @@ def test_without_scikit_learn_the_trainer_works():
     said = subprocess.check_output([sys.executable, "-c", WITHOUT], text=True)
     assert said.startswith("DenseClassifier and DenseRegressor need scikit-learn 1.4 or newer (")
     assert said.endswith("install: pip install 'smallnet[sklearn]'\n")
+
+
+def test_a_datasets_columns_go_with_the_model():
+    """`to_model(dataset=...)` takes class names and columns from the file that the rows came from."""
+    x, y = blobs(classes=2)
+    data = Dataset(
+        x.astype(np.float32), y, ("no", "yes"), schema=Schema(tuple(Column(name, (), 5.0) for name in "abcde"))
+    )
+    found = DenseClassifier(epochs=1).fit(data.x, data.y).to_model(dataset=data)
+    assert (found.class_names, Schema.of(found)) == (data.class_names, data.schema)

@@ -8,8 +8,11 @@ import pytest
 
 import edge_runtime as er
 from edge_runtime import InputError
+from edge_runtime.files import read_rows
+from edge_runtime.schema import Schema
 from tests.trainer.samples import all_bytes, blobs, small_network
 from trainer import ConfigurationError, NeuralNetwork, NeuralNetworkModel, NotFittedError
+from trainer.datasets import load_dataset
 
 
 def test_fit_starts_from_fresh_weights_unless_asked():
@@ -381,3 +384,40 @@ def test_weights_of_another_network_are_refused(tmp_path):
     with pytest.raises(FileNotFoundError):
         network.load_weights(tmp_path / "none.npz")
     assert all_bytes(network) == before
+
+
+def _far_table(path, names=("a", "b"), rows=300):
+    """A table whose second column is 1e6 and a little, which is what decides the label."""
+    rng = np.random.default_rng(0)
+    cells = {"a": rng.normal(size=rows), "b": 1e6 + rng.uniform(-0.05, 0.05, rows)}
+    labels = np.where(cells["b"] > 1e6, "high", "low")
+    lines = [",".join([*(repr(float(cells[name][row])) for name in names), labels[row]]) for row in range(rows)]
+    path.write_text("\n".join([",".join([*names, "state"]), *lines]) + "\n")
+    return labels
+
+
+def test_a_datasets_columns_go_with_the_model(tmp_path):
+    """Offsets, names and classes of a file: whoever reads another file by the model gets what was learned."""
+    labels = _far_table(tmp_path / "far.csv")
+    data = load_dataset(tmp_path / "far.csv", label="state")
+    network = small_network(sizes=(2, 8, 2), epochs=60, standardize="per-feature")
+    network.fit(data.x, data.y)
+    model = network.to_model(dataset=data)
+    assert (model.class_names, Schema.of(model)) == (("high", "low"), data.schema)
+    _far_table(tmp_path / "swapped.csv", names=("b", "a"))
+    for name in ("far.csv", "swapped.csv"):
+        rows = read_rows(tmp_path / name, n_in=2, schema=Schema.of(model)).x
+        found = np.array(model.class_names)[er.Engine(model).predict(rows)]
+        assert np.mean(found == labels) > 0.95
+    assert network.to_model(["x", "y"], {"schema": "mine"}, data).class_names == ("x", "y")
+    assert network.to_model(["x", "y"], {"schema": "mine"}, data).metadata["schema"] == "mine"
+
+
+def test_another_dataset_than_that_of_the_training_is_refused():
+    """One of another width, and what is no dataset, by what was found and expected."""
+    network = small_network(epochs=1)
+    network.fit(*blobs())
+    with pytest.raises(ConfigurationError, match="dataset has 64 columns, the network takes 5; give the one that"):
+        network.to_model(dataset=load_dataset("digits"))
+    with pytest.raises(ConfigurationError, match=r"dataset is .*, expected what load_dataset gives, or a part of it"):
+        network.to_model(dataset=blobs()[0])

@@ -417,3 +417,13 @@ def test_reading_rows_stays_light():
     code = "import sys, edge_runtime; a = 'edge_runtime.files.rows' in sys.modules; import edge_runtime.files.rows; "
     code += "print(a, 'csv' in sys.modules, 'edge_runtime.files.table' in sys.modules)"
     assert subprocess.check_output([sys.executable, "-c", code], text=True).split() == ["False", "False", "False"]
+
+
+def test_a_header_that_no_schema_reads_is_said(tmp_path):
+    """The columns are taken by their place, in one line; without a header there is nothing to say."""
+    (tmp_path / "named.csv").write_text("b,a\n1,2\n")
+    (tmp_path / "plain.csv").write_text("1,2\n")
+    assert [note for note in read_noted_rows(tmp_path / "named.csv", n_in=2).notes if "by their place" in note] == [
+        "the columns were taken by their place, not by the header: the model does not know their names"
+    ]
+    assert not any("by their place" in note for note in read_noted_rows(tmp_path / "plain.csv", n_in=2).notes)
