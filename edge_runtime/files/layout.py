@@ -5,7 +5,7 @@ from __future__ import annotations
 import re
 from collections import Counter
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 
 from edge_runtime.errors import InputError
@@ -28,8 +28,8 @@ class Layout:
     """dialect: how cells are spelled. width: cells in a row. names: one a column, or () without a header.
 
     skipped: lines of the text before the first row, `comments` of them comments. example: the line of a row of this
-    width. has_comments: whether lines that begin with # or % can be comments; if first_is_text, only those of another
-    width are. notes: what was noticed.
+    width. has_comments: whether lines that begin with # or % can be comments. first_is_text: whether the first column
+    holds texts. notes: what was noticed.
     """
 
     dialect: Dialect
@@ -50,8 +50,16 @@ class Layout:
         """Whether a line below the first row is none of the table's."""
         if not (self.has_comments and looks_like_comment(line)):
             return False
-        cells = split_lines([line], self.dialect.delimiter) if self.first_is_text else []
-        return not cells or len(cells[0]) != self.width
+        cells = next(iter(split_lines([line], self.dialect.delimiter)), [])
+        return len(cells) != self.width or not self._may_be_cell(cells[0].strip())
+
+    def _may_be_cell(self, cell: str) -> bool:
+        """Whether a cell such as #N/A or #3 may begin a row: a mark before a blank or a number takes the row out."""
+        if self.first_is_text:
+            return cell not in _COMMENT_MARKS
+        rest = cell.lstrip("".join(_COMMENT_MARKS))
+        is_word = rest[:1] not in ("", " ", "\t") and self.dialect.number(rest) is None
+        return is_missing(cell) or (is_word and self.width > 1)
 
 
 def find_layout(content: bytes | bytearray, encoding: str, what: str) -> Layout | None:
@@ -101,12 +109,13 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
     dialect = sniff_numbers(text, lambda: content.decode(encoding), delimiter, what)
     width, example = _width(rows)
     titles = _titles(rows, width, dialect)
+    title_line = rows[titles - 1][0] if titles else 0
     rows = rows[titles:]
     names, body, more = _names(rows, width, dialect, [line for line in comments if line[0] < rows[0][0]], what)
     skipped = lines[-1][0] if body == len(rows) else _skipped(every, rows, body, 0 if titles else width)
     above = titles + sum(number <= skipped and not any(map(str.strip, cells)) for number, cells in every)
     notes = [dialect.described(), f"{_lines(above)} above the table left out" if above else ""]
-    return Layout(
+    layout = Layout(
         dialect=dialect,
         width=max(width, len(names)),
         names=names,
@@ -117,6 +126,17 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
         first_is_text=any(dialect.number(cells[0]) is None and not is_missing(cells[0]) for _, cells in rows[body:]),
         notes=tuple(filter(None, [*notes, *more])),
     )
+    return _from_marked_row(layout, comments, rows[body - 1][0] if body else title_line, has_header=body > 0)
+
+
+def _from_marked_row(layout: Layout, comments: Sequence[tuple[int, str]], above: int, *, has_header: bool) -> Layout:
+    """The layout, beginning with the first line such as `#N/A,1,2` below the line `above`, if one would be skipped."""
+    for number, line in comments:
+        if above < number <= layout.skipped and not layout.is_comment(line):
+            cells = split_lines([line], layout.dialect.delimiter)[0]
+            if has_header or any(layout.dialect.number(cell) is not None for cell in cells):
+                return replace(layout, skipped=number - 1, comments=sum(other < number for other, _ in comments))
+    return layout
 
 
 def _skipped(

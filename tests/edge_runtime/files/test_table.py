@@ -109,6 +109,29 @@ def test_a_header_of_numbers_is_said_and_a_doubtful_row_named():
     assert read_table(f"0.5,9.5,2005\n{below}".encode(), "x").notes == ()
 
 
+@pytest.mark.parametrize(
+    ("text", "rows"),
+    {
+        "a,b,c\n1,2,3\n#N/A,1,2\n4,5,6\n": [1, 3],
+        "a,b,c\n#N/A,1,2\n4,5,6\n7,8,9\n": [0, 3],
+        "#DIV/0!,1,2\n4,5,6\n7,8,9\n": [0, 3],
+        "a,b,c\nx,2,3\n#3,1,2\ny,5,6\n": [1, 3],
+        "a,b,c\n1,2,3\n# a pause\n4,5,6\n7,8,9\n": [None, 3],
+        "a,b,c\n1,2,3\n# 0,1,2\n4,5,6\n7,8,9\n": [None, 3],
+        "a b c\nx 2 3\n# a pause\ny 5 6\nx 1 2\n": [None, 3],
+        "# n,1,2\na,b,c\n1,2,3\n4,5,6\n7,8,9\n": [None, 3],
+    }.items(),
+)
+def test_a_marked_line_as_wide_as_a_row_is_one(text, rows):
+    """Excel's errors and labels such as #3 below the header; notes, rows that are taken out and lines above are not."""
+    table = read_table(text.encode(), "x.csv")
+    place, count = rows
+    assert len(table.numbers) == count
+    assert ("1 comment line left out" in table.notes) == (place is None)
+    if place is not None:
+        assert table.numbers[place, 1:].tolist() == [1, 2]
+
+
 def test_line_numbers_are_those_of_the_file():
     """Comments, blank lines and lines inside quotes count."""
     table = read_table(b'# c\n\na,b\n"x\ny",2\n\n3,4\n', "x.csv")
