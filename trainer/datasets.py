@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name
+from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name, printable
 from edge_runtime.schema import Schema
 from trainer.data import (
     Choices,
@@ -22,6 +22,7 @@ from trainer.data import (
     as_names,
     idx_files,
     is_class_folder,
+    is_idx_folder,
     load_alike,
     load_idx,
     load_npz,
@@ -65,6 +66,11 @@ def load_dataset(
     name = os.fspath(spec)
     if name not in BUNDLED and _is_table(name):
         return load_table(Path(name), choices, max_bytes, for_training)
+    if missing != "refuse":
+        raise InputError(
+            f"{describe(name)}: --missing {missing} is for tables; arrays must be whole, so that it has no effect: "
+            "leave it out"
+        )
     if choices.given():
         raise InputError(
             f"{describe(name)}: {', '.join(choices.given())} is for columns of a table; arrays are taken whole"
@@ -73,6 +79,7 @@ def load_dataset(
         return replace(load_npz(BUNDLED[name], name, target, max_bytes, for_training), name=name)
     path = Path(name)
     if "\0" not in name and path.is_dir():
+        _refuse_no_data(path)
         return load_idx(path, target, max_bytes, for_training)
     if path.suffix.lower() == ".npz":
         return load_npz(path, describe(name), target, max_bytes, for_training)
@@ -141,6 +148,25 @@ def for_autoencoder(data: Dataset) -> Dataset:
         reading = replace(data.reading, notes=notes)
         data = replace(data.take(np.flatnonzero(data.y == normal)), reading=reading)
     return replace(data, y=data.x, class_names=())
+
+
+def _refuse_no_data(folder: Path) -> None:
+    """Say what a folder should hold, where it holds neither IDX files nor a table for each class."""
+    if is_idx_folder(folder):
+        return
+    expected = "train-images-idx3-ubyte, train-labels-idx1-ubyte (or .gz)"
+    expected += ", or a table for each class, two at least, named after it (walk.csv, run.csv)"
+    tables = table_files(folder)
+    if len(tables) == 1:
+        found = f"a single table, '{printable(tables[0].name, 60)}': give that file itself, or one for each class"
+        raise InputError(f"{describe(folder)}: {found}; expected {expected}")
+    inside = sorted(path.name for path in folder.iterdir() if path.is_dir() and not path.name.startswith("."))
+    if inside:
+        found = f"{len(inside):,} folders ({', '.join(printable(repr(name), 40) for name in inside[:3])}"
+        found += ", ...)" if len(inside) > 3 else ")"
+        found += ", which are not looked into: join the files of each into one table beside the others"
+        raise InputError(f"{describe(folder)}: no data files, but {found}; expected {expected}")
+    raise InputError(f"{describe(folder)}: no IDX files in it, expected {expected}")
 
 
 def _is_table(name: str) -> bool:

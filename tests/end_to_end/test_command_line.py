@@ -152,7 +152,7 @@ BAD = {
     "train on an empty csv": [*TRAIN, "--data", "empty.csv"],
     "train with a mistyped option": [*TRAIN, "--hiden", "3"],
     "train with a bad width": [*TRAIN, "--hidden", "3,x"],
-    "train with width 0": [*TRAIN, "--hidden", "0"],
+    "train with width 0": [*TRAIN, "--hidden", "0,8"],
     "train with a negative rate": [*TRAIN, "--learning-rate", "-1"],
     "train with no epochs": [*TRAIN, "--epochs", "0"],
     "train with batch size 0": [*TRAIN, "--batch-size", "0"],

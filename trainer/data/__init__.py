@@ -2,7 +2,7 @@
 
 from trainer.data.choices import Choices, Columns, as_names
 from trainer.data.dataset import Dataset
-from trainer.data.idx import idx_files
+from trainer.data.idx import idx_files, is_idx_folder
 from trainer.data.idx_data import load_idx
 from trainer.data.labels import TARGETS, Target
 from trainer.data.npz_data import load_npz
@@ -51,6 +51,7 @@ __all__ = [
     "encode_targets",
     "idx_files",
     "is_class_folder",
+    "is_idx_folder",
     "learn_standardization",
     "load_alike",
     "load_idx",

@@ -200,8 +200,16 @@ def _read(path: Path, what: str, max_bytes: int) -> Table:
     if not path.is_dir():
         return read_table(read_file(path, max_bytes=max_bytes), what, max_bytes=max_bytes)
     files = table_files(path)
-    tables = [read_table(read_file(file, max_bytes=max_bytes), describe(file), max_bytes=max_bytes) for file in files]
-    return _joined(tables, [file.name.split(".")[0] for file in files], [describe(file) for file in files])
+    try:
+        tables = [
+            read_table(read_file(file, max_bytes=max_bytes), describe(file), max_bytes=max_bytes) for file in files
+        ]
+        return _joined(tables, [file.name.split(".")[0] for file in files], [describe(file) for file in files])
+    except InputError as error:
+        raise InputError(
+            f"{error}; in this folder each file that ends in .csv, .txt and the like is the table of a class: move "
+            "others away"
+        ) from error
 
 
 def _joined(tables: Sequence[Table], classes: Sequence[str], files: Sequence[str]) -> Table:
@@ -210,7 +218,7 @@ def _joined(tables: Sequence[Table], classes: Sequence[str], files: Sequence[str
     width = first.numbers.shape[1]
     if len(set(classes)) < len(classes):
         raise InputError(f"{files[0]}: two files of one name in its folder, expected one for each class")
-    orders = [_order(first, table, file) for table, file in zip(tables, files, strict=True)]
+    orders = [_order(first, files[0], table, file) for table, file in zip(tables, files, strict=True)]
     count = sum(len(table.numbers) for table in tables)
     numbers = np.full((count, width + 1), np.nan)
     numbers[:, :width] = np.concatenate([table.numbers[:, order] for table, order in zip(tables, orders, strict=True)])
@@ -237,7 +245,7 @@ def _joined(tables: Sequence[Table], classes: Sequence[str], files: Sequence[str
     return Table(names, numbers, texts, missing if missing.any() else None, lines, notes)
 
 
-def _order(first: Table, table: Table, file: str) -> list[int]:
+def _order(first: Table, first_file: str, table: Table, file: str) -> list[int]:
     """For each column of the first table, its place in another one."""
     names, own = [[name.strip() for name in part.names] for part in (first, table)]
     if sorted(names) == sorted(own) and len(set(names)) == len(names) and names:
@@ -246,5 +254,5 @@ def _order(first: Table, table: Table, file: str) -> list[int]:
         return list(range(first.numbers.shape[1]))
     raise InputError(
         f"{file}: columns {listed(own) or table.numbers.shape[1]}, expected {listed(names) or first.numbers.shape[1]} "
-        "as in the first file of the folder"
+        f"as in the first file of the folder, {first_file}"
     )

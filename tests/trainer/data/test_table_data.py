@@ -188,3 +188,39 @@ def test_files_of_other_columns_in_a_folder_are_refused(tmp_path):
     write(tmp_path / "b.tsv", text("u v", *X.T))
     with pytest.raises(InputError, match="two files of one name in its folder"):
         load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize("rule", ["drop", "mean"])
+def test_a_rule_for_missing_values_is_refused_beside_arrays(tmp_path, rule):
+    """It would have no effect there."""
+    np.savez(tmp_path / "d.npz", x=X, y=np.arange(N) % 2)
+    for data in (tmp_path / "d.npz", "digits"):
+        with pytest.raises(InputError, match=f"--missing {rule} is for tables; .* leave it out"):
+            load_dataset(data, missing=rule)
+
+
+def test_another_file_in_a_folder_of_classes_is_named(tmp_path):
+    """With what is taken for the table of a class, whether it can be read as a table or not."""
+    for name in ("walk", "run"):
+        write(tmp_path / f"{name}.csv", text("u v", *X.T))
+    for words in ("These rows were measured in May.\n\nAsk, before using them.\n", "note\n1\n2\n"):
+        write(tmp_path / "README.txt", words)
+        with pytest.raises(InputError, match=r"README.txt[:;] .*each file that ends in .csv, .* move others away"):
+            load_dataset(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("names", "words"),
+    [
+        (["cat/a.csv", "dog/b.csv"], r"no data files, but 2 folders \('cat', 'dog'\), which are not looked into"),
+        (["a.csv"], "a single table, 'a.csv': give that file itself, or one for each class"),
+        (["a.png"], "no IDX files in it"),
+    ],
+)
+def test_a_folder_that_is_no_data_set_says_what_is_expected(tmp_path, names, words):
+    """A folder for each class, one table, nothing that is read."""
+    for name in names:
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        write(tmp_path / name, text("u v", *X.T))
+    with pytest.raises(InputError, match=words + ".*expected train-images-idx3-ubyte.* or a table for each class"):
+        load_dataset(tmp_path)
