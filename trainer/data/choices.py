@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, NoReturn
@@ -132,6 +133,20 @@ def as_option(table: Table, place: int) -> str:
 def missing_in(table: Table, place: int) -> NDArray[np.bool_]:
     """bool (n,): where the column has no value."""
     return np.zeros(len(table.numbers), bool) if table.missing is None else table.missing[:, place]
+
+
+def taken_for_missing(table: Table, place: int, gone: NDArray[np.bool_]) -> str:
+    """The texts of a column that count as no value, with their rows: "'None' in 231 rows"; "" for empty cells alone.
+
+    gone: bool (n,), the rows to look at. A column of numbers does not keep its texts.
+    """
+    cells = table.texts.get(place)
+    if cells is None:
+        return ""
+    counts = Counter(text for row in np.flatnonzero(gone).tolist() if (text := cells[row].strip()))
+    return ", ".join(
+        f"{quoted(text)} in {count:,} row{'s' if count > 1 else ''}" for text, count in counts.most_common(3)
+    )
 
 
 def first_line(table: Table, rows: NDArray[np.bool_]) -> int:

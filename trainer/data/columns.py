@@ -14,7 +14,16 @@ from edge_runtime.array_types import Array
 from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, Table
 from edge_runtime.schema import Schema, cell_texts
-from trainer.data.choices import Choices, as_option, column, first_line, missing_in, name_of, places_of
+from trainer.data.choices import (
+    Choices,
+    as_option,
+    column,
+    first_line,
+    missing_in,
+    name_of,
+    places_of,
+    taken_for_missing,
+)
 from trainer.data.feature_columns import as_column, one_hot_places
 from trainer.data.label_column import LabelColumn, find_label
 from trainer.data.labels import Target, checked_names
@@ -107,9 +116,22 @@ def _reading(table: Table, decided: _Decided, schema: Schema, rows: Table) -> Re
         rows=len(table.numbers),
         dropped=len(table.numbers) - len(rows.numbers),
         filled=0 if rows.missing is None else int(rows.missing[:, decided.features].sum()),
-        notes=table.notes,
+        notes=(*table.notes, *_dropped_texts(table, decided, len(rows.numbers))),
         warnings=tuple(filter(None, [decided.label.doubt, *id_doubts(table, decided.doubtful)])),
     )
+
+
+def _dropped_texts(table: Table, decided: _Decided, kept: int) -> list[str]:
+    """A note for each label whose texts were taken for missing, where rows were left out."""
+    if kept == len(table.numbers):
+        return []
+    written = {place: taken_for_missing(table, place, missing_in(table, place)) for place in decided.label.places}
+    return [
+        f"the label, {column(table, place)}: {text} was taken for missing; a class of that name needs another, such as "
+        "'no'"
+        for place, text in written.items()
+        if text
+    ]
 
 
 def _units(names: Sequence[str]) -> tuple[str, ...]:
@@ -167,7 +189,11 @@ def _refuse_missing(table: Table, place: int, is_label: bool, what: str) -> None
     advice = "--missing drop leaves such rows out" + ("" if is_label else ", --missing mean fills in the column's mean")
     if 2 * count > total:
         advice += f", --drop {as_option(table, place)} leaves the column out"
-    raise InputError(f"{what}: row {first_line(table, gone)}: {which} has no value there ({rows} in all); {advice}")
+    rows, written = f"{rows} in all", taken_for_missing(table, place, gone)
+    if written:
+        rows += f": {written} is taken for missing"
+        advice += ", and a class of that name needs another, such as 'no'" if is_label else ""
+    raise InputError(f"{what}: row {first_line(table, gone)}: {which} has no value there ({rows}); {advice}")
 
 
 def _taken(table: Table, used: NDArray[np.bool_]) -> Table:

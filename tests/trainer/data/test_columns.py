@@ -10,6 +10,7 @@ from edge_runtime.schema import Column, Schema
 from tests.trainer.tables import table
 from trainer.data.choices import Choices
 from trainer.data.columns import choose
+from trainer.datasets import load_dataset
 
 N = 24
 FLOATS = np.random.default_rng(0).normal(size=(3, N))
@@ -139,3 +140,17 @@ def test_an_autoencoder_learns_from_all_but_a_label_that_is_named():
     """Its label is remembered, for whoever scores it later; missing labels do not matter."""
     chosen = choose(GAPS, Choices(target="autoencoder", missing="mean"), "d.csv")
     assert (chosen.labels, chosen.x.shape, chosen.schema.targets) == (None, (N, 2), ("label",))
+
+
+def test_a_class_that_is_called_as_missing_values_are_is_named(tmp_path):
+    """In the refusal, and in a note where the rows are dropped: a class None is no missing value to its owner."""
+    rows = "".join(f"{a:.3f},{b:.3f},{('None', 'Apnea')[i % 2]}\n" for i, (a, b) in enumerate(FLOATS[:2].T))
+    (tmp_path / "d.csv").write_text("u,v,label\n" + rows + "1,2,\n3,4,Other\n5,6,Other\n")
+    with pytest.raises(InputError, match=r"13 of 27 rows in all: 'None' in 12 rows is taken for missing"):
+        load_dataset(tmp_path / "d.csv")
+    notes = load_dataset(tmp_path / "d.csv", missing="drop").reading.notes
+    assert any("'None' in 12 rows was taken for missing" in note for note in notes)
+    (tmp_path / "d.csv").write_text("u,v,label\n" + rows.replace("None", "no") + "1,2,\n")
+    with pytest.raises(InputError) as refused:
+        load_dataset(tmp_path / "d.csv")
+    assert "taken for missing" not in str(refused.value)
