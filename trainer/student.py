@@ -6,12 +6,14 @@ import inspect
 import sys
 import zlib
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 
 from edge_runtime import InputError, Model, load
+from edge_runtime.arguments import shown
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike
 from edge_runtime.inputs import frame_inputs
@@ -49,7 +51,8 @@ class NeuralNetwork(NeuralNetworkModel):
     The first five parameters and `batch_norm`, `between`, `init` are those of `NeuralNetworkModel`; the others are the
     defaults of `fit`'s arguments, which win when given. `fit` starts from fresh weights, so that it gives the same
     network however often it is called; warm_start=True starts from the present ones. class_names: one per output,
-    stored with the network; without them the labels' own names are, where these are not 0..n_out-1.
+    stored with the network; without them the labels' own names are, where these are not 0..n_out-1. class_weight:
+    "balanced", {label: number}, or a number for each of `classes_`.
 
     Rows may be a frame of pandas or polars: `feature_names_in_` (n_in,) keeps the names of its columns, and later
     frames are read by them, in any order, without the columns that `fit` did not see. Arrays are taken by place.
@@ -178,6 +181,7 @@ class NeuralNetwork(NeuralNetworkModel):
         if validation_data is not None:
             held, truth = pair_of(validation_data)
             validation_data = _array_of(held, schema, "validation x"), self._to_indices(truth, classes)
+        options = replace(options, class_weight=_by_index(options.class_weight, classes))
         if not goes_on:
             self.reset()
         self._note(classes, is_flat, schema)
@@ -203,6 +207,7 @@ class NeuralNetwork(NeuralNetworkModel):
         options = TrainingOptions.of(
             **self._settings({"epochs": 1, "patience": None, "validation_share": 0.0}), **ONE_RUN
         )
+        options = replace(options, class_weight=_by_index(options.class_weight, known))
         self._note(known, is_flat, schema)
         history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
         self._keep_history(history, getattr(self, "history_", None))
@@ -442,6 +447,21 @@ def with_schema(metadata: Mapping[str, str] | None, schema: Schema | None) -> di
 def label_names(classes: Array) -> list[str]:
     """Labels as text; whole numbers without a point, as a table says them."""
     return [str(int(label) if isinstance(label, float) and label.is_integer() else label) for label in classes.tolist()]
+
+
+def _by_index(weight: ClassWeight, classes: Array) -> ClassWeight:
+    """{label: number} as {index: number}; other weights as they are. Raises ConfigurationError for an unknown label."""
+    if not isinstance(weight, Mapping):
+        return weight
+    places = {label: index for index, label in enumerate(classes.tolist())}
+    labels = [label.item() if isinstance(label, np.generic) else label for label in weight]
+    for label in labels:
+        if label not in places:
+            raise ConfigurationError(
+                f"class_weight names class {shown(label)}, expected labels of {', '.join(map(str, classes[:9]))}"
+                f"{', ...' if len(classes) > 9 else ''}; those that are left out weigh 1"
+            )
+    return {places[label]: number for label, number in zip(labels, weight.values(), strict=True)}
 
 
 def _are_indices(y: Array, count: int) -> bool:

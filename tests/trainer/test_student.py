@@ -421,3 +421,20 @@ def test_another_dataset_than_that_of_the_training_is_refused():
         network.to_model(dataset=load_dataset("digits"))
     with pytest.raises(ConfigurationError, match=r"dataset is .*, expected what load_dataset gives, or a part of it"):
         network.to_model(dataset=blobs()[0])
+
+
+@pytest.mark.parametrize("names", [np.array([1, 2, 3]), np.array(["a", "b", "c"]), np.array([0.5, 1.5, 2.5])], ids=str)
+def test_class_weight_is_by_label(names):
+    """Its keys are the labels that `fit` is given, in whatever numbers or words; others are refused."""
+    x, y = blobs()
+    by_index, by_label, step = (small_network(epochs=2) for _ in range(3))
+    by_index.fit(x, y, class_weight={0: 5.0, 2: 0.5})
+    by_label.fit(x, names[y], class_weight={names[0]: 5.0, names[2].item(): 0.5})
+    assert all_bytes(by_label) == all_bytes(by_index)
+    step.set_params(class_weight={names[0].item(): 5.0, 7: 1.0})
+    for learn in (step.fit, step.partial_fit):
+        with pytest.raises(ConfigurationError, match=r"class_weight names class 7, expected labels of .*; those that"):
+            learn(x, names[y])
+    by_index.set_params(class_weight={0: 5.0}).partial_fit(x, y)
+    by_label.set_params(class_weight={names[0]: 5.0}).partial_fit(x, names[y])
+    assert all_bytes(by_label) == all_bytes(by_index)
