@@ -14,7 +14,7 @@ from trainer.data.choices import Choices, as_option, column, missing_in, name_of
 # Names that a label has, whatever their case, those that say so most clearly first. `y` may be a coordinate too.
 LABEL_NAMES = ("label", "labels", "class", "target", "species", "outcome", "diagnosis")
 _SHOWN = 12  # different texts at most that a class column has, for advice
-_PIXELS = 16  # columns at least that an image has
+_PIXELS = 64  # columns at least that an image has: fewer may be readings of any kind
 _MOST_CLASSES = 100
 
 
@@ -61,7 +61,7 @@ def _by_name(table: Table, candidates: list[int]) -> LabelColumn | None:
         return None
     best = candidates[-1] if candidates[-1] in found else found[0]
     others = [place for place in found if place != best]
-    doubt = ""
+    doubt = _class_doubt(table, candidates, best) if best in ends else ""
     if others:
         doubt = (
             f"{listed(name_of(table, place) for place in others)} may be a label too, and is learned from: leave it "
@@ -78,16 +78,23 @@ def _last(table: Table, candidates: list[int]) -> LabelColumn:
         options = " ".join(f"--label {as_option(table, place)}" for place in together)
         found = f"{listed(name_of(table, place) for place in together)} are 1 in one of them in each row and else 0"
         return label._replace(doubt=f"{found}: if they are the classes, {options}")
-    if last in table.texts or _few_whole(table, last):
-        return label
-    likely = [place for place in candidates[:-1] if place in table.texts and _is_class_text(table, place)]
-    if not likely and _few_whole(table, candidates[0]):
-        likely = candidates[:1]
+    return label._replace(doubt=_class_doubt(table, candidates, last))
+
+
+def _class_doubt(table: Table, candidates: list[int], chosen: int) -> str:
+    """What to say where a label of many numbers was guessed, and one other column looks like classes."""
+    if chosen in table.texts or _few_whole(table, chosen):
+        return ""
+    others = [place for place in candidates if place != chosen]
+    likely = [place for place in others if place in table.texts and _is_class_text(table, place)]
+    likely = likely or [
+        place for place in others if place in (candidates[0], candidates[-1]) and _few_whole(table, place)
+    ]
     if len(likely) != 1:
-        return label
-    found = f"the label is taken to be the last column, {column(table, last)}, whose values are many; "
+        return ""
+    found = f"{'the last column, ' if chosen == candidates[-1] else ''}{column(table, chosen)}"
     advice = f"{column(table, likely[0])} looks like classes: if it is the label, --label {as_option(table, likely[0])}"
-    return label._replace(doubt=found + advice)
+    return f"the label is taken to be {found}, whose values are many; {advice}"
 
 
 def _one_hot_with(table: Table, candidates: list[int]) -> list[int]:
