@@ -118,6 +118,11 @@ class Schema:
         return sum(column.width for column in self.columns)
 
     @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns are called."""
+        return tuple(column.name for column in self.columns)
+
+    @property
     def feature_names(self) -> tuple[str, ...]:
         """A name for each input: the column's, or `column=category`."""
         return tuple(

@@ -119,9 +119,10 @@ def _run_stream(runner: _Runner, limit: int) -> None:
         if len(content) > limit:
             raise InputError(f"{what}: over the limit of {limit:,} bytes; raise max_bytes to read it")
         return runner.answer(rows_in(content, "-", n_in=runner.model.n_in, schema=runner.schema, max_bytes=limit))
-    columns = runner.model.n_in if runner.schema is None else len(runner.schema.columns)
+    names = () if runner.schema is None else runner.schema.names
+    columns = len(names) or runner.model.n_in
     try:
-        for table in tables_of(Chunks(first, read).next, what, columns=columns):
+        for table in tables_of(Chunks(first, read).next, what, columns=columns, expected=names):
             runner.answer_table(table, what)
     except InputError as error:
         if not runner.answered:

@@ -31,7 +31,7 @@ def is_header(first: Sequence[str], below: Sequence[Sequence[str]], dialect: Dia
     if is_number_free:
         above = [index for index in range(len(first)) if first[index].strip() not in ("", "?", "-")]
         return bool(texts) and (
-            any(_stands_above_numbers(first[i], columns[i], dialect) for i in above)
+            any(_stands_above_numbers(first[i], _once(first, i, below), dialect) for i in above)
             or _occurs_nowhere_below(first, columns)
         )
     if counts(values):
@@ -81,6 +81,13 @@ def _steps(values: Sequence[float | None]) -> bool:
     known = [value for value in values if value is not None]
     steps = {b - a for a, b in pairwise(known)}
     return 2 < len(known) == len(values) and len(steps) == 1 and steps.pop() > 0
+
+
+def _once(first: Sequence[str], index: int, below: Sequence[Sequence[str]]) -> list[str]:
+    """A column below without repetitions of the whole first row, as logs have that are joined with their headers."""
+    names = [cell.strip() for cell in first]
+    is_plain = len(set(names)) == len(names) > 1
+    return [row[index].strip() for row in below if not (is_plain and [cell.strip() for cell in row] == names)]
 
 
 def _stands_above_numbers(cell: str, column: Sequence[str], dialect: Dialect) -> bool:

@@ -62,15 +62,16 @@ class Layout:
         return is_missing(cell) or (is_word and self.width > 1)
 
 
-def find_layout(content: bytes | bytearray, encoding: str, what: str) -> Layout | None:
+def find_layout(content: bytes | bytearray, encoding: str, what: str, expected: Sequence[str] = ()) -> Layout | None:
     """The layout of the table in a text, whose lines end in \\n; None if it has no rows.
 
+    expected: names of columns that a model takes: a first row that holds them all is the header, whatever follows.
     Raises InputError where nothing decides between two readings, and for a line over MAX_LINE.
     """
     end = 0
     while end < len(content):
         end = _sample_end(content, 16 * end or _SAMPLE, what)
-        layout = _layout_of(content, end, encoding, what)
+        layout = _layout_of(content, end, encoding, what, expected)
         if layout is not None:
             return layout
     return None
@@ -85,7 +86,13 @@ def _sample_end(content: bytes | bytearray, size: int, what: str) -> int:
     return end
 
 
-def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -> Layout | None:
+def _layout_of(
+    content: bytes | bytearray,
+    end: int,
+    encoding: str,
+    what: str,
+    expected: Sequence[str],
+) -> Layout | None:
     sample = content[:end].decode(encoding)
     if is_arff(sample):
         return _arff_layout(sample, what)
@@ -111,7 +118,8 @@ def _layout_of(content: bytes | bytearray, end: int, encoding: str, what: str) -
     titles = _titles(rows, width, dialect)
     title_line = rows[titles - 1][0] if titles else 0
     rows = rows[titles:]
-    names, body, more = _names(rows, width, dialect, [line for line in comments if line[0] < rows[0][0]], what)
+    above_rows = [line for line in comments if line[0] < rows[0][0]]
+    names, body, more = _names(rows, width, dialect, above_rows, expected, what)
     skipped = lines[-1][0] if body == len(rows) else _skipped(every, rows, body, 0 if titles else width)
     above = titles + sum(number <= skipped and not any(map(str.strip, cells)) for number, cells in every)
     notes = [dialect.described(), f"{_lines(above)} above the table left out" if above else ""]
@@ -177,15 +185,21 @@ def _names(
     width: int,
     dialect: Dialect,
     comments: Sequence[tuple[int, str]],
+    expected: Sequence[str],
     what: str,
 ) -> tuple[tuple[str, ...], int, list[str]]:
     """The columns' names, how many rows hold them, and what is to be said of them."""
-    header = _header(rows, width, dialect, what)
+    header = _header(rows, width, dialect, expected, what)
     if header is None:
         names, note = _commented_names([line for _, line in comments], width, dialect)
         return names, 0, [note, _doubt(rows, names, dialect)]
     names, note = header
-    if len(rows) > 2 and _is_units(rows[1][1], [cells for _, cells in rows[2:] if len(cells) == width], dialect):
+    is_repeated = len(rows) > 1 and [cell.strip() for cell in rows[1][1]] == list(names)  # which is to be refused
+    if (
+        len(rows) > 2
+        and not is_repeated
+        and _is_units(rows[1][1], [cells for _, cells in rows[2:] if len(cells) == width], dialect)
+    ):
         number, cells = rows[1]
         text = printable(", ".join(cells), 40)
         return names, 2, [note, f"row {number} ({text}) left out: units, or a second header"]
@@ -217,7 +231,11 @@ def _titles(rows: Sequence[tuple[int, list[str]]], width: int, dialect: Dialect)
 
 
 def _header(
-    rows: Sequence[tuple[int, list[str]]], width: int, dialect: Dialect, what: str
+    rows: Sequence[tuple[int, list[str]]],
+    width: int,
+    dialect: Dialect,
+    expected: Sequence[str],
+    what: str,
 ) -> tuple[tuple[str, ...], str] | None:
     """The names in the first row and what to say of them, or None if it is no header."""
     first = [cell.strip() for cell in rows[0][1]]
@@ -225,7 +243,7 @@ def _header(
     if len(first) == width + 1 and not first[-1]:  # a separator at the end of the header alone
         first.pop()
     if len(first) == width:
-        if not is_header(first, below, dialect):
+        if not (_holds(first, expected, dialect) or is_header(first, below, dialect)):
             return None
         is_text = all(dialect.number(cell) is None for cell in first)
         return tuple(first), "" if is_text else f"row {rows[0][0]} ({_start(first)}) read as the header"
@@ -240,6 +258,11 @@ def _header(
         if _are_row_names([cells[0].strip() for cells in below], dialect):
             return ("", *first), "the first column has no name: names of rows, as R writes them"
     return None
+
+
+def _holds(first: Sequence[str], expected: Sequence[str], dialect: Dialect) -> bool:
+    """Whether a row holds all the names that are expected; names that are numbers alone may be values."""
+    return set(expected) <= set(first) and any(dialect.number(name) is None for name in expected)
 
 
 def _doubt(rows: Sequence[tuple[int, list[str]]], names: Sequence[str], dialect: Dialect) -> str:

@@ -56,6 +56,10 @@ class SchemaRead(Protocol):
 class RowSchema(Protocol):
     """What a model says of its columns: see `edge_runtime.schema.Schema`."""
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """What the columns are called."""
+
     def read(self, table: Table, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> SchemaRead:
         """The rows of a table as the model takes them."""
 
@@ -99,7 +103,7 @@ def rows_in(
     if kind == "table":
         from edge_runtime.files.table import read_table
 
-        table = read_table(content, what, max_bytes=max_bytes)
+        table = read_table(content, what, max_bytes=max_bytes, expected=() if schema is None else schema.names)
         return rows_of_table(
             table, what, n_in=n_in, schema=schema, allow_nonfinite=allow_nonfinite, max_bytes=max_bytes
         )

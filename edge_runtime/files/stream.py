@@ -7,7 +7,7 @@ stream: a piece is what has come since the last one.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 from edge_runtime.errors import InputError
@@ -25,14 +25,16 @@ _MOST_TITLES = 100  # lines above the first row, comments apart
 _LONGEST_OPEN = 1 << 17  # bytes that wait for the end of a quoted cell, as in Python's csv
 
 
-def tables_of(read: Callable[[], bytes], what: str, *, columns: int = 1) -> Iterator[Table]:
+def tables_of(
+    read: Callable[[], bytes], what: str, *, columns: int = 1, expected: Sequence[str] = ()
+) -> Iterator[Table]:
     """The rows of a stream of text, in pieces of one or more; each note comes once. what: names it in messages.
 
     read: gives the bytes that have come, at least one, or none at the end. columns: how many there must be at least;
-    lines above the first one that has them can be titles. Raises InputError, naming the row, for what
-    `read_table` refuses, once the rows before it were given.
+    lines above the first one that has them can be titles. expected: as in `read_table`. Raises InputError, naming the
+    row, for what `read_table` refuses, once the rows before it were given.
     """
-    reader = _Reader(what, columns)
+    reader = _Reader(what, columns, expected)
     for lines, is_end in _whole_lines(read, what):
         yield from reader.take(lines, is_end)
 
@@ -59,8 +61,8 @@ def _whole_lines(read: Callable[[], bytes], what: str) -> Iterator[tuple[bytes, 
 class _Reader:
     """Turns lines into tables, by the layout that the first of them have."""
 
-    def __init__(self, what: str, columns: int) -> None:
-        self._what, self._columns = what, columns
+    def __init__(self, what: str, columns: int, expected: Sequence[str]) -> None:
+        self._what, self._columns, self._expected = what, columns, expected
         self._layout: Layout | None = None
         self._start = b""  # lines above the first row
         self._held = b""  # rows of empty cells, which are left out if nothing follows
@@ -132,7 +134,7 @@ class _Reader:
         self._titles = titles
         refuse_not_data(lines, self._what)
         text = as_text(lines, self._what)
-        layout = find_layout(text.content, text.encoding, self._what)
+        layout = find_layout(text.content, text.encoding, self._what, self._expected)
         rows: list[str] = []
         if layout is not None:
             body = text.content.decode(text.encoding).split("\n")[layout.skipped :]

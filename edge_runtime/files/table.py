@@ -16,7 +16,7 @@ import numpy as np
 from edge_runtime.errors import InputError
 from edge_runtime.files.blocks import CellReader, Cells, RowBlock, Source, blocks_of
 from edge_runtime.files.bounded import DATA_MAX_BYTES, printable
-from edge_runtime.files.dialect import Dialect
+from edge_runtime.files.dialect import Dialect, is_missing
 from edge_runtime.files.encoding import Text, as_text, unpacked
 from edge_runtime.files.layout import Layout, find_layout
 from edge_runtime.files.not_data import refuse_not_data
@@ -55,16 +55,19 @@ class Table:
         return Table(self.names, self.numbers[rows], texts, missing, self.line_numbers[rows], ())
 
 
-def read_table(content: bytes | bytearray, what: str, *, max_bytes: int = DATA_MAX_BYTES) -> Table:
+def read_table(
+    content: bytes | bytearray, what: str, *, max_bytes: int = DATA_MAX_BYTES, expected: Sequence[str] = ()
+) -> Table:
     """The table in the bytes of a text file, plain or packed by gzip. what: names it in messages.
 
-    max_bytes: cap on what gzip unpacks to. Raises InputError, naming the row (its line, from 1), for rows of unequal
-    width and for what is no table; numbers may be infinite.
+    max_bytes: cap on what gzip unpacks to. expected: names of columns; a first row with all of them is the header.
+    Raises InputError, naming the row (its line, from 1), for rows of unequal width, for a second header and for what is
+    no table; numbers may be infinite.
     """
     content = unpacked(content, what, max_bytes)
     refuse_not_data(content, what)
     text = as_text(content, what)
-    layout = find_layout(text.content, text.encoding, what)
+    layout = find_layout(text.content, text.encoding, what, expected)
     if layout is None:
         raise InputError(f"{what}: no rows, expected a table of numbers")
     source, notes = body_of(text, layout, what)
@@ -185,6 +188,7 @@ class _Builder:
         table = Table(
             self._layout.names[:width], numbers, self._texts, missing, self._line_numbers[: self._count], tuple(notes)
         )
+        _refuse_second_header(table, self._layout.dialect, self._source.what)
         _refuse_other_spelling(table, self._layout.dialect, self._source.what)
         return table
 
@@ -208,6 +212,17 @@ def _count_lines(source: Source) -> int:
     content = np.frombuffer(source.content, np.uint8)
     starts = range(source.start, source.stop, _COUNTED)
     return 1 + sum(int(np.count_nonzero(content[start : min(start + _COUNTED, source.stop)] == 10)) for start in starts)
+
+
+def _refuse_second_header(table: Table, dialect: Dialect, what: str) -> None:
+    """Raise InputError for a row that is the header once more, as in logs that were joined."""
+    named = [column for column, name in enumerate(table.names) if dialect.number(name) is None and not is_missing(name)]
+    if not named or not all(column in table.texts for column in named):
+        return
+    first = table.texts[named[0]]
+    for row in (row for row, text in enumerate(first) if text.strip() == table.names[named[0]]):
+        if all(table.texts[column][row].strip() == table.names[column] for column in named):
+            raise InputError(f"{what}: row {table.line_numbers[row]}: the header again; take the line out")
 
 
 def _refuse_other_spelling(table: Table, dialect: Dialect, what: str) -> None:

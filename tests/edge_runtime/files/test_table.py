@@ -289,3 +289,24 @@ def test_rows_of_empty_cells_above_a_header_are_left_out_with_a_note():
     """They stand between a title and the table."""
     table = read_table(b"T,,\n,,\na,b,c\n1,2,3\n4,5,6\n", "x.csv")
     assert (table.names, table.notes) == (("a", "b", "c"), ("2 lines above the table left out",))
+
+
+@pytest.mark.parametrize("row", ["NA,NA,NA", "ERR,ERR,ERR", "b,7,x"])
+def test_a_first_row_with_the_expected_names_is_the_header_whatever_follows(row):
+    """In any order and beside others, in a file and in a stream; names that are numbers alone may be values."""
+    text = f"b,more,a\n{row}\n"
+    table = read_table(text.encode(), "x.csv", expected=("a", "b"))
+    assert (table.names, table.line_numbers.tolist()) == (("b", "more", "a"), [2])
+    chunks = iter([*(line.encode() for line in text.splitlines(keepends=True)), b""])
+    [piece] = tables_of(lambda: next(chunks), "sensor", expected=("a", "b"))
+    assert (piece.names, piece.line_numbers.tolist()) == (table.names, [2])
+    assert read_table(b"1,0\n0,1\n", "x.csv", expected=("0", "1")).names == ()
+
+
+@pytest.mark.parametrize("head", ["a,b", "a,Na"])
+def test_a_header_in_the_middle_is_refused_by_its_row(head):
+    """Logs that were joined: the first header stays one, and the second is no row of texts."""
+    for text in (f"{head}\n1,2\n{head}\n3,4\n", f"{head}\n{head}\n3,4\n", f"{head}\n" + "1,2\n" * 9 + f"{head}\n"):
+        row = text.rstrip().split("\n").index(head, 1) + 1
+        with pytest.raises(InputError, match=rf"row {row}: the header again; take the line out"):
+            read_table(text.encode(), "x.csv")
