@@ -167,6 +167,7 @@ def export_model(
     check_opset(chosen.form, chosen.opset, portable=chosen.portable)
     compared = rows if verify_rows is None else verify_rows
     judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
+    before = None if evaluation is None else evaluation.scores(model)
     results = []
     for precision in precisions:
         with _heard() as texts:
@@ -185,7 +186,7 @@ def export_model(
             texts += calibration_doubts(rows, judged, small, source)
         texts += saturation_doubts(proto)
         scores = None if evaluation is None else evaluation.scores(small)
-        texts += [] if scores is None else chance_doubts(scores)
+        texts = [*_score_doubts(before, scores), *texts]  # first: the file is worth nothing, whatever else is said
         results.append(
             Exported(
                 precision=precision,
@@ -201,6 +202,17 @@ def export_model(
             )
         )
     return results
+
+
+def _score_doubts(before: ClassScores | ValueScores | None, scores: ClassScores | ValueScores | None) -> list[str]:
+    """What must not be missed: answers that need no model, and that it was shrinking that made them so."""
+    if before is None or scores is None:
+        return []
+    doubts = chance_doubts(scores)
+    if not doubts or chance_doubts(before):
+        return doubts
+    lost = f"the model before has {before.value:.4f}: shrinking lost it; do not use this file, keep --precision float32"
+    return [f"{text}, and {lost}" for text in doubts]
 
 
 def _shrunk(

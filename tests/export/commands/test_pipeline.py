@@ -141,3 +141,18 @@ def test_a_refused_form_writes_nothing(tmp_path):
     with pytest.raises(QuantizationError):
         export_model(MODEL, ["int8"], ROWS, tmp_path / "out", "m", options=ExportOptions(form="else"))
     assert not (tmp_path / "out").exists()
+
+
+def test_a_score_that_shrinking_lost_is_the_first_warning(tmp_path):
+    """With the score before and what to keep; a model that was worth nothing before is not blamed on it."""
+    weight, bias = MODEL.layers[1].weight * np.float32(0.02), MODEL.layers[1].bias + np.float32(101_325)
+    last = replace(MODEL.layers[1], activation="linear", weight=weight, bias=bias)
+    model = replace(MODEL, layers=(MODEL.layers[0], last))
+    truth = Engine(model).run(TEST)
+    (result,) = export_model(model, ["int8"], ROWS, tmp_path, "m", evaluation=LabeledRows(TEST, truth))
+    assert result.score <= 0
+    assert "int8: R^2" in result.warnings[0]
+    assert "the model before has 1.0000: shrinking lost it; do not use this file" in result.warnings[0]
+    (result,) = export_model(model, ["int8"], ROWS, tmp_path, "m", evaluation=LabeledRows(TEST, truth + 900))
+    assert "is no better than" in result.warnings[0]
+    assert not any("shrinking lost it" in text for text in result.warnings)
