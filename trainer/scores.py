@@ -213,6 +213,8 @@ def normal_class(labels: Array, class_names: Sequence[str]) -> int:
 def named_normal(class_names: Sequence[str]) -> int | None:
     """The class whose name says that it is not strange, or None."""
     known = [name.casefold() for name in class_names]
+    if set(known) == {"1", "-1"}:  # as scikit-learn calls inliers and outliers
+        return known.index("1")
     words = (*NORMAL_NAMES, *(NORMAL_OF_TWO if len(known) == 2 else ()))
     return next((known.index(word) for word in words if word in known), None)
 

@@ -133,6 +133,7 @@ def test_strange_rows_are_those_of_other_classes_than_the_normal_one():
     assert normal_class(labels, ("broken", "OK")) == 1
     assert normal_class(labels, ("a", "b")) == 0
     assert normal_class(labels, ("1", "0")) == 1
+    assert named_normal(("-1", "1")) == 1  # scikit-learn's inliers
     assert named_normal(("0", "1", "2")) is None  # digits, most likely
     found = error_scores(np.array([1.0, 2.0, 3.0, 9.0]), 2.5, labels, ("a", "b"))
     assert (found.alarms, found.caught, found.auc, found.normal) == (pytest.approx(1 / 3), 1.0, 1.0, "a")

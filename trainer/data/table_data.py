@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -18,7 +19,7 @@ from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
 from trainer.data.labels import Target, Where, decide_target, encode_labels, label_doubts
 from trainer.data.reading import Reading
-from trainer.scores import named_normal
+from trainer.scores import NORMAL_NAMES, NORMAL_OF_TWO, named_normal
 
 _CLASS_COLUMN = "class"  # of a folder with a file for each class
 
@@ -34,7 +35,7 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
     chosen = choose(table, choices, what, max_bytes=max_bytes)
     features = chosen.schema.feature_names if any(table.names) else ()
     if chosen.labels is None:
-        x, reading = _normal_rows(table, chosen)
+        x, reading = _normal_rows(table, chosen, what)
         return Dataset(x, x, (), _short_name(path), what, features, None, chosen.schema, reading)
     lines = table.line_numbers[chosen.kept]
     named = f"{what}: {_label_text(chosen.schema.targets)}"
@@ -51,7 +52,7 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
     return Dataset(chosen.x, y, names, _short_name(path), what, features, None, chosen.schema, reading)
 
 
-def _normal_rows(table: Table, chosen: Chosen) -> tuple[NDArray[np.float32], Reading]:
+def _normal_rows(table: Table, chosen: Chosen, what: str) -> tuple[NDArray[np.float32], Reading]:
     """What an autoencoder learns from: all rows, but those that a label calls other than normal."""
     places = _target_places(table, chosen.schema)
     if not places or len(places) > 1:
@@ -63,8 +64,26 @@ def _normal_rows(table: Table, chosen: Chosen) -> tuple[NDArray[np.float32], Rea
     if normal is None:
         return chosen.x, chosen.reading
     is_normal = np.array([text in (names[normal], "") for text in texts], np.bool_)
-    reading = replace(chosen.reading, normal=names[normal], strange=int((~is_normal).sum()))
-    return chosen.x[is_normal], reading
+    counted = Counter(texts)
+    doubts = _normal_doubts(names, [counted[name] for name in names], normal, what)
+    warnings = (*chosen.reading.warnings, *doubts)
+    strange = int((~is_normal).sum())
+    return chosen.x[is_normal], replace(chosen.reading, normal=names[normal], strange=strange, warnings=warnings)
+
+
+def _normal_doubts(names: Sequence[str], counts: Sequence[int], normal: int, what: str) -> list[str]:
+    """What to say of the class that is learned as normal: that others are more. Raises InputError for a mere guess."""
+    named = [name for name in names if name.casefold() in NORMAL_NAMES]
+    advice = "keep the rows of one class alone, or call the classes normal and strange"
+    if len(named) > 1:
+        raise InputError(f"{what}: {listed(named)} are all names of what is normal, expected one such class: {advice}")
+    most = max(range(len(names)), key=counts.__getitem__)
+    if counts[most] <= counts[normal]:
+        return []
+    found = f"{counts[normal]:,} rows are '{names[normal]}' and {counts[most]:,} are '{names[most]}'"
+    if not named and names[normal].casefold() in NORMAL_OF_TWO:
+        raise InputError(f"{what}: {found}: which is normal? the larger class was expected to be; {advice}")
+    return [f"{found}: '{names[normal]}' is learned as normal, though it is the smaller class"]
 
 
 def load_alike(

@@ -138,6 +138,22 @@ def test_arrays_are_read_by_the_models_classes_too(tmp_path, names, labels, expe
         load_another(tmp_path / "d.npz", schema=None, target="class", class_names=("a", "b"))
 
 
+def test_a_class_is_learned_as_normal_only_if_nothing_speaks_against_it(tmp_path):
+    """A smaller class of that name is warned of; 0 below a larger 1, and two names of what is normal, are refused."""
+
+    def loaded(*states):
+        path = write(tmp_path / "n.csv", text("u v label", *X.T, [*states] * (N // 3)))
+        return load_dataset(path, target="autoencoder").reading
+
+    assert (loaded("1", "1", "-1").normal, loaded("0", "0", "1").normal) == ("1", "0")
+    assert loaded("1", "1", "-1").warnings == ()
+    assert "'ok' is learned as normal, though it is the smaller class" in loaded("ok", "bad", "bad").warnings[-1]
+    with pytest.raises(InputError, match="8 rows are '0' and 16 are '1': which is normal"):
+        loaded("0", "1", "1")
+    with pytest.raises(InputError, match="'good', 'ok' are all names of what is normal, expected one"):
+        loaded("good", "ok", "bad")
+
+
 def test_an_autoencoder_learns_what_is_normal(tmp_path):
     """If the label says so by its name: other rows are left out, here and later, and counted. Unknown ones stay."""
     states = ["ok", "broken", "ok", ""] * 6
