@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 import sys
+import warnings
 import zlib
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import replace
@@ -21,7 +22,7 @@ from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_fra
 from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import CHECKS, PrecisionConfig, check_flag
 from trainer.data import ClassWeight, Dataset, as_truth
-from trainer.errors import ConfigurationError, NotFittedError
+from trainer.errors import ConfigurationError, DataWarning, NotFittedError
 from trainer.fitting import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
 from trainer.losses import Loss
@@ -38,6 +39,7 @@ class _AsSet:
 
 
 AS_SET: Any = _AsSet()
+_FEWEST_FIRST = 10  # rows of a first partial_fit whose mean and deviation may stand for all
 _FIT_SETTINGS = tuple(name for name in SETTINGS if name not in OF_ONE_RUN)
 ONE_RUN: dict[str, Any] = dict.fromkeys(OF_ONE_RUN)
 OF_THE_BUILD = (
@@ -198,7 +200,8 @@ class NeuralNetwork(NeuralNetworkModel):
         """Train for one epoch on rows x (rows, n_in), from the present weights and the optimizer's present state on.
 
         classes: all labels that will ever come, needed in the first call where y does not hold them all. The
-        standardization is that of the first call's rows. The learning rate is that of a schedule's first epoch.
+        standardization, and the units of targets, are those of the first call's rows: a DataWarning says if these are
+        too few, or of one class. The learning rate is that of a schedule's first epoch.
         `history_` grows by a record. Raises what `fit` raises.
         """
         goes_on = self._has_learned
@@ -208,10 +211,25 @@ class NeuralNetwork(NeuralNetworkModel):
             **self._settings({"epochs": 1, "patience": None, "validation_share": 0.0}), **ONE_RUN
         )
         options = replace(options, class_weight=_by_index(options.class_weight, known))
+        self._doubt_first_rows(indices, options.standardize)
         self._note(known, is_flat, schema)
         history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
         self._keep_history(history, getattr(self, "history_", None))
         return self
+
+    def _doubt_first_rows(self, y: Array, standardize: str) -> None:
+        """Warn where the scales of all later rows would be learned from rows that cannot tell them."""
+        if standardize == "none" or not self._is_fresh or not len(y):
+            return
+        is_one_class = y.ndim == 1 and self._takes_labels and bool((y == y[0]).all())
+        if len(y) < _FEWEST_FIRST or is_one_class:
+            found = f"{len(y):,} row{'s' * (len(y) > 1)}{' of one class' * is_one_class}"
+            warnings.warn(
+                f"the first call of partial_fit has {found}, and the standardization of all later rows is that of "
+                f"these; begin with {_FEWEST_FIRST} rows or more that are like the rest, or set standardize='none'",
+                DataWarning,
+                stacklevel=3,
+            )
 
     def _settings(self, given: Mapping[str, Any]) -> dict[str, Any]:
         """Each setting of a run: as it is given, or as the parameter says."""

@@ -225,7 +225,7 @@ def test_partial_fits():
     with pytest.raises(ValueError, match="the first call of partial_fit needs classes"):
         model.partial_fit(x, NAMES[y])
     for _ in range(10):
-        for part in (y == 0, y > 0):
+        for part in (y > 0, y == 0):
             assert model.partial_fit(x[part], NAMES[y[part]], classes=NAMES) is model
     assert model.score(x, NAMES[y]) > 0.9
     assert (model.n_iter_, len(model.history_.records)) == (20, 20)

@@ -2,6 +2,7 @@ import inspect
 import pydoc
 import subprocess
 import sys
+import warnings
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from edge_runtime import InputError
 from edge_runtime.files import read_rows
 from edge_runtime.schema import Schema
 from tests.trainer.samples import all_bytes, blobs, small_network
-from trainer import ConfigurationError, NeuralNetwork, NeuralNetworkModel, NotFittedError
+from trainer import ConfigurationError, DataWarning, NeuralNetwork, NeuralNetworkModel, NotFittedError
 from trainer.datasets import load_dataset
 
 
@@ -438,3 +439,22 @@ def test_class_weight_is_by_label(names):
     by_index.set_params(class_weight={0: 5.0}).partial_fit(x, y)
     by_label.set_params(class_weight={names[0]: 5.0}).partial_fit(x, names[y])
     assert all_bytes(by_label) == all_bytes(by_index)
+
+
+def test_a_first_partial_fit_of_few_rows_is_doubted():
+    """The scales come from it once for all: of one row, or one class, a word is said; of enough rows none."""
+    x, y = blobs()
+    order = np.argsort(y, kind="stable")
+    for rows, found in (
+        (order[:1], "1 row of one class"),
+        ([0, 1, 2], "3 rows,"),
+        (order[:20], "20 rows of one class"),
+    ):
+        network = small_network(standardize="per-feature")
+        with pytest.warns(DataWarning, match=f"the first call of partial_fit has {found}.*begin with 10 rows or more"):
+            network.partial_fit(x[rows], y[rows])
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        network.partial_fit(x[:1], y[:1])
+        small_network(standardize="per-feature").partial_fit(x[:10], y[:10])
+        small_network(standardize="none").partial_fit(x[:1], y[:1])
