@@ -14,10 +14,11 @@ from edge_runtime.files.bounded import read_at_most
 _GZIP_MAGIC = b"\x1f\x8b"
 _UTF8_MARK = codecs.BOM_UTF8
 _BLOCK = 1 << 20
+_UNDEFINED = b"\x81\x8d\x8f\x90\x9d"  # in Windows-1252: read as Latin-1 has them
 
 
 class Text(NamedTuple):
-    """content: lines that end in \\n alone. encoding: "utf-8" or "latin-1". notes: what was noticed."""
+    """content: lines that end in \\n alone. encoding: "utf-8" or "cp1252". notes: what was noticed."""
 
     content: bytes | bytearray
     encoding: str
@@ -40,10 +41,12 @@ def as_text(content: bytes | bytearray, what: str) -> Text:
     if b"\0" in content:
         line = content.count(b"\n", 0, content.index(b"\0")) + 1
         raise InputError(f"{what}: row {line}: holds a NUL character; is this a CSV file?")
-    encoding = "utf-8" if _is_utf8(content) else "latin-1"
-    if encoding == "latin-1":
-        notes.append("not UTF-8, read as Latin-1")
-    return Text(content, encoding, tuple(notes))
+    if _is_utf8(content):
+        return Text(content, "utf-8", tuple(notes))
+    notes.append("not UTF-8, read as Windows-1252")
+    if any(byte in content for byte in _UNDEFINED):
+        return Text(_from_windows(content), "utf-8", tuple(notes))
+    return Text(content, "cp1252", tuple(notes))
 
 
 def is_text(start: bytes) -> bool:
@@ -81,6 +84,12 @@ def _from_utf16(content: bytes | bytearray, name: str, what: str) -> bytes:
         return content.decode(name).encode()
     except UnicodeError as error:
         raise InputError(f"{what}: damaged UTF-16 text ({error}); save it as 'CSV UTF-8'") from error
+
+
+def _from_windows(content: bytes | bytearray) -> bytes:
+    """Windows-1252 as UTF-8, with the bytes that it does not define as Latin-1 has them."""
+    letters = {byte: bytes([byte]).decode("cp1252") for byte in range(0x80, 0xA0) if byte not in _UNDEFINED}
+    return content.decode("latin-1").translate(letters).encode()
 
 
 def _is_utf8(content: bytes | bytearray) -> bool:

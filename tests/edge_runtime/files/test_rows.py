@@ -199,8 +199,8 @@ def test_csv_with_a_label_column_is_recognised(tmp_path):
 
 
 def test_other_encodings_are_named(tmp_path):
-    """UTF-16 and Latin-1 text are read, with a note; damaged UTF-16 is refused."""
-    for encoding, note in (("utf-16", "UTF-16 text"), ("latin-1", "not UTF-8, read as Latin-1")):
+    """UTF-16 and Windows-1252 text are read, with a note; damaged UTF-16 is refused."""
+    for encoding, note in (("utf-16", "UTF-16 text"), ("latin-1", "not UTF-8, read as Windows-1252")):
         rows, notes, _places = read_noted_rows(write(tmp_path / "x.csv", "\xe9,b\n1,2\n".encode(encoding)))
         assert rows.tolist() == [[1, 2]]
         assert notes == (note,)

@@ -310,3 +310,11 @@ def test_a_header_in_the_middle_is_refused_by_its_row(head):
         row = text.rstrip().split("\n").index(head, 1) + 1
         with pytest.raises(InputError, match=rf"row {row}: the header again; take the line out"):
             read_table(text.encode(), "x.csv")
+
+
+@pytest.mark.parametrize("undefined", [b"", b"\x81\x8d\x8f\x90\x9d"])
+def test_what_is_no_utf8_is_windows_1252(undefined):
+    """As Excel saves it in the west: the euro sign is one, and its five undefined bytes are those of Latin-1."""
+    table = read_table("Preis €,“b” é\n1,2\n".encode("cp1252").replace(b"b", b"b" + undefined), "x.csv")
+    assert table.names == ("Preis €", f"“b{undefined.decode('latin-1')}” é")
+    assert table.notes == ("not UTF-8, read as Windows-1252",)
