@@ -70,11 +70,11 @@ def test_classes_are_written_as_the_command_writes_them(app):
 BAD_USE = {
     "a missing file": (["--input", "missing.csv"], 2, "missing.csv: No such file or directory; check the name"),
     "too little memory": (["--input", "x.csv", "--ram-bytes", "10"], 1, "the budget is 10 B"),
-    "too many rows": (["--input", "x.csv", "--max-batch", "1", "--over-batch", "refuse"], 2, "max_batch is 1"),
+    "too many rows": (["--input", "x.csv", "--max-batch", "1", "--over-batch", "refuse"], 2, "--max-batch is 1"),
     "too many vectors": (
         ["--selftest", "--max-batch", "7", "--over-batch", "refuse"],
         2,
-        "8 rows, the limit max_batch",
+        "8 rows, the limit --max-batch",
     ),
     "another file's name": (["--input", "x.csv", "--output", "app.npy"], 2, "app.npy exists and is not an array"),
     "nothing to do": ([], 2, "expected --input or --selftest, one of them (see 'app.pyz --help')"),

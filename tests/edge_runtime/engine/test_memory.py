@@ -215,7 +215,7 @@ CALLS = {
 @pytest.mark.parametrize("precision", ["float32", "int8"])
 @pytest.mark.parametrize("n_out", [1, 10])
 def test_many_rows_take_no_more_than_the_plan_and_their_results(precision, n_out, kind, call):
-    """Block by block, in each layout: 20,000 rows allocate their results and less than 64 KiB for a moment."""
+    """Block by block, in each layout: 20,000 rows take their results and the 80 KiB that the page states."""
     model = quantize(random_model([96, 16, n_out], ["relu", "linear"]), random_rows(50, 96), precision, "minmax")
     x = random_rows(20_000, 96)
     rows = {
@@ -229,6 +229,6 @@ def test_many_rows_take_no_more_than_the_plan_and_their_results(precision, n_out
     CALLS[call](engine, rows)
     with traced() as peak:
         result = CALLS[call](engine, rows)
-        assert peak() <= result.nbytes + (64 << 10)
+        assert peak() <= result.nbytes + (80 << 10)
     expected = np.concatenate([CALLS[call](engine, np.array(part, np.float32)) for part in np.split(rows, 10)])
     np.testing.assert_allclose(result, expected, rtol=0, atol=0 if precision == "int8" else 1e-5)
