@@ -48,6 +48,7 @@ except ImportError:  # before scikit-learn 1.6
 
 
 _MADE = {name: parameter.default for name, parameter in inspect.signature(NeuralNetwork.__init__).parameters.items()}
+_OF_THE_NETWORK = ("activation", "dropout_rate", "batch_norm", "init", "train_dtype", "random_state")  # besides hidden
 _FLOATS = (np.float64, np.float32)
 
 
@@ -105,6 +106,7 @@ class _DenseEstimator(BaseEstimator):
         """A network for the data that were checked, untrained."""
         widths = CHECKS.items("hidden", self.hidden, "widths such as (32,), or () for none", is_kept=True)
         settings = {name: getattr(self, name) for name in self._hands_on}
+        self._built = {name: getattr(self, name) for name in _OF_THE_NETWORK}
         return NeuralNetwork(
             [self.n_features_in_, *widths, n_out],
             [self.activation] * len(widths) + [self._last],
@@ -122,6 +124,12 @@ class _DenseEstimator(BaseEstimator):
                 f"hidden is {self.hidden!r:.80}, the network that has learned is {self.network_.layout}; "
                 "it cannot go on with other widths: fit with warm_start=False"
             )
+        for name, built in self._built.items():
+            if (found := getattr(self, name)) is not built and found != built:
+                raise ConfigurationError(
+                    f"{name} is {found!r:.80}, the network that has learned was made with {built!r:.80}; "
+                    "it cannot go on with another: fit with warm_start=False"
+                )
         later = [name for name in self._hands_on if name not in OF_THE_BUILD]
         self.network_.set_params(**{name: getattr(self, name) for name in later})
 

@@ -302,3 +302,27 @@ def test_a_datasets_columns_go_with_the_model():
     )
     found = DenseClassifier(epochs=1).fit(data.x, data.y).to_model(dataset=data)
     assert (found.class_names, Schema.of(found)) == (data.class_names, data.schema)
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [
+        ("activation", "tanh"),
+        ("dropout_rate", 0.5),
+        ("batch_norm", True),
+        ("init", "he"),
+        ("train_dtype", "float64"),
+        ("random_state", 7),
+    ],
+)
+@pytest.mark.parametrize("kind", [DenseClassifier, DenseRegressor])
+def test_what_made_the_network_cannot_change_where_learning_goes_on(kind, name, value):
+    """A setting that would have no effect is refused, as other widths are; fresh weights take it."""
+    x, y = blobs()
+    model = kind(epochs=1, warm_start=True).fit(x, y).fit(x, y).set_params(**{name: value})
+    for learn in (model.fit, model.partial_fit):
+        with pytest.raises(
+            ConfigurationError, match=f"{name} is .*, the network that has learned was made with .*; it"
+        ):
+            learn(x, y)
+    model.set_params(warm_start=False).fit(x, y).set_params(warm_start=True).fit(x, y)
