@@ -93,8 +93,24 @@ class _Reader:
         if len(self._held) > _LONGEST_START:
             self._held, source = b"", source._replace(stop=len(text.content))
         self._line += text.content.count(b"\n", 0, source.stop)
-        self._settle_numbers(text.content.decode(text.encoding))
-        yield from self._tables(source, [*text.notes, *notes, *(more if is_end else ())])
+        said = [*text.notes, *notes, *(more if is_end else ())]
+        for part in self._parts(source):
+            yield from self._tables(part, said)
+
+    def _parts(self, source: Source) -> Iterator[Source]:
+        """The rows, one by one until the spelling of numbers is settled: as if they had come so."""
+        start, line = source.start, source.first_line
+        while start < source.stop:
+            end = source.stop if self._is_spelling_settled(source, start) else _row_end(source, start)
+            part = source._replace(start=start, stop=end, first_line=line)
+            self._settle_numbers(bytes(part.content[start:end]).decode(part.encoding))
+            yield part
+            line += part.content.count(b"\n", start, end)
+            start = end
+
+    def _is_spelling_settled(self, source: Source, start: int) -> bool:
+        is_separator = self._layout is not None and self._layout.dialect.delimiter == ","
+        return self._has_points or is_separator or source.content.find(b",", start, source.stop) < 0
 
     def _tables(self, source: Source, notes: list[str]) -> Iterator[Table]:
         try:
@@ -141,11 +157,21 @@ class _Reader:
             rows = [line for line in body if line.strip() and not layout.is_comment(line)]
             rows = rows[next((place for place, line in enumerate(rows) if _has_value(line, layout)), len(rows)) :]
         if layout is not None and rows and (is_end or _is_settled(layout, rows, self._columns)):
-            return layout
+            return self._spelled_as_first(layout, body[: body.index(rows[0]) + 1], text.content, text.encoding)
         if is_end:
             found = "only a header" if layout is not None and layout.names else "no rows"
             raise InputError(f"{self._what}: {found}, expected at least one row of numbers")
         return None
+
+    def _spelled_as_first(self, layout: Layout, body: list[str], content: bytes | bytearray, encoding: str) -> Layout:
+        """The layout with the numbers of its first row, whatever else has come: answers are the same for slow rows."""
+        if layout.dialect.delimiter == ",":
+            return layout
+        lines = content.decode(encoding).split("\n")[: layout.skipped + len(body)]
+        first = "\n".join(line for line in lines if not looks_like_comment(line))
+        dialect = sniff_numbers(first, None, layout.dialect.delimiter, self._what)
+        notes = [note for note in layout.notes if note != layout.dialect.described()]
+        return replace(layout, dialect=dialect, notes=tuple(filter(None, [dialect.described(), *notes])))
 
     def _settle_numbers(self, text: str) -> None:
         """The first number with a comma, in a stream without decimal points, says what commas are."""
@@ -157,6 +183,15 @@ class _Reader:
         if dialect != layout.dialect:
             self._layout = replace(layout, dialect=dialect)
             self._has_points = True
+
+
+def _row_end(source: Source, start: int) -> int:
+    """Where the line at `start` ends, or that of the end of its quoted cell."""
+    end, is_open = start, True
+    while is_open and end < source.stop:
+        end = source.content.find(b"\n", end, source.stop) + 1 or source.stop
+        is_open = source.content.count(b'"', start, end) % 2 == 1
+    return end
 
 
 def _has_value(line: str, layout: Layout) -> bool:

@@ -84,3 +84,21 @@ def test_what_is_no_table_ends_with_a_word():
     assert pieces(b"a,b\n")[1] == "sensor: only a header, expected at least one row of numbers"
     assert "a line of over 16,777,216 bytes" in pieces(*[b"x" * (1 << 22)] * 5)[1]
     assert "no rows" in pieces(*[b"# title\n" * 100_000] * 3)[1]
+
+
+@pytest.mark.parametrize(
+    ("rows", "first"),
+    [
+        ([b"1.250;5.000;40.125\n", b"1,5;5,2;40,1\n"], [[1.25, 5, 40.125]]),
+        ([b"7;2;1\n", b"1.250;5.000;40.125\n", b"1,5;5,2;40,1\n"], [[7, 2, 1], [1.25, 5, 40.125]]),
+        ([b"7;2;1\n", b"1,5;2;3\n", b"1.250;1,5;3\n"], [[7, 2, 1], [1.5, 2, 3]]),
+    ],
+)
+def test_numbers_are_spelled_alike_however_the_rows_come(rows, first):
+    """The first mark settles; a row with another one holds texts, which are refused by its number, never a value."""
+    for chunks in (rows, [b"".join(rows)], [b"a;b;c\n", *rows], [b"a;b;c\n" + b"".join(rows)]):
+        found, error = pieces(*chunks, columns=3)
+        values = [row for table, _ in found for row in table]
+        assert not error
+        assert values[: len(first)] == first
+        assert np.isnan(values[len(first)][0])
