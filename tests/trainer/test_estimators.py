@@ -15,6 +15,7 @@ from edge_runtime.schema import Column, Schema
 from tests.trainer.samples import blobs
 from trainer import ConfigurationError, DenseClassifier, DenseRegressor, NeuralNetwork
 from trainer.datasets import Dataset
+from trainer.errors import DataWarning
 
 sklearn = pytest.importorskip("sklearn")
 from sklearn.base import clone, is_classifier, is_regressor  # noqa: E402
@@ -326,3 +327,11 @@ def test_what_made_the_network_cannot_change_where_learning_goes_on(kind, name, 
         ):
             learn(x, y)
     model.set_params(warm_start=False).fit(x, y).set_params(warm_start=True).fit(x, y)
+
+
+def test_targets_that_float32_answers_cannot_tell_apart_are_warned_of_once():
+    """As by the network itself."""
+    x = np.random.default_rng(0).normal(size=(60, 2))
+    with pytest.warns(DataWarning, match="the answers are float32") as seen:
+        DenseRegressor(epochs=1).fit(x, 101_325 + 0.05 * x[:, 0])
+    assert len(seen) == 1

@@ -7,6 +7,7 @@ from edge_runtime import Engine
 from tests.trainer.samples import PLAIN
 from trainer import NeuralNetwork, NeuralNetworkModel, PrecisionConfig
 from trainer.data.target_units import TargetUnits, coarse_targets
+from trainer.errors import DataWarning
 from trainer.losses import Huber
 
 RNG = np.random.default_rng(0)
@@ -152,3 +153,11 @@ def test_targets_that_float32_answers_cannot_tell_apart_are_said(mean, spread):
     assert "subtract a constant" in text
     assert coarse_targets(values - mean) is None
     assert coarse_targets(np.full((50, 1), 1e9)) is None
+
+
+@pytest.mark.parametrize("kind", [NeuralNetwork, NeuralNetworkModel])
+def test_a_fit_warns_once_of_targets_that_its_answers_cannot_tell_apart(kind):
+    """A network by itself says it as the command does."""
+    with pytest.warns(DataWarning, match="the answers are float32, whose steps near 101,325") as seen:
+        made(kind, 1).fit(X, 101_325 + 0.05 * SIGNAL[:, None], epochs=1)
+    assert len(seen) == 1
