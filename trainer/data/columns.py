@@ -50,6 +50,9 @@ class Chosen:
     reading: Reading
 
 
+TAKEN = "was taken for missing"  # in the note of a label whose rows were left out for their texts
+
+
 class _Decided(NamedTuple):
     """Columns of a table, from 0. left_out: with the reason. doubtful: features that nobody asked for by name."""
 
@@ -127,8 +130,7 @@ def _dropped_texts(table: Table, decided: _Decided, kept: int) -> list[str]:
         return []
     written = {place: taken_for_missing(table, place, missing_in(table, place)) for place in decided.label.places}
     return [
-        f"the label, {column(table, place)}: {text} was taken for missing; a class of that name needs another, such as "
-        "'no'"
+        f"the label, {column(table, place)}: {text} {TAKEN}; a class of that name needs another, such as 'no'"
         for place, text in written.items()
         if text
     ]

@@ -14,7 +14,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
 from edge_runtime.schema import LABEL_NOTE, Schema, cell_texts, listed, numbered, quoted
 from trainer.data.choices import Choices, ColumnName, missing_in, name_of, places_of
-from trainer.data.columns import Chosen, choose, label_cells
+from trainer.data.columns import TAKEN, Chosen, choose, label_cells
 from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
 from trainer.data.labels import Target, Where, decide_target, encode_labels, label_doubts
@@ -39,9 +39,13 @@ def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool)
         return Dataset(x, x, (), _short_name(path), what, features, None, chosen.schema, reading)
     lines = table.line_numbers[chosen.kept]
     named = f"{what}: {_label_text(chosen.schema.targets)}"
-    y, names = encode_labels(
-        chosen.labels, choices.target, chosen.classes, _where(what, lines), named, for_training=for_training
-    )
+    try:
+        y, names = encode_labels(
+            chosen.labels, choices.target, chosen.classes, _where(what, lines), named, for_training=for_training
+        )
+    except InputError as error:
+        taken = [note for note in chosen.reading.notes if TAKEN in note]  # what is wrong may be that they are gone
+        raise InputError("; ".join([str(error), *taken])) from error
     reason = decide_target(chosen.labels, choices.target)[1]
     if chosen.classes is not None:
         reason = f"one column of 0 and 1 for each of {len(chosen.classes)} classes"

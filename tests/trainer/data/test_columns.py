@@ -154,3 +154,6 @@ def test_a_class_that_is_called_as_missing_values_are_is_named(tmp_path):
     with pytest.raises(InputError) as refused:
         load_dataset(tmp_path / "d.csv")
     assert "taken for missing" not in str(refused.value)
+    (tmp_path / "d.csv").write_text("u,v,label\n" + rows)
+    with pytest.raises(InputError, match=r"every row has the same label.*'None' in 12 rows was taken for missing"):
+        load_dataset(tmp_path / "d.csv", missing="drop")
