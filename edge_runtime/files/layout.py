@@ -12,7 +12,14 @@ from edge_runtime.errors import InputError
 from edge_runtime.files.arff import arff_head, is_arff
 from edge_runtime.files.bounded import printable
 from edge_runtime.files.cells import rows_of, split_lines
-from edge_runtime.files.dialect import SPREADSHEET_ERRORS, Dialect, is_missing, sniff_delimiter, sniff_numbers
+from edge_runtime.files.dialect import (
+    DELIMITERS,
+    SPREADSHEET_ERRORS,
+    Dialect,
+    is_missing,
+    sniff_delimiter,
+    sniff_numbers,
+)
 from edge_runtime.files.header import counts, is_far_from, is_header
 
 MAX_LINE = 1 << 24  # bytes: a million columns of 16; a longer line is not a table
@@ -115,6 +122,7 @@ def _layout_of(
     text = "\n".join(line for _, line in lines)
     dialect = sniff_numbers(text, lambda: content.decode(encoding), delimiter, what)
     width, example = _width(rows)
+    rows, other = _with_own_separator(rows, lines, width, dialect)
     titles = _titles(rows, width, dialect)
     title_line = rows[titles - 1][0] if titles else 0
     rows = rows[titles:]
@@ -122,7 +130,7 @@ def _layout_of(
     names, body, more = _names(rows, width, dialect, above_rows, expected, what)
     skipped = lines[-1][0] if body == len(rows) else _skipped(every, rows, body, 0 if titles else width)
     above = titles + sum(number <= skipped and not any(map(str.strip, cells)) for number, cells in every)
-    notes = [dialect.described(), f"{_lines(above)} above the table left out" if above else ""]
+    notes = [dialect.described(), other, f"{_lines(above)} above the table left out" if above else ""]
     layout = Layout(
         dialect=dialect,
         width=max(width, len(names)),
@@ -135,6 +143,27 @@ def _layout_of(
         notes=tuple(filter(None, [*notes, *more])),
     )
     return _from_marked_row(layout, comments, rows[body - 1][0] if body else title_line, has_header=body > 0)
+
+
+def _with_own_separator(
+    rows: list[tuple[int, list[str]]], lines: Sequence[tuple[int, str]], width: int, dialect: Dialect
+) -> tuple[list[tuple[int, list[str]]], str]:
+    """The rows, the first of them cut at a mark of its own if that makes it a header; and what to say of that."""
+    number, first = rows[0]
+    below = [cells for _, cells in rows[1:] if len(cells) == width]
+    if len(first) == width or len(rows) < 2 or len(rows[1][1]) != width or is_header(rows[1][1], below[1:], dialect):
+        return rows, ""
+    line = next(line for other, line in lines if other == number)
+    for mark in DELIMITERS[:-1]:  # words between blanks are a title
+        cells = [cell.strip() for cell in next(iter(split_lines([line], mark)), [])]
+        is_named = all(cell and dialect.number(cell) is None for cell in cells)
+        if mark != dialect.delimiter and len(cells) == width and is_named and is_header(cells, below, dialect):
+            names = {"\t": "tab"}
+            found = (
+                f"row {number} ({_start(cells)}) read as the header, whose separator is {names.get(mark, repr(mark))}"
+            )
+            return [(number, cells), *rows[1:]], found
+    return rows, ""
 
 
 def _from_marked_row(layout: Layout, comments: Sequence[tuple[int, str]], above: int, *, has_header: bool) -> Layout:

@@ -99,6 +99,24 @@ def test_a_header_is_told_from_rows(text, names):
     assert read_table(text.encode(), "x.csv").names == names
 
 
+@pytest.mark.parametrize(
+    "text", ["a,b,c\n1,5;2;3\n4;5,5;6\n", "a\tb\tc\n\n1.5,2,3\n4,5.5,6\n", "a;b;c\n1.5\t2\t3\n4\t5.5\t6\n"]
+)
+def test_a_header_may_have_a_separator_of_its_own(text):
+    """That is said; a title with such marks above a header stays one."""
+    table = read_table(text.encode(), "x.csv")
+    assert (table.names, table.numbers.tolist()) == (("a", "b", "c"), [[1.5, 2, 3], [4, 5.5, 6]])
+    assert any("row 1 (a, b, c) read as the header, whose separator is" in note for note in table.notes)
+    titled = read_table(b"Berlin, roof, noon\na;b;c\n1;2;3\n4;5;6\n", "x.csv")
+    assert titled.names == ("a", "b", "c")
+
+
+def test_a_blank_line_below_the_header_keeps_it():
+    """Whatever separates."""
+    for mark in ",;\t|":
+        assert read_table(f"a{mark}b\n\n1{mark}2\n4{mark}5\n".encode(), "x.csv").names == ("a", "b")
+
+
 def test_a_header_of_numbers_is_said_and_a_doubtful_row_named():
     """Numbers by one step above decimals are said to be the header; numbers far from all below are asked about."""
     below = "0.5,7.1,1.5\n0.25,6.5,2\n" * 3
