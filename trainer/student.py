@@ -119,7 +119,7 @@ class NeuralNetwork(NeuralNetworkModel):
         """Drop what `fit` has left; the weights are those that were drawn."""
         for name in [name for name in vars(self) if name.endswith("_") and not name.endswith("__")]:
             delattr(self, name)
-        self._flat_targets, self._was_loaded = False, False
+        self._was_loaded = False
         self._schema: Schema | None = None
         self._drawn = self._fingerprint()
 
@@ -179,14 +179,14 @@ class NeuralNetwork(NeuralNetworkModel):
         options = TrainingOptions.of(**self._settings(given), checkpoint=checkpoint, resume=resume, on_epoch=on_epoch)
         goes_on = check_flag("warm_start", self.warm_start) and self._has_learned
         x, schema = self._learn_columns(x, known=goes_on)
-        classes, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on)
+        classes, indices = self._learn_classes(as_truth(y), known=goes_on)
         if validation_data is not None:
             held, truth = pair_of(validation_data)
             validation_data = _array_of(held, schema, "validation x"), self._to_indices(truth, classes)
         options = replace(options, class_weight=_by_index(options.class_weight, classes))
         if not goes_on:
             self.reset()
-        self._note(classes, is_flat, schema)
+        self._note(classes, schema)
         self._keep_history(self._train(x, indices, validation_data, options, sample_weight))
         return self.history_
 
@@ -206,13 +206,13 @@ class NeuralNetwork(NeuralNetworkModel):
         """
         goes_on = self._has_learned
         x, schema = self._learn_columns(x, known=goes_on)
-        known, indices, is_flat = self._learn_classes(as_truth(y), known=goes_on, classes=classes)
+        known, indices = self._learn_classes(as_truth(y), known=goes_on, classes=classes)
         options = TrainingOptions.of(
             **self._settings({"epochs": 1, "patience": None, "validation_share": 0.0}), **ONE_RUN
         )
         options = replace(options, class_weight=_by_index(options.class_weight, known))
         self._doubt_first_rows(indices, options.standardize)
-        self._note(known, is_flat, schema)
+        self._note(known, schema)
         history = self._train(x, indices, None, options, sample_weight, goes_on=goes_on)
         self._keep_history(history, getattr(self, "history_", None))
         return self
@@ -236,8 +236,8 @@ class NeuralNetwork(NeuralNetworkModel):
         values = {name: getattr(self, name) for name in _FIT_SETTINGS}
         return values | {name: value for name, value in given.items() if value is not AS_SET}
 
-    def _note(self, classes: Array, is_flat: bool, schema: Schema | None) -> None:
-        self.n_features_in_, self.classes_, self._flat_targets = self.n_in, classes, is_flat
+    def _note(self, classes: Array, schema: Schema | None) -> None:
+        self.n_features_in_, self.classes_ = self.n_in, classes
         self._keep_schema(schema)
 
     def _keep_schema(self, schema: Schema | None) -> None:
@@ -264,12 +264,12 @@ class NeuralNetwork(NeuralNetworkModel):
     # use
 
     def predict(self, x: ArrayLike) -> Array:
-        """Labels (rows,) as `fit` was given them, or outputs (rows, n_out); (rows,) where the targets were (rows,)."""
+        """Labels (rows,) as `fit` was given them, or outputs (rows, n_out); those of one output are (rows,)."""
         self._require_learned("predict")
         result = super().predict(x)
         if self.is_classifier:
             return self.classes_[result] if hasattr(self, "classes_") else result
-        return result[:, 0] if self._flat_targets else result
+        return result[:, 0] if self.n_out == 1 else result
 
     def predict_proba(self, x: ArrayLike) -> Array:
         """The probability of each class, (rows, classes), in the order of `classes_`. For classifiers only."""
@@ -389,22 +389,20 @@ class NeuralNetwork(NeuralNetworkModel):
     def _takes_labels(self) -> bool:
         return self.final_activation.name == "softmax" or self.n_out > 1 or self.final_activation.name == "sigmoid"
 
-    def _learn_classes(
-        self, y: Array, *, known: bool = False, classes: ArrayLike | None = None
-    ) -> tuple[Array, Array, bool]:
-        """The classes (n_out,), the labels as indices into them (other targets as they are), whether y is (rows,).
+    def _learn_classes(self, y: Array, *, known: bool = False, classes: ArrayLike | None = None) -> tuple[Array, Array]:
+        """The classes (n_out,), and the labels as indices into them (other targets as they are).
 
         known: the network goes on learning, and its outputs stand for `classes_`. classes: stated by the caller.
         """
         count = max(self.n_out, 2)
         if known and hasattr(self, "classes_"):
-            return self.classes_, self._to_indices(y, self.classes_), y.ndim == 1
+            return self.classes_, self._to_indices(y, self.classes_)
         stated = y if classes is None else as_truth(classes, "classes")
         numbered = np.arange(count)
         if y.ndim != 1 or not self._takes_labels or len(y) == 0 or _are_indices(stated, count):
-            return numbered, y, y.ndim == 1
+            return numbered, y
         if y.dtype.kind == "f" and self.n_out == 1:
-            return numbered, y, True  # probabilities as targets
+            return numbered, y  # probabilities as targets
         values = np.unique(stated)
         if len(values) != count:
             shown = ", ".join(str(value) for value in values[:5])
@@ -413,7 +411,7 @@ class NeuralNetwork(NeuralNetworkModel):
                 f"({shown}{', ...' if len(values) > 5 else ''}), expected {count} "
                 f"or whole numbers from 0 to {count - 1}"
             )
-        return values, self._to_indices(y, values), True
+        return values, self._to_indices(y, values)
 
     def _to_indices(self, y: ArrayLike, classes: Array | None) -> Array:
         """Labels as indices into `classes`; targets as they are."""

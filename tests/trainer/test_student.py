@@ -458,3 +458,16 @@ def test_a_first_partial_fit_of_few_rows_is_doubted():
         network.partial_fit(x[:1], y[:1])
         small_network(standardize="per-feature").partial_fit(x[:10], y[:10])
         small_network(standardize="none").partial_fit(x[:1], y[:1])
+
+
+def test_one_output_is_predicted_as_a_row_of_numbers_whoever_asks(tmp_path):
+    """(rows,) after `fit`, whatever shape the targets had, and after `load_weights`, to the same bits."""
+    x, _ = blobs()
+    for targets in (x[:, 0], x[:, :1]):
+        fitted, loaded = (small_network(("relu", "linear"), (5, 4, 1), epochs=2) for _ in range(2))
+        fitted.fit(x, targets)
+        fitted.save_weights(tmp_path / "one.npz")
+        loaded.load_weights(tmp_path / "one.npz")
+        assert fitted.predict(x).shape == loaded.predict(x).shape == (len(x),)
+        np.testing.assert_allclose(loaded.predict(x), fitted.predict(x), rtol=1e-5, atol=1e-5)
+        assert loaded.score(x, targets) == pytest.approx(fitted.score(x, targets), abs=1e-5)
