@@ -146,7 +146,8 @@ class _Evidence:
         self.comma_thousands = self._find(_thousands(","), self._comma_edges) if has_comma else ""
         self.comma_either = self._find(r"[1-9]\d{0,2},\d{3}", self._comma_edges) if has_comma else ""
         self.point_decimal = self._find(_decimal("."))
-        self.point_thousands = self._find(_thousands("."))
+        several = self._find(r"[1-9]\d{0,2}(?:\.\d{3}){2,}")
+        self.point_thousands = several or self._find(_thousands("."), self._comma_edges)
         self.point_either = self._find(r"[1-9]\d{0,2}\.\d{3}") if has_comma else ""
 
     def _find(self, pattern: str, edges: tuple[str, str] | None = None) -> str:

@@ -25,6 +25,8 @@ from edge_runtime.files.header import counts, is_far_from, is_header
 MAX_LINE = 1 << 24  # bytes: a million columns of 16; a longer line is not a table
 _COMMENT_MARKS = ("#", "%")
 _ERROR_CELL = re.compile(rf"(?:{'|'.join(map(re.escape, SPREADSHEET_ERRORS))})(?=[\s,;|\"]|\Z)", re.IGNORECASE)
+_POINT_EITHER = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
+_SHORT_WHOLE = re.compile(r"[-+]?\d{1,3}")
 _SEP_LINE = re.compile(r'"?sep=([,;|:/ \t])"?[ \t]*', re.IGNORECASE)
 _SAMPLE = 1 << 16  # bytes that are looked at, and at least _LEAST_LINES lines
 _LEAST_LINES = 5
@@ -140,7 +142,7 @@ def _layout_of(
         example=example,
         has_comments=len(comments) < len(numbered),
         first_is_text=any(dialect.number(cells[0]) is None and not is_missing(cells[0]) for _, cells in rows[body:]),
-        notes=tuple(filter(None, [*notes, *more])),
+        notes=tuple(filter(None, [*notes, *more, _thousands_doubt(rows[body:], width, names, dialect)])),
     )
     return _from_marked_row(layout, comments, rows[body - 1][0] if body else title_line, has_header=body > 0)
 
@@ -292,6 +294,24 @@ def _header(
 def _holds(first: Sequence[str], expected: Sequence[str], dialect: Dialect) -> bool:
     """Whether a row holds all the names that are expected; names that are numbers alone may be values."""
     return set(expected) <= set(first) and any(dialect.number(name) is None for name in expected)
+
+
+def _thousands_doubt(rows: Sequence[tuple[int, list[str]]], width: int, names: Sequence[str], dialect: Dialect) -> str:
+    """What to say of the first column of short whole numbers and of points before three digits, as in 950 and 1.234."""
+    cells = [[cell.strip() for cell in cells] for _, cells in rows if len(cells) == width]
+    if dialect.delimiter != ";" or dialect.decimal != ".":
+        return ""
+    for index, column in enumerate(zip(*cells, strict=True)):
+        known = [cell for cell in column if not is_missing(cell)]
+        pointed = [cell for cell in known if _POINT_EITHER.fullmatch(cell)]
+        rest = [cell for cell in known if _SHORT_WHOLE.fullmatch(cell)]
+        if pointed and rest and len(pointed) + len(rest) == len(known):
+            name = printable(f"'{names[index]}'", 40) if names and names[index] else str(index + 1)
+            return (
+                f"column {name}: {pointed[0]} read with a decimal point, not as {pointed[0].replace('.', '')} with a "
+                "point between thousands; a decimal comma elsewhere, such as 1,5, decides for thousands"
+            )
+    return ""
 
 
 def _doubt(rows: Sequence[tuple[int, list[str]]], names: Sequence[str], dialect: Dialect) -> str:

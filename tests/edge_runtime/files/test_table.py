@@ -336,3 +336,19 @@ def test_what_is_no_utf8_is_windows_1252(undefined):
     table = read_table("Preis €,“b” é\n1,2\n".encode("cp1252").replace(b"b", b"b" + undefined), "x.csv")
     assert table.names == ("Preis €", f"“b{undefined.decode('latin-1')}” é")
     assert table.notes == ("not UTF-8, read as Windows-1252",)
+
+
+def test_points_that_may_stand_between_thousands_are_named():
+    """950 and 1.234 in one column between semicolons: decimal, as documented, with a note; decided cells need none."""
+    table = read_table(b"n;m\n950;1\n1.234;2\n", "x.csv")
+    assert table.numbers[:, 0].tolist() == [950, 1.234]
+    assert table.notes == (
+        "column 'n': 1.234 read with a decimal point, not as 1234 with a point between thousands; "
+        "a decimal comma elsewhere, such as 1,5, decides for thousands",
+    )
+    for text in (
+        "n;m\n950;1\n1.234;2\n2.5;3\n",
+        "n;m\n1.950;1\n1.234;2\n",
+        "n,m\n950,1\n1.234,2\n",
+    ):  # the last holds no 1234,2
+        assert read_table(text.encode(), "x.csv").notes == ()
