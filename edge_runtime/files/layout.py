@@ -28,6 +28,7 @@ _ERROR_CELL = re.compile(rf"(?:{'|'.join(map(re.escape, SPREADSHEET_ERRORS))})(?
 _POINT_EITHER = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")
 _SHORT_WHOLE = re.compile(r"[-+]?\d{1,3}")
 _SEP_LINE = re.compile(r'"?sep=([,;|:/ \t])"?[ \t]*', re.IGNORECASE)
+_EITHER = re.compile(r"[-+]?[1-9]\d{0,2}\.\d{3}")  # thousands or decimals
 _SAMPLE = 1 << 16  # bytes that are looked at, and at least _LEAST_LINES lines
 _LEAST_LINES = 5
 
@@ -132,7 +133,12 @@ def _layout_of(
     names, body, more = _names(rows, width, dialect, above_rows, expected, what)
     skipped = lines[-1][0] if body == len(rows) else _skipped(every, rows, body, 0 if titles else width)
     above = titles + sum(number <= skipped and not any(map(str.strip, cells)) for number, cells in every)
-    notes = [dialect.described(), other, f"{_lines(above)} above the table left out" if above else ""]
+    notes = [
+        dialect.described(),
+        *_both_readings(rows, width, dialect),
+        other,
+        f"{_lines(above)} above the table left out" if above else "",
+    ]
     layout = Layout(
         dialect=dialect,
         width=max(width, len(names)),
@@ -145,6 +151,18 @@ def _layout_of(
         notes=tuple(filter(None, [*notes, *more, _thousands_doubt(rows[body:], width, names, dialect)])),
     )
     return _from_marked_row(layout, comments, rows[body - 1][0] if body else title_line, has_header=body > 0)
+
+
+def _both_readings(rows: Sequence[tuple[int, list[str]]], width: int, dialect: Dialect) -> list[str]:
+    """What to say of columns such as 1.234 alone, where others have a decimal comma: thousands, or decimals."""
+    notes = []
+    for index in range(width if (dialect.decimal, dialect.thousands) == (",", ".") else 0):
+        column = [cells[index].strip() for _, cells in rows if len(cells) == width]
+        known = [cell for cell in column if not is_missing(cell) and dialect.number(cell) is not None]
+        if known and all(_EITHER.fullmatch(cell) for cell in known):
+            whole = known[0].replace(".", "")
+            notes.append(f"column {index + 1}: {known[0]!r} read as {whole}, points between thousands, not as decimals")
+    return notes
 
 
 def _with_own_separator(

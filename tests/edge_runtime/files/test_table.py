@@ -111,6 +111,13 @@ def test_a_header_may_have_a_separator_of_its_own(text):
     assert titled.names == ("a", "b", "c")
 
 
+def test_a_column_that_may_be_thousands_or_decimals_is_named():
+    """Beside a decimal comma in another column, be it one of texts; a column with plain numbers is no doubt."""
+    notes = read_table(b"a;v;n\n1.234;x;1.000\n2.345;1,5;7\n3.456;y;8\n", "x.csv").notes
+    found = [note for note in notes if note.startswith("column")]
+    assert found == ["column 1: '1.234' read as 1234, points between thousands, not as decimals"]
+
+
 def test_a_blank_line_below_the_header_keeps_it():
     """Whatever separates."""
     for mark in ",;\t|":
