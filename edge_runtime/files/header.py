@@ -9,12 +9,14 @@ three that lie outside most columns.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
 from itertools import pairwise
 from math import isfinite
 
 from edge_runtime.files.dialect import Dialect, is_missing
 
+_WITH_UNIT = re.compile(r"[-+]?(?:[$€£¥] ?[\d.,]*\d|[\d.,]*\d ?(?:[%‰$€£¥]|° ?[CF]?))")  # 45.1%, $1,200.00, 20.3 °C
 _FEW = 10  # rows below which texts that occur once say nothing
 _MANY = 5  # numbers that do not count by chance
 _FAR = 20  # times the range of a column: no cell of the same kind
@@ -92,7 +94,7 @@ def _once(first: Sequence[str], index: int, below: Sequence[Sequence[str]]) -> l
 
 def _stands_above_numbers(cell: str, column: Sequence[str], dialect: Dialect) -> bool:
     known = [other for other in column if not is_missing(other)]
-    numbers = sum(dialect.number(other) is not None for other in known)
+    numbers = sum(dialect.number(other) is not None or _WITH_UNIT.fullmatch(other) is not None for other in known)
     return 0 < len(known) <= 2 * numbers and cell.strip() not in known
 
 

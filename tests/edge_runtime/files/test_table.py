@@ -359,3 +359,9 @@ def test_points_that_may_stand_between_thousands_are_named():
         "n,m\n950,1\n1.234,2\n",
     ):  # the last holds no 1234,2
         assert read_table(text.encode(), "x.csv").notes == ()
+
+
+def test_a_header_stands_above_numbers_with_signs_and_units():
+    """Percent, currency and degrees: texts, below names."""
+    for cell in ("45.1%", '"$1,200.00"', "20.3 °C"):
+        assert read_table(f"a,b\n{cell},{cell}\n{cell},{cell}\n".encode(), "x.csv").names == ("a", "b")
