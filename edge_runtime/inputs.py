@@ -20,12 +20,25 @@ if TYPE_CHECKING:
 def as_inputs(model: Model, x: ArrayLike, what: str = "input") -> NDArray[Any]:
     """`x` as an array of real numbers, as `as_numbers` gives it; a frame as the model's schema reads a table.
 
+    A row of a frame, whose cells have names, is read as a frame of it alone, and stays one row (n_in,).
     Columns in another order are put in the model's, those that it does not know are left out, categories and offsets
     are applied. Without a schema a frame's columns are taken by their place. Raises InputError, by the column's name,
     for one that is missing, for cells without a value, and for text where numbers are expected.
     """
+    if is_named_row(x):
+        schema = Schema.of(model)
+        is_read = schema is not None and len(schema.columns) > 1
+        return as_inputs(model, x.to_frame().T, what)[0] if is_read else as_numbers(x, what)
     schema = Schema.of(model) if is_frame(x) else None
     return as_numbers(x, what) if schema is None else frame_inputs(schema, x, what)
+
+
+def is_named_row(x: Any) -> bool:
+    """Whether `x` is a row of a frame as pandas gives it: one dimension, each cell under a text."""
+    if isinstance(x, (np.ndarray, np.generic, list, tuple, str)) or not hasattr(x, "to_frame"):
+        return False
+    labels = list(getattr(x, "index", ())) if getattr(x, "ndim", 0) == 1 else []
+    return bool(labels) and all(isinstance(label, str) for label in labels)
 
 
 def frame_inputs(schema: Schema, x: Any, what: str = "input") -> NDArray[Any]:

@@ -32,3 +32,27 @@ def test_all_cells_of_a_frame() -> None:
     assert table.missing.tolist() == [[False, False, True, False], [False, True, False, False]]
     assert table.line_numbers.tolist() == [0, 1]
     assert frame_table(Frame({"n": [1]})).missing is None
+
+
+class _Row:
+    """What pandas gives for one row of a frame: cells with names."""
+
+    ndim = 1
+
+    def __init__(self, cells: dict[str, float]) -> None:
+        self.index, self.T = list(cells), Frame({name: [cell] for name, cell in cells.items()})
+
+    def __array__(self, *_: object, **__: object) -> np.ndarray:
+        return np.array([np.asarray(self.T[name])[0] for name in self.index])
+
+    def to_frame(self) -> _Row:
+        return self
+
+
+def test_a_row_of_a_frame_is_read_by_its_names() -> None:
+    """As a frame of that row alone, of the shape of one row; without a schema by place."""
+    plain = random_model([2, 1], ["linear"])
+    named = type(plain)(plain.layers, metadata={"schema": Schema((Column("a"), Column("b"))).text()})
+    row = _Row({"b": 2.0, "more": 9.0, "a": 1.0})
+    assert as_inputs(named, row).tolist() == [1, 2]
+    assert as_inputs(plain, _Row({"b": 2.0, "a": 1.0})).tolist() == [2, 1]
