@@ -28,7 +28,8 @@ def as_inputs(model: Model, x: ArrayLike, what: str = "input") -> NDArray[Any]:
     if is_named_row(x):
         schema = Schema.of(model)
         is_read = schema is not None and len(schema.columns) > 1
-        return as_inputs(model, x.to_frame().T, what)[0] if is_read else as_numbers(x, what)
+        row: Any = x
+        return as_inputs(model, row.to_frame().T, what)[0] if is_read else as_numbers(x, what)
     schema = Schema.of(model) if is_frame(x) else None
     return as_numbers(x, what) if schema is None else frame_inputs(schema, x, what)
 
