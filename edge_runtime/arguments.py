@@ -9,10 +9,9 @@ from __future__ import annotations
 import math
 import numbers
 import os
+import sys
 from collections.abc import Collection, Iterable, Iterator, Mapping, Set
 from typing import Any
-
-import numpy as np
 
 from edge_runtime.errors import InputError, ModelError, QuantizationError, SmallnetError
 
@@ -40,7 +39,8 @@ class Checks:
 
     def flag(self, name: str, value: Any) -> bool:
         """`value` as a bool; refused is anything but True and False: "no" would count as yes."""
-        if not isinstance(value, (bool, np.bool_)):
+        numpy_bool = getattr(sys.modules.get("numpy"), "bool_", bool)  # not imported here: a command's help needs none
+        if not isinstance(value, (bool, numpy_bool)):
             raise self.refusal(name, value, "True or False")
         return bool(value)
 

@@ -18,11 +18,11 @@ from trainer.data.reading import Reading
 class Dataset:
     """Rows and what they mean. Arrays are read-only; x holds raw values, less the schema's offsets, never scaled.
 
-    x: float32 (n, n_in). y: class indices int64 (n,), or regression targets (n, k), float32, or float64 where
-    float32 would lose what varies. class_names: the name of
-    each index, () for regression. name: short. source: where the data comes from. feature_names: n_in names, or ().
-    test: the rows that whoever made the data set put aside for the test, or None; they are not in x. schema: how
-    further tables are read alike, or None for arrays. reading: how it was read, and why so.
+    x: float32 (n, n_in). y: class indices int64 (n,), or regression targets (n, k), float32, or float64 where float32
+    would lose what varies. class_names: the name of each index, () for regression. name: short. source: where the data
+    comes from. feature_names: n_in names, or (). test: the rows that whoever made the data set put aside for the test,
+    or None; they are not in x. schema: how further tables are read alike, or None for arrays. reading: how it was read,
+    and why so.
     Raises InputError where the parts do not fit together.
     """
 
