@@ -164,7 +164,7 @@ def test_each_command_refuses_a_batch_beyond_the_limit_when_asked_to(command, ro
     line = [part.format_map(names) for part in command]
     status, out, err = run(*line, "--over-batch", "refuse", "--max-batch", "4")
     assert (status, out) == (2, "")
-    assert err == f"error: input has {rows} rows, the limit max_batch is 4; send fewer or raise it\n"
+    assert err == f"error: input has {rows} rows, the limit --max-batch is 4; send fewer or raise it\n"
     assert run(*line, "--over-batch", "refuse", "--max-batch", rows)[0] == 0
     assert run(*line, "--over-batch", "split", "--max-batch", "4")[0] == 0
 
@@ -189,7 +189,7 @@ def test_a_batch_beyond_the_limit_is_split_or_refused_as_asked(files, tmp_path):
     assert run(*command)[0] == run(*command, "--over-batch", "split")[0] == 0
     status, _, err = run(*command, "--over-batch", "refuse")
     assert status == 2
-    assert "5 rows, the limit max_batch is 4" in err
+    assert "5 rows, the limit --max-batch is 4" in err
     assert "'drop' is not one of 'refuse', 'split'" in run(*command, "--over-batch", "drop")[2]
     assert "expected one of esp32" in run(*command, "--device", "pdp11")[2]
 

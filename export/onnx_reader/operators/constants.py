@@ -63,7 +63,7 @@ def elementwise_function(node: Node, operands: int) -> Callable[..., Any]:
     NumPy would take one more for the array to write its results into.
     """
     function = ELEMENTWISE[node.operator]
-    expected = getattr(function, "nin", operands)
+    expected = 3 if function is np.where else getattr(function, "nin", operands)  # of one, `where` gives the places
     if operands != expected:
         raise Unsupported(f"it has {operands} inputs, expected {expected}")
     return function
