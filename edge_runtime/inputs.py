@@ -52,7 +52,7 @@ def frame_inputs(schema: Schema, x: Any, what: str = "input") -> NDArray[Any]:
         return frame_numbers(x, what, schema.feature_names)
     if schema.missing == "drop":  # whoever asks for outputs counts on one for each row
         schema = replace(schema, missing="refuse")
-    return schema.rows(frame_table(x, what), what)[0]
+    return schema.read(frame_table(x, what), what).x
 
 
 def frame_table(x: Any, what: str = "input") -> Table:

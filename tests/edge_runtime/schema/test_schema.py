@@ -34,7 +34,7 @@ GOOD = table("ax sex t", [1.5, 2.0], ["M", "F"], [1e15 + 1, 1e15 - 2])
 
 def test_numbers_categories_and_offsets_become_inputs():
     """Each column in the model's order: numbers as they are, a one for the category, differences from the offset."""
-    x, notes = SCHEMA.rows(GOOD, "new.csv")
+    x, _, notes = SCHEMA.read(GOOD, "new.csv")
     assert x.dtype == np.float32
     assert x.tolist() == [[1.5, 0, 1, 1], [2, 1, 0, -2]]
     assert notes == ()
@@ -43,47 +43,47 @@ def test_numbers_categories_and_offsets_become_inputs():
 def test_another_order_is_put_right_and_said():
     """The same rows from a file whose columns stand in another order."""
     other = table("t ax sex", [1e15 + 1, 1e15 - 2], [1.5, 2.0], ["M", "F"])
-    x, notes = SCHEMA.rows(other, "new.csv")
-    np.testing.assert_array_equal(x, SCHEMA.rows(GOOD, "new.csv")[0])
+    x, _, notes = SCHEMA.read(other, "new.csv")
+    np.testing.assert_array_equal(x, SCHEMA.read(GOOD, "new.csv")[0])
     assert notes == ("the columns were put in the model's order",)
 
 
 def test_a_column_that_lacks_is_refused_by_its_name():
     """With what the file has, and what the model takes."""
     with pytest.raises(InputError, match=r"new.csv: no column 'sex'; the file has 'ax', 't', the model takes 'ax', "):
-        SCHEMA.rows(table("ax t", [1.0], [2.0]), "new.csv")
+        SCHEMA.read(table("ax t", [1.0], [2.0]), "new.csv")
     with pytest.raises(InputError, match="rename 'AX'"):
-        SCHEMA.rows(table("AX sex t", [1.0], ["F"], [2.0]), "new.csv")
+        SCHEMA.read(table("AX sex t", [1.0], ["F"], [2.0]), "new.csv")
 
 
 def test_columns_that_are_too_many_are_left_out_and_said():
     """The label apart from what the model never saw; a name that is there twice is refused if it is needed."""
     wide = table("ax label sex t id", [1.0], ["walk"], ["F"], [1e15], [7])
-    x, notes = SCHEMA.rows(wide, "new.csv")
+    x, _, notes = SCHEMA.read(wide, "new.csv")
     assert x.tolist() == [[1, 1, 0, 0]]
     assert notes == (
         "left out what the model predicts: 'label'",
         "left out columns that the model does not know: 'id'",
     )
     with pytest.raises(InputError, match="column 'ax' is there 2 times"):
-        SCHEMA.rows(table("ax ax sex t", [1.0], [1.0], ["F"], [2.0]), "new.csv")
+        SCHEMA.read(table("ax ax sex t", [1.0], [1.0], ["F"], [2.0]), "new.csv")
 
 
 def test_without_a_header_the_place_decides_if_the_number_fits():
     """As many columns as the schema has; one more is refused, and so is one less."""
     nameless = replace(GOOD, names=())
-    np.testing.assert_array_equal(SCHEMA.rows(nameless, "f")[0], SCHEMA.rows(GOOD, "f")[0])
+    np.testing.assert_array_equal(SCHEMA.read(nameless, "f")[0], SCHEMA.read(GOOD, "f")[0])
     with pytest.raises(InputError, match=r"f: 4 columns without names, the model takes 3 .*is one of them the label"):
-        SCHEMA.rows(table("", [1.0], ["F"], [1e15], ["walk"]), "f")
+        SCHEMA.read(table("", [1.0], ["F"], [1e15], ["walk"]), "f")
     with pytest.raises(InputError, match="f: 2 columns without names"):
-        SCHEMA.rows(table("", [1.0], ["F"]), "f")
+        SCHEMA.read(table("", [1.0], ["F"]), "f")
 
 
 @pytest.mark.parametrize("header", ["0 1 2", "1 2 3"])
 def test_a_header_that_only_counts_is_no_header(header):
     """As pandas writes it where there are no names."""
-    x, notes = SCHEMA.rows(replace(GOOD, names=tuple(header.split())), "f")
-    np.testing.assert_array_equal(x, SCHEMA.rows(GOOD, "f")[0])
+    x, _, notes = SCHEMA.read(replace(GOOD, names=tuple(header.split())), "f")
+    np.testing.assert_array_equal(x, SCHEMA.read(GOOD, "f")[0])
     assert notes == ("the columns were taken by their place, not by the header",)
 
 
@@ -91,33 +91,33 @@ def test_a_model_of_a_table_without_names_reads_that_table_and_its_features_alon
     """Columns are called by their places in the training table; a table of the features alone fits too."""
     schema = Schema((Column("column 2"), Column("column 4")), targets=("column 1",), table_width=4)
     whole = table("", ["a"], [1.0], [2.0], [3.0])
-    assert schema.rows(whole, "f")[0].tolist() == [[1, 3]]
-    assert schema.rows(table("", [1.0], [3.0]), "f")[0].tolist() == [[1, 3]]
-    assert schema.rows(table("p q", [1.0], [3.0]), "f")[0].tolist() == [[1, 3]]
+    assert schema.read(whole, "f")[0].tolist() == [[1, 3]]
+    assert schema.read(table("", [1.0], [3.0]), "f")[0].tolist() == [[1, 3]]
+    assert schema.read(table("p q", [1.0], [3.0]), "f")[0].tolist() == [[1, 3]]
     with pytest.raises(InputError, match="3 columns without names"):
-        schema.rows(table("", [1.0], [2.0], [3.0]), "f")
+        schema.read(table("", [1.0], [2.0], [3.0]), "f")
 
 
 def test_an_unknown_category_is_refused_by_name_and_row():
     """With the categories that the model knows."""
     strange = table("ax sex t", [1.0, 2.0, 3.0], ["F", "X", "M"], [0, 0, 0])
     with pytest.raises(InputError, match=r"f: row 3, column 'sex': 'X' is not one of 'F', 'M', which .*1 of 3 rows"):
-        SCHEMA.rows(strange, "f")
+        SCHEMA.read(strange, "f")
 
 
 def test_a_text_among_numbers_is_refused_by_name_and_row():
     """With how many there are."""
     with pytest.raises(InputError, match=r"f: row 3, column 'ax': 'abc' is not a number \(1 of 2 rows"):
-        SCHEMA.rows(table("ax sex t", [1.0, "abc"], ["F", "F"], [0, 0]), "f")
+        SCHEMA.read(table("ax sex t", [1.0, "abc"], ["F", "F"], [0, 0]), "f")
 
 
 @pytest.mark.parametrize(("value", "problem"), [(np.inf, "not a finite number"), (1e39, "beyond float32's range")])
 def test_numbers_that_float32_does_not_hold_are_refused(value, problem):
     """By name and row, after the offset is subtracted."""
     with pytest.raises(InputError, match=f"row 3, column 'ax': .*{problem}"):
-        SCHEMA.rows(table("ax sex t", [1.0, value], ["F", "F"], [0, 0]), "f")
+        SCHEMA.read(table("ax sex t", [1.0, value], ["F", "F"], [0, 0]), "f")
     far = Schema((Column("ax", offset=1e39),))
-    assert far.rows(table("ax", [1e39]), "f")[0].tolist() == [[0]]
+    assert far.read(table("ax", [1e39]), "f")[0].tolist() == [[0]]
 
 
 GAPS = table("ax sex t", [None, 2.0, 3.0, None], ["F", None, "M", "M"], [1e15] * 4)
@@ -126,7 +126,7 @@ GAPS = table("ax sex t", [None, 2.0, 3.0, None], ["F", None, "M", "M"], [1e15] *
 def test_missing_cells_are_refused_by_default():
     """By the column's name, with how many rows it concerns, the first of them, and what helps."""
     with pytest.raises(InputError, match=r"f: column 'ax' has no value in 2 of 4 rows \(the first is row 2\).*mean"):
-        SCHEMA.rows(GAPS, "f")
+        SCHEMA.read(GAPS, "f")
 
 
 def test_rows_with_missing_cells_are_left_out_by_the_rule_and_said():
@@ -137,36 +137,36 @@ def test_rows_with_missing_cells_are_left_out_by_the_rule_and_said():
     assert read.kept.tolist() == [2]
     assert read.notes == ("3 of 4 rows left out, which lack a value (the first is row 2)",)
     with pytest.raises(InputError, match="every row lacks a value"):
-        schema.rows(table("ax sex t", [None], ["F"], [1.0]), "f")
+        schema.read(table("ax sex t", [None], ["F"], [1.0]), "f")
 
 
 def test_missing_cells_are_filled_by_the_rule_and_said():
     """With the column's mean or category; a column that has none to fill in is refused."""
     columns = (Column("ax", fill=7.0), Column("sex", ("F", "M"), fill="M"), Column("t", offset=1e15))
     schema = Schema(columns, missing="mean")
-    x, notes = schema.rows(GAPS, "f")
+    x, _, notes = schema.read(GAPS, "f")
     assert x.tolist() == [[7, 1, 0, 0], [2, 0, 1, 0], [3, 0, 1, 0], [7, 0, 1, 0]]
     assert notes == ("3 missing values filled in with the mean of the training",)
     with pytest.raises(InputError, match="column 't' has no value"):
-        schema.rows(table("ax sex t", [1.0], ["F"], [None]), "f")
+        schema.read(table("ax sex t", [1.0], ["F"], [None]), "f")
 
 
 def test_a_filled_cell_gets_the_columns_offset():
     """The mean is in the file's units."""
     schema = Schema((Column("t", offset=1e6, fill=1e6 + 3),), missing="mean")
-    assert schema.rows(table("t", [1e6, None]), "f")[0].tolist() == [[0], [3]]
+    assert schema.read(table("t", [1e6, None]), "f")[0].tolist() == [[0], [3]]
 
 
 def test_missing_cells_of_other_columns_do_not_matter():
     """A label that is not known yet."""
     labelled = table("ax sex t label", [1.0], ["F"], [1e15], [None])
-    assert SCHEMA.rows(labelled, "f")[0].tolist() == [[1, 1, 0, 0]]
+    assert SCHEMA.read(labelled, "f")[0].tolist() == [[1, 1, 0, 0]]
 
 
 def test_categories_that_are_numbers_have_one_spelling():
     """3, 3.0 and 03 are one category, among texts too."""
     schema = Schema((Column("zip", ("3", "17")),))
-    assert schema.rows(table("zip", [3.0, 17.0]), "f")[0].tolist() == [[1, 0], [0, 1]]
+    assert schema.read(table("zip", [3.0, 17.0]), "f")[0].tolist() == [[1, 0], [0, 1]]
     mixed = Table(("zip",), np.array([[3.0], [np.nan]]), {0: ["03", " b "]}, None, np.arange(2), ())
     assert cell_texts(mixed, 0) == ["3", "b"]
     assert [number_text(value) for value in (3.0, 0.5, -0.0, 1e300)] == ["3", "0.5", "0", "1e+300"]
@@ -177,11 +177,11 @@ def test_many_rows_are_read_in_blocks():
     numbers = np.arange(20_000.0).reshape(10_000, 2)
     lines = np.arange(1, 10_001)
     schema = Schema((Column("b", offset=1.0), Column("a")))
-    x = schema.rows(Table(("a", "b"), numbers, {}, None, lines, ()), "f")[0]
+    x = schema.read(Table(("a", "b"), numbers, {}, None, lines, ()), "f")[0]
     np.testing.assert_array_equal(x, numbers[:, ::-1] - [1, 0])
     numbers[9_000, 0] = np.inf
     with pytest.raises(InputError, match="row 9001, column 'a'"):
-        schema.rows(Table(("a", "b"), numbers, {}, None, lines, ()), "f")
+        schema.read(Table(("a", "b"), numbers, {}, None, lines, ()), "f")
 
 
 def test_the_text_reads_back():
@@ -278,6 +278,6 @@ def test_the_rows_are_within_the_limit_of_bytes():
     """A text of a few letters may become a thousand inputs."""
     schema = Schema((Column("code", tuple(f"c{number}" for number in range(1000))),))
     codes = table("code", ["c7"] * 10)
-    assert schema.rows(codes, "f", max_bytes=40_000)[0].shape == (10, 1000)
+    assert schema.read(codes, "f", max_bytes=40_000)[0].shape == (10, 1000)
     with pytest.raises(InputError, match="f: 10 rows x 1,000 inputs, over the limit of 39,999 bytes as float32"):
-        schema.rows(codes, "f", max_bytes=39_999)
+        schema.read(codes, "f", max_bytes=39_999)
