@@ -71,7 +71,7 @@ INSIDE_FUNCTIONS = {
     "export.commands.bench_report": "onnxruntime, where it is compared with",
     "edge_runtime.console.options": "what a command is given is read when it runs",
     "edge_runtime.artifact.artifact": "writing, which a device that only reads never does",
-    "edge_runtime.files.rows": "CSV, and writing",
+    "edge_runtime.files.rows": "tables of text",
     "edge_runtime.engine.budget": "refusals",
     "edge_runtime.engine.engine": "trace, profile and frames, which running needs not",
     "edge_runtime.engine.limits": "device profiles, if one is named",

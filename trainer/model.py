@@ -531,7 +531,10 @@ class NeuralNetworkModel:
         Layers between dense layers become the identity, because an artifact holds them folded. Raises ArtifactError
         for a bad file, ModelError for another network, OSError.
         """
-        model = load(path)
+        self._take_weights(load(path), path)
+
+    def _take_weights(self, model: Model, path: PathLike) -> None:
+        """Become the network of a model that was read from `path`. Raises ModelError."""
         mine = self.layout
         theirs = describe_layout(model.layer_sizes, [layer.activation for layer in model.layers])
         if mine != theirs:

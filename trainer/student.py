@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from edge_runtime import InputError, Model, load
+from edge_runtime import InputError, Model
 from edge_runtime.arguments import shown
 from edge_runtime.array_types import Array
 from edge_runtime.files import PathLike
@@ -29,6 +29,7 @@ from trainer.losses import Loss
 from trainer.model import Evaluation, NeuralNetworkModel, checked_class_names
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
+from trainer.scores import value_scores
 
 
 class _AsSet:
@@ -294,10 +295,7 @@ class NeuralNetwork(NeuralNetworkModel):
         if self.is_classifier:
             truth = truth.argmax(axis=1) if truth.ndim == 2 and truth.shape[1] > 1 else truth.reshape(-1)
             return float(np.mean(predicted == truth))
-        truth = truth.reshape(predicted.shape).astype(np.float64)
-        error = np.square(truth - predicted).sum(axis=0)
-        spread = np.square(truth - truth.mean(axis=0)).sum(axis=0)
-        return float(np.mean(1 - error / np.where(spread > 0, spread, 1)))
+        return value_scores(truth.reshape(predicted.shape), predicted).r2
 
     def to_model(
         self,
@@ -326,11 +324,14 @@ class NeuralNetwork(NeuralNetworkModel):
 
         The names of the columns come with it. `classes_` stays where the file's classes are called like them.
         """
-        super().load_weights(path)
+        super().load_weights(path)  # by `_take_weights`
+
+    def _take_weights(self, model: Model, path: PathLike) -> None:
+        super()._take_weights(model, path)
         classes = getattr(self, "classes_", np.arange(0))
         self._forget()
         self._was_loaded = True
-        self._keep_schema(Schema.of(load(path)))
+        self._keep_schema(Schema.of(model))
         if len(classes) and label_names(classes) == list(self.class_names):
             self.classes_ = classes
 

@@ -112,7 +112,7 @@ def check_folder(path: PathLike, option: str = "--out") -> None:
 
 
 def check_rows_output(path: PathLike, sources: Sequence[PathLike], *, force: bool = False, jsonl: bool = False) -> None:
-    """`check_output` for results that `edge_runtime.files.rows.write_rows` will write; `-` always passes.
+    """`check_output` for results that `edge_runtime.files.write_rows` will write; `-` always passes.
 
     A device or a pipe is written to under any name whose suffix says which kind of table it gets. jsonl: whether they
     are JSON lines.

@@ -27,17 +27,8 @@ if TYPE_CHECKING:
     from edge_runtime.files.encoding import is_text
     from edge_runtime.files.names import ARRAY_NAMES, ArrayNames, is_table_name
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
-    from edge_runtime.files.rows import (
-        RowsRead,
-        as_rows,
-        csv_blocks,
-        read_rows,
-        rows_in,
-        rows_of_table,
-        to_float32,
-        write_blocks,
-        write_rows,
-    )
+    from edge_runtime.files.results import csv_blocks, write_blocks, write_rows
+    from edge_runtime.files.rows import RowsRead, as_rows, read_rows, rows_in, rows_of_table, to_float32
     from edge_runtime.files.sizes import parse_bytes
     from edge_runtime.files.stream import tables_of
     from edge_runtime.files.table import Table, read_table
@@ -66,17 +57,8 @@ __getattr__, __dir__, __all__ = lazy_names(
         "npy": ("read_npy_bytes", "read_npz_arrays"),
         "aligned_npy": ("ALIGNMENT", "NPY_START", "npy_header"),
         "names": ("ARRAY_NAMES", "ArrayNames", "is_table_name"),
-        "rows": (
-            "RowsRead",
-            "as_rows",
-            "csv_blocks",
-            "read_rows",
-            "rows_in",
-            "rows_of_table",
-            "to_float32",
-            "write_blocks",
-            "write_rows",
-        ),
+        "results": ("csv_blocks", "write_blocks", "write_rows"),
+        "rows": ("RowsRead", "as_rows", "read_rows", "rows_in", "rows_of_table", "to_float32"),
         "sizes": ("parse_bytes",),
         "stream": ("tables_of",),
         "table": ("Table", "read_table"),

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Dense, InputError, Model, ModelError
-from edge_runtime.files.rows import write_rows
+from edge_runtime.files.results import write_rows
 from edge_runtime.numerics.checks import (
     BLOCK_VALUES,
     as_array,
