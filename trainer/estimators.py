@@ -21,7 +21,7 @@ from edge_runtime import Model
 from edge_runtime.array_types import Array
 from edge_runtime.numerics import frame_numbers, is_frame
 from trainer.config import CHECKS, DEFAULT_CONFIG, PrecisionConfig, check_flag
-from trainer.data import Dataset
+from trainer.data import Dataset, class_indices
 from trainer.errors import ConfigurationError
 from trainer.fitting import Defaults
 from trainer.history import History
@@ -80,6 +80,40 @@ class _DenseEstimator(BaseEstimator):
         "validation_share", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule", "loss",
         "standardize",
     )  # fmt: skip
+
+    def __init__(
+        self,
+        hidden: Sequence[int] = Defaults.hidden,
+        activation: str = Defaults.activation,
+        *,
+        l2_lambda: float = _MADE["l2_lambda"],
+        dropout_rate: float = _MADE["dropout_rate"],
+        batch_norm: bool = _MADE["batch_norm"],
+        init: str = _MADE["init"],
+        epochs: int = _MADE["epochs"],
+        batch_size: int | None = _MADE["batch_size"],
+        learning_rate: float | None = _MADE["learning_rate"],
+        validation_share: float = _MADE["validation_share"],
+        patience: int | None = _MADE["patience"],
+        min_delta: float = _MADE["min_delta"],
+        monitor: str = _MADE["monitor"],
+        shuffle: bool = _MADE["shuffle"],
+        optimizer: Any = _MADE["optimizer"],
+        schedule: Any = _MADE["schedule"],
+        loss: Any = _MADE["loss"],
+        standardize: str = _MADE["standardize"],
+        train_dtype: str = DEFAULT_CONFIG.train_dtype,
+        warm_start: bool = _MADE["warm_start"],
+        random_state: Any = DEFAULT_CONFIG.seed,
+    ) -> None:
+        self.hidden, self.activation = hidden, activation
+        self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
+        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
+        self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
+        self.monitor, self.shuffle = monitor, shuffle
+        self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
+        self.standardize, self.train_dtype = standardize, train_dtype
+        self.warm_start, self.random_state = warm_start, random_state
 
     @_in_one_thread
     def _outputs(self, x: ArrayLike) -> NDArray[np.float64]:
@@ -161,6 +195,13 @@ class _DenseEstimator(BaseEstimator):
         return hasattr(self, "history_")
 
 
+def _joined(shared: Callable[..., Any], further: Callable[..., Any]) -> inspect.Signature:
+    """The parameters of both, which scikit-learn reads off: those shared, then those that `further` names."""
+    first = inspect.signature(shared)
+    named = [each for each in inspect.signature(further).parameters.values() if each.kind is each.KEYWORD_ONLY]
+    return first.replace(parameters=[*first.parameters.values(), *named])
+
+
 class DenseClassifier(ClassifierMixin, _DenseEstimator):
     """A dense network that tells classes apart, with scikit-learn's contract.
 
@@ -179,39 +220,15 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
 
     def __init__(
         self,
-        hidden: Sequence[int] = Defaults.hidden,
-        activation: str = Defaults.activation,
-        *,
-        l2_lambda: float = _MADE["l2_lambda"],
-        dropout_rate: float = _MADE["dropout_rate"],
-        batch_norm: bool = _MADE["batch_norm"],
-        init: str = _MADE["init"],
-        epochs: int = _MADE["epochs"],
-        batch_size: int | None = _MADE["batch_size"],
-        learning_rate: float | None = _MADE["learning_rate"],
-        validation_share: float = _MADE["validation_share"],
-        patience: int | None = _MADE["patience"],
-        min_delta: float = _MADE["min_delta"],
-        monitor: str = _MADE["monitor"],
-        shuffle: bool = _MADE["shuffle"],
-        optimizer: Any = _MADE["optimizer"],
-        schedule: Any = _MADE["schedule"],
-        loss: Any = _MADE["loss"],
+        *shared: Any,
         label_smoothing: float = _MADE["label_smoothing"],
         class_weight: Any = _MADE["class_weight"],
-        standardize: str = _MADE["standardize"],
-        train_dtype: str = DEFAULT_CONFIG.train_dtype,
-        warm_start: bool = _MADE["warm_start"],
-        random_state: Any = DEFAULT_CONFIG.seed,
+        **more: Any,
     ) -> None:
-        self.hidden, self.activation = hidden, activation
-        self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
-        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
-        self.monitor, self.shuffle = monitor, shuffle
-        self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
-        self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
-        self.train_dtype, self.warm_start, self.random_state = train_dtype, warm_start, random_state
+        super().__init__(*shared, **more)
+        self.label_smoothing, self.class_weight = label_smoothing, class_weight
+
+    __init__.__signature__ = _joined(_DenseEstimator.__init__, __init__)  # type: ignore[attr-defined]
 
     @_in_one_thread
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseClassifier:  # noqa: N803
@@ -220,7 +237,7 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
         x, labels = self._checked(X, y, reset=not goes_on)
         if not goes_on:
             self._start(np.unique(labels))
-        indices, weights = self._indices(labels), None
+        indices, weights = class_indices(labels, self.classes_), None
         if self.class_weight is not None:
             weights = compute_class_weight(self.class_weight, classes=self.classes_, y=labels).tolist()
         self._update()
@@ -255,7 +272,7 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
             weights = compute_class_weight(self.class_weight, classes=self.classes_, y=self.classes_)
             self.network_.set_params(class_weight=weights.tolist())
         numbered = np.arange(len(self.classes_))
-        self.network_.partial_fit(x, self._indices(labels), numbered, sample_weight)
+        self.network_.partial_fit(x, class_indices(labels, self.classes_), numbered, sample_weight)
         self._keep()
         return self
 
@@ -285,16 +302,6 @@ class DenseClassifier(ClassifierMixin, _DenseEstimator):
         self.classes_ = classes
         self.network_ = self._network(len(classes), class_names=label_names(classes))
 
-    def _indices(self, labels: Array) -> NDArray[np.int64]:
-        indices = np.searchsorted(self.classes_, labels).clip(0, len(self.classes_) - 1)
-        is_strange = self.classes_[indices] != labels
-        if is_strange.any():
-            known = ", ".join(map(str, self.classes_))
-            raise ValueError(
-                f"y holds label {labels[is_strange][0]}, expected one of the same classes as before: {known}"
-            )
-        return indices
-
 
 class DenseRegressor(RegressorMixin, _DenseEstimator):
     """A dense network that gives numbers, one or several a row, with scikit-learn's contract.
@@ -303,40 +310,6 @@ class DenseRegressor(RegressorMixin, _DenseEstimator):
     """
 
     _last = "linear"
-
-    def __init__(
-        self,
-        hidden: Sequence[int] = Defaults.hidden,
-        activation: str = Defaults.activation,
-        *,
-        l2_lambda: float = _MADE["l2_lambda"],
-        dropout_rate: float = _MADE["dropout_rate"],
-        batch_norm: bool = _MADE["batch_norm"],
-        init: str = _MADE["init"],
-        epochs: int = _MADE["epochs"],
-        batch_size: int | None = _MADE["batch_size"],
-        learning_rate: float | None = _MADE["learning_rate"],
-        validation_share: float = _MADE["validation_share"],
-        patience: int | None = _MADE["patience"],
-        min_delta: float = _MADE["min_delta"],
-        monitor: str = _MADE["monitor"],
-        shuffle: bool = _MADE["shuffle"],
-        optimizer: Any = _MADE["optimizer"],
-        schedule: Any = _MADE["schedule"],
-        loss: Any = _MADE["loss"],
-        standardize: str = _MADE["standardize"],
-        train_dtype: str = DEFAULT_CONFIG.train_dtype,
-        warm_start: bool = _MADE["warm_start"],
-        random_state: Any = DEFAULT_CONFIG.seed,
-    ) -> None:
-        self.hidden, self.activation = hidden, activation
-        self.l2_lambda, self.dropout_rate, self.batch_norm, self.init = l2_lambda, dropout_rate, batch_norm, init
-        self.epochs, self.batch_size, self.learning_rate = epochs, batch_size, learning_rate
-        self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
-        self.monitor, self.shuffle = monitor, shuffle
-        self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
-        self.standardize, self.train_dtype = standardize, train_dtype
-        self.warm_start, self.random_state = warm_start, random_state
 
     @_in_one_thread
     def fit(self, X: ArrayLike, y: ArrayLike, sample_weight: ArrayLike | None = None) -> DenseRegressor:  # noqa: N803

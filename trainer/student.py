@@ -21,7 +21,7 @@ from edge_runtime.inputs import frame_inputs
 from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_frame
 from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import CHECKS, PrecisionConfig, check_flag
-from trainer.data import ClassWeight, Dataset, as_truth
+from trainer.data import ClassWeight, Dataset, as_truth, class_indices
 from trainer.errors import ConfigurationError, DataWarning, NotFittedError
 from trainer.fitting import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
@@ -319,14 +319,8 @@ class NeuralNetwork(NeuralNetworkModel):
             names = tuple(label_names(classes))
         return super().to_model(names, with_schema(metadata, schema))
 
-    def load_weights(self, path: PathLike) -> None:
-        """As `NeuralNetworkModel.load_weights`; the network counts as one that has learned what the file says.
-
-        The names of the columns come with it. `classes_` stays where the file's classes are called like them.
-        """
-        super().load_weights(path)  # by `_take_weights`
-
     def _take_weights(self, model: Model, path: PathLike) -> None:
+        """As one that has learned what the file says, its columns too; `classes_` stay if they are called alike."""
         super()._take_weights(model, path)
         classes = getattr(self, "classes_", np.arange(0))
         self._forget()
@@ -406,10 +400,10 @@ class NeuralNetwork(NeuralNetworkModel):
             return numbered, y  # probabilities as targets
         values = np.unique(stated)
         if len(values) != count:
-            shown = ", ".join(str(value) for value in values[:5])
+            some = ", ".join(str(value) for value in values[:5])
             raise InputError(
                 f"{'y holds' if classes is None else 'classes names'} {len(values)} different labels "
-                f"({shown}{', ...' if len(values) > 5 else ''}), expected {count} "
+                f"({some}{', ...' if len(values) > 5 else ''}), expected {count} "
                 f"or whole numbers from 0 to {count - 1}"
             )
         return values, self._to_indices(y, values)
@@ -424,12 +418,7 @@ class NeuralNetwork(NeuralNetworkModel):
             return array
         if is_number != wants_number:
             raise InputError(f"y holds {array.dtype} labels, expected some of {', '.join(map(str, classes))}")
-        indices = np.searchsorted(classes, array).clip(0, len(classes) - 1)
-        is_strange = classes[indices] != array
-        if is_strange.any():
-            strange, known = array[is_strange][0], ", ".join(map(str, classes))
-            raise InputError(f"y holds label {strange}, expected one of {known}")
-        return indices
+        return class_indices(array, classes)
 
 
 def _array_of(x: ArrayLike, schema: Schema | None, what: str) -> ArrayLike:

@@ -4,7 +4,7 @@ from trainer.data.choices import Choices, Columns, as_names
 from trainer.data.dataset import Dataset
 from trainer.data.idx import idx_files, is_idx_folder
 from trainer.data.idx_data import load_idx
-from trainer.data.labels import TARGETS, Target
+from trainer.data.labels import TARGETS, Target, class_indices
 from trainer.data.npz_data import load_npz
 from trainer.data.preprocessing import (
     ClassWeight,
@@ -45,6 +45,7 @@ __all__ = [
     "as_names",
     "as_truth",
     "checked_rows",
+    "class_indices",
     "coarse_targets",
     "dominated_columns",
     "drawn",

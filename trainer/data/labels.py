@@ -135,6 +135,16 @@ def label_doubts(y: NDArray[Any], class_names: Sequence[str]) -> list[str]:
     return [f"{len(single):,} of {len(class_names):,} classes {have} ({names}): learned or tested, never both"]
 
 
+def class_indices(labels: NDArray[Any], classes: NDArray[Any]) -> NDArray[np.int64]:
+    """Labels (n,) as indices into `classes`, which are sorted, int64 (n,). Raises InputError for another label."""
+    indices = np.searchsorted(classes, labels).clip(0, len(classes) - 1)
+    is_strange = classes[indices] != labels
+    if is_strange.any():
+        some = ", ".join(map(str, classes[:9])) + (", ..." if len(classes) > 9 else "")
+        raise InputError(f"y holds label {labels[is_strange][0]}, expected one of {some}")
+    return indices
+
+
 def one_hot_classes(labels: NDArray[Any], target: Target) -> NDArray[np.int64] | None:
     """The class of each row of (n, k) zeros with a single 1 a row, int64 (n,); None for others, and for regression."""
     is_table = labels.ndim == 2 and labels.shape[1] > 1 and labels.dtype.kind in "biuf"
