@@ -1,6 +1,5 @@
 """From files and tables to arrays that a network learns from."""
 
-from trainer.data.choices import Choices, Columns, as_names
 from trainer.data.dataset import Dataset
 from trainer.data.idx import idx_files, is_idx_folder
 from trainer.data.idx_data import load_idx
@@ -25,7 +24,16 @@ from trainer.data.standardization import (
     merged_columns,
     standardization_notes,
 )
-from trainer.data.table_data import as_known_classes, is_class_folder, load_alike, load_table, table_files
+from trainer.data.tables import (
+    Choices,
+    Columns,
+    as_known_classes,
+    as_names,
+    is_class_folder,
+    load_alike,
+    load_table,
+    table_files,
+)
 from trainer.data.target_units import TargetUnits, coarse_targets
 from trainer.data.weights import weighted_rows
 

@@ -14,7 +14,6 @@ from edge_runtime.errors import InputError
 from edge_runtime.files import ARRAY_NAMES, ArrayNames, as_rows, describe, read_npz_arrays, to_float32
 from edge_runtime.schema import Column, Schema, numbered
 from trainer.data.dataset import Dataset
-from trainer.data.feature_columns import offset_of
 from trainer.data.labels import (
     Target,
     checked_names,
@@ -25,6 +24,7 @@ from trainer.data.labels import (
     unicode_texts,
 )
 from trainer.data.reading import Reading
+from trainer.data.tables import offset_of
 
 _TEXTS = ("class_names", "feature_names", "source")
 

@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import InputError
 from tests.trainer.tables import table
-from trainer.data.choices import Choices, as_option, column, name_of, places_of
+from trainer.data.tables.choices import Choices, as_option, column, name_of, places_of
 
 T = table("ax ay 3 a,b label", [1.0], [2.0], [3.0], [4.0], ["x"])
 

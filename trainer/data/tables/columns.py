@@ -14,7 +14,9 @@ from edge_runtime.array_types import Array
 from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, Table
 from edge_runtime.schema import Schema, cell_texts
-from trainer.data.choices import (
+from trainer.data.labels import Target, checked_names
+from trainer.data.reading import Reading
+from trainer.data.tables.choices import (
     Choices,
     as_option,
     column,
@@ -24,11 +26,9 @@ from trainer.data.choices import (
     places_of,
     taken_for_missing,
 )
-from trainer.data.feature_columns import as_column, one_hot_places
-from trainer.data.label_column import LabelColumn, find_label
-from trainer.data.labels import Target, checked_names
-from trainer.data.reading import Reading
-from trainer.data.row_numbers import id_doubts, is_id_name, row_numbers
+from trainer.data.tables.feature_columns import as_column, one_hot_places
+from trainer.data.tables.label_column import LabelColumn, find_label
+from trainer.data.tables.row_numbers import id_doubts, is_id_name, row_numbers
 
 _UNIT = re.compile(r"[\[(]\s*([^\])]{1,12}?)\s*[\])]\s*$")
 

@@ -9,7 +9,7 @@ import numpy as np
 
 from edge_runtime.errors import InputError
 from edge_runtime.files import Table
-from trainer.data.choices import as_option, column, missing_in
+from trainer.data.tables.choices import as_option, column, missing_in
 
 _SAMPLE = 300
 _FEWEST = 20  # rows that count 1, 2, 3 without a name that says so

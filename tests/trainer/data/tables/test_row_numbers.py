@@ -7,7 +7,7 @@ import pytest
 
 from edge_runtime.errors import InputError
 from tests.trainer.tables import table
-from trainer.data.row_numbers import id_doubts, row_numbers
+from trainer.data.tables.row_numbers import id_doubts, row_numbers
 
 N = 30
 FLOATS = np.random.default_rng(0).normal(size=N)

@@ -7,8 +7,8 @@ import pytest
 
 from edge_runtime.errors import InputError
 from tests.trainer.tables import table
-from trainer.data.choices import Choices
-from trainer.data.label_column import find_label
+from trainer.data.tables.choices import Choices
+from trainer.data.tables.label_column import find_label
 
 RANDOM = np.random.default_rng(0)
 FLOATS = RANDOM.normal(size=(4, 40))

@@ -8,8 +8,8 @@ import pytest
 from edge_runtime.errors import InputError
 from edge_runtime.schema import Column, Schema
 from tests.trainer.tables import table
-from trainer.data.choices import Choices
-from trainer.data.columns import choose
+from trainer.data.tables.choices import Choices
+from trainer.data.tables.columns import choose
 from trainer.datasets import load_dataset
 
 N = 24

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from edge_runtime.files import Table
 from edge_runtime.schema import Column, cell_texts, listed, quoted
-from trainer.data.choices import Choices, as_option, column, first_line, missing_in, name_of, places_of
+from trainer.data.tables.choices import Choices, as_option, column, first_line, missing_in, name_of, places_of
 
 _AUTO_CATEGORIES = 50  # different texts at most that `one_hot="auto"` makes inputs of
 _MOST_CATEGORIES = 1000

@@ -8,8 +8,8 @@ import pytest
 from edge_runtime.errors import InputError
 from edge_runtime.schema import Column
 from tests.trainer.tables import table
-from trainer.data.choices import Choices
-from trainer.data.feature_columns import as_column, categories_of, one_hot_places
+from trainer.data.tables.choices import Choices
+from trainer.data.tables.feature_columns import as_column, categories_of, one_hot_places
 
 N = 30
 SEX = ["M", "F", "I"] * 10

@@ -9,7 +9,7 @@ import numpy as np
 from edge_runtime.errors import InputError
 from edge_runtime.files import Table
 from edge_runtime.schema import listed
-from trainer.data.choices import Choices, as_option, column, missing_in, name_of, places_of
+from trainer.data.tables.choices import Choices, as_option, column, missing_in, name_of, places_of
 
 # Names that a label has, whatever their case, those that say so most clearly first. `y` may be a coordinate too.
 LABEL_NAMES = ("label", "labels", "class", "target", "species", "outcome", "diagnosis")

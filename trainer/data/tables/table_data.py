@@ -13,12 +13,12 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
 from edge_runtime.schema import LABEL_NOTE, Schema, cell_texts, listed, numbered, quoted
-from trainer.data.choices import Choices, ColumnName, missing_in, name_of, places_of
-from trainer.data.columns import TAKEN, Chosen, choose, label_cells
 from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
 from trainer.data.labels import Target, Where, decide_target, encode_labels, label_doubts
 from trainer.data.reading import Reading
+from trainer.data.tables.choices import Choices, ColumnName, missing_in, name_of, places_of
+from trainer.data.tables.columns import TAKEN, Chosen, choose, label_cells
 from trainer.scores import NORMAL_NAMES, NORMAL_OF_TWO, named_normal
 
 _CLASS_COLUMN = "class"  # of a folder with a file for each class
