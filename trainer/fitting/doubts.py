@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from trainer.history import History
 
 _FEWEST_EPOCHS, _STILL = 3, 1e-4  # epochs from which a loss should have moved, by more than this share of it
-_ADVICE = "look at the data, or try another --learning-rate, more --epochs or --standardize per-feature"
+_ADVICE = "look at the data, or try more --epochs or another --learning-rate"
 
 
 def history_doubts(history: History) -> list[str]:
