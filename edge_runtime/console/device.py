@@ -48,7 +48,8 @@ class Job(NamedTuple):
 def run_rows(job: Job, sources: Sequence[str], load: Callable[[], tuple[Model, Limits]]) -> None:
     """Run a model on rows of raw values. sources: files that are read and never replaced.
 
-    Text from standard input is answered row by row, if the answers go to standard output: it may never end.
+    Text from standard input is answered row by row, if the answers go to standard output: it may never end. An
+    int8-dynamic model takes it whole, as a file: answers would hang on how fast the rows come.
     load: gives the model and the limits to keep, once it is known that the outputs can be written. Raises InputError,
     OutputRefused, BudgetExceeded, OSError.
     """
@@ -59,7 +60,9 @@ def run_rows(job: Job, sources: Sequence[str], load: Callable[[], tuple[Model, L
     runner = _Runner(job, Engine(model, limits))
     limit = job.max_bytes or DATA_MAX_BYTES
     if job.input == "-" and job.output == "-":
-        return _run_stream(runner, limit)
+        if all(layer.precision != "int8-dynamic" for layer in model.layers):
+            return _run_stream(runner, limit)
+        note("int8-dynamic: a row's answer depends on the rows beside it, so all are read before the first is answered")
     return runner.answer(read_rows(job.input, n_in=model.n_in, schema=runner.schema, max_bytes=limit))
 
 

@@ -11,6 +11,7 @@ import pytest
 
 from edge_runtime import Engine, save
 from edge_runtime.schema import KEY, Column, Schema
+from export.quantization.quantizer import quantize
 from tests.command import run_command
 from tests.networks import random_model, random_rows
 
@@ -111,6 +112,21 @@ def test_a_sensor_gets_its_answer_before_it_sends_the_next_row(model, tmp_path, 
         assert process.stdout.readline().strip()
     rest, _ = process.communicate()
     assert (rest, process.returncode) == ("", 0)
+
+
+def test_the_rows_of_a_dynamic_model_are_one_batch_however_they_come(tmp_path):
+    """Its answers depend on the rows beside: all are waited for, which is said, and the answers are a file's."""
+    save(quantize(random_model([2, 6, 3], ["relu", "linear"]), precision="int8-dynamic"), tmp_path / "m.npz")
+    (tmp_path / "x.csv").write_text("0.1,0.2\n40,-90\n-0.3,0.4\n")
+    whole = run_command("run", tmp_path / "m.npz", "--input", tmp_path / "x.csv").stdout
+    process = start(tmp_path)
+    for line in (tmp_path / "x.csv").read_text().splitlines(keepends=True):
+        send(process, line)
+    out, errors = process.communicate()
+    assert out == whole
+    assert "all are read before the first is answered" in " ".join(errors.split())
+    alone = start(tmp_path).communicate("0.1,0.2\n")[0]
+    assert alone != whole.splitlines(keepends=True)[0]
 
 
 def test_a_broken_line_ends_a_stream_after_the_answers_before_it(model, tmp_path):
