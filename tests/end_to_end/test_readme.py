@@ -22,7 +22,11 @@ PAGES = (
     "export/onnx_writer/README.md",
     "export/onnx_reader/README.md",
 )
-EVERY_PAGE = (*PAGES, "edge_runtime/SECURITY.md", "benchmarks/README.md", "tests/README.md", "tests/fuzz/README.md")
+PACKAGES = ("trainer", "export", "edge_runtime", "tests", "benchmarks")
+EVERY_PAGE = [
+    "README.md",
+    *sorted(str(page.relative_to(ROOT)) for name in PACKAGES for page in (ROOT / name).rglob("*.md")),
+]
 BLOCK = re.compile(r"(?:<!-- (?P<mark>[a-z0-9 ]+) -->\n)?```(?P<language>\w+)\n(?P<code>.*?)```", re.DOTALL)
 BLOCKS = [match.groupdict() for page in PAGES for match in BLOCK.finditer((ROOT / page).read_text(encoding="utf-8"))]
 LINK = re.compile(r"\]\(([^)#]+)\)")
