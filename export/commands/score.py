@@ -75,7 +75,12 @@ def score(
     dataset = load_labeled(model, spec, label, **cap(max_bytes))
     for text in dataset.reading.notes:
         note(text)
-    facts: dict[str, Any] = {"file": model_path, "data": spec, "rows": len(dataset)}
+    facts: dict[str, Any] = {
+        "file": model_path,
+        "data": spec,
+        "rows": len(dataset),
+        "notes": list(dataset.reading.notes),
+    }
     if is_autoencoder:
         errors = _errors(model, dataset, false_alarms)
         facts |= {"errors": errors.as_dict(), "unit": error_unit(model), "warnings": []}

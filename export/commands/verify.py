@@ -17,6 +17,7 @@ from edge_runtime.console import (
     limit_options,
     load_limited,
     max_bytes_option,
+    note,
     verdict_width,
     wide_option,
     width_for,
@@ -68,11 +69,14 @@ def verify_command(
     """
     model, wanted = load_limited(model_path, max_bytes=max_bytes, **limits)
     rows, labelled = None, None
+    notes: tuple[str, ...] = ()
     if spec is None:
         require_stored_batch(model, wanted)
     else:
         dataset = load_rows(model, spec, **cap(max_bytes))
-        rows, labelled = dataset.x, labeled_rows(model, dataset)
+        rows, labelled, notes = dataset.x, labeled_rows(model, dataset), dataset.reading.notes
+        for text in notes:
+            note(text)
         wanted.require_batch(len(rows))
     if Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
@@ -85,7 +89,8 @@ def verify_command(
     doubts += [] if scores is None else chance_doubts(scores)
     say_warnings(doubts)
     if as_json:
-        echo_json({**report.as_dict(), "scores": None if scores is None else scores.as_dict(), "warnings": doubts})
+        figures = None if scores is None else scores.as_dict()
+        echo_json({**report.as_dict(), "scores": figures, "notes": list(notes), "warnings": doubts})
     else:
         echo(report_table(report, width_for(wide), verdict_width(wide)))
     if scores is not None and not as_json:

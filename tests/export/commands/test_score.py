@@ -95,6 +95,16 @@ def test_commands_use_the_same_names(folder):
     assert export["score"] == "accuracy"
 
 
+def test_what_was_noticed_of_the_data_is_said_and_in_json(folder):
+    """A column that the model does not know is named by verify and score, in a line and under `notes`."""
+    data = write(folder / "more.csv", "label u v w battery", KINDS, *X.T, np.arange(N) % 5)
+    pair = [folder / "out" / f"kinds.int8.{kind}" for kind in ("npz", "onnx")]
+    for command in (["verify", *pair], ["score", pair[1]]):
+        result = run_command(*command, "--data", data, "--json")
+        assert "'battery'" in result.stderr
+        assert any("'battery'" in text for text in json.loads(result.stdout)["notes"])
+
+
 def test_an_autoencoder_is_judged_by_its_errors(folder):
     """Their distribution, the threshold of its training, and how well they tell strange rows, if labels say which."""
     metadata = load(folder / "auto.npz").metadata
