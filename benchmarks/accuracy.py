@@ -9,12 +9,15 @@ from __future__ import annotations
 
 import argparse
 import time
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from benchmarks._process import run_in_one_thread
 from benchmarks.datasets import find
 
-SETTINGS = {
+if TYPE_CHECKING:
+    from trainer.data import Target
+
+SETTINGS: dict[str, Any] = {
     "batch_size": 128,
     "learning_rate": 0.002,
     "optimizer": "adam",
@@ -47,14 +50,14 @@ def main(argv: list[str]) -> int:
     return 0 if all(checks) else 1
 
 
-def _parts(name: str, target: str, seed: int) -> Any:
+def _parts(name: str, target: Target, seed: int) -> Any:
     from trainer.datasets import load_dataset, split
 
     return split(load_dataset(find(name), target=target), seed=seed)
 
 
 def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bool:
-    from export.commands.pipeline import Evaluation
+    from export.commands.pipeline import LabeledRows
     from export.quantization.equalization import equalize
     from export.quantization.quantizer import quantize
     from trainer import NeuralNetwork, PrecisionConfig
@@ -72,7 +75,7 @@ def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bo
     network.fit(parts.train.x, parts.train.y, epochs=options.epochs, validation_data=validation, **SETTINGS)
     seconds = time.perf_counter() - started
     model = network.to_model(class_names=parts.train.class_names)
-    test = Evaluation(parts.test.x, parts.test.y)
+    test = LabeledRows(parts.test.x, parts.test.y)
     source = equalize(model, parts.train.x)  # as `smallnet export` does; the float network stays the same
     scores = {kind: test.score(quantize(source, parts.train.x, kind)) for kind in ("float32", "float16", "int8")}
     drops = {kind: 100 * (scores["float32"] - scores[kind]) for kind in ("float16", "int8")}

@@ -108,7 +108,9 @@ def _measure(
     commands: dict[str, tuple[str, str]], rounds: int, environment: dict[str, str]
 ) -> dict[str, dict[str, list[float]]]:
     """What each process of a kind took, in the order of the rounds; the kinds take turns. The first does not count."""
-    found = {name: {"seconds": [], "cpu_seconds": [], "peak_rss_bytes": []} for name in commands}
+    found: dict[str, dict[str, list[float]]] = {
+        name: {"seconds": [], "cpu_seconds": [], "peak_rss_bytes": []} for name in commands
+    }
     said = time.monotonic()
     for turn in range(rounds + 1):
         for name, (code, path) in commands.items():

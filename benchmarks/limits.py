@@ -45,7 +45,7 @@ def main(argv: list[str]) -> int:
     from export.commands.measure import conditions
 
     rows = [row for case in CASES for row in _measure(*case, options.rounds)]
-    facts = {"conditions": {**conditions(), "rounds": options.rounds}, "rows": rows}
+    facts: dict[str, Any] = {"conditions": {**conditions(), "rounds": options.rounds}, "rows": rows}
     if options.json:
         print(json.dumps(facts, indent=2))
     else:

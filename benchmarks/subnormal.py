@@ -12,6 +12,7 @@ import platform
 import statistics
 import timeit
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks._process import run_in_one_thread
@@ -61,10 +62,10 @@ def measure(rounds: int) -> dict[str, Any]:
     for batch in (1, 32, 256):
         x, small = (rows[0], tiny[0]) if batch == 1 else (rows[:batch], tiny[:batch])
         pairs: dict[str, tuple[Callable[[], Any], Callable[[], Any]]] = {
-            "weights": (lambda x=x: ours.run(x), lambda x=x: theirs.run(x)),
-            "bare": (lambda x=x: np.dot(x, weights[0]), lambda x=x: np.dot(x, weights[1])),
-            "float32_inputs": (lambda x=small: theirs.run(x), lambda x=x: theirs.run(x)),
-            "int8_inputs": (lambda x=small: int8.run(x), lambda x=x: int8.run(x)),
+            "weights": (partial(ours.run, x), partial(theirs.run, x)),
+            "bare": (partial(np.dot, x, weights[0]), partial(np.dot, x, weights[1])),
+            "float32_inputs": (partial(theirs.run, small), partial(theirs.run, x)),
+            "int8_inputs": (partial(int8.run, small), partial(int8.run, x)),
         }
         table.append({"batch": batch, **{name: _ratio(*pair, rounds) for name, pair in pairs.items()}})
     conditions = {"machine": platform.machine(), "Python": platform.python_version(), "NumPy": np.__version__}

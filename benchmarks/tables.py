@@ -16,6 +16,7 @@ import time
 import warnings
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -103,8 +104,12 @@ def _run(table: Any, seed: int) -> list[float]:
     x, held, y, truth = train_test_split(table.x, table.y, test_size=0.2, random_state=seed, stratify=labels)
     network, seconds = _timed(lambda: _ours(x, y, seed))
     ours = [100 * network.score(held, truth), 100 * _int8_score(network, x, held, truth)]
-    others = [_timed(lambda make=make: make(seed).fit(x, y)) for make in _others(table.is_classification)]
+    others = [_timed(partial(_fitted, make, seed, x, y)) for make in _others(table.is_classification)]
     return ours + [100 * other.score(held, truth) for other, _ in others] + [seconds, others[0][1]]
+
+
+def _fitted(make: Callable[[int], Any], seed: int, x: Any, y: Any) -> Any:
+    return make(seed).fit(x, y)
 
 
 def _timed(work: Callable[[], Any]) -> tuple[Any, float]:
