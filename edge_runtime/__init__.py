@@ -24,7 +24,7 @@ if TYPE_CHECKING:
         QuantizationError,
         SmallnetError,
     )
-    from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+    from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, LayerNorm, QuantizedDense
     from edge_runtime.model import Model, Standardization, TestVectors
     from edge_runtime.numerics import Activation, QuantParams
 
@@ -43,7 +43,7 @@ __getattr__, __dir__ = lazy_names(
             "QuantizationError",
             "SmallnetError",
         ),
-        "layers": ("Dense", "DynamicQuantizedDense", "Layer", "QuantizedDense"),
+        "layers": ("Dense", "DynamicQuantizedDense", "Elementwise", "Layer", "LayerNorm", "QuantizedDense"),
         "model": ("Model", "Standardization", "TestVectors"),
         "numerics": ("Activation", "QuantParams"),
     },
@@ -56,10 +56,12 @@ __all__ = [
     "Dense",
     "DeviceProfile",
     "DynamicQuantizedDense",
+    "Elementwise",
     "Engine",
     "Estimate",
     "InputError",
     "Layer",
+    "LayerNorm",
     "Limits",
     "MemoryPlan",
     "Model",

@@ -1,4 +1,4 @@
-"""The one value that flows through the project: a chain of dense layers, and what a device needs to use it.
+"""The one value that flows through the project: a chain of layers, and what a device needs to use it.
 
 A `Model` checks itself when it is made: whoever holds one can trust its shapes, dtypes, grids and values.
 """
@@ -14,7 +14,7 @@ import numpy as np
 from edge_runtime.arguments import MODEL_CHECKS, shown
 from edge_runtime.errors import InputError, ModelError
 from edge_runtime.files import shortened
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Remade, checked_array
+from edge_runtime.layers import Layer, QuantizedDense, Remade, Stage, WeightedLayer, checked_array
 from edge_runtime.numerics import Activation
 
 if TYPE_CHECKING:
@@ -115,7 +115,7 @@ class Model(Remade):
         """What it is, in one line; its arrays are not printed."""
         sizes = "-".join(str(n) for n in (self.n_in, *(layer.n_out for layer in self.layers)))
         activations = " ".join(layer.activation.name for layer in self.layers)
-        parameters = sum(layer.weight.size + layer.bias.size for layer in self.layers)
+        parameters = sum(layer.n_parameters for layer in self.layers)
         rows = 0 if self.test_vectors is None else len(self.test_vectors.inputs)
         sizes, activations = shortened(sizes, 50), shortened(activations, 50)
         return f"Model({sizes}, {self.precision}, {activations}, {parameters:,} parameters, {rows:,} test vectors)"
@@ -124,8 +124,9 @@ class Model(Remade):
         """What was given, of the types that it must have, in a form that nobody changes."""
         layers = MODEL_CHECKS.items("layers", self.layers, "a list of layers such as Dense")
         for layer in layers:
-            if not isinstance(layer, (Dense, QuantizedDense, DynamicQuantizedDense)):
-                raise MODEL_CHECKS.refusal("a layer", layer, "Dense, QuantizedDense or DynamicQuantizedDense")
+            if not isinstance(layer, (WeightedLayer, Stage)):
+                kinds = "Dense, QuantizedDense, DynamicQuantizedDense, Elementwise or LayerNorm"
+                raise MODEL_CHECKS.refusal("a layer", layer, kinds)
         names = MODEL_CHECKS.items("class_names", self.class_names, "a list of texts, () for none")
         metadata = MODEL_CHECKS.mapping("metadata", self.metadata, "a mapping of texts to texts")
         for name, value in (("layers", layers), ("class_names", names), ("metadata", metadata)):
@@ -202,14 +203,14 @@ class Model(Remade):
 
     @property
     def precision(self) -> str:
-        """ "float32", "float16", "int8", "int8-dynamic", or "mixed"."""
-        kinds = {layer.precision for layer in self.layers}
+        """ "float32", "float16", "int8", "int8-dynamic", or "mixed": of the layers with weights, if there are any."""
+        kinds = {layer.precision for layer in self.layers if isinstance(layer, WeightedLayer)} or {"float32"}
         return kinds.pop() if len(kinds) == 1 else "mixed"
 
     @property
     def macs(self) -> int:
-        """Multiply-accumulates for one row."""
-        return sum(layer.n_in * layer.n_out for layer in self.layers)
+        """Multiply-accumulates with weights for one row."""
+        return sum(layer.macs for layer in self.layers)
 
     @property
     def final_activation(self) -> Activation:

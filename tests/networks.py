@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_runtime import Activation, Dense, Model, Standardization
+from edge_runtime import Activation, Dense, Elementwise, LayerNorm, Model, Standardization
 from edge_runtime.numerics.subnormals import TINY
 
 SUBNORMALS = 11_000  # weights: as many as a published model was found to have
@@ -25,6 +25,45 @@ def random_model(sizes, activations, seed=0, standardize=False, weight_scale=1.0
         mean, inv_std = rng.normal(size=sizes[0]), rng.uniform(0.5, 2.0, size=sizes[0])
         preprocessing = Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
     return Model(tuple(layers), preprocessing)
+
+
+def random_elementwise(n, seed=0, activation="linear", name="map", parts="scale shift slope low high") -> Elementwise:
+    """An element-wise stage with those parts of its arithmetic; some of its limits are none."""
+    rng = np.random.default_rng(seed)
+    scale, shift = rng.normal(size=n), rng.normal(size=n)
+    slope, low, high = rng.uniform(-0.5, 1.5, n), -rng.uniform(0.2, 2, n), rng.uniform(0.2, 2, n)
+    low[rng.random(n) < 0.2], high[rng.random(n) < 0.2] = -np.inf, np.inf
+    given = {"scale": np.ones(n), "shift": np.zeros(n)}
+    drawn = {"scale": scale, "shift": shift, "slope": slope, "low": low, "high": high}
+    given |= {key: drawn[key] for key in parts.split()}
+    arrays = {key: array.astype(np.float32) for key, array in given.items()}
+    return Elementwise(name=name, activation=Activation.of(activation), **arrays)
+
+
+def random_layer_norm(n, seed=0, activation="linear", name="norm", epsilon=1e-5, centered=True) -> LayerNorm:
+    """A normalization with gamma around 1 and beta around 0."""
+    rng = np.random.default_rng(seed)
+    gamma, beta = rng.normal(1, 0.3, n), rng.normal(0, 0.5, n)
+    return LayerNorm(
+        name, gamma.astype(np.float32), beta.astype(np.float32), float(np.float32(epsilon)), Activation.of(activation),
+        centered,
+    )  # fmt: skip
+
+
+def staged_model(sizes, seed=0, hidden="relu", final="softmax", standardize=False) -> Model:
+    """A float32 model with a stage before, between and after its layers: maps and both normalizations in turn."""
+    dense = random_model(sizes, [hidden] * (len(sizes) - 2) + ["linear"], seed, standardize)
+    layers = [random_elementwise(sizes[0], seed, name="before", parts="scale shift")]
+    for index, layer in enumerate(dense.layers):
+        layers.append(layer)
+        name, n = f"stage{index}", layer.n_out
+        if layer is dense.layers[-1]:
+            layers.append(random_elementwise(n, seed, final, name, "low high"))
+        elif index % 2:
+            layers.append(random_elementwise(n, seed, "tanh", name))
+        else:
+            layers.append(random_layer_norm(n, seed, name=name, centered=index % 4 == 0))
+    return replace(dense, layers=tuple(layers))
 
 
 def random_rows(n, n_in, seed=1) -> np.ndarray:

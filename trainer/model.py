@@ -539,9 +539,14 @@ class NeuralNetworkModel:
         theirs = describe_layout(model.layer_sizes, [layer.activation for layer in model.layers])
         if mine != theirs:
             raise ModelError(f"{path}: holds {theirs}, expected {mine}; build the network to match")
-        if any(not isinstance(layer, Dense) for layer in model.layers):
-            raise ModelError(f"{path}: holds {model.precision} layers, expected float32 or float16 to train on")
+        for layer in model.layers:
+            if not isinstance(layer, Dense):
+                kind = f"{layer.precision} {type(layer).__name__}"
+                raise ModelError(
+                    f"{path}: layer '{layer.name}' is {kind}, expected float32 or float16 Dense to train on"
+                )
         for block, layer in zip(self.chain.blocks, model.layers, strict=True):
+            assert isinstance(layer, Dense)
             block.dense.weights, block.dense.bias = layer.weight, layer.bias
             for extra in block.between:
                 extra.reset(self.rng)

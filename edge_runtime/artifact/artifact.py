@@ -14,28 +14,26 @@ import os
 import sys
 from collections.abc import Callable, Mapping
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_runtime.arguments import INPUT_CHECKS
+from edge_runtime.artifact.layer_entries import Members, build_layer, describe_layer, entry_of, take_member
 from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.files import printable
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Stage
 from edge_runtime.model import Model, Standardization, TestVectors, as_model
-from edge_runtime.numerics import Activation, QuantParams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT_NAME = "smallnet"
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2  # the newest; a file is written as the oldest version that can say what it holds
 MODEL_MAX_BYTES = 1 << 28  # 256 MiB: far above any network this is made for
 _MAX_HEADER_BYTES = 1 << 20
 _WORTH_OPENSSL = 1 << 20  # bytes: hashlib loads it, 2 ms and 3.6 MB; without it a kilobyte takes 3 us
-
-Members: TypeAlias = "dict[str, NDArray[Any]]"
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -93,7 +91,7 @@ def load_bytes(content: bytes, name: str = "artifact") -> Model:
 
 def artifact_bytes(model: Model) -> int:
     """The size in bytes of the file that `save` writes, without writing it."""
-    first_line = len(_first_line("0" * 64))
+    first_line = len(_first_line(model, "0" * 64))
     format_member = np.empty(first_line + len(_header_text(model)), np.uint8)
     return written_bytes({"format": format_member, **_arrays_by_name(model)})
 
@@ -103,7 +101,7 @@ def to_members(model: Model) -> Members:
     model = as_model(model)
     model.check_texts()
     members, text = _arrays_by_name(model), _header_text(model)
-    line = _first_line(digest_of(text, members))
+    line = _first_line(model, digest_of(text, members))
     if len(line) + len(text) > _MAX_HEADER_BYTES or len(members) >= MAX_MEMBERS:
         raise ArtifactError(
             f"{len(members):,} arrays and {len(text):,} bytes of names and metadata, expected less than "
@@ -127,15 +125,17 @@ def _arrays_by_name(model: Model) -> Members:
 
 def _header_text(model: Model) -> bytes:
     header = {
-        "layers": [_describe(layer) for layer in model.layers],
+        "layers": [describe_layer(layer) for layer in model.layers],
         "class_names": list(model.class_names),
         "metadata": dict(model.metadata),
     }
     return json.dumps(header, ensure_ascii=False, separators=(",", ":")).encode()
 
 
-def _first_line(digest: str) -> bytes:
-    return f"{FORMAT_NAME} {FORMAT_VERSION} sha256={digest}\n".encode()
+def _first_line(model: Model, digest: str) -> bytes:
+    """Stages came with version 2; what has none is written as version 1, which every reader takes."""
+    version = 2 if any(isinstance(layer, Stage) for layer in model.layers) else 1
+    return f"{FORMAT_NAME} {version} sha256={digest}\n".encode()
 
 
 def from_members(members: Members) -> Model:
@@ -143,15 +143,15 @@ def from_members(members: Members) -> Model:
     header = _read_header(members)
     rest = {name: array for name, array in members.items() if name != "format"}
     layers = tuple(
-        _build(index, _entry(item, dict, "layers"), rest) for index, item in enumerate(_list(header, "layers"))
+        build_layer(index, entry_of(item, dict, "layers"), rest) for index, item in enumerate(_list(header, "layers"))
     )
-    names = tuple(_entry(name, str, "class_names") for name in _list(header, "class_names"))
-    metadata = _entry(header.get("metadata"), dict, "metadata")
+    names = tuple(entry_of(name, str, "class_names") for name in _list(header, "class_names"))
+    metadata = entry_of(header.get("metadata"), dict, "metadata")
     preprocessing, vectors = None, None
     if "input.mean" in rest or "input.inv_std" in rest:
-        preprocessing = Standardization(_take(rest, "input.mean"), _take(rest, "input.inv_std"))
+        preprocessing = Standardization(take_member(rest, "input.mean"), take_member(rest, "input.inv_std"))
     if "test.inputs" in rest or "test.outputs" in rest:
-        vectors = TestVectors(_take(rest, "test.inputs"), _take(rest, "test.outputs"))
+        vectors = TestVectors(take_member(rest, "test.inputs"), take_member(rest, "test.outputs"))
     if rest:
         raise ArtifactError(f"unknown members {sorted(rest)}; export the model again")
     return Model(layers, preprocessing, names, metadata, vectors)
@@ -188,10 +188,10 @@ def _read_header(members: Members) -> dict[str, Any]:
     line, _, text = content.partition(b"\n")
     words = line.decode("latin1").split(" ")
     if len(words) != 3 or words[0] != FORMAT_NAME or not words[1].isdecimal():
-        raise ArtifactError(f"its format line is {line[:40]!r}, expected '{FORMAT_NAME} {FORMAT_VERSION} sha256=...'")
-    if words[1] != str(FORMAT_VERSION):
+        raise ArtifactError(f"its format line is {line[:40]!r}, expected '{FORMAT_NAME} 1 sha256=...'")
+    if words[1] not in map(str, range(1, FORMAT_VERSION + 1)):
         raise ArtifactError(
-            f"format version {words[1][:20]}, expected {FORMAT_VERSION}; install the smallnet that wrote it"
+            f"format version {words[1][:20]}, expected 1 to {FORMAT_VERSION}; install the smallnet that wrote it"
         )
     if members["format"].size > _MAX_HEADER_BYTES:
         raise ArtifactError(f"its header has {members['format'].size:,} bytes, expected at most {_MAX_HEADER_BYTES:,}")
@@ -201,93 +201,13 @@ def _read_header(members: Members) -> dict[str, Any]:
             "the content does not match its SHA-256 digest, so the file is damaged; copy or export it again"
         )
     try:
-        return _entry(json.loads(text), dict, "header")
+        return entry_of(json.loads(text), dict, "header")
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise (
             error if isinstance(error, ArtifactError) else ArtifactError(f"its header is not JSON ({error})")
         ) from error
 
 
-def _describe(layer: Layer) -> dict[str, Any]:
-    """What the JSON says of a layer: everything but its arrays."""
-    entry: dict[str, Any] = {"name": layer.name, "kind": layer.precision, "activation": layer.activation.name}
-    if layer.activation.params:
-        entry["params"] = dict(layer.activation.params)
-    if isinstance(layer, QuantizedDense):
-        entry["input"] = _grid_to_json(layer.input)
-        if layer.output is not None:
-            entry["output"] = _grid_to_json(layer.output)
-        if layer.table_output is not None:
-            entry["table_output"] = _grid_to_json(layer.table_output)
-    return entry
-
-
-def _build(index: int, entry: dict[str, Any], members: Members) -> Layer:
-    """The layer that an entry of the JSON and its members describe; the members are taken out of `members`."""
-    name, kind = _entry(entry.get("name"), str, "name"), entry.get("kind")
-    params = _entry(entry.get("params", {}), dict, "params")
-    activation = Activation.of(
-        _entry(entry.get("activation"), str, "activation"),
-        {key: _number(value, key) for key, value in params.items()},
-    )
-    weight, bias = _take(members, f"layer{index}.weight"), _take(members, f"layer{index}.bias")
-    if kind in ("float32", "float16"):
-        if weight.dtype.name != kind:
-            raise ArtifactError(f"'{name}.weight' has dtype {weight.dtype}, expected {kind}")
-        return Dense(name, weight, bias, activation)
-    if kind == "int8-dynamic":
-        return DynamicQuantizedDense(name, weight, bias, _take(members, f"layer{index}.weight_scale"), activation)
-    if kind != "int8":
-        raise ArtifactError(f"layer '{name}' has kind {kind!r}, expected float32, float16, int8 or int8-dynamic")
-    grid = _grid_from_json(entry.get("input"), f"{name}.input")
-    if grid is None:
-        raise ArtifactError(f"layer '{name}' has no input grid")
-    table_output = _grid_from_json(entry.get("table_output"), f"{name}.table_output")
-    return QuantizedDense(
-        name=name,
-        weight=weight,
-        bias=bias,
-        multiplier=_take(members, f"layer{index}.multiplier"),
-        input=grid,
-        output=_grid_from_json(entry.get("output"), f"{name}.output"),
-        activation=activation,
-        table=None if table_output is None else _take(members, f"layer{index}.table"),
-        table_output=table_output,
-    )
-
-
-def _grid_to_json(grid: QuantParams) -> list[float]:
-    return [grid.scale, grid.zero_point]  # JSON keeps every bit of a float: Python prints the shortest that reads back
-
-
-def _grid_from_json(value: Any, what: str) -> QuantParams | None:
-    if value is None:
-        return None
-    pair = _entry(value, list, what)
-    if len(pair) != 2:
-        raise ArtifactError(f"'{what}' has {len(pair)} values, expected a scale and a zero point")
-    return QuantParams(_number(pair[0], what), _entry(pair[1], int, what))
-
-
-def _entry(value: Any, kind: Any, what: str) -> Any:
-    if not isinstance(value, kind) or isinstance(value, bool):
-        raise ArtifactError(f"'{what}' in its header is {str(value)[:60]!r}, expected another type")
-    return value
-
-
-def _number(value: Any, what: str) -> float:
-    try:
-        return float(_entry(value, (int, float), what))
-    except OverflowError:
-        raise ArtifactError(f"'{what}' in its header is too large for a float") from None
-
-
 def _list(header: dict[str, Any], key: str) -> list[Any]:
-    value: list[Any] = _entry(header.get(key), list, key)
+    value: list[Any] = entry_of(header.get(key), list, key)
     return value
-
-
-def _take(members: Members, name: str) -> NDArray[Any]:
-    if name not in members:
-        raise ArtifactError(f"member '{name}' is missing; export the model again")
-    return members.pop(name)

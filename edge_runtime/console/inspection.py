@@ -75,7 +75,7 @@ def _layer(model: Model, index: int) -> dict[str, Any]:
         "shape": [layer.n_in, layer.n_out],
         "precision": layer.precision,
         "activation": str(layer.activation),
-        "macs": layer.n_in * layer.n_out,
+        "macs": layer.macs,
         "bytes": sum(array.nbytes for array in layer.arrays().values()),
     }
     if isinstance(layer, QuantizedDense):

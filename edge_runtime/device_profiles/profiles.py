@@ -177,10 +177,10 @@ def _latency(model: Model, profile: DeviceProfile) -> float:
     cached = profile.cache_bytes is not None and weight_bytes(model) <= profile.cache_bytes
     seconds = 0.0
     for layer in model.layers:
-        compute = layer.n_in * layer.n_out / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
+        compute = (layer.macs or layer.n_out) / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
         fetch = 0.0
         if profile.bandwidth_bytes_per_s is not None and not cached:
-            fetch = layer.weight.nbytes / profile.bandwidth_bytes_per_s
+            fetch = next(iter(layer.arrays().values())).nbytes / profile.bandwidth_bytes_per_s
         seconds += max(compute, fetch) + profile.layer_overhead_s
     return seconds
 

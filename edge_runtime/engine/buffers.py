@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, NamedTuple
 import numpy as np
 
 from edge_runtime.engine.plan import PlanStep, compute_dtype
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Stage
 from edge_runtime.numerics import flush, flushed
 
 if TYPE_CHECKING:
@@ -30,14 +30,17 @@ class Constants(NamedTuple):
     tile_rows: int
 
 
+NO_CONSTANTS = Constants(np.empty((0, 0), np.float32), None, None, None, 0)
+
+
 class Buffers(NamedTuple):
     """A layer's views of the arena. Scratch that a layer does not need is None.
 
-    source: (n_in,), or feature-major (n_in, rows); it may be a transposed view. source_and_one: (1 + n_in,) or
-    (1 + n_in, rows), ones and then the source; None where the source does not stand behind ones. target: likewise;
-    (rows, n_out) where `by_rows`, which a last layer may be. scratch: like target, in the memory of the source, which
-    is dead by then. row: one value a row. wide_source, wide_target: float64. indices: intp. partial: like the product.
-    tile: 1-D.
+    source: (n_in,), or feature-major (n_in, rows); it may be a transposed view. source_and_one: (1 + n_in,) or (1 +
+    n_in, rows), ones and then the source; None where the source does not stand behind ones. target: likewise; (rows,
+    n_out) where `by_rows`, which a last layer may be. scratch: like target, in the memory of the source, which is
+    dead by then. row: one value a row. sums: (n,), the running sums of one row of a LayerNorm. wide_source,
+    wide_target: float64. indices: intp. partial: like the product. tile: 1-D.
     """
 
     source: Array
@@ -46,6 +49,7 @@ class Buffers(NamedTuple):
     by_rows: bool
     scratch: Array | None
     row: Array
+    sums: Array | None
     wide_source: Array | None
     wide_target: Array | None
     indices: Array | None
@@ -60,8 +64,10 @@ class Buffers(NamedTuple):
 def make_constants(layer: Layer, step: PlanStep) -> Constants:
     """The arrays for a layer. A float32 layer's own are used as they are, unless its bias is to be stacked.
 
-    Subnormal weights count as 0 (see `edge_runtime.numerics.subnormals`).
+    A stage reads its own, and has none here. Subnormal weights count as 0 (see `edge_runtime.numerics.subnormals`).
     """
+    if isinstance(layer, Stage):
+        return NO_CONSTANTS
     dtype = compute_dtype(layer)
     has_subnormals = isinstance(layer, Dense) and layer.subnormals > 0
     stacked: Array | None = None

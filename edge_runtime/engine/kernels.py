@@ -18,7 +18,8 @@ import numpy as np
 from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.matmul import NumpyCall, bias_steps, product_steps
 from edge_runtime.engine.numpy_internals import clip_ufunc
-from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.engine.stages import stage_steps
+from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model
 from edge_runtime.numerics import QMAX, QMIN, Activation, QuantParams, dynamic_grid
 
@@ -70,6 +71,8 @@ def layer_steps(
             return steps + _round_steps(layer, layer.output, constants, buffers)
     elif isinstance(layer, DynamicQuantizedDense):
         steps = _dynamic_steps(layer, constants, buffers)
+    elif isinstance(layer, Stage):
+        steps = stage_steps(layer, buffers)
     else:
         steps = bias_steps(constants, buffers) if is_multiplied else product_steps(constants, buffers)
     return steps + (activation_steps(layer.activation, buffers) if activate else [])

@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_runtime.engine.arena import ALIGNMENT, Region, lay_out
 from edge_runtime.engine.model_bytes import held_bytes
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, LayerNorm, QuantizedDense, Stage
 from edge_runtime.model import Model
 from edge_runtime.numerics import FLOAT32_EXACT
 
@@ -82,7 +82,7 @@ def is_dynamic(model: Model) -> bool:
 
 def compute_dtype(layer: Layer) -> type:
     """The dtype of a layer's matrix product: float32, or float64 where float32 sums of the integers are not exact."""
-    if isinstance(layer, Dense) or layer.certificate < FLOAT32_EXACT:
+    if isinstance(layer, (Dense, Stage)) or layer.certificate < FLOAT32_EXACT:
         return np.float32
     return np.float64
 
@@ -99,10 +99,11 @@ class Drafts:
         self._layers = model.layers
         self._held = held_bytes(model)
         self._row_bytes = _row_bytes(model)
+        self._sums_bytes = _F32 * max(layer.n_in if isinstance(layer, LayerNorm) else 0 for layer in model.layers)
         self._temporary = max(_temporary_bytes_a_row(layer) for layer in model.layers)
         reads_users_rows = model.preprocessing is None and isinstance(model.layers[0], Dense)
         # a first layer that reads the user's own rows, which no one stands before, is never stacked
-        self._never = frozenset({0} if reads_users_rows and model.layers[0].weight.dtype == np.float32 else ())
+        self._never = frozenset({0} if reads_users_rows and model.layers[0].precision == "float32" else ())
         self._steps: dict[tuple[int, bool, int], PlanStep] = {}
 
     def lay(self, block: int, without_copy: frozenset[int], tile_bytes: int) -> MemoryPlan:
@@ -140,13 +141,14 @@ class Drafts:
             "ping": sizes.pop("ping"),
             "pong_ones": ones,
             **sizes,
+            "sums": self._sums_bytes,
             "partial": block * max(step.partial_bytes for step in steps),
             "tile": max(step.tile_bytes for step in steps),
         }
 
 
 def _step(layer: Layer, copied: bool, tile_bytes: int) -> PlanStep:
-    lean = layer.weight.dtype != np.float32 and not copied
+    lean = layer.precision != "float32" and not copied
     row_bytes = layer.n_out * np.dtype(compute_dtype(layer)).itemsize
     tile_rows = min(layer.n_in, max(1, tile_bytes // row_bytes)) if lean else 0
     return PlanStep(
@@ -189,7 +191,7 @@ def _row_bytes(model: Model) -> dict[str, int]:
 
 def needs_scratch(layer: Layer) -> bool:
     """Whether its activation works in a second array of the output's size."""
-    return layer.activation.name in ("leaky_relu", "softmax")
+    return layer.activation.name in ("leaky_relu", "softmax") or isinstance(layer, Stage)
 
 
 def _temporary_bytes_a_row(layer: Layer) -> int:
@@ -202,14 +204,14 @@ def _temporary_bytes_a_row(layer: Layer) -> int:
 
 def _can_be_stacked(layer: Layer) -> bool:
     """Whether a copy of the weights may begin with the bias: sums must be as exact with it as without."""
-    if isinstance(layer, DynamicQuantizedDense) or compute_dtype(layer) is not np.float32:
+    if isinstance(layer, (DynamicQuantizedDense, Stage)) or compute_dtype(layer) is not np.float32:
         return False
-    return layer.weight.dtype != np.float32 or layer.weight.nbytes + layer.bias.nbytes <= STACKED_BYTES
+    return layer.precision != "float32" or layer.weight.nbytes + layer.bias.nbytes <= STACKED_BYTES
 
 
 def copy_bytes(layer: Layer) -> int:
     """Bytes of the copy of the weights that makes a layer fast; 0 for large float32 layers, used as they are stored."""
-    if layer.weight.dtype == np.float32 and not _can_be_stacked(layer):
+    if isinstance(layer, Stage) or (layer.precision == "float32" and not _can_be_stacked(layer)):
         return 0
     rows = layer.n_in + (1 if _can_be_stacked(layer) else 0)
     return rows * layer.n_out * np.dtype(compute_dtype(layer)).itemsize

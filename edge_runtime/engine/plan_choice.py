@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import Drafts, MemoryPlan, PlanStep, compute_dtype, copy_bytes, is_dynamic
-from edge_runtime.layers import Layer
+from edge_runtime.layers import Layer, Stage, WeightedLayer
 from edge_runtime.model import Model
 
 BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # rows that go through the network together
@@ -100,7 +100,7 @@ def _blocks(model: Model, limits: Limits) -> tuple[int, ...]:
 
 def _tiles(model: Model) -> tuple[int, ...]:
     """The tiles that differ: one that holds the largest widened matrix is like every larger one."""
-    lean = [layer for layer in model.layers if layer.weight.dtype != np.float32]
+    lean = [layer for layer in model.layers if isinstance(layer, WeightedLayer) and layer.precision != "float32"]
     largest = max((layer.weight.size * np.dtype(compute_dtype(layer)).itemsize for layer in lean), default=0)
     holding = [tile for tile in TILES if tile >= largest]
     return (*holding[-1:], *(tile for tile in TILES if tile < largest))
@@ -121,7 +121,9 @@ def _cost(model: Model, plan: MemoryPlan, rows: int) -> float:
 
 
 def _layer_cost(layer: Layer, step: PlanStep, block: int, rows: int) -> float:
-    blocks, weights = -(-rows // block), layer.n_in * layer.n_out
+    if isinstance(layer, Stage):
+        return 0.0  # the same in every plan of a model
+    blocks, weights = -(-rows // block), layer.macs
     read = _WEIGHT_FOR_ONE_ROW if min(rows, block) == 1 else _WEIGHT
     cost = blocks * (2 * _CALL + read * weights) + rows * _MULTIPLICATION * weights
     if not step.stacked:  # the bias is added by a call of its own

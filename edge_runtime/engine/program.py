@@ -12,7 +12,7 @@ from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.kernels import entry_steps, layer_steps
 from edge_runtime.engine.matmul import FEW_ROWS, NumpyCall, product_of_rows
 from edge_runtime.engine.plan import MemoryPlan, compute_dtype, needs_scratch
-from edge_runtime.layers import Dense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, Layer, LayerNorm, QuantizedDense
 from edge_runtime.model import Model
 
 if TYPE_CHECKING:
@@ -93,10 +93,12 @@ def _starts_in_arena(model: Model) -> bool:
 def is_by_rows(model: Model, position: int, rows: int) -> bool:
     """Whether a block's target of this layer is (rows, n) and not (n, rows).
 
-    Feature-major spares the bias a call of its own, and softmax reduces faster so. Products of a wide input and many
-    rows are quicker by rows, and turning their result costs more than it gains, so such a network runs by rows
-    throughout. A last layer gives what the user receives: rows.
+    Feature-major spares the bias a call of its own, softmax reduces faster so, and LayerNorm adds up in the order of
+    the features, as for one row. Products of a wide input and many rows are quicker by rows, and turning their result
+    costs more than it gains, so such a network runs by rows throughout. A last layer gives what the user gets: rows.
     """
+    if isinstance(model.layers[position], LayerNorm):
+        return False
     if position == len(model.layers) - 1:
         return model.layers[-1].activation.name != "softmax"
     return model.n_in >= WIDE_INPUT and rows > FEW_ROWS
@@ -131,6 +133,7 @@ def _buffers(model: Model, plan: MemoryPlan, arena: Arena, position: int, rows: 
         by_rows=by_rows,
         scratch=arena.view(region, target.shape) if needs_scratch(layer) else None,
         row=arena.view("row", (rows or 1,)),
+        sums=arena.view("sums", (layer.n_in,)) if isinstance(layer, LayerNorm) else None,
         wide_source=_source(layer, arena, "wide_source", rows, source_by_rows, np.float64) if is_wide else None,
         wide_target=like_target("wide_target", np.float64) if is_wide else None,
         indices=like_target("index", np.intp) if has_table else None,

@@ -12,6 +12,7 @@ from edge_runtime.reference.bounds import (
     tensor_bounds,
 )
 from edge_runtime.reference.input_range import WARN_ABOVE, range_warning
+from edge_runtime.reference.stage_bounds import stage_bound
 from edge_runtime.reference.trace import logits, trace, trace_layer
 
 __all__ = [
@@ -26,6 +27,7 @@ __all__ = [
     "output_bound",
     "product_bound",
     "range_warning",
+    "stage_bound",
     "tensor_bounds",
     "trace",
     "trace_layer",

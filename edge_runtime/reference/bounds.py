@@ -5,8 +5,8 @@ are summed, with or without fused multiply-add:
 
     16 * 2^-24 * (|x| @ |W| + |b|)
 
-The bound below carries that difference through the layers: by |W|, by how steep an activation can be, and by one grid
-step wherever a value that already differs is rounded.
+The bound below carries that difference through the layers: by |W|, by how steep an activation can be, by what
+`stage_bounds` says of layers without weights, and by one grid step wherever a value that already differs is rounded.
 """
 
 from __future__ import annotations
@@ -16,9 +16,10 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization
 from edge_runtime.numerics import TINY, Activation, QuantParams, dequantize, dynamic_grid
+from edge_runtime.reference.stage_bounds import stage_bound
 from edge_runtime.reference.trace import trace
 
 if TYPE_CHECKING:
@@ -146,6 +147,8 @@ def _rescaling_bound(layer: DynamicQuantizedDense, value: Array) -> Array:
 
 def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
     """From the bound on a layer's input to that on its values before the activation, in real units."""
+    if isinstance(layer, Stage):
+        return stage_bound(layer, value, bound)
     if isinstance(layer, DynamicQuantizedDense):
         return _dynamic_bound(layer, value, bound)
     if isinstance(layer, Dense):

@@ -9,6 +9,7 @@ names, so that a tensor of onnxruntime can be laid beside the one here:
     NAME.scaled             float32  accumulator * multiplier (int8-dynamic: * weight_scale)
     NAME.codes              uint8    table index, where the activation is a table
     NAME.preactivation      float32  x @ weight + bias of a float layer; int8-dynamic: scaled * input scale + bias
+                                     of a stage: its values before the activation
     NAME.output             uint8 or float32: what the next layer, or the user, receives
 """
 
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.array_types import Tensors
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, LayerNorm, QuantizedDense, Stage
 from edge_runtime.model import Model
 from edge_runtime.numerics import accumulate, dynamic_grid, quantize, quantize_on, saturate, scale_accumulator
 
@@ -52,9 +53,32 @@ def trace_layer(layer: Layer, value: NDArray[Any]) -> Tensors:
     if isinstance(layer, Dense):
         preactivation = value @ layer.weight.astype(np.float32) + layer.bias
         return {f"{layer.name}.preactivation": preactivation, f"{layer.name}.output": layer.activation(preactivation)}
+    if isinstance(layer, Stage):
+        preactivation = stage_values(layer, value)
+        return {f"{layer.name}.preactivation": preactivation, f"{layer.name}.output": layer.activation(preactivation)}
     if isinstance(layer, DynamicQuantizedDense):
         return _trace_dynamic(layer, value)
     return _trace_int8(layer, value)
+
+
+def stage_values(layer: Elementwise | LayerNorm, value: NDArray[Any]) -> NDArray[Any]:
+    """What a stage gives before its activation, (batch, n), in the dtype of its float values (batch, n)."""
+    if isinstance(layer, LayerNorm):
+        return _normalized(layer, value)
+    value = value * layer.scale + layer.shift
+    if layer.slope is not None:
+        value = np.where(value < 0, layer.slope * value, value)
+    value = value if layer.low is None else np.maximum(value, layer.low)
+    return value if layer.high is None else np.minimum(value, layer.high)
+
+
+def _normalized(layer: LayerNorm, value: NDArray[Any]) -> NDArray[Any]:
+    """Sums in the order of the features, as the engine adds them."""
+    n = value.dtype.type(layer.n_in)
+    if layer.centered:
+        value = value - np.add.accumulate(value, axis=-1)[:, -1:] / n
+    variance = np.add.accumulate(value * value, axis=-1)[:, -1:] / n + value.dtype.type(layer.epsilon)
+    return value / np.sqrt(variance) * layer.gamma + layer.beta
 
 
 def _trace_dynamic(layer: DynamicQuantizedDense, value: NDArray[Any]) -> Tensors:

@@ -15,7 +15,8 @@ from edge_runtime.numerics import Activation, QuantParams
 class Graph:
     """Nodes and initializers, in the order in which they are added. Tensors are referred to by name."""
 
-    def __init__(self) -> None:
+    def __init__(self, opset: int) -> None:
+        self.opset = opset
         self.nodes: list[onnx.NodeProto] = []
         self.initializers: dict[str, onnx.TensorProto] = {}
 
@@ -49,6 +50,12 @@ class Graph:
             return _COMPOSED[name](self, value, output, **attributes)
         axis = {"axis": -1} if activation.definition.is_over_row else {}
         return self.node(activation.definition.onnx or _OTHERS[name], [value], output, **attributes, **axis)
+
+    def mean(self, value: str, output: str) -> str:
+        """ReduceMean over the last axis, which is kept; from opset 18 on the axes are an input."""
+        if self.opset < 18:
+            return self.node("ReduceMean", [value], output, axes=[-1], keepdims=1)
+        return self.node("ReduceMean", [value, self.constant(f"{output}_axes", np.array([-1]))], output, keepdims=1)
 
     def scalar(self, output: str, name: str, value: float) -> str:
         """A float32 constant that belongs to the tensor `output`; its name."""

@@ -3,6 +3,8 @@
     float   [Sub, Mul] -> [Gemm -> activation]*, with a Cast of the weights where they are stored as float16
     int8    [Sub, Mul] -> QuantizeLinear -> [layer]*, in one of the forms of `export.onnx_writer.int8_forms`
 
+Layers without weights are written in floats in both (`export.onnx_writer.stages`).
+
 Opset and IR version are the lowest that hold the operators, so that old runtimes can read the file. Tensors carry the
 names of `edge_runtime.reference.trace`.
 """
@@ -20,12 +22,13 @@ from onnx import TensorProto, helper
 from edge_runtime.arguments import QUANTIZATION_CHECKS, shown
 from edge_runtime.errors import QuantizationError
 from edge_runtime.files import write_bytes
-from edge_runtime.layers import Dense, DynamicQuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Stage
 from edge_runtime.model import Model, as_model
 from edge_runtime.version import MADE_WITH, __version__
 from export.onnx_writer.graph import Graph
 from export.onnx_writer.int8_forms import FORMS, MICROSOFT, dynamic_layer, qdq_layer
 from export.onnx_writer.pair_saturation import PRECISE, PRECISE_KEY, may_saturate
+from export.onnx_writer.stages import stage
 
 OPSET = 13  # the first with per-axis and scalar forms of everything used here
 IR_VERSION = 8  # what opset 13 to 17 came with, and what every runtime since 2021 reads
@@ -59,7 +62,9 @@ def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable
     model = as_model(model)
     check_form(form, opset, portable=portable)
     model.check_texts()
-    proto = _model_proto(model, _build(model, form, portable=portable), _properties(model, form, portable), opset)
+    proto = _model_proto(
+        model, _build(model, form, opset, portable=portable), _properties(model, form, portable), opset
+    )
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -80,8 +85,8 @@ def check_form(form: str, opset: int, *, portable: bool = False) -> None:
         )
 
 
-def _build(model: Model, form: str, *, portable: bool) -> Graph:
-    graph = Graph()
+def _build(model: Model, form: str, opset: int, *, portable: bool) -> Graph:
+    graph = Graph(opset)
     value, on_grid = INPUT, False
     if model.preprocessing is not None:
         centered = graph.node("Sub", [value, graph.constant("input.mean", model.preprocessing.mean)], "input.centered")
@@ -91,6 +96,8 @@ def _build(model: Model, form: str, *, portable: bool) -> Graph:
         target = OUTPUT if layer is model.layers[-1] else f"{layer.name}.output"
         if isinstance(layer, Dense):
             value, on_grid = _dense(graph, layer, value, target), False
+        elif isinstance(layer, Stage):
+            value, on_grid = stage(graph, layer, value, target), False
         elif isinstance(layer, DynamicQuantizedDense):
             value, on_grid = dynamic_layer(graph, layer, value, target), False
         else:

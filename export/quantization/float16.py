@@ -81,7 +81,7 @@ def _halves(weight: NDArray[np.float32]) -> NDArray[np.float64]:
 
 
 def _harm_of(model: Model) -> float:
-    return sum(_harm(layer.weight) for layer in model.layers)
+    return sum(_harm(layer.weight) for layer in model.layers if isinstance(layer, Dense))
 
 
 def _shifts(model: Model) -> list[int]:

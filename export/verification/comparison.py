@@ -12,7 +12,7 @@ from edge_runtime.array_types import Tensors
 from edge_runtime.errors import InputError
 from edge_runtime.files import printable, shortened
 from edge_runtime.inputs import as_inputs
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, LayerNorm, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import saturate
 from edge_runtime.reference import (
@@ -22,6 +22,7 @@ from edge_runtime.reference import (
     count_lone_nans,
     implementation_error,
     product_bound,
+    stage_bound,
     trace_layer,
 )
 from export.onnx_writer import entry_range
@@ -120,7 +121,7 @@ def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors,
     A static int8 layer is compared with our own trace, bit for bit. The others are judged on `entering`, so that a
     difference in an earlier layer is not held against this one.
     """
-    if isinstance(layer, Dense):
+    if isinstance(layer, (Dense, Elementwise, LayerNorm)):
         return _check_float(level, layer, entering, theirs)
     if isinstance(layer, DynamicQuantizedDense):
         return _check_dynamic(level, layer, entering, theirs)
@@ -186,11 +187,17 @@ def _check_range(
     return TensorCheck(level, name, ONE_STEP, ours.size, int(outside.sum()), _largest(ours, theirs), allowed, step)
 
 
-def _check_float(level: str, layer: Dense, entering: NDArray[Any], theirs: Tensors) -> list[TensorCheck]:
+def _check_float(
+    level: str, layer: Dense | Elementwise | LayerNorm, entering: NDArray[Any], theirs: Tensors
+) -> list[TensorCheck]:
     name = f"{layer.name}.preactivation"
     with np.errstate(invalid="ignore", over="ignore"):
-        expected = entering @ layer.weight.astype(np.float32) + layer.bias
-        product = within(level, name, expected, theirs[name], product_bound(layer, entering))
+        expected = trace_layer(layer, entering)[name]
+        if isinstance(layer, Dense):
+            bound = product_bound(layer, entering)
+        else:
+            bound = stage_bound(layer, entering, np.zeros(entering.shape))
+        product = within(level, name, expected, theirs[name], bound)
     return [product, _check_activation(level, layer, theirs[name], theirs)]
 
 

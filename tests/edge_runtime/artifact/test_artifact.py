@@ -197,8 +197,8 @@ def test_contents_that_do_not_fit_are_refused_even_with_a_right_digest(tmp_path,
 def test_another_version_is_named(tmp_path):
     """The version is checked before anything that may have changed with it."""
     members = to_members(small_model())
-    content = bytes(members["format"]).replace(b"smallnet 1", b"smallnet 2")
-    with pytest.raises(ArtifactError, match="format version 2, expected 1"):
+    content = bytes(members["format"]).replace(b"smallnet 1", b"smallnet 3")
+    with pytest.raises(ArtifactError, match="format version 3, expected 1 to 2"):
         from_members({**members, "format": np.frombuffer(content, np.uint8)})
 
 
@@ -360,7 +360,7 @@ def test_a_header_is_checked_from_its_first_word_on():
         assert said(with_format(line + b"\n{}")) == (f"its format line is {line!r}, expected 'smallnet 1 sha256=...'")
     assert said(with_format(b"x" * 50)) == f"its format line is {b'x' * 40!r}, expected 'smallnet 1 sha256=...'"
     assert said(with_format(content.replace(b"smallnet 1", b"smallnet 123456789012345678901234"))) == (
-        "format version 12345678901234567890, expected 1; install the smallnet that wrote it"
+        "format version 12345678901234567890, expected 1 to 2; install the smallnet that wrote it"
     )
     damaged = "the content does not match its SHA-256 digest, so the file is damaged; copy or export it again"
     assert said(with_format(content[:-1])) == damaged

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, Dense, DynamicQuantizedDense, ModelError, QuantizedDense, QuantParams
-from edge_runtime.layers import checked_array, count_nonfinite
+from edge_runtime.layers.base import checked_array, count_nonfinite
 from edge_runtime.numerics.ownership import is_frozen
 from edge_runtime.numerics.quantization import CHUNK
 from tests.memory import traced
