@@ -31,13 +31,15 @@ class Cases(NamedTuple):
     high: np.ndarray
 
 
-def rendered(name, leaky=True) -> str:
+def rendered(name, has_slopes=True) -> str:
     """The text that an exported file holds, with functions called NAME_requantize and NAME_requantize_leaky."""
     environment = jinja2.Environment(trim_blocks=True, lstrip_blocks=True, keep_trailing_newline=True)
-    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(name=name, leaky=leaky)
+    return environment.from_string(TEMPLATE.read_text(encoding="utf-8")).render(
+        p=name, P=name.upper(), has_slopes=has_slopes
+    )
 
 
-def build(command, folder, *flags) -> ctypes.CDLL:
+def build_library(command, folder, *flags) -> ctypes.CDLL:
     """programs/requantize_both.c around the text of an export, as a library that a compiler's command made."""
     for name in ("floats", "integers"):
         (folder / f"{name}.h").write_text(rendered(name), encoding="utf-8")

@@ -7,7 +7,7 @@ import numpy as np
 import pytest
 
 from tests.c.compilers import WARNINGS, compiler
-from tests.c.requantizer import answers, build, cases, requantized
+from tests.c.requantizer import answers, build_library, cases, requantized
 
 # The product in float32 is an exact tie, or just beside one, and more exact arithmetic rounds it otherwise.
 FUSED_IS_WRONG = [(21142, "0x1.c30566p-8", 146), (1016984, "0x1.c7bbp-14", 110), (2831827, "0x1.b4eefp-15", 148)]
@@ -19,7 +19,7 @@ FLAGS = {
 
 
 def library(name, flags, folder):
-    return build(compiler(name), folder, *FLAGS[flags], *WARNINGS)
+    return build_library(compiler(name), folder, *FLAGS[flags], *WARNINGS)
 
 
 @pytest.mark.parametrize("flags", FLAGS)
@@ -63,4 +63,4 @@ def test_a_processor_that_computes_with_more_digits_is_refused(tmp_path):
     if platform.machine() != "x86_64":
         pytest.skip("x87 is a part of x86-64 processors")
     with pytest.raises(AssertionError, match="float is computed with more digits than float32 has"):
-        build(compiler("gcc"), tmp_path, "-mfpmath=387")
+        build_library(compiler("gcc"), tmp_path, "-mfpmath=387")

@@ -1,0 +1,31 @@
+"""Requantization on emulated microcontrollers: the checksum of a million answers is NumPy's, on every core."""
+
+import zlib
+
+import pytest
+
+from tests.c.firmware import CORES, build, emulate
+from tests.c.requantizer import PROGRAMS, cases, rendered, requantized
+
+COUNT = 1_000_000
+FORMS = {"floats": 0, "integers": 1}
+
+
+@pytest.fixture(scope="module")
+def expected():
+    found = cases(0, COUNT)
+    return {name: zlib.crc32(requantized(found, name == "leaky_crc")) for name in ("crc", "leaky_crc")}
+
+
+@pytest.mark.parametrize("form", FORMS)
+@pytest.mark.parametrize("name", CORES)
+def test_a_million_accumulators_have_numpys_checksum(name, form, expected, tmp_path):
+    """By a floating-point unit, by a library of software floats, and by integers: each core can be told to do either.
+
+    gnu99 lets gcc fuse multiplications with additions, which these cores have an instruction for.
+    """
+    (tmp_path / "form.h").write_text(rendered("form"), encoding="utf-8")
+    flags = ("-O2", "-std=gnu99", f"-DFORM_INTEGER_REQUANTIZE={FORMS[form]}", "-I", tmp_path)
+    core = CORES[name]
+    firmware = build(core, [PROGRAMS / "requantize_firmware.c"], tmp_path / "firmware.elf", *flags)
+    assert emulate(core, firmware, COUNT) == expected
