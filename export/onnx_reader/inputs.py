@@ -131,10 +131,8 @@ def _candidates(
         if found and math.prod(row) > widest:
             continue  # many rows are no row
         if not 1 <= math.prod(row) <= widest:
-            raise Unsupported(
-                f"input '{name}' has {math.prod(row):,} features, more than the file has weights for, expected 1 to "
-                f"{widest:,}"
-            )
+            features = f"{math.prod(row):,} features, more than the file has weights for"
+            raise Unsupported(f"input '{name}' has {features}, expected 1 to {widest:,}")
         found.append(Input(name, kind, row, at, count))
     return iter(found)
 

@@ -42,6 +42,10 @@ class Affine:
         """Whether it is the same for every feature."""
         return self.scale.ndim == self.shift.ndim == 0
 
+    def picked(self, index: Array) -> Affine:
+        """The map of some of the features, by their places."""
+        return Affine(*(part[index] if part.ndim else part for part in (self.scale, self.shift)))
+
     @property
     def is_identity(self) -> bool:
         """Whether y = x."""
@@ -78,6 +82,11 @@ class Linear:
     codes: Array | None = None
     scale: Array | None = None
     stored: NDArray[np.int8] | None = None
+
+    def picked(self, index: Array) -> Linear:
+        """The product's values at some places."""
+        parts = (self.weight, self.codes, self.scale, self.stored)
+        return Linear(*(None if part is None else part[..., index] for part in parts))  # type: ignore[arg-type]
 
 
 def off_by(nudge: float, activation: Activation | None, x: Array, value: Array) -> Array:

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from enum import IntEnum
+from functools import reduce
 from typing import Any
 
 import numpy as np
@@ -16,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.steps import Chain, DynamicQuantize, Quantize, Select, Step
+from export.onnx_reader.steps import Chain, DynamicQuantize, Quantize, Select, Step, common_ancestor
 
 ANY_ROWS = (1 << 31) - 1  # stands for a batch of any size in the arithmetic of shapes: a prime no real size divides by
 
@@ -201,6 +202,11 @@ def flow_of(value: Value) -> Flow:
     if not isinstance(value, Flow):
         raise Unsupported("its input is not made of the model's input")
     return value
+
+
+def common_base(flows: Sequence[Flow]) -> Chain:
+    """The last point that the chains of flows share."""
+    return reduce(common_ancestor, (flow.chain for flow in flows))
 
 
 def optional(inputs: Sequence[Value], position: int) -> Value:

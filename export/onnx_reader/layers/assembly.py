@@ -104,9 +104,8 @@ class Assembly:
         """Raise Unsupported, naming its node, where softmax is not the end."""
         if self.layers and self.layers[-1].activation.definition.is_over_row:
             before = [index for index in range(self.at) if isinstance(self.steps[index], RowFunction)]
-            raise Unsupported(
-                f"something follows {self.layers[-1].activation.name}, which is supported at the end only"
-            ).at(self.nodes[before[-1]])
+            words = f"something follows {self.layers[-1].activation.name}, which is supported at the end only"
+            raise Unsupported(words).at(self.nodes[before[-1]])
 
     def name(self) -> str:
         """The name of the layer that is made next."""
@@ -160,9 +159,8 @@ class Assembly:
         bias = shift.astype(np.float32)
         wrong = weight.size + bias.size - np.isfinite(weight).sum() - np.isfinite(bias).sum()
         if wrong:
-            raise Unsupported(
-                f"its weights and bias hold {wrong:,} values that are NaN, inf or beyond float32, expected finite ones"
-            )
+            found = f"its weights and bias hold {wrong:,} values that are NaN, inf or beyond float32"
+            raise Unsupported(f"{found}, expected finite ones")
         self.layers.append(Dense(self.name(), weight, bias, tail.activation))
         self.width, self.carry = n_out, IDENTITY
         self.continue_with(tail.rest)
@@ -220,9 +218,7 @@ class Assembly:
         self.at += 1
         before = self._affine_run()
         if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
-            raise Unsupported(
-                "its product of dynamically quantized values is not multiplied by their scale, as expected"
-            )
+            raise Unsupported("its product of dynamically quantized values is not multiplied by their scale")
         self.at += 1
         after, activation, rest, _ = tail_of(self.take_run())
         n_out = step.codes.shape[1]

@@ -7,18 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.steps import (
-    Affine,
-    Dequantize,
-    DynamicScale,
-    Function,
-    Linear,
-    Lookup,
-    Quantize,
-    RowFunction,
-    Select,
-    Step,
-)
+from export.onnx_reader.steps import Affine, DynamicScale, Linear, OfOneNumber, RowFunction, Select, Step
 
 
 class Placed(NamedTuple):
@@ -57,18 +46,14 @@ def _select(done: list[Placed], select: Placed, width: int, budget: Budget) -> N
         step, node = done[position]
         if isinstance(step, Linear):
             budget.charge(step.weight.shape[0] * index.size)
-            codes = None if step.codes is None else step.codes[:, index]
-            scale = None if step.scale is None else step.scale[index]
-            stored = None if step.stored is None else step.stored[:, index]
-            done[position] = Placed(Linear(step.weight[:, index], codes, scale, stored), node)
+            done[position] = Placed(step.picked(index), node)
             return
         if isinstance(step, Affine):
-            parts = (part[index] if part.ndim else part for part in (step.scale, step.shift))
-            done[position] = Placed(Affine(*parts), node)
+            done[position] = Placed(step.picked(index), node)
         elif isinstance(step, RowFunction):
             if not np.array_equal(np.sort(index), np.arange(width)):
                 raise Unsupported(f"features are taken out of {step.activation.name}, which is supported whole only")
-        elif not isinstance(step, Function | Quantize | Dequantize | Lookup | DynamicScale):
+        elif not isinstance(step, OfOneNumber | DynamicScale):
             break
     else:
         budget.charge(width * index.size)

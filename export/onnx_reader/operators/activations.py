@@ -27,9 +27,14 @@ ACTIVATIONS = {definition.onnx: name for name, definition in DEFINITIONS.items()
 
 def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """An operator that is an activation by itself."""
-    name = ACTIVATIONS[node.operator]
-    params = {key: node.attribute(key, float, default) for key, default in DEFINITIONS[name].defaults.items()}
-    return [applied(node, inputs[0], Activation.of(name, params))]
+    return [applied(node, inputs[0], activation_of(node, node.operator))]
+
+
+def activation_of(node: Node, operator: str, prefix: str = "") -> Activation:
+    """The activation that an operator is; its parameters are the attributes with `prefix` before their names."""
+    name = ACTIVATIONS[operator]
+    defaults = DEFINITIONS[name].defaults
+    return Activation.of(name, {key: node.attribute(prefix + key, float, value) for key, value in defaults.items()})
 
 
 def applied(node: Node, value: Value, function: Activation) -> Flow:

@@ -15,8 +15,8 @@ from numpy.typing import NDArray
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.shapes import listed, resolved_axis
-from export.onnx_reader.steps import Affine, Chain, Linear, Select, Step, common_ancestor
-from export.onnx_reader.values import Flow, Handler, Value, flow_of
+from export.onnx_reader.steps import Affine, Chain, Linear, Select, Step
+from export.onnx_reader.values import Flow, Handler, Value, common_base, flow_of
 
 Array64 = NDArray[np.float64]
 
@@ -69,9 +69,7 @@ class AffineMap(NamedTuple):
 
 def maps_of(flows: Sequence[Flow], budget: Budget) -> tuple[Chain, list[AffineMap]]:
     """The tensor that flows are linear in, and what each of them is of it, place by place. Raises Unsupported."""
-    base = flows[0].chain
-    for flow in flows[1:]:
-        base = common_ancestor(base, flow.chain)
+    base = common_base(flows)
     if any(isinstance(step, Linear) for flow in flows for step in flow.chain.steps_after(base)):
         base = before_linear(base)
     maps = [map_of(flow, base, budget) for flow in flows]
@@ -122,9 +120,7 @@ def sum_of(flows: Sequence[Flow], signs: Sequence[float], budget: Budget) -> Flo
 
     None too for branches that do the same to every feature: these are one function of one number.
     """
-    base = flows[0].chain
-    for flow in flows[1:]:
-        base = common_ancestor(base, flow.chain)
+    base = common_base(flows)
     first, steps = flows[0], [step for flow in flows for step in flow.chain.steps_after(base)]
     is_alike = all((flow.batch, flow.rows) == (first.batch, first.rows) for flow in flows)
     if not is_alike or not all(map(_is_linear, steps)):

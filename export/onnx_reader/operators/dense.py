@@ -6,9 +6,9 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_runtime.numerics import DEFINITIONS, Activation
+from edge_runtime.numerics import Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.activations import ACTIVATIONS, applied
+from export.onnx_reader.operators.activations import ACTIVATIONS, activation_of, applied
 from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.elementwise import scaled, shifted
 from export.onnx_reader.operators.selecting import concat, names_in
@@ -23,7 +23,7 @@ def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [product(first, second, budget)]
     if isinstance(first, Const) and isinstance(second, Flow):
         return [product_from_left(first, second, budget)]
-    raise Unsupported("it multiplies two tensors that are both made of the input, or neither; expected one constant")
+    raise Unsupported("it multiplies two constants, or two tensors that are made of the input; expected one of each")
 
 
 def product(flow: Flow, constant: Const, budget: Budget) -> Flow:
@@ -75,10 +75,8 @@ def _linear(flow: Flow, weight: Const, axis: int, budget: Budget) -> Chain:
         raise Unsupported("it sums over the rows of the batch; expected a sum over the features")
     n = flow.expanded.shape[axis]
     if weight.array.shape[0] != n or flow.order.size != n:
-        raise Unsupported(
-            f"its weights take {weight.array.shape[0]} features, its input has shape "
-            f"{tuple('rows' if axis == flow.batch else size for axis, size in enumerate(flow.shape))}"
-        )
+        shape = tuple("rows" if axis == flow.batch else size for axis, size in enumerate(flow.shape))
+        raise Unsupported(f"its weights take {weight.array.shape[0]} features, its input has shape {shape}")
     if 0 in weight.array.shape:
         raise Unsupported("its weights are empty")
     order, width = flow.order.ravel(), flow.chain.width
@@ -127,10 +125,7 @@ def _activated(node: Node, flow: Flow) -> Flow:
         return flow
     if kind not in ACTIVATIONS:
         raise Unsupported(f"its activation {kind[:30]!r} is not supported")
-    name = ACTIVATIONS[kind]
-    defaults = DEFINITIONS[name].defaults
-    params = {key: float(node.attribute(f"activation_{key}", float, value)) for key, value in defaults.items()}
-    return applied(node, flow, Activation.of(name, params))
+    return applied(node, flow, activation_of(node, kind, "activation_"))
 
 
 def fused_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

@@ -28,11 +28,10 @@ from export.onnx_reader.steps import (
     OfOneNumber,
     Quantize,
     Step,
-    common_ancestor,
     composed,
     off_by,
 )
-from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value
+from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value, common_base
 
 _MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
 _CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
@@ -82,27 +81,17 @@ def _as_meant(number: Array) -> Array:
 
 def _affine(node: Node, given: list[Value], flow: Flow, budget: Budget) -> Flow:
     """One flow and constants under Add, Sub, Mul, Div, Sum or Neg."""
-    if node.operator == "Neg":
-        return scaled(flow, np.array(-1.0), budget)
-    if node.operator == "Sum":
-        for value in given:
-            flow = shifted(flow, value.array, budget) if isinstance(value, Const) else flow
-        return flow
-    is_first = given[0] is flow
-    other = given[1] if is_first else given[0]
-    assert isinstance(other, Const)
-    constant = other.array.astype(np.float64)
-    if node.operator == "Add":
-        return shifted(flow, constant, budget)
-    if node.operator == "Sub" and is_first:
-        return shifted(flow, -constant, budget)
-    if node.operator == "Sub":
-        return shifted(scaled(flow, np.array(-1.0), budget), constant, budget)
-    if node.operator == "Mul":
-        return scaled(flow, constant, budget)
-    if not is_first:
+    constants = [value.array.astype(np.float64) for value in given if isinstance(value, Const)]
+    operator, is_first = node.operator, given[0] is flow
+    if operator == "Div" and not is_first:
         return _joined(node, given, [flow])
-    return scaled(flow, 1.0 / constant, budget)
+    if operator in ("Mul", "Div"):
+        return scaled(flow, constants[0] if operator == "Mul" else 1.0 / constants[0], budget)
+    if operator == "Neg" or (operator == "Sub" and not is_first):
+        flow = scaled(flow, np.array(-1.0), budget)
+    for constant in constants:
+        flow = shifted(flow, -constant if operator == "Sub" and is_first else constant, budget)
+    return flow
 
 
 def shifted(flow: Flow, constant: Array, budget: Budget) -> Flow:
@@ -126,10 +115,8 @@ def by_feature(flow: Flow, constant: Array, budget: Budget) -> tuple[Flow, Array
     batch = None if flow.batch is None else flow.batch + rank - len(flow.shape)
     padded = constant.reshape((1,) * (rank - constant.ndim) + constant.shape)
     if batch is not None and padded.shape[batch] != 1:
-        raise Unsupported(
-            f"its constant of shape {constant.shape} has a value of its own for each row of the batch; expected one "
-            "for all rows"
-        )
+        found = f"its constant of shape {constant.shape} has a value of its own for each row of the batch"
+        raise Unsupported(f"{found}; expected one for all rows")
     shape = np.broadcast_shapes(expanded.shape, padded.shape)
     budget.charge(2 * math.prod(shape))
     order = np.broadcast_to(expanded, shape)
@@ -145,9 +132,8 @@ def _residual(node: Node, why: str) -> Unsupported:
 
 def _joined(node: Node, given: list[Value], flows: list[Flow]) -> Flow:
     """One function of the tensor that all flows are made of."""
-    base, first = flows[0].chain, flows[0]
+    base, first = common_base(flows), flows[0]
     for flow in flows[1:]:
-        base = common_ancestor(base, flow.chain)
         same = (flow.batch, flow.rows) == (first.batch, first.rows) and np.array_equal(flow.order, first.order)
         if not same:
             raise _residual(node, "it joins tensors of different layout")
@@ -237,14 +223,12 @@ def _require_real(steps: list[Step]) -> None:
 
 def _constant(node: Node, value: Const, flow: Flow) -> Callable[..., Any]:
     if np.broadcast_shapes(flow.shape, value.array.shape) != flow.shape:
-        raise Unsupported(
-            f"its constant of shape {value.array.shape} gives the tensor another shape; expected a single number"
-        )
+        found = f"its constant of shape {value.array.shape} gives the tensor another shape"
+        raise Unsupported(f"{found}; expected a single number")
     array = value.array.astype(np.float64).ravel()
     if array.size == 0 or not (array == array[0]).all():
-        raise Unsupported(
-            f"its constant has different values for different features, which {node.operator} may not have"
-        )
+        found = "its constant has different values for different features"
+        raise Unsupported(f"{found}, which {node.operator} may not have")
     return lambda x, nudge=0.0: array[0]
 
 

@@ -15,9 +15,8 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.array_types import Array
-from edge_runtime.numerics import DEFINITIONS
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.activations import ACTIVATIONS, ERF
+from export.onnx_reader.operators.activations import ERF, activation_of
 from export.onnx_reader.operators.constants import ELEMENTWISE, constant_of_shape, fold_elementwise, product, range_
 from export.onnx_reader.operators.shapes import listed, resolved_axis, whole_numbers
 from export.onnx_reader.protobuf import element_type
@@ -85,9 +84,7 @@ def unary(node: Node, array: Array, inputs: list[Value]) -> Any:
 @_of_numbers
 def activation(node: Node, array: Array, inputs: list[Value]) -> Any:
     """An activation of a constant, as of weights that are kept positive by Softplus."""
-    known = DEFINITIONS[ACTIVATIONS[node.operator]]
-    params = {key: float(node.attribute(key, float, default)) for key, default in known.defaults.items()}
-    return known.forward(array, **params)
+    return activation_of(node, node.operator)(array)
 
 
 @_of_numbers

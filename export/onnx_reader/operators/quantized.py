@@ -12,7 +12,7 @@ import numpy as np
 from edge_runtime.numerics import QuantParams
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import activation, softmax
-from export.onnx_reader.operators.dense import product, product_from_left
+from export.onnx_reader.operators.dense import matmul, product
 from export.onnx_reader.operators.elementwise import arithmetic, scaled, shifted
 from export.onnx_reader.operators.folding import along, stored_type
 from export.onnx_reader.operators.selecting import gather
@@ -85,19 +85,6 @@ def integers(value: Value, scale: Value, zero_point: Value, axis: int, budget: B
     return Const(codes.astype(np.float32) * scales, codes.astype(np.int32), scales, stored=stored)
 
 
-def qlinear_matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Dequantize, multiply, quantize."""
-    a, a_scale, a_zero, b, b_scale, b_zero, y_scale, y_zero = inputs[:8]
-    out_grid = _grid(y_scale, y_zero)
-    if isinstance(a, Flow):
-        weight = integers(b, b_scale, b_zero, -1, budget)
-        return [_quantized(product(_dequantized(a, a_scale, a_zero), weight, budget), *out_grid)]
-    weight = integers(a, a_scale, a_zero, 0, budget)
-    if not isinstance(b, Flow):
-        raise Unsupported("it multiplies two constants")
-    return [_quantized(product_from_left(weight, _dequantized(b, b_scale, b_zero), budget), *out_grid)]
-
-
 def qgemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """com.microsoft QGemm: dequantize, multiply, add the int32 bias, quantize where it has an output grid."""
     a, a_scale, a_zero, b, b_scale, b_zero = inputs[:6]
@@ -114,16 +101,15 @@ def qgemm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 
 def qlinear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """com.microsoft's QLinear operators: dequantize each operand, which may be a constant, compute, quantize."""
+    """The QLinear operators: dequantize each operand, which may be a constant, compute, quantize."""
     plain = replace(node, operator=node.operator.removeprefix("QLinear"))
     handler, operands = _PLAIN[plain.operator]
     sides: list[Value] = []
     for at in range(0, 3 * operands, 3):
         value, scale, zero = inputs[at], inputs[at + 1], optional(inputs, at + 2)
         is_constant = operands > 1 and isinstance(value, Const)
-        sides.append(
-            Const(integers(value, scale, zero, -1, budget).array) if is_constant else _dequantized(value, scale, zero)
-        )
+        axis = -1 if at else 0  # of weights with a scale for each output
+        sides.append(integers(value, scale, zero, axis, budget) if is_constant else _dequantized(value, scale, zero))
     grid = _grid(inputs[3 * operands], optional(inputs, 3 * operands + 1))
     return [_quantized(flow_of(handler(plain, sides, budget)[0]), *grid)]
 
@@ -187,13 +173,14 @@ _PLAIN: dict[str, tuple[Handler, int]] = {  # what QLinear operators do to real 
     "Sigmoid": (activation, 1),
     "LeakyRelu": (activation, 1),
     "Softmax": (softmax, 1),
+    "MatMul": (matmul, 2),
     "Add": (arithmetic, 2),
     "Mul": (arithmetic, 2),
 }
 HANDLERS: dict[str, Handler] = {
     "QuantizeLinear": quantize_linear,
     "DequantizeLinear": dequantize_linear,
-    "QLinearMatMul": qlinear_matmul,
+    "QLinearMatMul": qlinear,
     "MatMulInteger": matmul_integer,
     "DynamicQuantizeLinear": dynamic_quantize_linear,
     "Gather": gather_or_table,

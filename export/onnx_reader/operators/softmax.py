@@ -64,9 +64,8 @@ def with_row_number(node: Node, inputs: list[Value], budget: Budget) -> list[Val
         return [_over_the_row(replace(flow, chain=before), _SOFTMAX)]
     if parts == ("Div", "ReduceSum") and is_of_it and sums_to_one(flow):
         return [flow]
-    raise Unsupported(
-        f"it {'takes off' if node.operator == 'Sub' else 'divides by'} what is no part of softmax; {_WHAT}"
-    )
+    verb = "takes off" if node.operator == "Sub" else "divides by"
+    raise Unsupported(f"it {verb} what is no part of softmax; {_WHAT}")
 
 
 def _require_same_places(flow: Flow, number: RowNumber) -> None:

@@ -56,9 +56,8 @@ def checked_shape(dims: Any, name: str) -> tuple[int, ...]:
     """A shape whose axes are sizes. Raises Unsupported."""
     shape = tuple(int(size) for size in dims)
     if len(shape) > _MOST_AXES or any(not 0 <= size < _LARGEST_AXIS for size in shape):
-        raise Unsupported(
-            f"tensor '{name}' has shape {shape[:_MOST_AXES]}, expected {_MOST_AXES} axes at most, each below 2^31"
-        )
+        found = f"tensor '{name}' has shape {shape[:_MOST_AXES]}"
+        raise Unsupported(f"{found}, expected {_MOST_AXES} axes at most, each below 2^31")
     return shape
 
 
@@ -97,18 +96,16 @@ class TensorReader:
 
     def sparse(self, tensor: onnx.SparseTensorProto) -> Array:
         """The dense form of a sparse tensor. Raises Unsupported."""
-        shape = checked_shape(tensor.dims, tensor.values.name)
+        shape, name = checked_shape(tensor.dims, tensor.values.name), f"sparse tensor '{tensor.values.name}'"
         values, indices = self.array(tensor.values), self.array(tensor.indices)
         if values.ndim != 1 or indices.dtype != np.int64 or indices.shape[:1] != values.shape or indices.ndim > 2:
-            raise Unsupported(
-                f"sparse tensor '{tensor.values.name}' has values {values.shape}, indices {indices.shape}"
-            )
+            raise Unsupported(f"{name} has values {values.shape}, indices {indices.shape}")
         self.budget.charge(math.prod(shape), values.dtype.itemsize)
         if indices.ndim == 2 and indices.shape[1] != len(shape):
-            raise Unsupported(f"sparse tensor '{tensor.values.name}' has {indices.shape[1]} indices for shape {shape}")
+            raise Unsupported(f"{name} has {indices.shape[1]} indices for shape {shape}")
         axes = np.array([math.prod(shape)] if indices.ndim == 1 else shape)
         if (indices < 0).any() or (indices >= axes).any():
-            raise Unsupported(f"sparse tensor '{tensor.values.name}' has an index outside of its shape {shape}")
+            raise Unsupported(f"{name} has an index outside of its shape {shape}")
         dense = np.zeros(shape, values.dtype)
         dense[np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)] = values
         return dense
@@ -148,16 +145,13 @@ class TensorReader:
             found = f"offset {entries.get('offset')}, length {entries.get('length')}"
             raise Unsupported(f"external tensor '{tensor.name}' has {found}, expected {expected:,} bytes")
         if (size := path.stat().st_size) < offset + expected:
-            raise Unsupported(
-                f"external tensor '{tensor.name}' ends at byte {offset + expected:,} of a file of {size:,}, "
-                "expected it within"
-            )
+            found = f"ends at byte {offset + expected:,} of a file of {size:,}"
+            raise Unsupported(f"external tensor '{tensor.name}' {found}, expected it within")
         self.left -= expected
         if self.left < 0:
-            raise Unsupported(
-                f"external tensor '{tensor.name}' makes it {self.max_bytes - self.left:,} bytes of external data, "
-                f"expected {self.max_bytes:,} at most; raise max_bytes"
-            )
+            found = f"makes it {self.max_bytes - self.left:,} bytes of external data"
+            limit = f"expected {self.max_bytes:,} at most; raise max_bytes"
+            raise Unsupported(f"external tensor '{tensor.name}' {found}, {limit}")
         with open(path, "rb") as file:
             file.seek(offset)
             return file.read(expected)

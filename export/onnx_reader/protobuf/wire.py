@@ -19,9 +19,7 @@ MOST_FIELDS = 1_000_000
 def check_counts(content: bytes) -> None:
     """Raise Unsupported for bytes that are no protobuf message, or hold more fields than any dense network needs."""
     if content.startswith(b"PK\x03\x04"):
-        raise Unsupported(
-            "a zip file, as artifacts (.npz) are, expected an ONNX file; 'smallnet export' makes one of it"
-        )
+        raise Unsupported("a zip file, as artifacts (.npz) are, expected ONNX; 'smallnet export' makes it of them")
     seen = 0
     stack: list[tuple[Any, int, int]] = [(onnx.ModelProto.DESCRIPTOR, 0, len(content))]
     while stack:
