@@ -1,4 +1,4 @@
-"""Read anybody's ONNX, shrink a model to int8 or float16, write it as ONNX, and prove that both compute the same.
+"""Read anybody's ONNX, shrink a model to int8 or float16, write it as ONNX or C, and prove that both compute the same.
 
 Names are loaded when they are first used, so that `smallnet --help` does not wait for onnx and onnxruntime.
 """
@@ -11,6 +11,7 @@ from edge_runtime.lazy import lazy_names
 from edge_runtime.version import __version__ as __version__
 
 if TYPE_CHECKING:
+    from export.c_writer import write_c
     from export.onnx_reader import read_onnx
     from export.onnx_writer import write_onnx
     from export.quantization import quantize
@@ -19,6 +20,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__ = lazy_names(
     __name__,
     {
+        "c_writer": ("write_c",),
         "onnx_reader": ("read_onnx",),
         "onnx_writer": ("write_onnx",),
         "quantization": ("quantize",),
@@ -26,4 +28,4 @@ __getattr__, __dir__ = lazy_names(
     },
 )[:2]
 
-__all__ = ["Report", "quantize", "read_onnx", "verify", "verify_import", "write_onnx"]
+__all__ = ["Report", "quantize", "read_onnx", "verify", "verify_import", "write_c", "write_onnx"]

@@ -39,7 +39,7 @@ ROOMS = {
         "__main__",
         "commands",
         "verification",
-        "quantization  onnx_writer  onnx_reader",
+        "quantization  onnx_writer  onnx_reader  c_writer",
     ],
     "edge_runtime": [
         "__main__",

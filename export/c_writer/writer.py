@@ -1,0 +1,84 @@
+"""Write a model as C: NAME.c and NAME.h, from the templates in `export/c_writer/templates`.
+
+The int8 arithmetic is that of `edge_runtime.numerics.quantization`, so the C file gives the bits of the engine.
+"""
+
+from __future__ import annotations
+
+import functools
+import hashlib
+import os
+from pathlib import Path
+from typing import Any
+
+import jinja2
+
+from edge_runtime.artifact import save_bytes
+from edge_runtime.errors import QuantizationError
+from edge_runtime.files import make_folder, write_together
+from edge_runtime.layers import QuantizedDense
+from edge_runtime.model import Model, as_model
+from edge_runtime.version import __version__
+from export.c_writer.description import describe_model
+from export.c_writer.identifiers import c_identifier, c_string, comment_text
+from export.c_writer.numerals import c_array, c_float
+
+_MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish"
+_NEEDS_MATH = frozenset(_MATH_TEXT.split())  # activations that call functions of <math.h>
+
+
+def write_c(
+    model: Model,
+    folder: str | os.PathLike[str],
+    name: str = "model",
+    *,
+    logits: bool = False,
+) -> list[Path]:
+    """Write `model` as NAME.c and NAME.h into `folder`, which is made where it is missing; the paths of the two.
+
+    name: what the files, the functions and the macros begin with; made an identifier first (`c_identifier`). logits:
+    leave out the activation of the last layer, and with it, mostly, <math.h>. The same model gives the same bytes.
+    Raises QuantizationError for a model that cannot be written as C, OSError.
+    """
+    contents = {Path(folder) / file: content for file, content in c_files(model, name, logits=logits).items()}
+    make_folder(folder)
+    write_together(contents)
+    return list(contents)
+
+
+def c_files(
+    model: Model, name: str = "model", *, logits: bool = False, artifact: bytes | None = None
+) -> dict[str, bytes]:
+    """What `write_c` writes, by file name. artifact: the file whose SHA-256 is stated (default: what `save` writes)."""
+    model = as_model(model)
+    identifier = c_identifier(name)
+    facts = describe_model(model, _int8_layers(model), logits=logits)
+    sha256 = hashlib.sha256(save_bytes(model) if artifact is None else artifact).hexdigest()
+    words = {"p": identifier, "P": identifier.upper(), "version": __version__, "sha256": sha256, **facts}
+    templates = {f"{identifier}.c": "model.c.j2", f"{identifier}.h": "model.h.j2"}
+    return {file: _environment().get_template(template).render(words).encode() for file, template in templates.items()}
+
+
+def _int8_layers(model: Model) -> list[QuantizedDense]:
+    for layer in model.layers:
+        if not isinstance(layer, QuantizedDense):
+            raise QuantizationError(
+                f"layer '{layer.name}' is {layer.precision}, expected int8 layers; export with precision int8"
+            )
+    return [layer for layer in model.layers if isinstance(layer, QuantizedDense)]
+
+
+@functools.cache
+def _environment() -> jinja2.Environment:
+    environment = jinja2.Environment(
+        loader=jinja2.PackageLoader("export.c_writer"),
+        undefined=jinja2.StrictUndefined,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        keep_trailing_newline=True,
+        autoescape=False,
+    )
+    filters: dict[str, Any] = {"array": c_array, "float": c_float, "string": c_string, "comment": comment_text}
+    environment.filters.update(filters)
+    environment.globals["needs_math"] = _NEEDS_MATH
+    return environment
