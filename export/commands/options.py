@@ -16,7 +16,7 @@ from export.onnx_reader import import_onnx
 from export.verification import RunLimits, verify_import
 
 DATA_HELP = "digits, an .npz, a table (.csv and its like) or a folder"
-OUTPUT_HELP = "Which output of an ONNX file is meant, if it has several."
+OUTPUT_HELP = "Which output of an ONNX file is meant, if it has several, or which tensor within it."
 _MEMORY_HELP = "Memory that onnxruntime may take to run the file (default: 1G and 8 times its size; Linux only)."
 _SECONDS_HELP = "Seconds that it may take to open the file, and to run 256 rows."
 

@@ -19,6 +19,7 @@ from export.onnx_reader.steps import (
     DynamicQuantize,
     DynamicScale,
     Function,
+    Linear,
     Lookup,
     MinusRow,
     Quantize,
@@ -27,7 +28,7 @@ from export.onnx_reader.steps import (
     Step,
     common_ancestor,
 )
-from export.onnx_reader.values import Derived, DynamicGrid, Flow, Label, Probabilities, RowNumber, Value
+from export.onnx_reader.values import Const, Derived, DynamicGrid, Flow, Label, Probabilities, RowNumber, Value
 
 _ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
@@ -126,6 +127,30 @@ def choice_text(names: Sequence[str], found: Mapping[str, Value]) -> str:
         f"of the graph's {len(names)} outputs {_some(shown)} can do without it, {_some(others)} cannot: choose one "
         f"{_BY_NAME}"
     )
+
+
+def inner_text(nodes: Sequence[Node], values: Mapping[str, Value], constants: Mapping[str, Any]) -> str:
+    """Which computed tensors stand right before what is refused, such as masks, noise and labels; "" for none.
+
+    None either where weights come after them: cut there, a network would lose layers.
+    """
+    failed = [node for node in nodes if not all(name in values for name in node.outputs if name)]
+    before = {name: values.get(name, constants.get(name)) for node in failed for name in node.inputs}
+    if any(_is_matrix(value) for value in before.values()):
+        return ""
+    ends = {name: value for name, value in before.items() if isinstance(value, Flow) and _is_network(value)}
+    shown = _some([f"'{name}' {_shape_text(value)}" for name, value in ends.items()])
+    return f"what comes before it can be read: {shown}, {_BY_NAME}" if ends else ""
+
+
+def _is_matrix(value: Any) -> bool:
+    sizes = value.shape if isinstance(value, Const) else getattr(value, "dims", ())
+    return sum(size > 1 for size in sizes) > 1
+
+
+def _is_network(flow: Flow) -> bool:
+    """Whether weights were applied, and it is not the same for every row."""
+    return any(isinstance(step, Linear) for step in flow.chain.steps_after(None)) and _varies(flow)
 
 
 def _some(texts: Sequence[str]) -> str:

@@ -39,7 +39,7 @@ from export.onnx_reader.nodes import (
     with_expectation,
 )
 from export.onnx_reader.operators import apply
-from export.onnx_reader.outputs import choice_text, class_names, main_output, reached_outputs
+from export.onnx_reader.outputs import choice_text, class_names, inner_text, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
 from export.onnx_reader.steps import Int8Product, Select
 from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, Stacked, Value
@@ -173,15 +173,16 @@ class _Reader:
         raise first or Unsupported("the graph has no input, expected one")
 
     def _with_choice(self, error: Unsupported, source: Inputs, nodes: list[Node], outputs: list[str]) -> Unsupported:
-        """A refusal that says too which outputs do without what is refused, if there are several and none is chosen."""
-        if len(outputs) < 2 or isinstance(error, TooLarge):
+        """A refusal that says too which outputs, or which tensors before them, do without what is refused."""
+        if self.output is not None or isinstance(error, TooLarge):
             return error
         try:
             values = self._computed(source, [replace(node, is_optional=True) for node in nodes])
-            found = {name: values[name] for name in outputs if name in values}
         except Unsupported:
             return error
-        return error.with_more(choice_text(outputs, found)) if 0 < len(found) < len(outputs) else error
+        found = {name: values[name] for name in outputs if name in values}
+        text = choice_text(outputs, found) if found else inner_text(nodes, values, self.constants)
+        return error.with_more(text) if text and len(found) < len(outputs) else error
 
     def _wanted_outputs(self) -> list[str]:
         """The output that was chosen, or all that depend on the input."""
@@ -189,8 +190,10 @@ class _Reader:
         if self.output is None:
             nodes = needed_nodes(self.proto, names, self.constants)
             return reached_outputs(self.proto, nodes, self.constants) or names
-        if self.output not in names:
-            raise Unsupported(f"no output '{self.output}'; expected one of {', '.join(map(repr, names))}")
+        made = {name for node in self.proto.graph.node for name in node.output if name}
+        if self.output not in names and self.output not in made:
+            known = ", ".join(map(repr, names))
+            raise Unsupported(f"no output '{self.output}'; expected one of {known}, or a tensor within the graph")
         return [self.output]
 
     def _widest(self, nodes: list[Node]) -> int:

@@ -60,8 +60,11 @@ def _prune(nodes: Any, outputs: Iterable[str]) -> list[str]:
 
 
 def keep_output(graph: onnx.GraphProto, name: str) -> None:
-    """Take every other output out of a graph; `remove_unused` then takes out what only they need."""
-    kept = [value for value in graph.output if value.name == name]
+    """Take every other output out of a graph; `remove_unused` then takes out what only they need.
+
+    A tensor within the graph becomes its output, of the type that onnxruntime finds.
+    """
+    kept = [value for value in graph.output if value.name == name] or [onnx.ValueInfoProto(name=name)]
     del graph.output[:]
     graph.output.extend(kept)
 

@@ -239,7 +239,7 @@ class Assembly:
 def _is_subtract_multiply(steps: list[Step]) -> bool:
     """Whether the steps begin with one subtraction and one multiplication, and no other arithmetic with constants."""
     start = [step for step in steps[:3] if isinstance(step, Affine)]
-    if len(start) != 2 or isinstance(steps[2], Affine):
+    if len(start) != 2 or any(isinstance(step, Affine) for step in steps[2:3]):
         return False
     first, second = start
     return bool((first.scale == 1).all() and (second.shift == 0).all())

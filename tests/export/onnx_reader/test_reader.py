@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import json
 import re
+from dataclasses import replace
 
 import numpy as np
 import onnx
 import pytest
 
 from edge_runtime import ArtifactError, Engine, load
+from edge_runtime.numerics import Activation
 from export import read_onnx, verify
 from export.onnx_reader.reader import import_onnx
 from export.onnx_writer.writer import write_onnx
@@ -395,6 +397,43 @@ def test_outputs_that_do_without_what_is_refused_are_named(nodes, names, said, t
     assert run_command("verify", tmp_path / "m.npz", path, "--data", saved_rows(tmp_path)).exit_code == 0
 
 
+@pytest.mark.parametrize(
+    ("nodes", "more", "before"),
+    [
+        ("h = Gemm(x, V, B2) p = Softmax<axis=1>(h) q = Mul(p, m) y = Neg(q)", ", float[N,3] m", "'p' (n, 3)"),
+        ("p = Gemm(x, V, B2) e = RandomNormalLike(p) y = Add(p, e)", "", "'p' (n, 3)"),
+        ("p = Gemm(x, V, B2) s = Tanh(p) e = RandomNormalLike(p) t = Mul(s, e) y = Add(p, t)", "",
+         "'s' (n, 3), 'p' (n, 3)"),
+    ],
+)  # fmt: skip
+def test_a_tensor_within_the_graph_may_be_the_output(nodes, more, before, tmp_path):
+    """Masks and noise stand between a policy and its outputs: what comes before them is named, and can be taken."""
+    path, rows = tmp_path / "m.onnx", random_rows(50, 6)
+    onnx.save(with_outputs(nodes, "y", source=f"float[N,6] x{more}"), path)
+    with pytest.raises(ArtifactError, match=re.escape(f"; what comes before it can be read: {before}, by --output N")):
+        read_onnx(path)
+    with pytest.raises(ArtifactError, match=r"no output 'V'; expected one of 'y', or a tensor within the graph"):
+        read_onnx(path, output="V")
+    assert run_command("import", path, "--out", tmp_path / "m.npz", "--output", "p").exit_code == 0
+    assert run_command("verify", tmp_path / "m.npz", path, "--data", saved_rows(tmp_path)).exit_code == 0
+    found = import_onnx(path, output="p")
+    assert (found.output, found.dropped) == ("p", ("y",))
+    logits = rows @ VALUES["V"] + VALUES["B2"]
+    wanted = Activation.of("softmax" if "Softmax" in nodes else "linear")(logits)
+    np.testing.assert_allclose(Engine(found.model).run(rows), wanted, atol=1e-5)
+    report = verify_import(replace(found.model, layers=(replace(found.model.layers[0], bias=B2 + 1),)), path, rows)
+    assert "Softmax" in nodes or not report.ok  # it is this tensor that the model is held against
+
+
+def test_nothing_is_named_before_what_has_weights_behind_it(tmp_path):
+    """Cut there, a network would lose layers; nor is the input a network."""
+    for nodes in ("h = Gemm(x, V, B2) r = Cosh(h) y = Gemm(r, W2, W1)", "r = Cosh(x) y = Neg(r)"):
+        onnx.save(with_outputs(nodes, "y", W1=normal(6)), tmp_path / "m.onnx")
+        with pytest.raises(ArtifactError, match="Cosh") as caught:
+            read_onnx(tmp_path / "m.onnx")
+        assert "--output" not in str(caught.value)
+
+
 def saved_rows(folder):
     np.savez(folder / "x.npz", x=random_rows(20, 6))
     return folder / "x.npz"
@@ -408,7 +447,7 @@ def test_no_choice_is_offered_where_none_helps(tmp_path):
         read_onnx(path)
     with pytest.raises(ArtifactError, match=r"Sin, output 's'") as chosen:
         read_onnx(path, output="y")
-    onnx.save(with_outputs("h = Gemm(x, V, B2) s = Sin(h) y = Neg(s) z = Abs(s)", "y z"), path)
+    onnx.save(with_outputs("h = Gemm(x, V, B2) s = Sin(h) y = Gemm(s, W2) z = Abs(s)", "y z"), path)
     with pytest.raises(ArtifactError, match=r"Sin, output 's'") as needed:
         read_onnx(path)
     assert not any("--output" in str(found.value) for found in (chosen, needed))
