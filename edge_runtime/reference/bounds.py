@@ -18,7 +18,7 @@ import numpy as np
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization
-from edge_runtime.numerics import TINY, Activation, QuantParams, dequantize, dynamic_grid
+from edge_runtime.numerics import DEFINITIONS, TINY, Activation, QuantParams, dequantize, dynamic_grid
 from edge_runtime.reference.stage_bounds import stage_bound
 from edge_runtime.reference.trace import trace
 
@@ -70,6 +70,10 @@ def steepness(activation: Activation) -> float:
 def implementation_error(activation: Activation, x: Array) -> Array:
     """How far two implementations of an activation may be apart for the same float32 x: float64, of x's shape."""
     error = activation.definition.error
+    if activation.definition.is_relative:
+        with np.errstate(over="ignore"):
+            value = np.nan_to_num(activation(x.astype(np.float64)), nan=0.0, posinf=np.inf)
+        return error * np.abs(value) + float(TINY)
     if activation.definition.is_bounded or error == 0.0:
         return np.full(x.shape, error)
     size = np.nan_to_num(np.abs(x.astype(np.float64)), nan=0.0)
@@ -125,7 +129,7 @@ def tensor_bounds(
         if foreign and isinstance(layer, DynamicQuantizedDense):
             before = before + _rescaling_bound(layer, value)
         before = before + (slack or {}).get(layer.name, 0.0)
-        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors)
+        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors, foreign)
         if f"{layer.name}.preactivation" in tensors:
             bounds[f"{layer.name}.preactivation"] = before
         value = tensors[f"{layer.name}.output"]
@@ -159,14 +163,22 @@ def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
     return scaled * (1.0 if layer.output is None else layer.output.scale)
 
 
-def _after_activation(layer: Layer, bound: Array, tensors: dict[str, Array]) -> Array:
+def _after_activation(layer: Layer, bound: Array, tensors: dict[str, Array], foreign: bool) -> Array:
     if not isinstance(layer, QuantizedDense) or layer.output is None:
-        before = "scaled" if isinstance(layer, QuantizedDense) else "preactivation"
-        return activation_bound(layer.activation, tensors[f"{layer.name}.{before}"], bound)
+        before = tensors[f"{layer.name}.{'scaled' if isinstance(layer, QuantizedDense) else 'preactivation'}"]
+        widened = activation_bound(layer.activation, before, bound)
+        return widened + _logarithm_bound(before) if foreign and layer.activation.name == "log_sigmoid" else widened
     if layer.table is None or layer.table_output is None:
         return _rounded(bound * steepness(layer.activation), layer.output)
     largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
     return _rounded(bound, layer.output) / layer.output.scale * largest_jump
+
+
+def _logarithm_bound(x: Array) -> Array:
+    """What log(sigmoid(x)) is off by where an engine's sigmoid is: as many parts of its value. inf if that may be 0."""
+    with np.errstate(over="ignore"):
+        parts = DEFINITIONS["sigmoid"].error * (1 + np.exp(-x.astype(np.float64)))
+    return np.where(parts < 0.5, 2 * parts, np.inf)
 
 
 def _dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> Array:
@@ -183,11 +195,25 @@ def activation_bound(activation: Activation, x: Array, bound: Array) -> Array:
     """From the bound on an activation's input x to the bound on its output."""
     if activation.definition.is_over_row:  # every output depends on every input
         bound = np.broadcast_to(bound.max(axis=-1, keepdims=True), bound.shape)
-    widened = bound * steepness(activation) + implementation_error(activation, x)
-    if activation.name == "thresholded_relu":  # it jumps, where x may lie on either side of the threshold
-        threshold = dict(activation.params)["alpha"]
-        widened = widened + np.where(np.abs(x - threshold) <= bound, np.abs(x), 0.0)
+    widened = _widened(activation, x, bound) + implementation_error(activation, x)
+    for place in activation.definition.jumps(dict(activation.params)):  # where x may lie on either side of it
+        widened = widened + np.where(np.abs(x - place) <= bound, _height(activation, place), 0.0)
     return widened
+
+
+def _widened(activation: Activation, x: Array, bound: Array) -> Array:
+    """What a difference of `bound` in an activation's input can make in its output."""
+    slope = activation.definition.steepness_near
+    if slope is None:
+        return bound * steepness(activation)
+    with np.errstate(over="ignore", invalid="ignore"):
+        return np.where(bound > 0, bound * slope(x.astype(np.float64), bound), 0.0)
+
+
+def _height(activation: Activation, place: float) -> float:
+    """How far an activation jumps at a place."""
+    sides = np.array([np.nextafter(place, -np.inf), place, np.nextafter(place, np.inf)])
+    return float(np.ptp(activation(sides)))
 
 
 def _rounded(bound: Array, grid: QuantParams) -> Array:

@@ -23,7 +23,7 @@ from export.c_writer.description import describe_model
 from export.c_writer.identifiers import c_identifier, c_string, comment_text
 from export.c_writer.numerals import c_array, c_float
 
-_MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish"
+_MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish log_sigmoid exp erf sin"
 _NEEDS_MATH = frozenset(_MATH_TEXT.split())  # activations that call functions of <math.h>
 
 

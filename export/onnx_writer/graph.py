@@ -107,6 +107,21 @@ def _hard_swish(graph: Graph, value: str, output: str) -> str:
     )
 
 
+def _threshold(graph: Graph, x: str, output: str, *, threshold: float, value: float) -> str:
+    is_below = graph.node("LessOrEqual", [x, graph.scalar(output, "threshold", threshold)], f"{output}.is_below")
+    return graph.node("Where", [is_below, graph.scalar(output, "value", value), x], output)
+
+
+def _log_sigmoid(graph: Graph, value: str, output: str) -> str:
+    """-softplus(-x): the logarithm of Sigmoid would be -inf below -17."""
+    minus = graph.node("Neg", [value], f"{output}.minus")
+    return graph.node("Neg", [graph.node("Softplus", [minus], f"{output}.softplus")], output)
+
+
+def _square(graph: Graph, value: str, output: str) -> str:
+    return graph.node("Mul", [value, value], output)
+
+
 # Those whose operator opset 13 has not, or whose operator has no attributes of these names.
 _COMPOSED: dict[str, Callable[..., str]] = {
     "gelu": _gelu,
@@ -115,5 +130,8 @@ _COMPOSED: dict[str, Callable[..., str]] = {
     "mish": _mish,
     "hard_swish": _hard_swish,
     "clip": _clip,
+    "threshold": _threshold,
+    "log_sigmoid": _log_sigmoid,
+    "square": _square,
 }
 _OTHERS = {"linear": "Identity", "softmax": "Softmax", "log_softmax": "LogSoftmax"}

@@ -7,6 +7,7 @@ that a file keeps in float32 move a value by a few parts in ten million, which i
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterator
 from functools import partial
 from itertools import takewhile
@@ -131,7 +132,7 @@ def recognized(function: Callable[[Array], Array]) -> Activation | Affine | None
 
 
 def _agree(expected: Array, values: Array) -> bool:
-    reach = np.maximum(1.0, np.abs(PROBES))
+    reach = np.maximum(np.maximum(1.0, np.abs(PROBES)), np.where(np.isfinite(expected), np.abs(expected), 0.0))
     size = np.abs(values / reach)[np.abs(PROBES) <= _ALWAYS_FINITE].max()  # relu(x) / 1e7 is no straight line
     close = np.abs(expected - values) <= _TOLERANCE * reach * min(1.0, size)
     return bool((close | ~np.isfinite(values)).all())
@@ -155,6 +156,8 @@ def _candidates(value: Callable[[float], float]) -> Iterator[Activation | Affine
         ("hard_sigmoid", {"alpha": (value(2.0**-10) - zero) * 2.0**10, "beta": zero}),
         ("celu", {"alpha": -value(-1e6)}),
         ("selu", {"alpha": -value(-60.0) / one if one else 0.0, "gamma": one}),
+        ("threshold", {"threshold": _edge(value, -_ALWAYS_FINITE), "value": value(-_ALWAYS_FINITE)}),
+        ("shrink", {"bias": _ALWAYS_FINITE - value(_ALWAYS_FINITE), "lambd": _edge(value, 0.0)}),
     ]
     for name, params in guesses:
         try:
@@ -163,6 +166,16 @@ def _candidates(value: Callable[[float], float]) -> Iterator[Activation | Affine
             continue
     if np.isfinite([zero, one]).all():
         yield Affine(np.array(one - zero), np.array(zero))
+
+
+def _edge(value: Callable[[float], float], start: float) -> float:
+    """Up to where a function keeps the value that it has at `start`, if that is one stretch; NaN if it has no end."""
+    level, low, high = value(start), start, _ALWAYS_FINITE - 1 / 7  # so that no middle is the level itself
+    if value(high) == level:
+        return math.nan
+    while low < (middle := (low + high) / 2) < high:
+        low, high = (middle, high) if value(middle) == level else (low, middle)
+    return low
 
 
 def _as_stored(number: float) -> float:

@@ -7,19 +7,11 @@ from dataclasses import replace
 
 import numpy as np
 
-from edge_runtime.array_types import Array
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic, by_feature
-from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select, off_by
+from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select
 from export.onnx_reader.values import Const, Flow, Handler, Value, flow_of, optional
-
-ERF = np.vectorize(math.erf, otypes=[np.float64])
-
-
-def _erf(x: Array, nudge: float = 0.0) -> Array:
-    return off_by(nudge, None, x, np.asarray(ERF(x)))
-
 
 # Operators that are an activation by themselves; their attributes are its parameters.
 ACTIVATIONS = {definition.onnx: name for name, definition in DEFINITIONS.items() if definition.onnx is not None}
@@ -27,6 +19,8 @@ ACTIVATIONS = {definition.onnx: name for name, definition in DEFINITIONS.items()
 
 def activation(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """An operator that is an activation by itself."""
+    if len(inputs) != 1:
+        raise Unsupported(f"it has {len(inputs)} inputs, expected 1")
     return [applied(node, inputs[0], activation_of(node, node.operator))]
 
 
@@ -91,9 +85,10 @@ def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     return [replace(flow, chain=chain)]
 
 
-def erf(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Part of Gelu, when it is spelled out."""
-    return [flow_of(inputs[0]).with_step(Function(_erf, None, node))]
+def cosine(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """Cos: sin(x + pi / 2)."""
+    flow = flow_of(inputs[0]).require_real().with_step(Affine(np.array(1.0), np.array(math.pi / 2)))
+    return [applied(node, flow, Activation.of("sin"))]
 
 
 def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -131,7 +126,7 @@ HANDLERS: dict[str, Handler] = {
     "Gelu": gelu,
     "Clip": clip,
     "PRelu": prelu,
-    "Erf": erf,
+    "Cos": cosine,
     "Softmax": softmax,
     "LogSoftmax": softmax,
 }

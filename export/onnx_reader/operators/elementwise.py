@@ -247,5 +247,5 @@ def _with_dynamic_scale(node: Node, given: list[Value]) -> Value:
 
 
 # read elsewhere, where what else they may be is known: parts of softmax, and an activation
-_READ_ELSEWHERE = {"Sub", "Div", "Log", "Abs"}
+_READ_ELSEWHERE = {"Sub", "Div", "Log", "Abs", "Exp"}
 HANDLERS: dict[str, Handler] = dict.fromkeys(sorted(ELEMENTWISE.keys() - _READ_ELSEWHERE), arithmetic)

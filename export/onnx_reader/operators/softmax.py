@@ -8,6 +8,7 @@ import numpy as np
 
 from edge_runtime.numerics import Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.activations import applied
 from export.onnx_reader.operators.elementwise import arithmetic
 from export.onnx_reader.operators.shapes import listed, resolved_axis
 from export.onnx_reader.steps import IDENTITY, Affine, Chain, Function, Linear, MinusRow, RowFunction
@@ -39,8 +40,12 @@ def logarithm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     value = inputs[0]
     if isinstance(value, RowNumber) and value.operator == "ReduceSum":
         return [replace(value, operator="LogReduceSum")]
-    if isinstance(value, Flow) and value.chain.step == _SOFTMAX and value.chain.parent is not None:
-        return [replace(value, chain=value.chain.parent.then(_LOG_SOFTMAX))]
+    if isinstance(value, Flow) and value.chain.parent is not None:
+        step, before = value.chain.step, replace(value, chain=value.chain.parent)
+        if step == _SOFTMAX:
+            return [before.with_step(_LOG_SOFTMAX)]
+        if isinstance(step, Function) and step.activation == Activation.of("sigmoid"):
+            return [applied(node, before, Activation.of("log_sigmoid"))]
     return arithmetic(node, inputs, budget)
 
 
@@ -79,8 +84,7 @@ def _require_same_places(flow: Flow, number: RowNumber) -> None:
 def _exponent(flow: Flow) -> Chain | None:
     """The chain before Exp, where that is the last step."""
     step = flow.chain.step
-    is_exp = isinstance(step, Function) and step.activation is None and step.node.operator == "Exp" and step.cost == 1
-    return flow.chain.parent if is_exp else None
+    return flow.chain.parent if isinstance(step, Function) and step.activation == Activation.of("exp") else None
 
 
 def _over_the_row(flow: Flow, step: RowFunction) -> Flow:

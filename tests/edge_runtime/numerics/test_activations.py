@@ -9,6 +9,7 @@ from edge_runtime import Activation, ModelError
 from edge_runtime.numerics.activations import DEFINITIONS
 
 OVER_ROW = [name for name, known in DEFINITIONS.items() if known.is_over_row]
+ZERO_OF_NAN = ("thresholded_relu", "shrink")  # as onnxruntime's operators: NaN is on no side of a threshold
 X = np.array([[-200.0, -3.0, -0.5, 0.0, 0.5, 3.0, 200.0]])
 
 
@@ -44,6 +45,28 @@ def test_sigmoid_neither_overflows_nor_loses_small_values():
     y = Activation.of("sigmoid")(np.array([-200.0, -60.0, 0.0, 200.0]))
     np.testing.assert_allclose(y, [np.exp(-200.0), np.exp(-60.0), 0.5, 1.0], rtol=1e-12)
     assert Activation.of("sigmoid")(np.float32([-200.0])) < 2e-38
+
+
+def test_what_leaves_the_range_is_infinite_without_a_warning():
+    """exp and square overflow where float32 ends; sin of an infinity is NaN; erf and log_sigmoid have limits."""
+    x = np.float32([-np.inf, -1e30, 88.7, 88.8, 1.8e19, 1.9e19, np.inf])
+    with np.errstate(all="raise", under="ignore"):
+        found = {name: Activation.of(name)(x) for name in ("exp", "square", "sin", "erf", "log_sigmoid")}
+    assert np.isinf(found["exp"]).tolist() == [False, False, False, True, True, True, True]
+    assert np.isinf(found["square"]).tolist() == [True, True, False, False, False, True, True]
+    assert np.isnan(found["sin"]).tolist() == [True, False, False, False, False, False, True]
+    np.testing.assert_array_equal(found["erf"], [-1, -1, 1, 1, 1, 1, 1])
+    np.testing.assert_allclose(found["log_sigmoid"], [-np.inf, -1e30, 0, 0, 0, 0, 0], rtol=1e-6, atol=1e-38)
+
+
+def test_erf_is_within_two_units_in_the_last_place():
+    """Of float32, beside math.erf, from the smallest normal number to where it is 1; doubles within 2e-9."""
+    x = np.concatenate([np.linspace(-5, 5, 20_001), np.linspace(0.9, 1.1, 20_001), np.geomspace(2e-38, 1, 2001)])
+    x = x.astype(np.float32)
+    exact = np.array([math.erf(value) for value in x.tolist()])
+    unit = np.spacing(np.abs(exact).astype(np.float32)).astype(np.float64)
+    assert (np.abs(Activation.of("erf")(x) - exact) <= 2 * unit).all()
+    assert np.abs(Activation.of("erf")(x.astype(np.float64)) - exact).max() < 2e-9
 
 
 def test_softmax_of_huge_logits_stays_finite():
@@ -104,6 +127,13 @@ def by_definition(name, x):
         "clip": min(max(x, 0.0), 6.0),
         "thresholded_relu": x if x > 1 else 0.0,
         "abs": abs(x),
+        "threshold": max(x, 0.0),
+        "shrink": x if abs(x) > 0.5 else 0.0,
+        "log_sigmoid": min(x, 0) - math.log1p(exp(-abs(x))),
+        "exp": exp(x),
+        "square": x * x,
+        "erf": math.erf(x),
+        "sin": math.sin(x),
     }[name]
 
 
@@ -112,14 +142,19 @@ POINTS = [-600.0, -90.0, -40.0, -7.0, -3.0, -1.0, -0.3, -1e-6, 0.0, 1e-6, 0.3, 0
 
 @pytest.mark.parametrize("name", sorted(set(DEFINITIONS) - {"softmax", "log_softmax"}))
 def test_every_function_is_its_textbook_formula(name):
-    """Of doubles to 1e-8 of the larger of 1 and |x|, at thresholds, far out and near zero; of floats to 2e-6."""
+    """Of doubles to 1e-8 of the larger of 1, |x| and |y|, at thresholds, far out and near zero; of floats to 2e-6.
+
+    Only exp and square overflow, to infinity and without a warning.
+    """
     expected = np.array([by_definition(name, x) for x in POINTS])
-    allowed = np.maximum(1, np.abs(POINTS))
+    allowed = np.maximum(np.maximum(1, np.abs(POINTS)), np.abs(expected))
     with np.errstate(over="raise", invalid="raise"):
         doubles = Activation.of(name)(np.array(POINTS))
         floats = Activation.of(name)(np.array(POINTS, np.float32))
     assert (np.abs(doubles - expected) <= 1e-8 * allowed).all()
-    assert (np.abs(floats - expected) <= 2e-6 * allowed).all()
+    held = np.abs(expected) < np.finfo(np.float32).max
+    assert (np.abs(floats - expected) <= 2e-6 * allowed)[held].all()
+    assert np.isposinf(floats[~held]).all()
 
 
 PARAMETERS = [
@@ -132,6 +167,11 @@ PARAMETERS = [
     ("hard_sigmoid", {"alpha": 0.1, "beta": 0.7}, lambda x: min(max(0.1 * x + 0.7, 0), 1)),
     ("clip", {"min": -2.0, "max": 0.5}, lambda x: min(max(x, -2), 0.5)),
     ("thresholded_relu", {"alpha": -0.3}, lambda x: x if x > -0.3 else 0.0),
+    ("threshold", {"threshold": 0.4, "value": 20.0}, lambda x: x if x > 0.4 else 20.0),
+    ("threshold", {"threshold": 0.5, "value": -1.0}, lambda x: x if x > 0.5 else -1.0),
+    ("shrink", {"bias": 0.0, "lambd": 0.5}, lambda x: x if abs(x) > 0.5 else 0.0),
+    ("shrink", {"bias": 0.25, "lambd": 2.5}, lambda x: x - math.copysign(0.25, x) if abs(x) > 2.5 else 0.0),
+    ("shrink", {"bias": 1.0, "lambd": -0.3}, lambda x: x + 1 if x < 0.3 else x - 1),
 ]
 
 
@@ -150,7 +190,7 @@ def test_nan_stays_nan(name, dtype):
     """In a new array and in place: `relu` and `clip` must not make a number of it; a comparison with it is false."""
     x = np.array([[np.nan, 1.0]], dtype)
     for found in (Activation.of(name)(x.copy()), Activation.of(name)(y := x.copy(), out=y)):
-        assert np.isnan(found[0, 0]) == (name != "thresholded_relu")
+        assert np.isnan(found[0, 0]) == (name not in ZERO_OF_NAN)
         assert np.isfinite(found[0, 1]) == (name not in OVER_ROW)
 
 

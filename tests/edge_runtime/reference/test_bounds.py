@@ -114,7 +114,50 @@ def test_a_threshold_adds_its_jump_where_it_may_be_crossed():
     """Of thresholded_relu at 1: a value within the bound of 1 may become 0 or stay."""
     x, before = np.float32([[1.05, 3.0]]), np.full((1, 2), 0.1)
     found = activation_bound(Activation.of("thresholded_relu", {"alpha": 1.0}), x, before)
-    np.testing.assert_allclose(found, [[1.15, 0.1]], rtol=1e-6)
+    np.testing.assert_allclose(found, [[1.1, 0.1]], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("name", "params", "places"),
+    [
+        ("threshold", {"threshold": 0.5, "value": 20.0}, {0.5: 19.5}),
+        ("threshold", {"threshold": -1.0, "value": 2.0}, {-1.0: 3.0}),
+        ("shrink", {"bias": 0.0, "lambd": 0.5}, {0.5: 0.5, -0.5: 0.5}),
+        ("shrink", {"bias": 0.5, "lambd": 0.5}, {0.5: 0.0, -0.5: 0.0}),
+        ("shrink", {"bias": 1.0, "lambd": -0.25}, {0.25: 2.0, -0.25: 0.0}),
+    ],
+)
+def test_every_jump_is_allowed_for_by_its_height_where_it_may_be_crossed(name, params, places):
+    """On either side of each place, as far as the bound reaches, and no further."""
+    activation = Activation.of(name, params)
+    for place, height in places.items():
+        x = np.array([[place - 0.05, place + 0.05, place + 0.2]], np.float32)
+        found = activation_bound(activation, x, np.full((1, 3), 0.1))
+        np.testing.assert_allclose(found, [[0.1 + height, 0.1 + height, 0.1]], rtol=1e-5)
+
+
+@pytest.mark.parametrize("name", ["exp", "square"])
+def test_a_function_without_a_largest_slope_is_as_steep_as_near_the_value(name):
+    """No input within the bound gives an output further away; with the same input only the own error is left."""
+    activation, distance = Activation.of(name), np.array([[0.0, 1e-3, 0.5, 2.0]])
+    for place in (-30.0, -1.0, 0.0, 3.0, 40.0):
+        x = np.full((1, 4), place, np.float32)
+        found = activation_bound(activation, x, distance)
+        sides = [np.abs(activation(x + sign * distance) - activation(x.astype(np.float64))) for sign in (-1, 1)]
+        assert (np.maximum(*sides) <= found * (1 + 1e-12)).all()
+        np.testing.assert_array_equal(found[:, 0], implementation_error(activation, x)[:, 0])
+    assert (found <= 60 * np.maximum(*sides) + 1e12).all()
+    assert np.isposinf(activation_bound(Activation.of("exp"), np.float32([[800]]), np.array([[1.0]]))).all()
+    assert activation_bound(Activation.of("exp"), np.float32([[800]]), np.array([[0.0]])) == np.inf
+
+
+def test_the_error_of_exp_is_in_parts_of_its_value():
+    """1e-6 of it, and what is below the smallest normal number."""
+    x = np.float32([[-200.0, 0.0, 10.0]])
+    tiny = float(np.finfo(np.float32).tiny)
+    expected = 1e-6 * np.exp(x.astype(np.float64)) + tiny
+    np.testing.assert_allclose(implementation_error(Activation.of("exp"), x), expected, rtol=1e-12)
+    assert implementation_error(Activation.of("square"), x).max() == 0.0
 
 
 def test_slopes_follow_parameters():
@@ -165,6 +208,10 @@ SLOPES = {
     ("selu", (("alpha", 0.5), ("gamma", 2.0))): 2.0,
     ("hard_sigmoid", (("alpha", 0.2), ("beta", 0.5))): 0.2,
     ("hard_sigmoid", (("alpha", 1.5), ("beta", 0.5))): 1.5,
+    ("erf", ()): 1.1284,
+    ("sin", ()): 1.0,
+    ("log_sigmoid", ()): 1.0,
+    ("shrink", (("bias", 0.5), ("lambd", 0.5))): 1.0,
     ("swish", (("alpha", 1.0),)): 1.1,
     ("swish", (("alpha", 0.3),)): 1.1,
 }
@@ -338,4 +385,16 @@ def test_a_value_on_the_threshold_s_bound_may_jump():
     """At the very edge of the bound too."""
     activation = Activation.of("thresholded_relu", {"alpha": 1.0})
     found = activation_bound(activation, np.float32([[1.5]]), np.array([[0.5]]))
-    assert found.tolist() == [[2.0]]
+    np.testing.assert_allclose(found, [[1.5]])
+
+
+def test_a_foreign_log_sigmoid_may_be_the_logarithm_of_an_engine_s_sigmoid():
+    """1e-6 of a sigmoid is as many parts of its value: 2e-6 and more, 0.05 at -10, anything from -14 on."""
+    layer = Dense("a", np.ones((1, 1), np.float32), np.zeros(1, np.float32), Activation.of("log_sigmoid"))
+    rows = np.float32([[5.0], [-10.0], [-14.0], [-1000.0]])
+    strict = output_bound(Model((layer,)), rows, activated=True)[:, 0]
+    loose = output_bound(Model((layer,)), rows, activated=True, foreign=True)[:, 0]
+    parts = 1e-6 * (1 + np.exp([-5.0, 10.0]))
+    np.testing.assert_allclose((loose - strict)[:2], 2 * parts, rtol=1e-6)
+    assert np.isposinf(loose).tolist() == [False, False, True, True]
+    assert (strict < 1e-2).all()

@@ -95,6 +95,41 @@ def test_pytorch_with_both_exporters(tmp_path, name, exporter):
     np.testing.assert_allclose(Engine(read_onnx(path)).run(rows), expected, rtol=0, atol=2e-5)
 
 
+@pytest.mark.parametrize("exporter", ["torchscript", "dynamo"])
+def test_pytorch_s_rarer_functions(tmp_path, exporter):
+    """Shrinking, thresholds, log-sigmoid, squares, sines and erf between layers, exp of log targets at the end."""
+    torch = pytest.importorskip("torch", reason="torch is not installed")
+    torch.manual_seed(3)
+    functions = [torch.nn.Softshrink(0.3), torch.nn.Hardshrink(0.2), torch.nn.LogSigmoid(), torch.square, torch.sin]
+    functions += [lambda x: x**2, torch.cos, torch.erf]
+    names = ["shrink", "shrink", "log_sigmoid", "square", "sin", "square", "sin", "erf"]
+    if exporter == "dynamo":  # the older exporter knows no threshold but 0, and no expm1
+        functions, names = [*functions, torch.nn.Threshold(0.1, 20.0)], [*names, "threshold"]
+
+    class Network(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            sizes = [16] + [6] * len(functions)
+            self.layers = torch.nn.ModuleList(map(torch.nn.Linear, sizes, sizes[1:]))
+            self.last = torch.nn.Linear(6, 3)
+
+        def forward(self, x):
+            x = torch.flatten(x, 1)
+            for layer, function in zip(self.layers, functions, strict=True):
+                x = function(layer(x))
+            return torch.exp(self.last(x) / 4)
+
+    network = Network().eval()
+    export_torch(torch, network, tmp_path / "torch.onnx", exporter)
+    rows = random_rows(200, 16)
+    int8_without_a_difference(tmp_path / "torch.onnx", tmp_path, rows)
+    model = read_onnx(tmp_path / "torch.onnx")
+    assert [layer.activation.name for layer in model.layers] == [*names, "exp"]
+    with torch.no_grad():
+        expected = network(torch.from_numpy(rows.reshape(-1, 1, 4, 4))).numpy()
+    np.testing.assert_allclose(Engine(model).run(rows), expected, rtol=2e-5)
+
+
 def scikit_learn_data():
     rows = random_rows(300, 5)
     sums = rows[:, 0] * rows[:, 1] + rows[:, 2]

@@ -26,8 +26,8 @@ def hand_made():
     material = {"V": normal(6, 6), "C": normal(6), "half": np.float32(0.5)}
     for nodes in (
         "c = Greater(x, half) s = Mul(x, x) h = Where(c, s, x) y = Gemm(h, V, C)",
-        "h = Gemm(x, V, C) s = Sin(h) y = Gemm(s, V, C)",
-        "h = Gemm(x, V, C) e = Exp(h) y = Gemm(e, V, C)",
+        "h = Gemm(x, V, C) s = Tan(h) y = Gemm(s, V, C)",
+        "h = Gemm(x, V, C) e = Sqrt(h) y = Gemm(e, V, C)",
         "h = LogSoftmax(x) r = Relu(h) y = Gemm(r, V, C)",
         "h = Gemm(x, V, C) s = Softmax(h) y = Gemm(s, V, C)",
         "h = Gemm(x, V, C) s = Softmax(h) y = Relu(s)",

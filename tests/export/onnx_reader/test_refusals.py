@@ -54,7 +54,7 @@ REFUSED = {
     "bias by row": ("h = MatMul(x, V) y = Add(h, R)", "a value of its own for each row"),
     "softmax in the middle": ("h = Softmax(x) y = Gemm(h, V, C)", "softmax"),
     "softmax over the batch": ("h = Gemm(x, V, C) y = Softmax<axis=0>(h)", "whole rows"),
-    "a square": ("h = Gemm(x, V, C) g = Mul(h, h) y = Gemm(g, V, C)", "no activation of this runtime"),
+    "a cube": ("h = Gemm(x, V, C) k = Mul(h, h) g = Mul(k, h) y = Gemm(g, V, C)", "no activation of this runtime"),
     "dropout in training": ("h = Gemm(x, V, C) y = Dropout(h, half, yes)", "training mode"),
     "rows and features mixed": ("y = Reshape(x, flat)", "mixes rows and features"),
     "rows picked": ("h = Gather<axis=0>(x, zero) y = MatMul(h, V)", "rows out of the batch"),

@@ -245,7 +245,7 @@ def test_factors_are_taken_out_of_fractions(tmp_path, nodes):
         "f = Mul(g, S) e = Add(f, S) a = Mul(b, e)",
         "n = Neg(b) e = Exp(n) d = Add(e, ONE) f = Mul(d, Z) a = Div(b, f)",
         "e = Mul(b, S) c = Sigmoid(e) a = Mul(b, c)",
-        "f = Mul(b, S) a = Mul(f, f)",
+        "f = Mul(b, S) c = Mul(f, f) a = Mul(c, b)",
         "f = Mul(g, S) a = Add(b, f)",
     ],
 )

@@ -8,7 +8,7 @@ import pytest
 from edge_runtime import Activation, Model
 from edge_runtime.layers import Dense
 from edge_runtime.numerics.activations import DEFINITIONS
-from edge_runtime.reference.bounds import implementation_error, steepness
+from edge_runtime.reference.bounds import agree, implementation_error, steepness
 from export.onnx_writer.writer import to_onnx, write_onnx
 from export.quantization.quantizer import quantize
 from export.verification.onnx_session import make_session
@@ -25,6 +25,8 @@ OTHER_PARAMETERS = {
     "hard_sigmoid": {"alpha": 1 / 6, "beta": 0.4},
     "clip": {"min": -0.5, "max": 0.25},
     "thresholded_relu": {"alpha": 0.375},
+    "threshold": {"threshold": 0.375, "value": 20.0},
+    "shrink": {"bias": 0.375, "lambd": 0.375},
 }
 CASES = [Activation.of(name) for name in DEFINITIONS]
 CASES += [Activation.of(name, params) for name, params in OTHER_PARAMETERS.items()]
@@ -33,7 +35,8 @@ CASES += [Activation.of(name, params) for name, params in OTHER_PARAMETERS.items
 def network(activation):
     """Its activation in the middle and at the end; at the end alone where it works on whole rows."""
     middle = "tanh" if activation.definition.is_over_row else activation
-    return random_model([12, 9, 5], [middle, activation], seed=3, weight_scale=2.0)
+    scale = 0.25 if np.isinf(steepness(activation)) else 2.0  # exp of exp leaves float32 soon
+    return random_model([12, 9, 5], [middle, activation], seed=3, weight_scale=scale)
 
 
 @pytest.mark.parametrize("activation", CASES, ids=str)
@@ -64,8 +67,9 @@ def test_onnxruntime_is_as_close_as_two_implementations_may_be(activation, opset
     session = make_session(to_onnx(Model((layer,)), opset=13 if opset == "13" else newest_opset()))
     theirs = session.run(None, {session.get_inputs()[0].name: x})[0].astype(np.float64)
     allowed = implementation_error(activation, x) + 2.0**-22 * np.abs(theirs) + 1e-37
-    assert (np.abs(theirs - activation(x)) <= allowed).all()
-    assert (np.abs(theirs - activation(x.astype(np.float64))) <= allowed).all()
+    assert agree(activation(x), theirs, allowed).all()
+    with np.errstate(over="ignore"):
+        assert agree(activation(x.astype(np.float64)).astype(np.float32), theirs, allowed).all()
 
 
 @pytest.mark.parametrize("activation", CASES, ids=str)
@@ -95,9 +99,12 @@ def test_gelu_is_as_close_to_erf_as_its_docstring_says():
     assert (np.abs(Activation.of("gelu")(single) - exact) <= 2e-7 * np.maximum(1, np.abs(x))).all()
 
 
-@pytest.mark.parametrize("activation", [case for case in CASES if case.name != "thresholded_relu"], ids=str)
+JUMPS = [case for case in CASES if case.name in ("thresholded_relu", "threshold") or case == Activation.of("shrink")]
+
+
+@pytest.mark.parametrize("activation", [case for case in CASES if case not in JUMPS], ids=str)
 def test_no_activation_is_steeper_than_stated(activation):
-    """Its slope anywhere, in float64, is at most the factor by which a bound is widened; thresholded_relu jumps."""
+    """Its slope anywhere, in float64, is at most the factor by which a bound is widened; those that jump apart."""
     step = 2.0**-12
     x = np.arange(-12, 12, step)
     if activation.definition.is_over_row:
@@ -116,5 +123,7 @@ def test_float32_is_as_close_to_float64_as_two_implementations_may_be(activation
     exact = activation(single.astype(np.float64))
     with np.errstate(all="raise", under="ignore"):
         found = activation(single)
-    rounding = np.spacing(np.abs(exact).astype(np.float32)) * 2 + 1e-37
-    assert (np.abs(found - exact) <= implementation_error(activation, single) + rounding).all()
+    with np.errstate(over="ignore", invalid="ignore"):
+        exact = exact.astype(np.float32)
+        rounding = np.nan_to_num(np.spacing(np.abs(exact))) * 2 + 1e-37
+    assert agree(found, exact, implementation_error(activation, single) + rounding).all()

@@ -35,10 +35,31 @@ ACTIVATION_SPELLINGS = {
     "clip": ["Clip(h, zero, six)", "Min(p, six) : p = Relu(h)", "Max(p, zero) : p = Min(six, h)"],
     "thresholded_relu": ["ThresholdedRelu<alpha=0.3>(h)"],
     "abs": ["Abs(h)", "Max(h, n) : n = Neg(h)"],
+    "exp": ["Exp(h)"],
+    "square": ["Mul(h, h)", "Pow(h, two)"],
+    "erf": ["Erf(h)"],
+    "sin": ["Sin(h)"],
+    "log_sigmoid": ["Log(s) : s = Sigmoid(h)", "Neg(s) : n = Neg(h) s = Softplus(n)"],
+    "threshold": ["Where(c, six, h) : c = LessOrEqual(h, half)", "Where(c, h, n) : c = Greater(h, zero) n = Neg(one)"],
+    "shrink": ["Shrink<bias=0.5, lambd=0.5>(h)", "Shrink<lambd=0.5>(h)",
+               # torch.nn.Softshrink by its two exporters
+               "Add(v, w) : g = Greater(h, half) s = Sub(h, half) v = Where(g, s, zero) m = Neg(half) l = Less(h, m) "
+               "a = Add(h, half) w = Where(l, a, zero)",
+               "Where(g, s, w) : a = Abs(h) g = Greater(a, half) n = Sign(h) m = Mul(n, half) s = Sub(h, m) "
+               "w = Mul(h, zero)",
+               # torch.nn.Hardshrink
+               "Where(l, zero, h) : a = Abs(h) l = LessOrEqual(a, half)"],
 }  # fmt: skip
+
+
+def F32(number):  # noqa: N802
+    """What a file holds of it."""
+    return float(np.float32(number))
+
+
 NUMBERS = {
-    "zero": 0.0, "one": 1.0, "half": 0.5, "three": 3.0, "six": 6.0, "slope": 0.2, "root": np.sqrt(2), "cubic": 0.044715,
-    "slope2": np.sqrt(2 / np.pi),
+    "zero": 0.0, "one": 1.0, "half": 0.5, "two": 2.0, "three": 3.0, "six": 6.0, "slope": 0.2, "root": np.sqrt(2),
+    "cubic": 0.044715, "slope2": np.sqrt(2 / np.pi),
 }  # fmt: skip
 
 
@@ -91,8 +112,12 @@ def test_prelu_with_a_slope_for_each_feature(tmp_path):
     [
         lambda x: np.maximum(x, 0) + 1e-4 * (x > 50),
         lambda x: np.minimum(np.maximum(x, 0), 1000.0) + 0.01 * (x > 999),
-        lambda x: x * x,
-        np.sin,
+        lambda x: x * x * (1 + 1e-5),
+        lambda x: np.sin(x) + 1e-5 * np.cos(x),
+        lambda x: np.exp(x) * (1 + 1e-5 * np.sin(x)),
+        lambda x: np.where(x > 0.25, x, 0.5) + 1e-5 * (x < -40),
+        lambda x: np.where(np.abs(x) > 0.25, x, 0.0) * np.where(x > 0, 1, 1.0001),
+        lambda x: np.where(x > 0.25, x, np.where(x > 0.1, 0.4, 0.5)),
         lambda x: np.maximum(x, 0.001 * x) + 0.01 * np.exp(-x * x),
     ],
 )
@@ -102,7 +127,16 @@ def test_a_function_that_is_almost_an_activation_is_not_taken_for_one(almost):
 
 
 @pytest.mark.parametrize(
-    ("name", "params"), [("swish", {"alpha": 1.702}), ("selu", {}), ("clip", {"min": -2, "max": 0.5})]
+    ("name", "params"),
+    [
+        ("swish", {"alpha": 1.702}),
+        ("selu", {}),
+        ("clip", {"min": -2, "max": 0.5}),
+        ("threshold", {"threshold": F32(0.1), "value": 20.0}),
+        ("threshold", {"threshold": F32(-3.7), "value": 0.0}),
+        ("shrink", {"bias": F32(0.3), "lambd": F32(0.3)}),
+        ("shrink", {"bias": 0.0, "lambd": F32(1.9)}),
+    ],
 )
 def test_parameters_are_read_off_the_function(name, params):
     """To the last digit that float32 has."""

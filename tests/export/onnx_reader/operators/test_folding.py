@@ -106,12 +106,11 @@ def test_quantized_and_dequantized_weights_keep_their_integers(tmp_path):
     ("nodes", "refused"),
     [
         ("v = Tile(one, many) y = MatMul(x, v)", "v"),
-        ("v = Erf(wide) w = Erf(v) y = MatMul(x, w)", "v"),
         ("v = MatMul(wide, wide) w = MatMul(v, v) u = MatMul(w, w) t = MatMul(u, u) y = MatMul(x, t)", "t"),
     ],
 )
 def test_a_small_file_cannot_ask_for_much(tmp_path, nodes, refused):
-    """A tile of terabytes, slow functions, products of products: the node that would be too much is not computed."""
+    """A tile of terabytes, products of products: the node that would be too much is not computed."""
     material = {"one": np.ones((1, 1), np.float32), "many": np.array([1 << 20, 1 << 20])}
     material |= {"wide": np.zeros((1400, 1400), np.float32)}
     used = {key: value for key, value in material.items() if f"{key}," in nodes or f"{key})" in nodes}
@@ -216,7 +215,7 @@ def test_what_cannot_be_computed_is_refused_with_the_reason(name):
         ("y = Tile(V, n)", 24 * 6 * 4),
         ("y = Add(V, V)", 24 * 8),
         ("y = MatMul(T, C)", 5 * 4 * 8),
-        ("y = Erf(V)", 24 * 32 * 8),
+        ("y = Erf(V)", 24 * 8),
         ("y = ReduceSum(V)", 24 * 8),
         ("y = Range(a, k, a)", 4 * 8),
         ("y = Softmax(V)", 24 * 8),
