@@ -7,15 +7,14 @@ import pytest
 
 from edge_runtime import Activation, Engine, QuantizationError, TestVectors
 from edge_runtime.artifact import save_bytes
+from edge_runtime.numerics import DEFINITIONS
 from export import quantize, write_c
 from export.c_writer import c_files
 from tests.adversarial import adversarial_model
 from tests.host_c import WARNINGS, build, c_logits, compiler, hostile_rows, outputs, reference_logits, same_bits
 from tests.networks import random_model, random_rows
 
-FINAL = ["linear", "relu", "leaky_relu", "sigmoid", "tanh", "softmax", "log_softmax", "elu", "selu", "celu", "gelu"]
-FINAL += ["gelu_tanh", "softplus", "softsign", "swish", "mish", "hard_sigmoid", "hard_swish", "clip"]
-FINAL += ["thresholded_relu", "abs"]
+FINAL = sorted(DEFINITIONS)
 HOSTILE_NAMES = ('a"b\\', "*/ int x; /*", "??/", "new\nline", "größe")
 
 
