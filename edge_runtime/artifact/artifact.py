@@ -1,7 +1,7 @@
 """The artifact: one `.npz` file that holds a `Model`, whole, and nothing that could run.
 
-Members: `format` (uint8 text: a line "smallnet 1 sha256=<hex>", then JSON with names, activations, grids and metadata),
-`layer0.weight`, `layer0.bias`, ... in the order of the layers, and optionally `input.mean`, `input.inv_std`,
+Members: `format` (uint8 text: a line "smallnet 1 sha256=<hex>", or 2, then JSON with names, activations, grids and
+metadata), `layer0.weight`, `layer0.bias`, ... in the order of the layers, and optionally `input.mean`, `input.inv_std`,
 `test.inputs`, `test.outputs`. The digest covers the JSON and every other member's name, dtype, shape and bytes.
 """
 
@@ -133,8 +133,8 @@ def _header_text(model: Model) -> bytes:
 
 
 def _first_line(model: Model, digest: str) -> bytes:
-    """Stages came with version 2; what has none is written as version 1, which every reader takes."""
-    version = 2 if any(isinstance(layer, Stage) for layer in model.layers) else 1
+    """Stages and int16 weights came with version 2; what has none is version 1, which every reader takes."""
+    version = 2 if any(isinstance(layer, Stage) or layer.weight.dtype == np.int16 for layer in model.layers) else 1
     return f"{FORMAT_NAME} {version} sha256={digest}\n".encode()
 
 

@@ -22,7 +22,7 @@ TILES = (512 << 10, 128 << 10, 32 << 10, 8 << 10, 2 << 10, 512, 1)
 _CALL, _TILE_CALLS = 1000, 2300
 _MULTIPLICATION, _ADDITION = 0.022, 0.4
 _WEIGHT, _WEIGHT_FOR_ONE_ROW = 0.5, 0.2  # read and rearranged by the BLAS, once for each block
-_WIDENED = {1: 0.15, 2: 1.15}  # by the bytes of a weight as stored
+_WIDENED = {"i": 0.15, "f": 1.15}  # integers and halves, by the kind of their dtype
 
 
 def fastest_plan(model: Model, limits: Limits, smallest: MemoryPlan) -> MemoryPlan:
@@ -130,6 +130,6 @@ def _layer_cost(layer: Layer, step: PlanStep, block: int, rows: int) -> float:
         cost += blocks * _CALL + rows * _ADDITION * layer.n_out
     if step.lean:
         tiles = -(-layer.n_in // step.tile_rows)
-        widened = _WIDENED[np.dtype(layer.weight.dtype).itemsize] * weights
+        widened = _WIDENED[layer.weight.dtype.kind] * weights
         cost += blocks * (widened + tiles * _TILE_CALLS) + (tiles - 1) * rows * _ADDITION * layer.n_out
     return cost

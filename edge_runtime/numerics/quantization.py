@@ -1,7 +1,8 @@
 """The int8 arithmetic, defined once: grids, quantize, requantize, and the certificate of exact integers.
 
 The rules and their evidence: activations are uint8 on an affine grid, weights int8 in [-127, 127], biases int32, one
-float32 multiplier per output channel. Rounding is to nearest, ties to even; the zero point is added after rounding.
+float32 multiplier per output channel. Somebody's 8-bit weights less their zero point may need 9 bits: they are int16.
+Rounding is to nearest, ties to even; the zero point is added after rounding.
 The same formulas stand in the ONNX graphs that `export` writes (QuantizeLinear, MatMulInteger) and give the same bits.
 """
 
@@ -20,9 +21,10 @@ if TYPE_CHECKING:
 
 QMIN, QMAX = 0, 255  # the uint8 grid of activations
 WEIGHT_MAX = 127  # -128 is left out: symmetric weights, and negating one can never overflow
+WIDE_WEIGHT_MAX = 255  # of 8-bit numbers around any zero point, and of their span
 FLOAT32_EXACT = 1 << 24  # integers below this are exact in float32, in any order of summation
 INT32_LIMIT = 1 << 31  # an accumulator at or above this wraps on engines that add in int32
-_INT16_ROWS = 256  # as many magnitudes up to 127 add up within int16, which NumPy adds ten times as fast as int64
+_INT16_ROWS = {1: 256, 2: 128}  # as many magnitudes add up within int16, which NumPy adds ten times as fast as int64
 CHUNK = 16_384  # values of a large array that a check looks at together: it takes up to 80 KiB for a moment
 _SMALLEST_NORMAL, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np.float32).max)
 
@@ -97,7 +99,7 @@ def scale_accumulator(accumulator: NDArray[Any], multiplier: NDArray[np.float32]
 
 
 def accumulate(
-    q: NDArray[np.uint8], zero_point: int, weight: NDArray[np.int8], bias: NDArray[np.int32]
+    q: NDArray[np.uint8], zero_point: int, weight: NDArray[np.integer], bias: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Exact accumulators sum_k (q[k] - zero_point) * weight[k, j] + bias[j], int32 (batch, n_out).
 
@@ -128,7 +130,7 @@ def quantize_on(x: NDArray[np.float32], scale: np.float32, zero_point: int) -> N
     return saturate(x / scale, zero_point)
 
 
-def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: int) -> int:
+def certificate(weight: NDArray[np.integer], bias: NDArray[np.int32], zero_point: int) -> int:
     """The largest magnitude any partial sum of an accumulator can reach, over all inputs: an exact Python int.
 
     max_j (sum_k |weight[k, j]| * max(zero_point, 255 - zero_point) + |bias[j]|). Below 2^24 a float32 matrix product of
@@ -136,7 +138,8 @@ def certificate(weight: NDArray[np.int8], bias: NDArray[np.int32], zero_point: i
     """
     reach = max(zero_point - QMIN, QMAX - zero_point)
     sums = np.abs(bias.astype(np.int64))
-    step = max(1, min(_INT16_ROWS, CHUNK // max(1, weight.shape[1])))  # loading needs little beside the model
+    rows = min(_INT16_ROWS[weight.itemsize], CHUNK // max(1, weight.shape[1]))  # loading needs little beside the model
+    step = max(1, rows)
     for start in range(0, len(weight), step):
         part = np.add.reduce(np.abs(weight[start : start + step]), axis=0, dtype=np.int16)
         sums += reach * part.astype(np.int64)

@@ -12,42 +12,57 @@ LONGEST_WORD = 160  # in messages; exporters' names of modules within modules ar
 SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
 
 
-_EVEN = {  # how the producers of files are told to keep weights within -127..127; "" is any other
-    "onnx.quantize": (
-        "quantize again with weight_type=QuantType.QInt8 and extra_options={'WeightSymmetric': True}, or the float "
-        "model with smallnet export"
-    ),
-    "pytorch": "quantize again with quant_min=-127 for the weights, or the float model with smallnet export",
-    "": "quantize the float model with smallnet export, or with symmetric weights that leave -128 out",
+_ADVICE = {  # what to tell whoever made a file, by topic and by what the file's producer is called; "" is any other
+    "8 bits": {
+        "onnx.quantize": (
+            "quantize again with weight_type=QuantType.QInt8 and activation_type=QuantType.QUInt8, or the float model "
+            "with smallnet export"
+        ),
+        "": "quantize the float model with smallnet export",
+    },
+    "opset": {
+        "pytorch": "export it with opset_version=17",
+        "skl2onnx": "convert it with target_opset=17",
+        "tf2onnx": "convert it with opset=17 (--opset 17)",
+        "": "export it with opset 17, or convert it with onnx.version_converter",
+    },
+    "training": {
+        "pytorch": "call model.eval() before torch.onnx.export, and leave its training argument out",
+        "": "export the model for inference",
+    },
 }
 
 
 class Unsupported(Exception):
-    """Why a file cannot be read, in one line that names a node, a tensor or the file. It becomes an ArtifactError."""
+    """Why a file cannot be read, in one line that names a node, a tensor or the file. It becomes an ArtifactError.
+
+    topic: a key of `_ADVICE`, if what to do depends on the tool that made the file.
+    """
 
     is_placed = False
+
+    def __init__(self, text: str, topic: str = "") -> None:
+        super().__init__(text)
+        self.topic = topic
 
     def at(self, node: Node | None) -> Unsupported:
         """This error with the node's name, operator and output in front, unless it names a node already."""
         if self.is_placed or node is None:
             return self
-        placed = type(self)(f"{node}: {self}")
+        placed = type(self)(f"{node}: {self}", self.topic)
         placed.is_placed = True
         return placed
 
     def with_more(self, text: str) -> Unsupported:
         """This error with something after its own words."""
-        longer = type(self)(f"{self}; {text}")
+        longer = type(self)(f"{self}; {text}", self.topic)
         longer.is_placed = self.is_placed
         return longer
 
-
-class UnevenWeights(Unsupported):
-    """Integer weights beyond -127..127 around their zero point, which the tool that made them can be told to avoid."""
-
     def for_producer(self, name: str) -> Unsupported:
-        """This error with what to tell the tool that the file names as its producer."""
-        return self.with_more(next((text for key, text in _EVEN.items() if key in name.lower()), _EVEN[""]))
+        """This error with what to tell the tool that the file names as its producer, if there is anything to say."""
+        texts = _ADVICE.get(self.topic, {})
+        return self.with_more(next(text for key, text in texts.items() if key in name.lower())) if texts else self
 
 
 class TooLarge(Unsupported):
@@ -57,7 +72,7 @@ class TooLarge(Unsupported):
 def with_expectation(error: Exception) -> Unsupported:
     """A refusal that says what is supported too, where its own words do not."""
     found = error if isinstance(error, Unsupported) else Unsupported(str(error))
-    is_said = any(word in str(found) for word in ("expected", "supported", "export ", "limit"))
+    is_said = bool(found.topic) or any(word in str(found) for word in ("expected", "supported", "export ", "limit"))
     return found if found.is_placed or is_said else Unsupported(f"{found}; {SUPPORTED}")
 
 

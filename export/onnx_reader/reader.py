@@ -33,7 +33,6 @@ from export.onnx_reader.nodes import (
     Budget,
     Node,
     TooLarge,
-    UnevenWeights,
     Unsupported,
     in_few_letters,
     with_expectation,
@@ -116,8 +115,11 @@ def import_bytes(
             raise Unsupported("the file is empty, expected an ONNX model; export the model again")
         check_counts(content)
         proto = onnx.ModelProto.FromString(content)
-        with np.errstate(all="ignore"):
-            return _Reader(proto, content, Path(path).parent, max_bytes, output).read()
+        try:
+            with np.errstate(all="ignore"):
+                return _Reader(proto, content, Path(path).parent, max_bytes, output).read()
+        except Unsupported as error:
+            raise error.for_producer(proto.producer_name) from error
 
 
 @contextlib.contextmanager
@@ -166,8 +168,6 @@ class _Reader:
         for candidate in find_inputs(self.proto.graph, self.constants, nodes, self._widest(nodes)):
             try:
                 return self._follow(candidate, nodes, outputs)
-            except UnevenWeights as error:
-                raise error.for_producer(self.proto.producer_name) from error
             except (Unsupported, ModelError) as error:
                 first = first or self._with_choice(with_expectation(error), candidate, nodes, outputs)
         raise first or Unsupported("the graph has no input, expected one")
@@ -329,15 +329,15 @@ def _require_versions(proto: onnx.ModelProto) -> None:
     """Raise Unsupported for a file that names no opset, or an opset or an IR version that onnx does not know."""
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     if not opsets and any(node.domain in ("", "ai.onnx") for node in proto.graph.node):
-        raise Unsupported("it names no opset, expected one such as 17; export it again, or add opset_import with onnx")
-    for what, found, newest, advice in (
-        ("opset", max(opsets, default=0), onnx.defs.onnx_opset_version(), "export it with opset_version=17"),
-        ("IR version", proto.ir_version, onnx.IR_VERSION, "set model.ir_version = 8 with onnx and save it again"),
+        raise Unsupported("it names no opset, expected one such as 17; add opset_import with onnx", "opset")
+    for what, found, newest, topic, advice in (
+        ("opset", max(opsets, default=0), onnx.defs.onnx_opset_version(), "opset", ""),
+        ("IR version", proto.ir_version, onnx.IR_VERSION, "", ", or set model.ir_version = 8 with onnx and save it"),
     ):
         if found > newest:
             known = f"the newest that onnx {onnx.__version__} knows"
             raise Unsupported(
-                f"{what} {found} found, expected {newest} at most, {known}; {advice}, or install a newer onnx"
+                f"{what} {found} found, expected {newest} at most, {known}; install a newer onnx{advice}", topic
             )
 
 

@@ -60,18 +60,17 @@ def qdq_layer(graph: Graph, layer: QuantizedDense, value: str, output: str, *, p
     """Dequantize, Gemm, activation, quantize: real arithmetic with the integers' scales around it.
 
     A table that is not what its activation gives (an imported one may be any) is looked up, as in the other forms.
-    portable: weights that can saturate are stored as uint8 with zero point 128, which no x86 processor saturates.
+    portable: weights that can saturate are stored as uint8 with a zero point, which no x86 processor saturates.
     """
     name = layer.name
     data = graph.node("DequantizeLinear", [value, *graph.grid(f"{name}.input", layer.input)], f"{name}.input_real")
     out_scale = 1.0 if layer.output is None else layer.output.scale
     bias_scale = layer.multiplier.astype(np.float64) * out_scale
     weight_scale = (bias_scale / layer.input.scale).astype(np.float32)
-    is_shifted = portable and not is_pair_safe(layer.weight)
-    weight: NDArray[np.integer] = _shifted(layer.weight) if is_shifted else layer.weight
-    zero_point = 128 if is_shifted else 0
-    weight_real = _dequantized(graph, f"{name}.weight", weight, weight_scale, axis=1, zero_point=zero_point)
-    bias = _dequantized(graph, f"{name}.bias", layer.bias, bias_scale.astype(np.float32), axis=0)
+    weight, zero_point = _stored(layer.weight, as_int8=not portable)
+    weight_real = _dequantized(graph, f"{name}.weight", weight, weight_scale, zero_point, axis=1)
+    around_0 = np.zeros(layer.n_out, np.int32)
+    bias = _dequantized(graph, f"{name}.bias", layer.bias, bias_scale.astype(np.float32), around_0, axis=0)
     product = graph.node("Gemm", [data, weight_real, bias], f"{name}.real")
     if layer.output is None:
         return graph.activation(layer.activation, product, output)
@@ -145,27 +144,35 @@ def _zero_point(graph: Graph, layer: QuantizedDense) -> str:
 
 
 def _accumulator(
-    graph: Graph, name: str, weight: NDArray[np.int8], value: str, zero_point: str, output: str | None = None
+    graph: Graph, name: str, weight: NDArray[np.integer], value: str, zero_point: str, output: str | None = None
 ) -> str:
     stored, weight_zero_point = _weight(graph, name, weight)
     return graph.node("MatMulInteger", [value, stored, zero_point, weight_zero_point], output or f"{name}.product")
 
 
-def _weight(graph: Graph, name: str, weight: NDArray[np.int8], *, per_channel: bool = False) -> tuple[str, str]:
-    """int8 weights where no pair of products can saturate; else the same integers as uint8 with zero point 128."""
-    stored: NDArray[np.integer]
-    if is_pair_safe(weight):
-        stored, zero_point = weight, np.zeros(weight.shape[1], np.int8)
-    else:
-        stored = _shifted(weight)
-        zero_point = np.full(weight.shape[1], 128, np.uint8)
-    shaped = zero_point if per_channel else zero_point[0]  # QGemm wants the zero point in the shape of the scale
+def _weight(graph: Graph, name: str, weight: NDArray[np.integer], *, per_channel: bool = False) -> tuple[str, str]:
+    """The weights as `_stored`, and their zero point: one if it is the same for all outputs.
+
+    per_channel: QGemm wants the zero point in the shape of the scale.
+    """
+    stored, zero_point = _stored(weight)
+    shaped = zero_point if per_channel or np.ptp(zero_point) else zero_point[0]
     return graph.constant(f"{name}.weight", stored), graph.constant(f"{name}.weight_zero_point", shaped)
 
 
-def _shifted(weight: NDArray[np.int8]) -> NDArray[np.uint8]:
-    """The same integers above a zero point of 128."""
-    return (weight.astype(np.int16) + 128).astype(np.uint8)
+def _stored(weight: NDArray[np.integer], *, as_int8: bool = False) -> tuple[NDArray[np.integer], NDArray[np.integer]]:
+    """Weights as 8-bit integers, and the zero point (n_out,) of each column.
+
+    int8 and 0 where no pair of products can saturate, or `as_int8` and they are; else uint8 and what fits, 128 if it
+    does: one zero point for all columns, if there is one.
+    """
+    if weight.dtype == np.int8 and (as_int8 or is_pair_safe(weight)):
+        return weight, np.zeros(weight.shape[1], np.int8)
+    low, high = np.maximum(0, -weight.min(axis=0).astype(np.int16)), 255 - weight.max(axis=0).astype(np.int16)
+    if low.max() <= high.min():
+        low, high = np.full_like(low, low.max()), np.full_like(high, high.min())
+    zero_point = np.minimum(np.maximum(low, 128), np.minimum(high, 255))
+    return (weight + zero_point).astype(np.uint8), zero_point.astype(np.uint8)
 
 
 def _dequantized(
@@ -173,10 +180,11 @@ def _dequantized(
     name: str,
     values: NDArray[np.integer],
     scale: NDArray[np.float32],
+    zero_point: NDArray[np.integer],
+    *,
     axis: int,
-    zero_point: int = 0,
 ) -> str:
-    """A constant stored in integers, with one scale per output channel along `axis`."""
+    """A constant stored in integers, with one scale and zero point per output channel along `axis`."""
     inputs = [graph.constant(name, values), graph.constant(f"{name}_scale", scale)]
-    inputs.append(graph.constant(f"{name}_zero_point", np.full(len(scale), zero_point, values.dtype)))
+    inputs.append(graph.constant(f"{name}_zero_point", zero_point))
     return graph.node("DequantizeLinear", inputs, f"{name}_real", axis=axis)

@@ -27,7 +27,7 @@ PRECISE_KEY = "onnxruntime_session_config"  # of metadata_props
 _INT16_MAX, _INT16_MIN = 32767, -32768
 
 
-def is_pair_safe(weight: NDArray[np.int8]) -> bool:
+def is_pair_safe(weight: NDArray[np.integer]) -> bool:
     """Whether no pair (weight[2i, j], weight[2i + 1, j]) can saturate, whatever its two uint8 inputs are.
 
     weight: int8 (n_in, n_out). The extremes of q0 * w0 + q1 * w1 are 255 times the sum of the positive weights and 255
@@ -43,8 +43,9 @@ def is_pair_safe(weight: NDArray[np.int8]) -> bool:
 
 
 def may_saturate(model: Model) -> bool:
-    """Whether the qdq form of a model, whose weights are int8, can go wrong on such processors."""
-    return any(isinstance(layer, QuantizedDense) and not is_pair_safe(layer.weight) for layer in model.layers)
+    """Whether the qdq form of a model can go wrong on such processors: int8 weights can, int16 ones become uint8."""
+    static = [layer.weight for layer in model.layers if isinstance(layer, QuantizedDense)]
+    return any(weight.dtype == np.int8 and not is_pair_safe(weight) for weight in static)
 
 
 def saturating_layers(products: Iterable[tuple[str, NDArray[np.int8], bool]]) -> dict[str, bool]:

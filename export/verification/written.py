@@ -13,6 +13,7 @@ from onnx import TensorProto, numpy_helper
 
 from edge_runtime.errors import ArtifactError
 from edge_runtime.files import printable
+from edge_runtime.layers import WeightedLayer
 from edge_runtime.model import Model
 from export.onnx_writer import session_config, to_onnx
 from export.verification.comparison import TensorCheck
@@ -30,7 +31,7 @@ def check_written(
     Also the session options that onnxruntime needs for the file, whether its metadata still say so or not.
     Raises ArtifactError for a constant that cannot be read.
     """
-    wanted = to_onnx(model, form, portable=_is_portable(proto, form))
+    wanted = to_onnx(model, form, portable=form == "qdq" and _is_portable(model, proto))
     found = {tensor.name: tensor for tensor in proto.graph.initializer}
     checks = [_compared(tensor, found.get(tensor.name), form) for tensor in wanted.graph.initializer]
     checks += [_difference(name, 1, 1) for name in _doubled(proto) + _other_nodes(wanted, proto)]
@@ -51,10 +52,12 @@ def unstated_options(proto: onnx.ModelProto, config: tuple[tuple[str, str], ...]
     )
 
 
-def _is_portable(proto: onnx.ModelProto, form: str) -> bool:
-    """Whether weights are stored as uint8, which the qdq form for all engines does alone."""
-    stored = {tensor.data_type for tensor in proto.graph.initializer if tensor.name.endswith(".weight")}
-    return form == "qdq" and TensorProto.UINT8 in stored
+def _is_portable(model: Model, proto: onnx.ModelProto) -> bool:
+    """Whether int8 weights are stored as uint8, which of the qdq form the one for all engines does alone."""
+    int8 = [layer for layer in model.layers if isinstance(layer, WeightedLayer) and layer.weight.dtype == np.int8]
+    names = {f"{layer.name}.weight" for layer in int8}
+    stored = {tensor.data_type for tensor in proto.graph.initializer if tensor.name in names}
+    return TensorProto.UINT8 in stored
 
 
 def _compared(wanted: TensorProto, found: TensorProto | None, form: str) -> TensorCheck:

@@ -16,10 +16,10 @@ from numpy.typing import NDArray
 from edge_runtime.array_types import Array
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Standardization
-from edge_runtime.numerics import Activation, QuantParams
+from edge_runtime.numerics import WEIGHT_MAX, WIDE_WEIGHT_MAX, Activation, QuantParams
 from export.onnx_reader.layers.functions import Pieces, pieces
 from export.onnx_reader.layers.selection import Placed, without_selections
-from export.onnx_reader.nodes import Budget, UnevenWeights, Unsupported
+from export.onnx_reader.nodes import Budget, Unsupported
 from export.onnx_reader.steps import (
     IDENTITY,
     Affine,
@@ -225,7 +225,7 @@ class Assembly:
         scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
         codes, scale = with_positive_scale(step.codes, scale)
         bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
-        self.layers.append(DynamicQuantizedDense(self.name(), int8_weights(codes), bias, scale, activation))
+        self.layers.append(DynamicQuantizedDense(self.name(), integer_weights(codes), bias, scale, activation))
         self.width = n_out
         self.continue_with(rest)
 
@@ -281,10 +281,12 @@ def constant_scale(shift: Array | float, shape: tuple[int, ...]) -> Array:
     return np.asarray(np.maximum(np.abs(np.broadcast_to(shift, shape)), 2.0**-20) * 2.0**-20)
 
 
-def int8_weights(codes: Array) -> NDArray[np.int8]:
-    """Integer weights as the runtime stores them. Raises Unsupported for one outside of -127..127."""
-    if np.abs(codes).max(initial=0) > 127:
-        raise UnevenWeights(
-            f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected -127..127"
+def integer_weights(codes: Array) -> NDArray[np.integer]:
+    """Integer weights as the runtime stores them: int8, or int16. Raises Unsupported for more than 8 bits hold."""
+    largest = np.abs(codes).max(initial=0)
+    if largest > WIDE_WEIGHT_MAX or np.ptp(codes, axis=0).max(initial=0) > WIDE_WEIGHT_MAX:
+        raise Unsupported(
+            f"its integer weights run from {codes.min()} to {codes.max()} around their zero point, expected 8 bits",
+            "8 bits",
         )
-    return codes.astype(np.int8)
+    return codes.astype(np.int8 if largest <= WEIGHT_MAX else np.int16)

@@ -16,7 +16,7 @@ from export.onnx_reader.layers.assembly import (
     Assembly,
     Tail,
     constant_scale,
-    int8_weights,
+    integer_weights,
     tail_of,
     with_positive_scale,
 )
@@ -136,7 +136,7 @@ def _emit(
 ) -> QuantParams | None:
     layer = QuantizedDense(
         name=assembly.name(),
-        weight=int8_weights(codes),
+        weight=integer_weights(codes),
         bias=bias.steps.astype(np.int32),
         multiplier=unit if tail.output is None else unit / np.float32(tail.output.scale),
         input=grid,

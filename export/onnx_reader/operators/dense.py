@@ -139,9 +139,9 @@ def batch_normalization(node: Node, inputs: list[Value], budget: Budget) -> list
     """(x - mean) / sqrt(var + epsilon) * scale + bias, by channels, with the statistics of training."""
     flow = inputs[0]
     if node.attribute("training_mode", int, 0):
-        raise Unsupported("it is in training mode; export the model for inference")
+        raise Unsupported("it is in training mode", "training")
     if node.opset < 14 and any(node.outputs[1:]):  # how old opsets ask for the statistics of the batch
-        raise Unsupported("it has outputs beside the first: training mode; export the model for inference")
+        raise Unsupported("it has outputs beside the first: training mode", "training")
     constants = [value for value in inputs[1:5] if isinstance(value, Const)]
     if not isinstance(flow, Flow) or len(constants) != 4:
         raise Unsupported("its scale, bias, mean and variance are not all constants")

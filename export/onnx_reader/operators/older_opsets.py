@@ -9,7 +9,6 @@ from export.onnx_reader.operators.constants import ELEMENTWISE
 from export.onnx_reader.values import Const, Flow, Value
 
 _OLDEST_OPSET = 6
-_ADVICE = "export it with opset 7 or newer, or convert it with onnx.version_converter"
 
 
 def require_todays_meaning(node: Node, inputs: list[Value]) -> None:
@@ -21,9 +20,9 @@ def require_todays_meaning(node: Node, inputs: list[Value]) -> None:
     if node.domain or node.opset >= 7:
         return
     if node.opset < _OLDEST_OPSET:
-        raise Unsupported(f"opset {node.opset} found, expected {_OLDEST_OPSET} or newer; {_ADVICE}")
+        raise Unsupported(f"opset {node.opset} found, expected {_OLDEST_OPSET} or newer", "opset")
     if node.operator in ("Dropout", "BatchNormalization") and not node.attribute("is_test", int, 0):
-        raise Unsupported("it is in training mode (is_test = 0); export the model for inference")
+        raise Unsupported("it is in training mode (is_test = 0)", "training")
     shapes = [value.shape for value in inputs if isinstance(value, Const | Flow)]
     named = node.attribute("axis", int, None) if node.operator in ELEMENTWISE else None
     axis = 1 if node.operator == "PRelu" else named
@@ -33,5 +32,6 @@ def require_todays_meaning(node: Node, inputs: list[Value]) -> None:
     if (axis + rank if axis < 0 else axis) + axes < rank:
         raise Unsupported(
             f"in opset {node.opset} it aligns its second operand, of {axes} axes, with those from axis {axis} on of "
-            f"{rank}, expected the last ones; {_ADVICE}"
+            f"{rank}, expected the last ones",
+            "opset",
         )

@@ -33,7 +33,7 @@ def _grid(scale: Value, zero_point: Value, kind: str | None = None) -> tuple[Qua
     else:
         raise Unsupported("its zero point is not one constant for the whole tensor")
     if kind not in _SHIFT:
-        raise Unsupported(f"it quantizes to {kind}, expected uint8 or int8")
+        raise Unsupported(f"it quantizes to {kind}, expected uint8 or int8", "8 bits")
     return QuantParams(float(np.float32(scale.array.ravel()[0])), zero + _SHIFT[kind]), kind
 
 

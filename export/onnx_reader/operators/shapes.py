@@ -71,7 +71,7 @@ def dropout(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Nothing changes outside of training."""
     mode = optional(inputs, 2)
     if mode is not None and (not isinstance(mode, Const) or mode.array.size != 1 or bool(mode.array.ravel()[0])):
-        raise Unsupported("it is in training mode; export the model for inference")
+        raise Unsupported("it is in training mode", "training")
     return [inputs[0]]
 
 

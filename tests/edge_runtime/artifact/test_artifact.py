@@ -8,7 +8,19 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, ArtifactError, Engine, Model, ModelError, TestVectors, load, save
+from edge_runtime import (
+    Activation,
+    ArtifactError,
+    DynamicQuantizedDense,
+    Engine,
+    Model,
+    ModelError,
+    QuantizedDense,
+    QuantParams,
+    TestVectors,
+    load,
+    save,
+)
 from edge_runtime.artifact.artifact import (
     _WORTH_OPENSSL,
     _sha256,
@@ -200,6 +212,23 @@ def test_another_version_is_named(tmp_path):
     content = bytes(members["format"]).replace(b"smallnet 1", b"smallnet 3")
     with pytest.raises(ArtifactError, match="format version 3, expected 1 to 2"):
         from_members({**members, "format": np.frombuffer(content, np.uint8)})
+
+
+@pytest.mark.parametrize("dtype", [np.int8, np.int16])
+@pytest.mark.parametrize("is_dynamic", [False, True])
+def test_weights_that_older_readers_do_not_know_make_another_version(tmp_path, dtype, is_dynamic):
+    """int16 ones are version 2, which readers of version 1 refuse by its number; all else stays version 1."""
+    weight, one = np.array([[3, -100], [120, 7]], dtype), np.ones(2, np.float32)
+    if is_dynamic:
+        layer = DynamicQuantizedDense("d", weight, one, one, Activation.of("linear"))
+    else:
+        layer = QuantizedDense("q", weight, np.zeros(2, np.int32), one, QuantParams(1.0, 3), None, "linear")
+    save(Model((layer,)), tmp_path / "m.npz")
+    assert load(tmp_path / "m.npz").layers[0].weight.dtype == dtype
+    np.testing.assert_array_equal(load(tmp_path / "m.npz", mmap=True).layers[0].weight, weight)
+    line = to_members(Model((layer,)))["format"].tobytes()[:18]
+    assert line == (b"smallnet 2 sha256=" if dtype is np.int16 else b"smallnet 1 sha256=")
+    assert artifact_bytes(Model((layer,))) == (tmp_path / "m.npz").stat().st_size
 
 
 def test_a_file_over_the_limit_is_not_read(tmp_path):

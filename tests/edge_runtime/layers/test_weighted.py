@@ -37,6 +37,11 @@ def dynamic(weight=((1, 2), (3, -4), (5, 6)), **changes):
     return DynamicQuantizedDense(**{**parts, "weight_scale": np.full(n_out, 0.5, np.float32), **changes})
 
 
+def wide(make, weight, dtype=np.int16):
+    """The same layer with weights that int8 does not hold."""
+    return replace(make(), weight=np.array(weight, dtype))
+
+
 def dense(weight=((1, 2), (3, -4), (5, 6)), **changes):
     weight = np.array(weight, changes.pop("dtype", np.float32))
     return Dense(**{"name": "f", "weight": weight, "bias": np.zeros(2, np.float32), "activation": "linear", **changes})
@@ -86,6 +91,10 @@ def test_precisions_are_the_dtypes_of_the_weights():
         (lambda: dense(activation="swash"), "swash"),
         (lambda: int8([[-128, 0]]), "'q.weight' holds -128, expected values in -127..127"),
         (lambda: int8(weight=np.ones((3, 2), np.uint8), bias=np.zeros(2, "i4")), None),
+        (lambda: wide(int8, [[256, 9]]), "'q.weight' holds 256, expected values in -255..255"),
+        (lambda: wide(dynamic, [[9, -256]]), "'d.weight' holds -256, expected values in -255..255"),
+        (lambda: wide(int8, [[9, 200], [9, -56]]), "a column of 'q.weight' span 256, expected 255 at most"),
+        (lambda: wide(int8, [[9, 200]], np.int32), "'q.weight' has dtype int32, expected int8 or int16"),
         (lambda: int8(bias=np.zeros(2, np.int64)), "'q.bias' has dtype int64, expected int32"),
         (lambda: int8(bias=np.zeros(3, np.int32)), "'q.bias' has shape"),
         (lambda: int8(multiplier=np.zeros(2)), "'q.multiplier' has dtype float64"),
@@ -112,7 +121,10 @@ def test_arrays_that_do_not_fit_are_refused_by_name(make, message):
 
 
 def test_the_ends_of_what_is_allowed_are_allowed():
-    """Weights of 127 and -127, and the smallest normal multiplier and scale."""
+    """Weights of 127 and -127, of 255 and -255 in int16, and the smallest normal multiplier and scale."""
+    assert wide(int8, [[255, -255], [0, -1]]).weight.tolist() == [[255, -255], [0, -1]]
+    assert wide(int8, [[200, -55], [-55, 200]]).precision == "int8"
+    assert wide(dynamic, [[255, -255]]).precision == "int8-dynamic"
     assert int8([[127, -127]]).weight.tolist() == [[127, -127]]
     assert dynamic([[127, -127]]).weight.tolist() == [[127, -127]]
     assert int8(multiplier=np.full(2, TINY)).multiplier[0] == TINY

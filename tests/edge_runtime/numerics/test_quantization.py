@@ -114,11 +114,11 @@ def test_a_zero_point_off_the_grid_is_refused(zero_point):
 
 
 @pytest.mark.parametrize("shape", [(1, 1), (256, 3), (257, 1), (5000, 7), (300, 5000), (20_000, 2)])
-@pytest.mark.parametrize("largest", [1, 127])
-def test_the_certificate_is_exact_however_many_rows_are_added_up(shape, largest):
+@pytest.mark.parametrize(("largest", "dtype"), [(1, np.int8), (127, np.int8), (255, np.int16)])
+def test_the_certificate_is_exact_however_many_rows_are_added_up(shape, largest, dtype):
     """The sum of magnitudes in Python's own integers, with every weight at its limit too."""
     rng = np.random.default_rng(shape[0])
-    for weight in (np.full(shape, -largest, np.int8), rng.integers(-largest, largest + 1, shape).astype(np.int8)):
+    for weight in (np.full(shape, -largest, dtype), rng.integers(-largest, largest + 1, shape).astype(dtype)):
         bias = rng.integers(-(10**9), 10**9, shape[1]).astype(np.int32)
         expected = (np.abs(weight.astype(object)).sum(axis=0) * 250 + np.abs(bias.astype(object))).max()
         assert certificate(weight, bias, 5) == expected

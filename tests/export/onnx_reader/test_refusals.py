@@ -484,7 +484,7 @@ VERSIONS = {
     # what is changed of a file: (the change, what is said)
     "an opset that onnx does not know": (
         lambda proto: setattr(proto.opset_import[0], "version", 999),
-        r"opset 999 found, expected \d+ at most, the newest that onnx [\d.]+ knows; export it with opset_version=17",
+        r"opset 999 found, expected \d+ at most, the newest that onnx [\d.]+ knows; .* export it with opset 17",
     ),
     "no opset": (lambda proto: proto.ClearField("opset_import"), "it names no opset, expected one such as 17"),
     "an IR version that onnx does not know": (
@@ -503,22 +503,55 @@ def test_versions_that_nothing_here_knows_are_refused_with_what_to_do(tmp_path, 
     assert re.search(said, refusal(proto, tmp_path))
 
 
+WIDE = {
+    "of weights": (
+        "q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, W, z) f = Cast<to=1>(i) g = Mul(f, s) y = Mul(g, ws)",
+        {"W": np.full((6, 3), 300, np.int16), "ws": np.float32(0.01)},
+        r"node 'i' \(MatMulInteger, .*run from 300 to 300 around their zero point, expected 8 bits; ",
+    ),
+    "of activations": (
+        "q = QuantizeLinear(x, ws, z) d = DequantizeLinear(q, ws, z) y = MatMul(d, W)",
+        {"W": np.ones((6, 3), np.float32), "ws": np.float32(0.01), "z": np.int16(0)},
+        r"node 'q' \(QuantizeLinear, .*it quantizes to int16, expected uint8 or int8; ",
+    ),
+}
+
+
 @pytest.mark.parametrize(
     ("producer", "said"),
     [
-        ("onnx.quantize", r"weight_type=QuantType.QInt8 and extra_options=\{'WeightSymmetric': True\}"),
-        ("pytorch", "quantize again with quant_min=-127 for the weights"),
-        ("", "symmetric weights that leave -128 out"),
+        ("onnx.quantize", r"weight_type=QuantType.QInt8 and activation_type=QuantType.QUInt8, or the float model"),
+        ("pytorch", "quantize the float model with smallnet export$"),
+        ("", "quantize the float model with smallnet export$"),
     ],
 )
-def test_advice_about_uneven_weights_fits_the_producer(tmp_path, producer, said):
+@pytest.mark.parametrize("case", WIDE)
+def test_advice_about_wide_integers_fits_the_producer(tmp_path, case, producer, said):
     """Whoever made the file is told in the words of the tool that it names."""
-    proto = graph(
-        "q, s, z = DynamicQuantizeLinear(x) i = MatMulInteger(q, W, z, wz) f = Cast<to=1>(i) g = Mul(f, s) "
-        "y = Mul(g, ws)",
-        W=np.full((6, 3), 255, np.uint8), wz=np.uint8(100), ws=np.float32(0.01),
-    )  # fmt: skip
+    nodes, constants, found = WIDE[case]
+    proto = graph(nodes, **constants)
     proto.producer_name = producer
-    text = refusal(proto, tmp_path)
-    assert "run from 155 to 155 around their zero point, expected -127..127; " in text
-    assert re.search(said, text)
+    assert re.search(found + ".*" + said, refusal(proto, tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("producer", "opset", "training"),
+    [
+        ("pytorch", "opset_version=17", "call model.eval() before torch.onnx.export"),
+        ("skl2onnx", "target_opset=17", "export the model for inference"),
+        ("tf2onnx", "opset=17 (--opset 17)", "export the model for inference"),
+        ("onnx.quantize", "export it with opset 17", "export the model for inference"),
+        ("", "export it with opset 17, or convert it with onnx.version_converter", "export the model for inference"),
+    ],
+)
+def test_advice_fits_the_producer(tmp_path, producer, opset, training):
+    """An opset that is too new, too old or missing, and training mode, each in the words of the file's own exporter."""
+    files = [(graph("y = Gemm(x, W1, B1)"), opset) for _ in range(2)]
+    files[0][0].opset_import[0].version = 999
+    files[1][0].ClearField("opset_import")
+    files.append((graph("y = Gemm<broadcast=1>(x, W1, B1)", opset=5), opset))
+    files.append((graph("m = BatchNormalization<training_mode=1>(x, C, C, C, C) y = Gemm(m, W1, B1)", opset=15,
+                        C=np.ones(6, np.float32)), training))  # fmt: skip
+    for proto, said in files:
+        proto.producer_name = producer
+        assert refusal(proto, tmp_path).endswith(said) or f"; {said}" in refusal(proto, tmp_path)

@@ -8,7 +8,7 @@ import pytest
 from edge_runtime.engine.engine import Engine
 from edge_runtime.model import Model
 from edge_runtime.numerics.activations import Activation
-from export.onnx_reader.layers.assembly import Assembly, int8_weights, standardization, with_positive_scale
+from export.onnx_reader.layers.assembly import Assembly, integer_weights, standardization, with_positive_scale
 from export.onnx_reader.layers.build import build_layers
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.steps import Affine, Chain, DynamicQuantize, DynamicScale, Function, Linear, RowFunction
@@ -145,12 +145,15 @@ def test_signs_of_scales_move_into_integers():
     np.testing.assert_array_equal(scale, np.float32([0.5, 0.25, 3 * 2.0**-20]))
 
 
-def test_integer_weights_leave_minus_128_out():
-    """As the runtime stores them."""
-    np.testing.assert_array_equal(int8_weights(np.array([-127, 127])), np.int8([-127, 127]))
-    for code in (-128, 128):
-        with pytest.raises(Unsupported, match=r"expected -127\.\.127"):
-            int8_weights(np.array([0, code]))
+def test_integer_weights_are_int8_or_int16():
+    """As the runtime stores them: int8 leaves -128 out; what 8 bits hold around no zero point is refused."""
+    for codes, dtype in (([-127, 127], np.int8), ([-128, 0], np.int16), ([255, 0], np.int16), ([-255, 0], np.int16)):
+        found = integer_weights(np.array([codes]).T)
+        np.testing.assert_array_equal(found, np.array([codes]).T)
+        assert found.dtype == dtype
+    for codes in ([-256, -1], [256, 1], [-128, 128]):
+        with pytest.raises(Unsupported, match=f"run from {min(codes)} to {max(codes)} around .*, expected 8 bits"):
+            integer_weights(np.array([codes]).T)
 
 
 def test_dynamic_products_are_scaled_before_anything_is_added():

@@ -47,7 +47,7 @@ def test_arithmetic_along_the_last_axes_is_read(tmp_path, operator, axis, shape)
 def test_arithmetic_along_another_axis_is_refused(tmp_path, operator, axis):
     """By name, with the opset and what to do: today's rules would align the last axes, where it may fit as well."""
     onnx.save(image(f"a = {operator}<broadcast=1, axis={axis}>(x, C)", normal(2)), tmp_path / "m.onnx")
-    expected = rf"node 'a' \({operator}, output 'a'\): in opset 6 .* 1 axes, .* axis {axis} .*; export it with opset 7"
+    expected = rf"node 'a' \({operator}, output 'a'\): in opset 6 .* 1 axes, .* axis {axis} .*; export it with opset 17"
     with pytest.raises(ArtifactError, match=expected):
         read_onnx(tmp_path / "m.onnx")
 
@@ -55,7 +55,7 @@ def test_arithmetic_along_another_axis_is_refused(tmp_path, operator, axis):
 def test_prelu_with_a_slope_for_each_channel_is_refused(tmp_path):
     """Its slopes were the channels', where newer opsets align the last axis; one slope is read."""
     onnx.save(image("a = PRelu(x, C)", np.float32([0.1, 0.7])), tmp_path / "m.onnx")
-    with pytest.raises(ArtifactError, match=r"\(PRelu, output 'a'\): in opset 6 .* export it with opset 7"):
+    with pytest.raises(ArtifactError, match=r"\(PRelu, output 'a'\): in opset 6 .* export it with opset 17"):
         read_onnx(tmp_path / "m.onnx")
     imported(image("a = PRelu(x, C)", np.float32([0.1])), tmp_path)
 
