@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import jinja2
+import numpy as np
 
 from edge_runtime.artifact import save_bytes
 from edge_runtime.errors import QuantizationError
@@ -64,6 +65,11 @@ def _int8_layers(model: Model) -> list[QuantizedDense]:
         if not isinstance(layer, QuantizedDense):
             raise QuantizationError(
                 f"layer '{layer.name}' is {layer.precision}, expected int8 layers; export with precision int8"
+            )
+        if layer.weight.dtype != np.int8:
+            raise QuantizationError(
+                f"layer '{layer.name}' has weights from {layer.weight.min()} to {layer.weight.max()} around their zero "
+                "point, expected -127..127; quantize its float model with precision int8"
             )
     return [layer for layer in model.layers if isinstance(layer, QuantizedDense)]
 

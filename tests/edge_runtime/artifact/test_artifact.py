@@ -332,8 +332,8 @@ WORDS = {
     "a large parameter": (set_in("layers", 1, "params", value={"alpha": 10**400}), "'alpha' in its header is too large "
                           "for a float"),
     "an activation": (set_in("layers", 0, "activation", value=None), in_header("activation", "'None'")),
-    "a kind": (set_in("layers", 0, "kind", value=8), "layer 'dense0' has kind 8, expected float32, float16, int8 or "
-               "int8-dynamic"),
+    "a kind": (set_in("layers", 0, "kind", value=8), "layer 'dense0' has kind 8, expected one of float32, float16, "
+               "int8, int8-dynamic, elementwise, layer_norm"),
     "another kind": (set_in("layers", 0, "kind", value="float16"), "'dense0.weight' has dtype int8, expected float16"),
     "no grid": (set_in("layers", 0, "input", value=None), "layer 'dense0' has no input grid"),
     "a grid": (set_in("layers", 0, "input", value=5), in_header("dense0.input", "'5'")),

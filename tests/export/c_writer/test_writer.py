@@ -139,6 +139,17 @@ def test_what_cannot_be_written_is_refused_in_words(precision):
         c_files(model, "m")
 
 
+def test_weights_beyond_int8_are_refused():
+    """C has int8 weights; those around another zero point than 0 would wrap."""
+    model = int8_model((3, 4, 2))
+    weight = model.layers[0].weight.astype(np.int16)
+    weight[0, 0] = 128
+    weight[1:, 0] = 0
+    model = replace(model, layers=(replace(model.layers[0], weight=weight), *model.layers[1:]))
+    with pytest.raises(QuantizationError, match="'dense0' has weights from -127 to 128 around their zero point, expec"):
+        c_files(model, "m")
+
+
 def test_predict_takes_the_first_of_the_largest(tmp_path):
     """As the engine does; of one output, whether it is above 0."""
     main = '#include <stdio.h>\n#include "m.h"\nint main(void) { static float x[M_N_IN]; '
