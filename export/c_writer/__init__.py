@@ -1,6 +1,6 @@
 """A model becomes C: one file and its header, for microcontrollers and for whatever else has a compiler."""
 
 from export.c_writer.identifiers import c_identifier
-from export.c_writer.writer import c_files, write_c
+from export.c_writer.writer import c_files, require_c, write_c
 
-__all__ = ["c_files", "c_identifier", "write_c"]
+__all__ = ["c_files", "c_identifier", "require_c", "write_c"]

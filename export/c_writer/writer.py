@@ -9,9 +9,8 @@ import functools
 import hashlib
 import os
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
-import jinja2
 import numpy as np
 
 from edge_runtime.artifact import save_bytes
@@ -23,6 +22,9 @@ from edge_runtime.version import __version__
 from export.c_writer.description import describe_model
 from export.c_writer.identifiers import c_identifier, c_string, comment_text
 from export.c_writer.numerals import c_array, c_float
+
+if TYPE_CHECKING:
+    import jinja2
 
 _MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish log_sigmoid exp erf sin"
 _NEEDS_MATH = frozenset(_MATH_TEXT.split())  # activations that call functions of <math.h>
@@ -60,6 +62,17 @@ def c_files(
     return {file: _environment().get_template(template).render(words).encode() for file, template in templates.items()}
 
 
+def require_c(precision: str) -> None:
+    """Raise QuantizationError for a precision that is not written as C."""
+    if precision == "int8-dynamic":
+        raise QuantizationError(
+            "int8-dynamic is not written as C: its grids hang on the rows that run together, and a device has one; "
+            "expected int8, which data to calibrate with makes"
+        )
+    if precision != "int8":
+        raise QuantizationError(f"precision is {precision}, expected int8 to write C")
+
+
 def _int8_layers(model: Model) -> list[QuantizedDense]:
     for layer in model.layers:
         if not isinstance(layer, QuantizedDense):
@@ -76,6 +89,8 @@ def _int8_layers(model: Model) -> list[QuantizedDense]:
 
 @functools.cache
 def _environment() -> jinja2.Environment:
+    import jinja2  # of the extra `c`: all else of the exporter works without
+
     environment = jinja2.Environment(
         loader=jinja2.PackageLoader("export.c_writer"),
         undefined=jinja2.StrictUndefined,

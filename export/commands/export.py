@@ -21,7 +21,9 @@ from edge_runtime.console import (
     wide_option,
     width_for,
 )
+from export.commands.as_c import as_c_table, read_small, write_as_c
 from export.commands.data import rows_for_export
+from export.commands.extras import require_extra
 from export.commands.options import (
     DATA_HELP,
     OUTPUT_HELP,
@@ -30,7 +32,15 @@ from export.commands.options import (
     say_warnings,
     test_vectors_option,
 )
-from export.commands.pipeline import Exported, ExportOptions, LabeledRows, check_export, export_model, export_paths
+from export.commands.pipeline import (
+    FORMATS,
+    Exported,
+    ExportOptions,
+    LabeledRows,
+    check_export,
+    export_model,
+    export_paths,
+)
 from export.commands.reports import export_facts, export_table, method_text
 from export.onnx_writer import FORMS
 from export.quantization import METHODS, PRECISIONS
@@ -41,6 +51,9 @@ _PRECISION_HELP = """May be given more than once (default: int8); all is the fir
 representative rows, but a row's answer depends on the other rows of its batch."""
 _METHOD_HELP = "How int8 ranges are chosen; auto tries the others and takes what is closest to the float network."
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
+_FORMAT_HELP = """What is written beside the artifact; may be given more than once (default: onnx). c: NAME.c and NAME.h
+for microcontrollers."""
+_LOGITS_HELP = "With --format c: leave out the activation of the last layer, and with it <math.h>."
 _FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
 onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
 _PORTABLE_HELP = """With --form qdq: weights that could saturate on x86 without VNNI as uint8 with zero point 128, for
@@ -65,6 +78,8 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--method", type=click.Choice((*METHODS, "auto")), default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
 @click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
+@click.option("--format", "formats", type=click.Choice(FORMATS), multiple=True, help=_FORMAT_HELP)
+@click.option("--logits", is_flag=True, help=_LOGITS_HELP)
 @click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
 @click.option("--portable", is_flag=True, help=_PORTABLE_HELP)
 @click.option("--opset", metavar="N", type=int, default=13, show_default=True, help="ONNX opset, 13 or newer.")
@@ -85,20 +100,28 @@ def export(
 ) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
+    With --format c, NAME.c and NAME.h take the place of the .onnx, NAME made of the model's file and the precision.
+    An artifact that has the precision already is written as C as it is, and needs no data.
+
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
     out: the data is split by the seed that the model remembers.
 
     Example: smallnet export digits.npz --calibrate digits --out build/
     """
-    wanted = _precisions(precisions)
+    wanted, chosen = _precisions(precisions), _chosen(options)
+    small = read_small(model_path, wanted[0], max_bytes) if chosen.formats == ("c",) and len(wanted) == 1 else None
+    if small is not None:
+        written = write_as_c(*small, model_path, options["out"], logits=chosen.logits, force=options["force"])
+        return echo_json(written) if as_json else echo(as_c_table(written, width_for(wide)))
     if spec is None and "int8" in wanted:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
-    chosen = _chosen(options)
     sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
     check_export(out, stem, wanted, chosen, force=options["force"], sources=sources)
     run_limits = RunLimits(options["max_memory"], options["max_seconds"])
-    model = load_any(model_path, max_bytes, run_limits, options["output"], export_paths(out, stem, wanted))
+    model = load_any(
+        model_path, max_bytes, run_limits, options["output"], export_paths(out, stem, wanted, chosen.formats)
+    )
     rows = rows_for_export(model, spec, **cap(max_bytes))
     if rows.note:
         note(rows.note)
@@ -129,13 +152,20 @@ def export(
         echo_json(facts)
     else:
         echo(export_table(facts, width_for(wide)))
-    _refuse_broken([result for result in results if not result.report.ok])
+    return _refuse_broken([result for result in results if not result.report.ok])
 
 
 def _chosen(options: dict[str, Any]) -> ExportOptions:
     """How the grids are chosen and ONNX is written, of the command's options."""
-    names = ("method", "equalize", "form", "opset", "portable")
-    return ExportOptions(per_channel=not options["per_tensor"], **{name: options[name] for name in names})
+    formats = tuple(dict.fromkeys(options["formats"] or ("onnx",)))
+    if "c" in formats:
+        require_extra("c", "jinja2")
+    elif options["logits"]:
+        raise click.UsageError("--logits is given without --format c, expected both or none")
+    names = ("method", "equalize", "form", "opset", "portable", "logits")
+    return ExportOptions(
+        per_channel=not options["per_tensor"], formats=formats, **{name: options[name] for name in names}
+    )
 
 
 def _refuse_broken(failed: list[Exported]) -> None:

@@ -18,6 +18,7 @@ from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.files import make_folder, write_together
 from edge_runtime.model import Model
+from export.c_writer import c_files, c_identifier, require_c
 from export.onnx_writer import OPSET, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
@@ -33,6 +34,9 @@ from export.quantization import (
 )
 from export.verification import Report, RunLimits, check_opset, verify_content
 from trainer.scores import ClassScores, ValueScores, chance_doubts, scores_of
+
+FORMATS = ("onnx", "c")
+_KINDS = {".onnx": "onnx", ".npz": "artifact", ".c": "c", ".h": "c"}  # of files that may be replaced, by suffix
 
 
 @dataclass(frozen=True)
@@ -64,7 +68,10 @@ class LabeledRows:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How int8 grids are chosen and ONNX is written: see `quantize`, `equalize` and `write_onnx`."""
+    """How int8 grids are chosen, and which files are written and how.
+
+    formats: of `FORMATS`, beside the artifact. See `quantize`, `equalize`, `write_onnx` and `write_c`.
+    """
 
     method: str = "auto"
     per_channel: bool = True
@@ -72,18 +79,22 @@ class ExportOptions:
     form: str = "integer"
     opset: int = OPSET
     portable: bool = False
+    formats: tuple[str, ...] = ("onnx",)
+    logits: bool = False
 
 
 @dataclass(frozen=True)
 class Exported:
     """One precision: its files, their bytes, and what was measured. scores need LabeledRows.
 
+    onnx: None if that is not written; c: the source and its header, or nothing. report: of the artifact beside ONNX,
+    which is compared whether it is written or not.
     fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
     """
 
     precision: str
     artifact: Path
-    onnx: Path
+    onnx: Path | None
     artifact_bytes: int
     onnx_bytes: int
     report: Report
@@ -91,6 +102,7 @@ class Exported:
     fidelity: Fidelity
     model: Model
     warnings: tuple[str, ...] = ()
+    c: tuple[Path, ...] = ()
 
     @property
     def score(self) -> float | None:
@@ -119,20 +131,32 @@ def check_export(
     take the place of something else (not with `force`) or of a folder, OSError.
     """
     check_opset(options.form, options.opset, portable=options.portable)
+    if "c" in options.formats:
+        for precision in precisions:
+            require_c(precision)
     check_folder(out)
-    for path in export_paths(out, stem, precisions):
+    for path in export_paths(out, stem, precisions, options.formats):
         if path.parent.is_dir():
-            check_output(path, "onnx" if path.suffix == ".onnx" else "artifact", force=force, sources=sources)
+            check_output(path, _KINDS[path.suffix], force=force, sources=sources)
 
 
-def export_paths(out: str | os.PathLike[str], stem: str, precisions: Sequence[str]) -> list[Path]:
+def export_paths(
+    out: str | os.PathLike[str], stem: str, precisions: Sequence[str], formats: Sequence[str] = ("onnx",)
+) -> list[Path]:
     """The files that `export_model` writes."""
-    return [path for precision in precisions for path in _paths(out, stem, precision)]
+    return [path for precision in precisions for path in _paths(out, stem, precision, formats).values()]
 
 
-def _paths(out: str | os.PathLike[str], stem: str, precision: str) -> tuple[Path, Path]:
-    """The artifact and the ONNX file of one precision."""
-    return Path(out) / f"{stem}.{precision}.npz", Path(out) / f"{stem}.{precision}.onnx"
+def _paths(out: str | os.PathLike[str], stem: str, precision: str, formats: Sequence[str]) -> dict[str, Path]:
+    """The files of one precision by their suffix, the artifact last: the order in which they get their names."""
+    stems = {".onnx": f"{stem}.{precision}"} if "onnx" in formats else {}
+    stems |= dict.fromkeys((".c", ".h"), c_name(stem, precision)) if "c" in formats else {}
+    return {suffix: Path(out) / f"{name}{suffix}" for suffix, name in (stems | {".npz": f"{stem}.{precision}"}).items()}
+
+
+def c_name(stem: str, precision: str) -> str:
+    """What the C files of a precision, and all in them, are called."""
+    return c_identifier(f"{stem}_{precision}")
 
 
 def export_model(
@@ -152,11 +176,11 @@ def export_model(
     on_rows: Callable[[int, int], None] | None = None,
     run_limits: RunLimits | None = None,
 ) -> list[Exported]:
-    """Write STEM.PRECISION.npz and .onnx into the folder `out` for each precision, and verify each pair.
+    """Write STEM.PRECISION.npz and .onnx, or STEM_PRECISION.c and .h, into the folder `out` for each precision.
 
-    A pair is verified before it is written, and written together: where the disk fills, an older pair stays whole. The
-    ONNX file gets its name first, so that no artifact is left that was not verified. A pair that breaks a rule is not
-    written (see `Exported.report`).
+    The artifact is verified beside ONNX before it is written. Files are written together: where the disk fills, older
+    ones stay whole. The artifact gets its name last, so that none is left that was not verified. What breaks a rule is
+    not written (see `Exported.report`).
     model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
     are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
     evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
@@ -173,13 +197,17 @@ def export_model(
         with _heard() as texts:
             source, small = _shrunk(model, rows, precision, chosen, on_choice)
         small = with_test_vectors(small, rows, test_vectors)
-        artifact, onnx = _paths(out, stem, precision)
+        paths = _paths(out, stem, precision, chosen.formats)
         # may refuse: nothing is written before
         proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
         content = proto.SerializeToString(deterministic=True)
-        report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
+        contents = {".onnx": content, ".npz": save_bytes(small)}
+        if "c" in chosen.formats:
+            contents |= _c_contents(small, c_name(stem, precision), contents[".npz"], chosen)
+        shown = paths.get(".onnx", paths[".npz"].with_suffix(".onnx"))
+        report = verify_content(small, content, shown, compared, on_rows=on_rows, run_limits=run_limits)
         if report.ok:
-            _write({onnx: content, artifact: save_bytes(small)}, on_file)
+            _write({path: contents[suffix] for suffix, path in paths.items()}, on_file)
         fidelity = measure_fidelity(model, small, judged)
         texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if precision == "int8":
@@ -190,8 +218,8 @@ def export_model(
         results.append(
             Exported(
                 precision=precision,
-                artifact=artifact,
-                onnx=onnx,
+                artifact=paths[".npz"],
+                onnx=paths.get(".onnx"),
                 artifact_bytes=artifact_bytes(small),
                 onnx_bytes=len(content),
                 report=report,
@@ -199,9 +227,16 @@ def export_model(
                 fidelity=fidelity,
                 model=small,
                 warnings=tuple(f"{precision}: {text}" for text in texts),
+                c=tuple(paths[suffix] for suffix in (".c", ".h") if suffix in paths),
             )
         )
     return results
+
+
+def _c_contents(model: Model, name: str, artifact: bytes, options: ExportOptions) -> dict[str, bytes]:
+    """The source and its header by their suffix."""
+    files = c_files(model, name, logits=options.logits, artifact=artifact)
+    return {suffix: files[name + suffix] for suffix in (".c", ".h")}
 
 
 def _score_doubts(before: ClassScores | ValueScores | None, scores: ClassScores | ValueScores | None) -> list[str]:

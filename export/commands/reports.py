@@ -38,7 +38,7 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
         {
             "precision": row["precision"],
             "npz": f"{row['artifact_bytes']:,}",
-            "onnx": f"{row['onnx_bytes']:,}",
+            "onnx": "-" if row["onnx"] is None else f"{row['onnx_bytes']:,}",
             "score": _score(row["score"]),
             "changed": "-" if row["decisions_changed"] is None else row["decisions_changed"],
             "sqnr": _decibels(row),
@@ -197,7 +197,8 @@ def _exported(result: Exported) -> dict[str, Any]:
     return {
         "precision": result.precision,
         "artifact": str(result.artifact),
-        "onnx": str(result.onnx),
+        "onnx": None if result.onnx is None else str(result.onnx),
+        "c": [str(path) for path in result.c],
         "artifact_bytes": result.artifact_bytes,
         "onnx_bytes": result.onnx_bytes,
         "score": result.score,

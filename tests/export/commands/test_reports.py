@@ -69,6 +69,7 @@ def test_every_figure_of_an_export_is_in_the_json(results):
             "precision": result.precision,
             "artifact": str(result.artifact),
             "onnx": str(result.onnx),
+            "c": [],
             "artifact_bytes": result.artifact_bytes,
             "onnx_bytes": result.onnx_bytes,
             "score": result.score,

@@ -1,0 +1,54 @@
+"""`smallnet export --format c` of an artifact that has its precision already: it is written as C as it is."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+from edge_runtime.artifact import MODEL_MAX_BYTES, load_bytes
+from edge_runtime.console import check_folder, check_output
+from edge_runtime.files import fit_table, make_folder, read_file, write_together
+from edge_runtime.model import Model
+from export.c_writer import c_files, c_identifier
+
+
+def read_small(path: str, precision: str, max_bytes: int | None) -> tuple[Model, bytes] | None:
+    """The model in an artifact of that precision, with the file's bytes; None for what is to be shrunk first."""
+    if path.lower().endswith(".onnx"):
+        return None
+    content = bytes(read_file(path, max_bytes=max_bytes or MODEL_MAX_BYTES))
+    model = load_bytes(content, path)
+    return (model, content) if model.precision == precision != "float32" else None
+
+
+def write_as_c(
+    model: Model,
+    content: bytes,
+    path: str,
+    out: str | os.PathLike[str],
+    *,
+    logits: bool,
+    force: bool,
+) -> dict[str, Any]:
+    """Write NAME.c and NAME.h of the artifact in `path`, whose bytes are `content`; what was written, as plain data.
+
+    Raises QuantizationError, OutputRefused, OSError.
+    """
+    name = c_identifier(Path(path).name.removesuffix(".npz"))
+    files = {Path(out) / file: text for file, text in c_files(model, name, logits=logits, artifact=content).items()}
+    check_folder(out)
+    for file in files:
+        if file.parent.is_dir():
+            check_output(file, "c", force=force, sources=[path])
+    make_folder(out)
+    write_together(files)
+    before = {"file": path, "precision": model.precision, "bytes": len(content), "score": None, "scores": None}
+    exported = {"precision": model.precision, "artifact": path, "onnx": None, "c": list(map(str, files))}
+    return {"before": before, "score": None, "exported": [exported], "note": "", "warnings": []}
+
+
+def as_c_table(facts: dict[str, Any], width: int | None = None) -> str:
+    """The files and their sizes."""
+    rows = [{"file": file, "bytes": f"{Path(file).stat().st_size:,}"} for file in facts["exported"][0]["c"]]
+    return fit_table(rows, width, {"file": "file", "bytes": "bytes"})
