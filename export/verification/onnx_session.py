@@ -8,6 +8,7 @@ unless it is empty.
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Iterable
 from typing import Any
 
@@ -27,6 +28,9 @@ LEVELS = {
     "disabled": onnxruntime.GraphOptimizationLevel.ORT_DISABLE_ALL,
 }
 _FATAL = 4  # the log level: what goes wrong comes back as an exception, and is said by us in one line
+
+_OPSET = re.compile(r"Opset (-?\d+) is under .* domain (\S+) is till opset (\d+)", re.DOTALL)
+_IR_VERSION = re.compile(r"(Unsupported|Missing) model IR version.*")
 
 
 def make_session(
@@ -57,4 +61,19 @@ def make_session(
     try:
         return onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
     except Exception as error:  # its exception types are private to its compiled module
-        raise ArtifactError(f"onnxruntime {VERSION} refuses the model: {error}") from error
+        raise ArtifactError(f"onnxruntime {VERSION} refuses the model: {_reason(str(error))}") from error
+
+
+def _reason(words: str) -> str:
+    """What onnxruntime says, with what to do where a version is newer than it reads."""
+    opset, ir_version = _OPSET.search(words), _IR_VERSION.search(words)
+    if opset is not None:
+        found, domain, newest = opset.groups()
+        return (
+            f"opset {found} of domain {domain} found, expected {newest} at most; export it with an older opset, or "
+            "install a newer onnxruntime"
+        )
+    if ir_version is not None:
+        advice = "set model.ir_version = 8 with onnx and save it again, or install a newer onnxruntime"
+        return f"{ir_version.group().rstrip('.')}; {advice}"
+    return words
