@@ -85,6 +85,8 @@ def find_inputs(
     if not values:
         raise Unsupported("it has 0 inputs, expected one at least; only chains are supported")
     for parts in zip(*(_ways(value, nodes, constants, widest) for value in values), strict=False):
+        if {part.rows for part in parts} == {1, ANY_ROWS}:  # any number, where another takes one row: it is one
+            parts = tuple(replace(part, rows=1) for part in parts)
         if len({part.rows for part in parts}) > 1:
             counts = ", ".join(f"'{part.name}' {part.rows}" for part in parts).replace(str(ANY_ROWS), "any number")
             raise Unsupported(f"its inputs have different numbers of rows ({counts}), expected one")

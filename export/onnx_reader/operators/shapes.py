@@ -10,7 +10,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import replace
 
 import numpy as np
-from onnx import TensorProto
+from onnx import TensorProto, helper
 
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
@@ -94,6 +94,14 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             f"it makes {'bfloat16' if code == TensorProto.BFLOAT16 else dtype} of {before} values, which cuts or wraps"
         )
     return [replace(value, kind=dtype.name)]
+
+
+def cast_like(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
+    """The dtype of another tensor."""
+    like = tensor(inputs[1])
+    dtype = np.dtype(like.kind) if isinstance(like, Flow) else like.array.dtype
+    code = int(helper.np_dtype_to_tensor_dtype(dtype))
+    return cast(replace(node, attributes={"to": code}), inputs[:1], budget)
 
 
 def transpose(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -230,6 +238,7 @@ HANDLERS: dict[str, Handler] = {
     "Identity": identity,
     "Dropout": dropout,
     "Cast": _passing_labels(cast),
+    "CastLike": cast_like,
     "Transpose": transpose,
     "Reshape": _passing_labels(reshape),
     "Flatten": _passing_labels(flatten),

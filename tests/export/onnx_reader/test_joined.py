@@ -52,6 +52,15 @@ def constants(nodes: str) -> dict[str, np.ndarray]:
     return {name: array for name, array in arrays.items() if re.search(rf"\b{name}\b", nodes)}
 
 
+def test_one_row_beside_any_number_is_one_row(tmp_path):
+    """A file whose parts were exported with and without a free axis can be run on one row; five rows fit no one."""
+    nodes = f"j = Concat<axis=1>(obs_0, obs_1) h = Gemm(j, W1, B1) {END}"
+    found = imported(graph(nodes, 13, "float[N,4] obs_0, float[1,2] obs_1", "float[N,3] y"), tmp_path)
+    assert ([part.rows for part in found.inputs], found.model.n_in) == ([1, 1], 6)
+    with pytest.raises(ArtifactError, match=r"different numbers of rows \('obs_0' any number, 'obs_1' 5\)"):
+        imported(graph(nodes, 13, "float[N,4] obs_0, float[5,2] obs_1"), tmp_path)
+
+
 @pytest.mark.parametrize("case", JOINED)
 def test_inputs_that_are_joined_become_one_vector(tmp_path, case):
     """In the order of the inputs, whatever is done to each of them before; named after them; int8 to the last bit."""

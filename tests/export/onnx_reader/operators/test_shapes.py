@@ -120,6 +120,16 @@ def test_values_are_cast_to_what_holds_them():
             run("Cast", flow(kind=kind), to=to)
 
 
+def test_values_take_the_dtype_of_another_tensor():
+    """Of a constant or of what is made of the input; what Cast refuses is refused."""
+    assert run("CastLike", flow(kind="uint8"), np.float16(1)).kind == "float16"
+    node = Node("n", "CastLike", "", 15, (), ("o",), {})
+    found = HANDLERS["CastLike"](node, [Const(np.array([2, 3])), flow()], Budget(1 << 20))[0]
+    assert (found.array.dtype, found.array.tolist()) == (np.float32, [2, 3])
+    with pytest.raises(Unsupported, match="it makes int64 of float32 values"):
+        run("CastLike", flow(), np.int64(1))
+
+
 def test_dropout_in_training_is_refused():
     """By its input, since opset 12."""
     assert run("Dropout", flow(), None, None).chain.step is None

@@ -35,8 +35,8 @@ ATTRIBUTES = {
 BOTH = sorted({*FOLDED, *HANDLERS})
 # What constants alone may go into; everything else asks for what is made of the input, or for no input at all.
 TAKE_CONSTANTS = {operator for _, operator in FOLDED} | {
-    "Cast", "Concat", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape", "Shape",
-    "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
+    "Cast", "CastLike", "Concat", "DequantizeLinear", "Dropout", "Expand", "Flatten", "Gather", "Identity", "Reshape",
+    "Shape", "Slice", "Split", "Squeeze", "Transpose", "Unsqueeze",
 }  # fmt: skip
 
 
