@@ -13,7 +13,7 @@ from edge_runtime.reference.bounds import (
 )
 from edge_runtime.reference.input_range import WARN_ABOVE, range_warning
 from edge_runtime.reference.stage_bounds import stage_bound
-from edge_runtime.reference.trace import logits, trace, trace_layer
+from edge_runtime.reference.trace import logits, stage_values, trace, trace_layer
 
 __all__ = [
     "LOGITS",
@@ -28,6 +28,7 @@ __all__ = [
     "product_bound",
     "range_warning",
     "stage_bound",
+    "stage_values",
     "tensor_bounds",
     "trace",
     "trace_layer",

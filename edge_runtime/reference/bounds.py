@@ -6,7 +6,7 @@ are summed, with or without fused multiply-add:
     16 * 2^-24 * (|x| @ |W| + |b|)
 
 The bound below carries that difference through the layers: by |W|, by how steep an activation can be, by what
-`stage_bounds` says of layers without weights, and by one grid step wherever a value that already differs is rounded.
+`stage_bounds` says of layers without weights, and by a grid step wherever a value may lie on either side of a tie.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ import numpy as np
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization
-from edge_runtime.numerics import DEFINITIONS, TINY, Activation, QuantParams, dequantize, dynamic_grid
+from edge_runtime.numerics import DEFINITIONS, TINY, Activation, dequantize, dynamic_grid, saturate
 from edge_runtime.reference.stage_bounds import stage_bound
 from edge_runtime.reference.trace import trace
 
@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 
 LOGITS = "logits"
 SUM_ERROR = 16 * 2.0**-24
+_ROUNDED = 2.0**-22  # of a value: twice what two implementations that round it once may differ by
 
 
 def product_bound(layer: Dense, x: Array) -> Array:
@@ -158,7 +159,10 @@ def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
     if isinstance(layer, Dense):
         weight = np.abs(layer.weight.astype(np.float64))
         return bound @ weight * (1 + SUM_ERROR) + product_bound(layer, value)
-    steps = _rounded(bound, layer.input) / layer.input.scale
+    if value.dtype == np.uint8:
+        steps = np.rint(bound / layer.input.scale)
+    else:
+        steps = _reached(value / np.float32(layer.input.scale), bound / layer.input.scale, layer.input.zero_point)
     scaled = steps @ np.abs(layer.weight.astype(np.float64)) * layer.multiplier
     return scaled * (1.0 if layer.output is None else layer.output.scale)
 
@@ -168,10 +172,12 @@ def _after_activation(layer: Layer, bound: Array, tensors: dict[str, Array], for
         before = tensors[f"{layer.name}.{'scaled' if isinstance(layer, QuantizedDense) else 'preactivation'}"]
         widened = activation_bound(layer.activation, before, bound)
         return widened + _logarithm_bound(before) if foreign and layer.activation.name == "log_sigmoid" else widened
+    scaled, steps, zero_point = tensors[f"{layer.name}.scaled"], bound / layer.output.scale, layer.output.zero_point
     if layer.table is None or layer.table_output is None:
-        return _rounded(bound * steepness(layer.activation), layer.output)
+        values = layer.activation(scaled)
+        return _reached(values, steps * steepness(layer.activation), zero_point) * layer.output.scale
     largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
-    return _rounded(bound, layer.output) / layer.output.scale * largest_jump
+    return _reached(scaled, steps, zero_point) * largest_jump
 
 
 def _logarithm_bound(x: Array) -> Array:
@@ -216,6 +222,13 @@ def _height(activation: Activation, place: float) -> float:
     return float(np.ptp(activation(sides)))
 
 
-def _rounded(bound: Array, grid: QuantParams) -> Array:
-    """Rounding onto a grid keeps equal values equal, and moves different ones at most one step further apart."""
-    return np.where(bound > 0, bound + grid.scale, 0.0)
+def _reached(scaled: Array, bound: Array, zero_point: int) -> Array:
+    """How many steps from the code of each scaled value another one within `bound` may come to lie; 0 far from ties.
+
+    scaled: in steps of the grid. bound: float64, in the same; widened by what the division, or the product, rounds.
+    """
+    size = np.abs(scaled.astype(np.float64))
+    bound = np.where(bound > 0, bound + _ROUNDED * (size + bound), 0.0)
+    ends = (saturate(scaled.astype(np.float64) + side, zero_point).astype(np.int64) for side in (-bound, bound))
+    code = saturate(scaled, zero_point).astype(np.int64)
+    return np.maximum.reduce([np.abs(end - code) for end in ends]).astype(np.float64)

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.artifact import artifact_bytes
 from edge_runtime.engine import Limits, held_bytes, smallest_plan
 from edge_runtime.errors import Alternative, BudgetExceeded, QuantizationError
-from edge_runtime.layers import Dense
+from edge_runtime.layers import Dense, Stage
 from edge_runtime.model import Model
 from export.quantization import DEFAULT_ROWS, quantize, with_test_vectors
 
@@ -26,7 +26,7 @@ def smaller_exports(error: BudgetExceeded) -> list[Alternative]:
     whose numbers are written longer or shorter.
     """
     model, limits = error.model, error.limits
-    if model is None or not all(isinstance(layer, Dense) for layer in model.layers):
+    if model is None or not all(isinstance(layer, (Dense, Stage)) for layer in model.layers):
         return []
     rows, count = _rows(model), 0 if model.test_vectors is None else len(model.test_vectors.inputs)
     found = []
@@ -40,7 +40,8 @@ def smaller_exports(error: BudgetExceeded) -> list[Alternative]:
 def _made(model: Model, rows: NDArray[np.float32]) -> Iterator[tuple[str, Model]]:
     """The model's own precision, and those below it that it can be had in."""
     layers = (
-        replace(layer, weight=layer.weight.astype(np.float32)) for layer in model.layers if isinstance(layer, Dense)
+        replace(layer, weight=layer.weight.astype(np.float32)) if isinstance(layer, Dense) else layer
+        for layer in model.layers
     )
     wide = replace(model, layers=tuple(layers), test_vectors=None)
     for precision in ("float32", "float16", "int8") if model.precision == "float32" else ("float16", "int8"):

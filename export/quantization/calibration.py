@@ -12,12 +12,13 @@ from numpy.typing import NDArray
 from edge_runtime.arguments import shown
 from edge_runtime.errors import CalibrationError, InputError, QuantizationError
 from edge_runtime.inputs import as_inputs
-from edge_runtime.layers import Dense, count_nonfinite
+from edge_runtime.layers import Dense, Layer, Stage, count_nonfinite
 from edge_runtime.model import Model
 from edge_runtime.numerics import first_not_finite
 from edge_runtime.reference import trace
 from export.quantization.histogram import Histogram
 from export.quantization.test_rows import Sample
+from export.quantization.units import FloatLayer
 
 BLOCK = 256  # rows traced at once: float sums depend on the batch, so the batch is always the same
 HELD_OUT_EVERY, HELD_OUT_MOST = 5, 1024  # each fifth row, up to a number that bounds the memory
@@ -98,12 +99,12 @@ def observed(network: Model, x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
     return {"input": tensors.pop("input.standardized", x), **tensors}
 
 
-def widened(layer: object) -> Dense:
+def widened(layer: Layer) -> FloatLayer:
     """A float layer in float32. Raises QuantizationError for one that is int8 already."""
+    if isinstance(layer, Stage):
+        return layer
     if not isinstance(layer, Dense):
-        raise QuantizationError(
-            f"layer '{getattr(layer, 'name', layer)}' is int8 already; start from the float32 model"
-        )
+        raise QuantizationError(f"layer '{layer.name}' is int8 already; start from the float32 model")
     return Dense(layer.name, layer.weight.astype(np.float32), layer.bias, layer.activation)
 
 

@@ -16,6 +16,7 @@ from edge_runtime.reference import WARN_ABOVE, logits, range_warning, trace
 from export.quantization.calibration import float_model
 from export.quantization.fidelity import sqnr_db
 from export.quantization.float16 import scale_for_float16
+from export.quantization.units import float_outputs
 
 LEAST_DB = {"float16": 40.0}  # 11 bits give some 65
 LEAST_DB_INT8 = 20.0
@@ -94,8 +95,9 @@ def by_layer(model: Model, small: Model, rows: NDArray[np.float32]) -> dict[str,
     source = scale_for_float16(float_model(model)) if small.precision == "float16" else model
     with np.errstate(over="ignore", invalid="ignore"):
         before, after = trace(source, rows[:MOST_ROWS]), trace(small, rows[:MOST_ROWS])
+    tensors = float_outputs(model, small)
     names = [layer.name for layer in small.layers[:-1]]
-    decibels = {name: sqnr_db(before[f"{name}.output"], _real(small, name, after)) for name in names}
+    decibels = {name: sqnr_db(before[tensors[name]], _real(small, name, after)) for name in names}
     return {**decibels, small.layers[-1].name: sqnr_db(logits(source, before), logits(small, after))}
 
 
@@ -176,10 +178,10 @@ def _clipped_layers(model: Model, small: Model, held_out: NDArray[np.float32]) -
     """Layers whose outputs leave the calibrated range on many held-out values: the worst is named."""
     with np.errstate(over="ignore", invalid="ignore"):
         tensors = trace(float_model(model), held_out[:MOST_ROWS])
-    shares = {}
+    shares, names = {}, float_outputs(model, small)
     for layer in small.layers[:-1]:
         if isinstance(layer, QuantizedDense) and layer.final_grid is not None:
-            shares[layer.name] = _outside(tensors[f"{layer.name}.output"], layer.final_grid)
+            shares[layer.name] = _outside(tensors[names[layer.name]], layer.final_grid)
     name = max(shares, key=lambda name: shares[name], default="")
     if not name or shares[name] <= WARN_ABOVE:
         return []

@@ -16,7 +16,7 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.layers import Dense
+from edge_runtime.layers import Dense, Layer
 from edge_runtime.model import Model, Standardization
 
 LARGEST = 65504.0
@@ -85,24 +85,28 @@ def _harm_of(model: Model) -> float:
 
 
 def _shifts(model: Model) -> list[int]:
-    """t for the input and for each layer."""
-    first, *others = _stretches(model.layers)
-    ends = np.cumsum([0, *(_free_move(layer.weight) for layer in first)])
-    shifts = (ends - ends[-1]).tolist()
-    for stretch in others:
-        shifts += np.cumsum(_balanced_moves(stretch)).tolist()
+    """t for the input and for each layer: 0 before and behind a stage, whose numbers are those of the values."""
+    shifts: list[int] = []
+    for stretch in _stretches(model.layers):
+        if not shifts and stretch:
+            ends = np.cumsum([0, *(_free_move(layer.weight) for layer in stretch)])
+            shifts = (ends - ends[-1]).tolist()
+        else:
+            shifts = [*(shifts or [0]), *(np.cumsum(_balanced_moves(stretch)).tolist() if stretch else [0])]
     return shifts
 
 
-def _stretches(layers: Sequence[object]) -> list[list[Dense]]:
-    """Layers that a factor may pass between."""
-    stretches: list[list[Dense]] = [[]]
+def _stretches(layers: Sequence[Layer]) -> list[list[Dense]]:
+    """Layers that a factor may pass between; an empty one stands for a stage, which lets none through."""
+    stretches: list[list[Dense]] = []
+    is_open = False
     for layer in layers:
-        assert isinstance(layer, Dense)
-        stretches[-1].append(layer)
-        if not layer.activation.definition.is_arithmetic_on_int8:
-            stretches.append([])
-    return [stretch for stretch in stretches if stretch]
+        if isinstance(layer, Dense) and is_open:
+            stretches[-1].append(layer)
+        else:
+            stretches.append([layer] if isinstance(layer, Dense) else [])
+        is_open = isinstance(layer, Dense) and layer.activation.definition.is_arithmetic_on_int8
+    return stretches
 
 
 def _free_move(weight: NDArray[np.float32]) -> int:
@@ -131,9 +135,11 @@ def _scaled(model: Model, shifts: list[int]) -> Model | None:
     """The model with its layers' outputs scaled by 2^shift; None where a number would not stay exact."""
     if max(map(abs, shifts)) > _FURTHEST:
         return None
-    layers = []
+    layers: list[Layer] = []
     for layer, (before, after) in zip(model.layers, pairwise(shifts), strict=True):
-        assert isinstance(layer, Dense)
+        if not isinstance(layer, Dense):
+            layers.append(layer)
+            continue
         weight, bias = _times(layer.weight, after - before), _times(layer.bias, after)
         if weight is None or bias is None:
             return None

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
 
 import numpy as np
@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from edge_runtime.arguments import QUANTIZATION_CHECKS
 from edge_runtime.engine import Engine
 from edge_runtime.errors import ModelError, QuantizationError
-from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import (
     QMAX,
@@ -20,17 +20,16 @@ from edge_runtime.numerics import (
     WEIGHT_MAX,
     Activation,
     QuantParams,
-    dequantize,
     flushed,
     quantize_symmetric,
 )
-from edge_runtime.numerics import quantize as quantize_values
 from edge_runtime.version import made_with
 from export.quantization.calibration import Calibration, CalibrationRows, calibrate, sampled, widened
 from export.quantization.fidelity import sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.ranges import METHODS, Range
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+from export.quantization.units import FloatLayer, Unit, units
 
 FEWEST_ROWS = 16  # with fewer, the ranges that a grid needs are a guess
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
@@ -81,7 +80,7 @@ def quantize(
     QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
     layers = tuple(_without_subnormals(widened(layer)) for layer in model.layers)
     held = model.test_vectors
-    if count := sum(layer.subnormals for layer in map(widened, model.layers)):
+    if count := sum(layer.subnormals for layer in map(widened, model.layers) if isinstance(layer, Dense)):
         model = replace(model, metadata={**model.metadata, "subnormal_weights_set_to_0": str(count)})
     model = replace(model, metadata={**model.metadata, **made_with()}, test_vectors=None)
     if precision == "int8" and calibration is not None:
@@ -90,7 +89,7 @@ def quantize(
     if precision == "float16":
         small = _to_halves(replace(model, layers=layers))
     elif precision == "int8-dynamic":
-        small = replace(model, layers=tuple(_to_dynamic(layer, per_channel) for layer in layers))
+        small = replace(model, layers=tuple(_each(layers, lambda layer: _to_dynamic(layer, per_channel))))
     else:
         small = replace(model, layers=layers)
     if test_vectors and calibration is not None:
@@ -100,12 +99,17 @@ def quantize(
 
 def _to_halves(model: Model) -> Model:
     scaled = scale_for_float16(model)
-    return replace(scaled, layers=tuple(_to_float16(widened(layer)) for layer in scaled.layers))
+    return replace(scaled, layers=tuple(_each(map(widened, scaled.layers), _to_float16)))
+
+
+def _each(layers: Iterable[FloatLayer], change: Callable[[Dense], Layer]) -> Iterator[Layer]:
+    """The layers, those with weights changed."""
+    return (change(layer) if isinstance(layer, Dense) else layer for layer in layers)
 
 
 def _by_calibration(
     model: Model,
-    layers: tuple[Dense, ...],
+    layers: tuple[FloatLayer, ...],
     calibration: CalibrationRows,
     method: str,
     *,
@@ -133,8 +137,9 @@ def _warn_of_few(count: int) -> None:
     )
 
 
-def _without_subnormals(layer: Dense) -> Dense:
-    return replace(layer, weight=flushed(layer.weight)) if layer.subnormals else layer
+def _without_subnormals(layer: FloatLayer) -> FloatLayer:
+    is_changed = isinstance(layer, Dense) and layer.subnormals
+    return replace(layer, weight=flushed(layer.weight)) if isinstance(layer, Dense) and is_changed else layer
 
 
 def choose_method(
@@ -184,12 +189,6 @@ def grid_for(found: Range, name: str) -> QuantParams:
     return QuantParams(scale, zero_point)
 
 
-def activation_table(activation: Activation, before: QuantParams, after: QuantParams) -> NDArray[np.uint8]:
-    """The activation of all 256 grid points of `before`, on the grid `after`: computed once, here, and stored."""
-    points = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
-    return quantize_values(activation(points), after)
-
-
 def _check_arguments(calibration: CalibrationRows | None, precision: str, method: str, test_vectors: int) -> None:
     if not isinstance(test_vectors, (int, np.integer)) or isinstance(test_vectors, bool) or test_vectors < 0:
         raise QUANTIZATION_CHECKS.refusal("test_vectors", test_vectors, "how many rows to store, 0 for none")
@@ -231,28 +230,35 @@ def _to_dynamic(layer: Dense, per_channel: bool) -> DynamicQuantizedDense:
         raise QuantizationError(str(error)) from error
 
 
-def _to_int8(layers: tuple[Dense, ...], ranges: dict[str, Range], per_channel: bool) -> tuple[QuantizedDense, ...]:
-    quantized: list[QuantizedDense] = []
-    grid = grid_for(ranges["input"], "input")
-    for layer in layers:
-        is_last = layer is layers[-1]
-        quantized.append(_layer_to_int8(layer, grid, ranges, is_last=is_last, per_channel=per_channel))
-        grid = quantized[-1].final_grid or grid
+def _to_int8(layers: tuple[FloatLayer, ...], ranges: dict[str, Range], per_channel: bool) -> tuple[Layer, ...]:
+    """Dense layers on grids; stages stay, between a layer that gives floats and one that quantizes them."""
+    quantized: list[Layer] = []
+    chain, entering = units(layers), "input"
+    grid: QuantParams | None = None
+    for unit, after in zip(chain, [*chain[1:], None], strict=True):
+        if isinstance(unit.layer, Dense):
+            grid = grid or grid_for(ranges[entering], entering)
+            gives_codes = after is not None and isinstance(after.layer, Dense)
+            layer = _layer_to_int8(unit, unit.layer, grid, ranges, gives_codes=gives_codes, per_channel=per_channel)
+            quantized.append(layer)
+            grid = layer.final_grid
+        else:
+            quantized.append(unit.layer)
+        entering = unit.output
     return tuple(quantized)
 
 
 def _layer_to_int8(
-    layer: Dense, grid: QuantParams, ranges: dict[str, Range], *, is_last: bool, per_channel: bool
+    unit: Unit, layer: Dense, grid: QuantParams, ranges: dict[str, Range], *, gives_codes: bool, per_channel: bool
 ) -> QuantizedDense:
-    output, table, table_output = None, None, None
-    if not is_last:
-        after = grid_for(ranges[f"{layer.name}.output"], f"{layer.name}.output")
-        if layer.activation.definition.is_arithmetic_on_int8:
+    output, table, table_output, activation = None, None, None, unit.activation
+    if gives_codes:
+        after = grid_for(ranges[unit.output], unit.output)
+        if activation is not None and activation.definition.is_arithmetic_on_int8:
             output = after
         else:
-            before = f"{layer.name}.preactivation"
-            output, table_output = grid_for(ranges[before], before), after
-            table = activation_table(layer.activation, output, after)
+            output, table_output = grid_for(ranges[unit.before_table], unit.before_table), after
+            table = unit.table(output, after)
     scale = _weight_scales(layer, grid, per_channel)
     try:
         return QuantizedDense(
@@ -262,7 +268,7 @@ def _layer_to_int8(
             multiplier=_multiplier(layer, scale * grid.scale / (1.0 if output is None else output.scale)),
             input=grid,
             output=output,
-            activation=layer.activation,
+            activation=activation or Activation("linear"),
             table=table,
             table_output=table_output,
         )

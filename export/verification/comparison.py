@@ -115,16 +115,22 @@ def reported(level: str, tensor: str, ours: NDArray[Any], theirs: NDArray[Any]) 
     )
 
 
-def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors, theirs: Tensors) -> list[TensorCheck]:
+def check_layer(
+    level: str, layer: Layer, entering: NDArray[Any], ours: Tensors, theirs: Tensors, *, is_exact: bool = True
+) -> list[TensorCheck]:
     """All tensors of one layer. entering: what the other engine fed it. ours: the trace of the whole model.
 
-    A static int8 layer is compared with our own trace, bit for bit. The others are judged on `entering`, so that a
-    difference in an earlier layer is not held against this one.
+    is_exact: whether every value before it has to be ours; see `keeps_bits`.
+
+    A static int8 layer is compared with our own trace, bit for bit, unless its input may differ from ours by rights.
+    Then, and in all other layers, it is judged on `entering`, so that a difference in an earlier layer is not held
+    against this one.
     """
     if isinstance(layer, (Dense, Elementwise, LayerNorm)):
         return _check_float(level, layer, entering, theirs)
     if isinstance(layer, DynamicQuantizedDense):
         return _check_dynamic(level, layer, entering, theirs)
+    ours = ours if is_exact else trace_layer(layer, entering)
     steps = {f"{layer.name}.quantized_input": layer.input.scale}
     if layer.output is not None:
         steps |= {f"{layer.name}.codes": layer.output.scale}
@@ -137,6 +143,14 @@ def check_layer(level: str, layer: Layer, entering: NDArray[Any], ours: Tensors,
     if layer.output is None and f"{layer.name}.scaled" in theirs:
         checks.append(_check_activation(level, layer, theirs[f"{layer.name}.scaled"], theirs))
     return checks
+
+
+def keeps_bits(layer: Layer) -> bool:
+    """Whether a layer gives every engine the same bits for the same input, to the values that the next one gets."""
+    if isinstance(layer, QuantizedDense) and layer.output is not None:
+        return True
+    is_exact = layer.activation.definition.error == 0.0
+    return is_exact and isinstance(layer, (QuantizedDense, Elementwise))
 
 
 def check_loose_int8(level: str, layer: QuantizedDense, entering: NDArray[Any], theirs: Tensors) -> list[TensorCheck]:

@@ -26,7 +26,7 @@ from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.engine import Engine, Limits, is_dynamic
 from edge_runtime.errors import ArtifactError
 from edge_runtime.files import printable, read_file, refuse_no_name
-from edge_runtime.layers import Dense, QuantizedDense
+from edge_runtime.layers import DynamicQuantizedDense, QuantizedDense
 from edge_runtime.model import Model, as_model
 from edge_runtime.reference import logits, output_bound, trace
 from export.onnx_reader import OUTPUT_KEY, Imported, Unsupported, check_counts, import_bytes, take_in_external
@@ -36,6 +36,7 @@ from export.verification.comparison import (
     Tensors,
     check_layer,
     check_loose_int8,
+    keeps_bits,
     reported,
     rows_to_compare,
     same_bits,
@@ -355,11 +356,13 @@ def _compare_layers(
     if "input.standardized" in ours:
         checks.append(same_bits(level, "input.standardized", ours, theirs))
     entering = theirs.get("input.standardized", part)
+    is_exact = True
     for layer in model.layers:
         if form == "qdq" and isinstance(layer, QuantizedDense):
             checks += check_loose_int8(level, layer, entering, theirs)
         else:
-            checks += check_layer(level, layer, entering, ours, theirs)
+            checks += check_layer(level, layer, entering, ours, theirs, is_exact=is_exact)
+        is_exact = is_exact and keeps_bits(layer)
         entering = theirs[f"{layer.name}.output"]
     return checks
 
@@ -374,11 +377,12 @@ def _compare_output(
     exposed: NDArray[Any],
 ) -> TensorCheck:
     """The output of the file as it is, which an engine may fuse where tensors are not exposed."""
-    if form == FOREIGN or all(isinstance(layer, Dense) for layer in model.layers):
+    is_rounded_alike = form in ("integer", "qgemm")
+    if is_rounded_alike and all(isinstance(layer, QuantizedDense) or keeps_bits(layer) for layer in model.layers):
+        return same_bits(level, "output", {"output": exposed}, {"output": plain})  # of the same logits, by one kernel
+    is_float = not any(isinstance(layer, (QuantizedDense, DynamicQuantizedDense)) for layer in model.layers)
+    if form == FOREIGN or is_float or (is_rounded_alike and not is_dynamic(model)):
         return within(level, "output", ours, plain, output_bound(model, part, activated=True))
-    is_static = all(isinstance(layer, QuantizedDense) for layer in model.layers)
-    if is_static and form in ("integer", "qgemm"):  # the same logits through the same kernel
-        return same_bits(level, "output", {"output": exposed}, {"output": plain})
     return reported(level, "output", ours, plain)
 
 

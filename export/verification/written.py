@@ -15,7 +15,7 @@ from edge_runtime.errors import ArtifactError
 from edge_runtime.files import printable
 from edge_runtime.layers import WeightedLayer
 from edge_runtime.model import Model
-from export.onnx_writer import session_config, to_onnx
+from export.onnx_writer import OPSET, session_config, to_onnx
 from export.verification.comparison import TensorCheck
 
 IN_FILE = "file"  # the level under which constants are listed that are not the model's
@@ -31,7 +31,7 @@ def check_written(
     Also the session options that onnxruntime needs for the file, whether its metadata still say so or not.
     Raises ArtifactError for a constant that cannot be read.
     """
-    wanted = to_onnx(model, form, portable=form == "qdq" and _is_portable(model, proto))
+    wanted = to_onnx(model, form, opset=_opset_of(proto), portable=form == "qdq" and _is_portable(model, proto))
     found = {tensor.name: tensor for tensor in proto.graph.initializer}
     checks = [_compared(tensor, found.get(tensor.name), form) for tensor in wanted.graph.initializer]
     checks += [_difference(name, 1, 1) for name in _doubled(proto) + _other_nodes(wanted, proto)]
@@ -41,6 +41,12 @@ def check_written(
         checks.append(_difference("class_names", len(names), abs(len(names) - len(theirs))))
     config = dict.fromkeys([*session_config(wanted), *session_config(proto)])
     return [check for check in checks if check.differing], tuple(config)
+
+
+def _opset_of(proto: onnx.ModelProto) -> int:
+    """The file's opset, of which a few operators' spelling depends; the usual one if it cannot be written here."""
+    found = next((entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")), OPSET)
+    return found if OPSET <= found <= onnx.defs.onnx_opset_version() else OPSET
 
 
 def unstated_options(proto: onnx.ModelProto, config: tuple[tuple[str, str], ...]) -> tuple[str, ...]:

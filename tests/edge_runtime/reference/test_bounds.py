@@ -3,9 +3,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, Dense, Model, TestVectors, selftest
+from edge_runtime import Activation, Dense, Model, QuantizedDense, QuantParams, TestVectors, selftest
 from edge_runtime.engine.engine import Engine
-from edge_runtime.numerics.quantization import dequantize, dynamic_grid
+from edge_runtime.numerics.quantization import dequantize, dynamic_grid, saturate
 from edge_runtime.reference.bounds import (
     activation_bound,
     agree,
@@ -180,12 +180,14 @@ def test_a_dynamic_layer_after_a_float_one_may_move_by_its_grid():
 
 
 def test_a_table_carries_a_rounded_difference_by_its_largest_jump():
-    """A difference before it moves the code by its steps and one more, and each step by the largest jump."""
+    """A difference before it moves the code by the steps that it reaches, and each step by the largest jump."""
     model = quantize(random_model([6, 5, 4], ["tanh", "linear"]), random_rows(50, 6))
-    layer = model.layers[0]
-    found = tensor_bounds(model, random_rows(3, 6), slack={layer.name: np.full(5, 2.0 * layer.output.scale)})
+    layer, rows = model.layers[0], random_rows(3, 6)
+    found = tensor_bounds(model, rows, slack={layer.name: np.full(5, 2.25 * layer.output.scale)})
     jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max()
-    np.testing.assert_allclose(found[f"{layer.name}.output"], 3 * jump, rtol=1e-6)
+    steps = steps_apart(trace(model, rows)[f"{layer.name}.scaled"].astype(float), 2.25, layer.output)
+    assert set(np.unique(steps)) == {2, 3}
+    np.testing.assert_allclose(found[f"{layer.name}.output"], steps * jump, rtol=1e-6)
 
 
 SLOPES = {
@@ -325,32 +327,54 @@ def test_a_dynamic_layer_of_another_producer_has_four_roundings():
     assert found.shape == (3, 4)
 
 
+def steps_apart(values, moved, grid):
+    """Codes that values in steps of a grid may come to, moved by so much either way, from their own."""
+    codes = saturate(values, grid.zero_point).astype(int)
+    moved = moved * (1 + 2.0**-22) + np.abs(values) * 2.0**-22
+    ends = [saturate(values + side, grid.zero_point).astype(int) for side in (-moved, moved)]
+    return np.maximum(codes - ends[0], ends[1] - codes)
+
+
 @pytest.mark.parametrize("name", ["relu", "leaky_relu"])
 def test_integers_carry_a_difference_in_steps(name):
-    """Rounded onto the input's grid, through |W|, rounded onto the output's: a step more each time."""
+    """To the codes that it reaches on the output's grid, then through |W|."""
     model = quantize(random_model([6, 5, 4], [name, "linear"]), random_rows(50, 6))
     model = replace(model, layers=tuple(replace(layer, table=None, table_output=None) for layer in model.layers))
     first, last = model.layers
-    assert first.table is None
-    slack = 3.0 * first.output.scale
-    bounds = tensor_bounds(model, random_rows(3, 6), slack={first.name: np.full(5, slack)})
-    slope = 1.0
-    np.testing.assert_allclose(bounds[f"{first.name}.output"], slack * slope + first.output.scale, rtol=1e-9)
-    entering = (slack + first.output.scale + last.input.scale) / last.input.scale
-    expected = entering * np.abs(last.weight.astype(float)).sum(axis=0) * last.multiplier
-    np.testing.assert_allclose(bounds["logits"], np.broadcast_to(expected, (3, 4)), rtol=1e-6)
+    rows = random_rows(3, 6)
+    scaled = trace(model, rows)[f"{first.name}.scaled"].astype(np.float64)
+    bounds = tensor_bounds(model, rows, slack={first.name: np.full(5, 3.0 * first.output.scale)})
+    steps = steps_apart(first.activation(scaled), 3.0, first.output)
+    assert set(np.unique(steps)) <= {3, 4}
+    np.testing.assert_allclose(bounds[f"{first.name}.output"], steps * first.output.scale, rtol=1e-9)
+    expected = steps @ np.abs(last.weight.astype(float)) * last.multiplier
+    np.testing.assert_allclose(bounds["logits"], expected, rtol=1e-6)
 
 
 def test_integers_between_two_layers_carry_a_difference_in_units_of_their_output():
     """The middle layer's sums are steps of its output grid, and its bound is in real units."""
     model = quantize(random_model([6, 5, 4, 3], ["relu", "relu", "linear"]), random_rows(50, 6))
     first, middle, _last = model.layers
-    slack = 3.0 * first.output.scale
-    bounds = tensor_bounds(model, random_rows(3, 6), slack={first.name: np.full(5, slack)})
-    entering = (slack + first.output.scale + middle.input.scale) / middle.input.scale
-    before = entering * np.abs(middle.weight.astype(float)).sum(axis=0) * middle.multiplier * middle.output.scale
-    expected = np.broadcast_to(before + middle.output.scale, (3, 4))
-    np.testing.assert_allclose(bounds[f"{middle.name}.output"], expected, rtol=1e-6)
+    rows = random_rows(3, 6)
+    bounds = tensor_bounds(model, rows, slack={first.name: np.full(5, 3.0 * first.output.scale)})
+    tensors = trace(model, rows)
+    entering = steps_apart(first.activation(tensors[f"{first.name}.scaled"].astype(float)), 3.0, first.output)
+    before = entering @ np.abs(middle.weight.astype(float)) * middle.multiplier
+    steps = steps_apart(middle.activation(tensors[f"{middle.name}.scaled"].astype(float)), before, middle.output)
+    np.testing.assert_allclose(bounds[f"{middle.name}.output"], steps * middle.output.scale, rtol=1e-6)
+
+
+def test_a_value_far_from_a_tie_is_quantized_to_the_same_code():
+    """Floats that may differ enter an int8 layer: only where one may lie on either side of a tie a step is allowed."""
+    grid = QuantParams(0.5, 10)
+    weight = np.eye(4, dtype=np.int8)
+    one = np.ones(4, np.float32)
+    entry = QuantizedDense("q", weight, np.zeros(4, np.int32), one / 2, grid, None, Activation.of("linear"))
+    model = Model((Dense("d", np.eye(4, dtype=np.float32), np.zeros(4, np.float32), Activation.of("linear")), entry))
+    rows = np.float32([[0.1, 0.25, 0.7499999, 0.75]])
+    assert tensor_bounds(model, rows)["logits"].tolist() == [[0.0, 0.5, 0.5, 0.5]]
+    far = np.float32([[-100.0, 1000.0, 0.0, 0.2]])
+    assert tensor_bounds(model, far)["logits"].tolist() == [[0.0, 0.0, 0.0, 0.0]]
 
 
 def test_the_largest_of_a_row_is_that_row_s():
