@@ -10,6 +10,7 @@ if TYPE_CHECKING:
     from edge_runtime.console.cli import COMMANDS
     from edge_runtime.console.click_group import LazyCommands, OneLineErrors, Place
     from edge_runtime.console.entry import start
+    from edge_runtime.console.exit_status import explain
     from edge_runtime.console.messages import (
         echo,
         echo_json,
@@ -43,6 +44,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "cli": ("COMMANDS",),
         "click_group": ("LazyCommands", "OneLineErrors", "Place"),
         "entry": ("start",),
+        "exit_status": ("explain",),
         "messages": ("echo", "echo_json", "is_quiet", "note", "say", "verdict_width", "warn", "width_for", "wrapped"),
         "options": (
             "FILE",

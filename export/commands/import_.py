@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
+import os
+from typing import Any
 
 import click
 
-from edge_runtime.artifact import save
 from edge_runtime.console import (
     FILE,
     cap,
@@ -21,20 +21,21 @@ from edge_runtime.console import (
     wide_option,
     width_for,
 )
-from edge_runtime.version import made_with
 from export.commands.data import load_rows
+from export.commands.import_many import import_many, many_table, require_for_many, tasks_of
+from export.commands.importing import checked, on_data
 from export.commands.options import DATA_HELP, OUTPUT_HELP, run_limit_options, say_warnings, test_vectors_option
 from export.commands.reports import import_facts, import_table
 from export.onnx_reader import import_onnx
-from export.onnx_writer import foreign_doubts, saturating_layers
-from export.quantization import comparison_doubts, row_doubts, with_test_vectors
-from export.verification import RunLimits, random_rows, verify_import
+from export.verification import RunLimits
 from trainer.datasets import files_of
+
+_OUT_HELP = "The artifact to write, an .npz; for a folder or several files, a folder of them."
 
 
 @click.command("import")
-@click.argument("model_path", metavar="MODEL.onnx", type=FILE)
-@click.option("--out", type=FILE, required=True, help="The artifact to write, an .npz.")
+@click.argument("paths", metavar="MODEL.onnx|FOLDER", type=FILE, nargs=-1, required=True)
+@click.option("--out", type=FILE, help=_OUT_HELP)
 @click.option("--data", "spec", type=FILE, help=f"Real rows to check and to take test vectors from: {DATA_HELP}.")
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
 @test_vectors_option
@@ -44,8 +45,8 @@ from trainer.datasets import files_of
 @json_option
 @wide_option
 def import_command(
-    model_path: str,
-    out: str,
+    paths: tuple[str, ...],
+    out: str | None,
     spec: str | None,
     output: str | None,
     test_vectors: int,
@@ -62,34 +63,40 @@ def import_command(
     is written only if the outputs agree. Exit status 1 if they do not. onnxruntime runs the file in a process of its
     own, within --max-memory and --max-seconds.
 
+    Of a folder or several files a table says which are read, and which are refused and why; limits are for each file.
+    Artifacts are written where --out names a folder. Exit status 1 if not all are read.
+
     Example: smallnet import model.onnx --out model.npz
     """
+    allowed = RunLimits(max_memory, max_seconds)
+    if len(paths) > 1 or os.path.isdir(paths[0]):
+        require_for_many(output, spec, out)
+        found = import_many(tasks_of(paths, out, force=force), allowed, test_vectors, cap(max_bytes))
+        _say(found, many_table(found, out, verdict_width(wide)), as_json)
+        return
+    path = paths[0]
+    if out is None:
+        raise click.UsageError("Missing option '--out'.")
     if not out.endswith(".npz"):
         raise click.UsageError(f"--out is {out!r}, expected the name of an .npz file")
-    check_output(out, "artifact", force=force, sources=[model_path, *(files_of(spec) if spec else [])])
-    source, allowed = import_onnx(model_path, output=output, **cap(max_bytes)), RunLimits(max_memory, max_seconds)
+    check_output(out, "artifact", force=force, sources=[path, *(files_of(spec) if spec else [])])
+    source = import_onnx(path, output=output, **cap(max_bytes))
     refuse_inputs(out, source.external_files)
-    model, rows = source.model, random_rows(source)
-    reports = {"random": verify_import(model, model_path, rows, imported=source, run_limits=allowed)}
+    result = checked(source, path, allowed)
     if spec is not None:
-        dataset = load_rows(model, spec, **cap(max_bytes))
-        rows = dataset.x
-        reports[spec] = verify_import(model, model_path, rows, imported=source, run_limits=allowed)
-    is_ok = all(report.ok for report in reports.values())
-    if is_ok:
-        stated = replace(model, metadata={**model.metadata, **made_with()})
-        save(with_test_vectors(stated, rows, test_vectors), out)
-    notes = dict.fromkeys(note for report in reports.values() for note in report.notes)
-    doubts = [
-        *(comparison_doubts(model, rows) if spec else row_doubts(model, rows)),
-        *foreign_doubts(saturating_layers(source.int8_products)),
-        *notes,
-    ]
-    facts = {**import_facts(source, reports, out if is_ok else None), "warnings": doubts}
+        result = on_data(result, path, spec, load_rows(source.model, spec, **cap(max_bytes)).x, allowed)
+    if result.ok:
+        result.save(out, test_vectors)
+    facts = {**import_facts(source, result.reports, out if result.ok else None), "warnings": result.doubts()}
     say_warnings(facts["warnings"])
+    _say(facts, import_table(facts, width_for(wide), verdict_width(wide)), as_json)
+
+
+def _say(facts: dict[str, Any], table: str, as_json: bool) -> None:
+    """What came of it; exit status 1 where that is not all that was asked for."""
     if as_json:
         echo_json(facts)
     else:
-        echo(import_table(facts, width_for(wide), verdict_width(wide)))
-    if not is_ok:
+        echo(table)
+    if not facts["ok"]:
         raise click.exceptions.Exit(1)

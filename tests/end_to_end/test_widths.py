@@ -58,6 +58,7 @@ CASES = [
     "export FOLDER/large.npz --precision all --method minmax --calibrate FOLDER/rows.npz --out FOLDER/e",
     "import FOLDER/d.int8.onnx --out FOLDER/i.npz --data digits",
     "import FOLDER/large.int8.onnx --out FOLDER/i.npz",
+    "import FOLDER/large.int8.onnx FOLDER/rows.npz",
     "train --hidden 3 --epochs 1 --out FOLDER/t.npz",
     "train --hidden 3 --epochs 1 --out FOLDER/t.npz --data FOLDER/rows.npz --target regression",
     "verify FOLDER/d.int8.npz FOLDER/d.int8.onnx --data digits",
