@@ -72,6 +72,7 @@ def _layer(model: Model, index: int) -> dict[str, Any]:
     layer = model.layers[index]
     row: dict[str, Any] = {
         "name": layer.name,
+        "kind": type(layer).__name__,
         "shape": [layer.n_in, layer.n_out],
         "precision": layer.precision,
         "activation": str(layer.activation),

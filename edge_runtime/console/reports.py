@@ -120,6 +120,7 @@ def _layers_table(facts: dict[str, Any], width: int | None) -> str:
     rows = [
         {
             **layer,
+            "precision": layer["precision"] if layer["macs"] else layer["kind"],
             "size": f"{layer['shape'][0]} -> {layer['shape'][1]}",
             "largest": layer.get("largest_accumulator", "-"),
         }

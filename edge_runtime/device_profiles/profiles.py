@@ -3,7 +3,8 @@
 Predictions come from a roofline: time = sum over layers of max(MACs / rate, weight bytes / bandwidth) + overhead per
 layer; energy = active power x time. Its constants were fitted on three boards; on 18 published MLPerf Tiny results of
 eight boards not used for the fit, the mean error was 15 %, the median 10 %, the worst 37 %. Figures for other devices
-are estimates. Nothing here is measured on your device.
+are estimates, and so are stages, whose operations on single values count as MACs. Nothing here is measured on your
+device.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from typing import Any
 
 from edge_runtime.arguments import shown
 from edge_runtime.errors import InputError
-from edge_runtime.layers import Layer, QuantizedDense
+from edge_runtime.layers import Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, as_model
 
 # What a runtime takes beside the model: a TFLite Micro sketch with one small dense net on a Nucleo F746ZG (33 nets,
@@ -177,10 +178,12 @@ def _latency(model: Model, profile: DeviceProfile) -> float:
     cached = profile.cache_bytes is not None and weight_bytes(model) <= profile.cache_bytes
     seconds = 0.0
     for layer in model.layers:
-        compute = (layer.macs or layer.n_out) / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
+        work = layer.operations if isinstance(layer, Stage) else layer.macs
+        compute = work / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
         fetch = 0.0
         if profile.bandwidth_bytes_per_s is not None and not cached:
-            fetch = next(iter(layer.arrays().values())).nbytes / profile.bandwidth_bytes_per_s
+            arrays = layer.arrays().values() if isinstance(layer, Stage) else [layer.weight]
+            fetch = sum(array.nbytes for array in arrays) / profile.bandwidth_bytes_per_s
         seconds += max(compute, fetch) + profile.layer_overhead_s
     return seconds
 

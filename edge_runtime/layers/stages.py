@@ -44,6 +44,11 @@ class Stage(NamedLayer):
         """Numbers that training may set."""
         return sum(int(array.size) for array in self.arrays().values())
 
+    @property
+    def operations(self) -> int:
+        """Operations on single values for one row, without those of the activation."""
+        raise NotImplementedError
+
     def arrays(self) -> dict[str, Array]:
         """The stored arrays by their short names, in file order."""
         raise NotImplementedError
@@ -90,6 +95,11 @@ class Elementwise(Stage):
             "limit that is at most the upper one"
         )
 
+    @property
+    def operations(self) -> int:
+        """One for each number that is stored."""
+        return self.n_parameters
+
     def arrays(self) -> dict[str, Array]:
         """The stored arrays by their short names, in file order."""
         arrays = {name: getattr(self, name) for name in ("scale", "shift", "slope", "low", "high")}
@@ -124,6 +134,11 @@ class LayerNorm(Stage):
         object.__setattr__(self, "epsilon", epsilon)
         object.__setattr__(self, "centered", MODEL_CHECKS.flag(f"'{self.name}.centered'", self.centered))
         object.__setattr__(self, "activation", Activation.of(self.activation))
+
+    @property
+    def operations(self) -> int:
+        """Of each value: into two sums, less the mean, a square, a quotient, gamma and beta."""
+        return (7 if self.centered else 5) * self.n_in
 
     def arrays(self) -> dict[str, Array]:
         """The stored arrays by their short names, in file order."""

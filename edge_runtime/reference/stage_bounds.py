@@ -62,7 +62,8 @@ def _norm_bound(layer: LayerNorm, x: Array, bound: Array) -> Array:
     spread = np.where(least > 0, (moved + z * root) / least, np.inf)
     largest = np.square(np.abs(x) + bound).sum(axis=-1, keepdims=True)
     spread = np.where(np.isfinite(spread) & (largest < np.finfo(np.float32).max), spread, np.inf)
-    return gamma * spread + 2 * _U * (4 * gamma * (z + spread) + beta)
+    total = gamma * spread + 2 * _U * (4 * gamma * (z + spread) + beta)
+    return np.where(np.isnan(total), np.inf, total)
 
 
 def _mean(values: Array) -> Array:

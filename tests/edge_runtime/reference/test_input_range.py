@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
 
-from edge_runtime import Model, QuantizedDense, QuantParams, Standardization
+from edge_runtime import Activation, Elementwise, Model, QuantizedDense, QuantParams, Standardization
 from edge_runtime.reference.input_range import clipped_share, range_warning
 from export.quantization.quantizer import quantize
 from tests.networks import random_model
@@ -84,3 +84,14 @@ def test_the_range_is_named_in_the_callers_own_units():
     assert "clipped: after standardization they lie outside -55..200" in range_warning(grid_model(55, each), rows)
     assert clipped_share(grid_model(55, one), np.float32([[500, 501, -10, 100]])) == 0.0
     assert clipped_share(grid_model(55, one), np.float32([[503, 100, -14, 100]])) == 0.5
+
+
+def test_values_are_judged_behind_the_stages_at_the_start():
+    """Where the grid is: a stage may bring large inputs into its range, and its name says where they lie."""
+    stage = Elementwise("fit", np.full(4, 1e-3, np.float32), np.zeros(4, np.float32), Activation.of("linear"))
+    model = Model((stage, *grid_model().layers))
+    assert clipped_share(model, np.full((3, 4), 1e4, np.float32)) == 0
+    text = range_warning(model, np.full((3, 4), 1e6, np.float32))
+    assert text.startswith("100.0% of the input values are clipped: after 'fit' they lie outside -55..200, the range")
+    assert range_warning(Model((stage,)), np.full((3, 4), 1e9)) is None
+    assert clipped_share(model, np.full((0, 4), 1e9)) == 0

@@ -1,0 +1,91 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Elementwise, LayerNorm
+from edge_runtime.reference import stage_bound, stage_values
+from tests.networks import random_elementwise, random_layer_norm, random_rows
+
+
+def nothing(rows):
+    return np.zeros(rows.shape)
+
+
+def spelled_as_moments(layer, x):
+    """mean(x^2) - mean^2 in float32 and in the features' order, as onnxruntime's own kernel takes the variance."""
+    n = np.float32(layer.n_in)
+    mean = np.add.accumulate(x, axis=-1)[:, -1:] / n
+    square = np.add.accumulate(x * x, axis=-1)[:, -1:] / n
+    deviation = np.sqrt(square - (mean * mean if layer.centered else 0) + np.float32(layer.epsilon))
+    return (x - (mean if layer.centered else 0)) / deviation * layer.gamma + layer.beta
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("n", [2, 3, 96, 1000])
+@pytest.mark.parametrize("offset", [0.0, 1.0, 30.0])
+def test_float64_and_other_spellings_stay_within_the_bound(n, centered, offset):
+    """In any order of the sums and by another formula of the variance; the bound is stated for both."""
+    for seed in range(10):
+        layer = random_layer_norm(n, seed, centered=centered)
+        rows = random_rows(50, n, seed) + np.float32(offset)
+        ours, bound = stage_values(layer, rows), stage_bound(layer, rows, nothing(rows))
+        assert np.isfinite(bound).mean() > 0.8  # a row of nearly equal values has no bound
+        assert (np.abs(ours - stage_values(layer, rows.astype(np.float64))) <= bound).all()
+        with np.errstate(invalid="ignore"):
+            others = spelled_as_moments(layer, rows)
+        known = np.isfinite(others)  # a variance below 0 is no number: two values that are nearly the same
+        assert known.mean() > 0.9
+        assert (np.abs(ours - others)[known] <= bound[known]).all()
+        turned = replace(layer, gamma=layer.gamma[::-1], beta=layer.beta[::-1])
+        assert (np.abs(ours - stage_values(turned, rows[:, ::-1])[:, ::-1]) <= bound).all()
+
+
+def test_the_bound_of_a_normalization_is_near_what_the_sums_round():
+    """Of 96 values around 0 a few hundred units in the last place: a wrong gamma, beta or epsilon breaks it."""
+    layer, rows = random_layer_norm(96), random_rows(50, 96)
+    bound = stage_bound(layer, rows, nothing(rows))
+    assert np.median(bound) < 1000 * 2.0**-24
+    exact = stage_values(layer, rows)
+    for key, change in (("gamma", 1e-3), ("beta", 1e-3), ("epsilon", 2e-3)):
+        value = np.float32(getattr(layer, key) + change)
+        other = replace(layer, **{key: float(value) if key == "epsilon" else value})
+        assert (np.abs(stage_values(other, rows) - exact) > bound).any(axis=1).all(), key
+    other = replace(layer, centered=False)
+    assert (np.abs(stage_values(other, rows) - exact) > bound).any(axis=1).all()
+    shuffled = replace(layer, gamma=np.roll(layer.gamma, 1))
+    assert (np.abs(stage_values(shuffled, rows) - exact) > bound).any(axis=1).all()
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("size", [1e-6, 1e-3, 0.1])
+def test_a_difference_on_the_way_in_is_carried(centered, size):
+    """Whatever two engines make of rows that differ by so much lies within the bound, for each kind of stage."""
+    rng = np.random.default_rng(0)
+    for seed in range(20):
+        for layer in (random_layer_norm(12, seed, centered=centered), random_elementwise(12, seed)):
+            rows = random_rows(40, 12, seed) * 3
+            entered = rng.uniform(0, size, rows.shape)
+            moved = (rows + rng.uniform(-1, 1, rows.shape) * entered).astype(np.float32)
+            entered = np.maximum(entered, np.abs(moved.astype(np.float64) - rows))
+            bound = stage_bound(layer, rows, entered)
+            assert (np.abs(stage_values(layer, moved).astype(float) - stage_values(layer, rows)) <= bound).all()
+
+
+def test_an_elementwise_stage_allows_nothing_for_the_same_input():
+    """Its five operations round alike on every engine."""
+    layer, rows = random_elementwise(7), random_rows(9, 7)
+    assert not stage_bound(layer, rows, nothing(rows)).any()
+
+
+def test_what_cannot_be_bounded_is_infinite():
+    """A row without any deviation and no epsilon, a square beyond float32, NaN: no number is wrong there."""
+    ones, zeros = np.ones(3, np.float32), np.zeros(3, np.float32)
+    layer = LayerNorm("n", ones, zeros, 0.0, "linear")
+    rows = np.float32([[1, 1, 1], [1e20, 0, -1e20], [np.nan, 1, 2], [np.inf, 1, 2], [1, 2, 4]])
+    found = stage_bound(layer, rows, nothing(rows))
+    assert np.isposinf(found[:4]).all()
+    assert np.isfinite(found[4]).all()
+    steep = Elementwise("e", ones * 2, ones, "linear", slope=-ones * 3)
+    found = stage_bound(steep, rows[4:], np.full((1, 3), 0.5))
+    assert ((found >= 3.0) & (found < 3.0001)).all()
