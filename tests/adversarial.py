@@ -5,9 +5,11 @@ They are made directly, grid by grid, and not by calibration, so that no well-be
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 
-from edge_runtime import Activation, Model, QuantizedDense, QuantParams, Standardization
+from edge_runtime import Activation, Elementwise, LayerNorm, Model, QuantizedDense, QuantParams, Standardization
 
 HIDDEN = ("relu", "linear", "leaky_relu", "tanh")
 
@@ -56,6 +58,43 @@ def adversarial_model(seed: int) -> Model:
     return Model(tuple(layers), preprocessing)
 
 
+def staged_adversarial_model(seed: int) -> Model:
+    """The same with stages in floats, at the start, between layers or at the end: maps by feature, normalizations."""
+    model, rng = adversarial_model(seed), np.random.default_rng(seed + 2_000_000)
+    layers = [_stage(rng, "start", model.n_in, 1.0)] if rng.random() < 0.3 else []
+    for index, layer in enumerate(model.layers):
+        is_last = index == len(model.layers) - 1
+        if rng.random() < (0.3 if is_last else 0.6):
+            unit = 1.0 if layer.output is None else layer.output.scale
+            multiplier = np.maximum(layer.multiplier * np.float32(unit), np.float32(1e-30))
+            layers += [_in_floats(layer, multiplier), _stage(rng, f"stage{index}", layer.n_out, unit * 50)]
+        else:
+            layers.append(layer)
+    if not any(isinstance(layer, Elementwise | LayerNorm) for layer in layers):
+        layers.append(_stage(rng, "end", model.n_out, 1.0))
+    return replace(model, layers=tuple(layers))
+
+
+def _in_floats(layer: QuantizedDense, multiplier: np.ndarray) -> QuantizedDense:
+    return replace(layer, multiplier=multiplier, output=None, table=None, table_output=None)
+
+
+def _stage(rng, name, n, size) -> Elementwise | LayerNorm:
+    """On values of about this size."""
+    if rng.random() < 0.4:
+        gamma, beta = (rng.normal(size=n) * size).astype(np.float32), (rng.normal(size=n) * size).astype(np.float32)
+        epsilon = float(np.float32(rng.choice([1e-5, 1e-3, 1e-12]) * size * size))
+        return LayerNorm(name, gamma, beta, epsilon, Activation.of("linear"), bool(rng.random() < 0.6))
+    factors = np.exp2(rng.integers(-3, 3, n)) * rng.choice([1.0, -1.0, 1.5], n)  # dyadic: ties stay ties
+    scale = (factors if rng.random() < 0.7 else np.ones(n)).astype(np.float32)
+    shift = (rng.normal(size=n) * size if rng.random() < 0.5 else np.zeros(n)).astype(np.float32)
+    slope = rng.choice([0.0, 0.25, -0.5, 1.0, 2.0], n).astype(np.float32) if rng.random() < 0.4 else None
+    low = (-rng.uniform(0.2, 3, n) * size).astype(np.float32) if rng.random() < 0.5 else None
+    high = (rng.uniform(0.2, 3, n) * size).astype(np.float32) if rng.random() < 0.5 else None
+    activation = Activation.of(str(rng.choice(["linear", "linear", "relu", "tanh", "abs"])))
+    return Elementwise(name, scale, shift, activation, low, high, slope)
+
+
 def _layer(rng, index, n_in, n_out, grid, is_last):
     limit = int(rng.choice([1, 15, 63, 64, 127]))
     weight = rng.integers(-limit, limit + 1, (n_in, n_out)).astype(np.int8)
@@ -87,7 +126,7 @@ def adversarial_rows(model: Model, seed: int) -> np.ndarray:
     """1 to 64 rows: exact ties of the input grid and their neighbours, far saturation, NaN and inf, plain values."""
     rng = np.random.default_rng(seed + 1_000_000)
     n = int(rng.choice([1, 2, 5, 64]))
-    grid = model.layers[0].input
+    grid = next(layer.input for layer in model.layers if isinstance(layer, QuantizedDense))
     scale = np.float32(grid.scale)
     steps = rng.integers(-300, 560, (n, model.n_in)) - grid.zero_point
     rows = (steps + np.where(rng.random(steps.shape) < 0.5, 0.5, 0.0)).astype(np.float32) * scale

@@ -170,6 +170,8 @@ def activation_steps(activation: Activation, buffers: Buffers) -> list[NumpyCall
         return _leaky_steps(activation, buffers)
     if activation.name == "softmax":
         return _softmax_steps(buffers)
+    if activation.definition.is_over_row and not buffers.by_rows:
+        y = y.T  # the last axis is that of the outputs, for one row too
     return [partial(activation, y, out=y)]
 
 

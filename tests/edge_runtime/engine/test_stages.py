@@ -76,6 +76,15 @@ def test_one_row_and_many_normalize_to_the_same_bits(n, centered):
         np.testing.assert_array_equal(engine.run(rows[:count]), many[:count])
 
 
+@pytest.mark.parametrize("final", ["softmax", "log_softmax"])
+def test_what_depends_on_the_row_is_taken_over_the_outputs_behind_a_normalization(final):
+    """Many rows stand feature by feature in memory there."""
+    model = Model((random_layer_norm(5, 2, final),))
+    rows = random_rows(40, 5)
+    np.testing.assert_allclose(Engine(model).run(rows), float64_outputs(model, rows), rtol=1e-4)
+    np.testing.assert_allclose(np.stack([Engine(model).run(row) for row in rows]), Engine(model).run(rows), rtol=1e-5)
+
+
 @pytest.mark.parametrize("limits", [None, Limits(lean=True), Limits(ram_bytes=30_000)], ids=["usual", "lean", "small"])
 @pytest.mark.parametrize("sizes", [[5, 4, 3], [300, 20, 20, 4], [8, 8, 8, 8, 2], [784, 1, 3]])
 @pytest.mark.parametrize("final", ["softmax", "linear", "log_softmax", "leaky_relu"])

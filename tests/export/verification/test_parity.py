@@ -10,7 +10,7 @@ from edge_runtime.reference.trace import logits, trace
 from export.onnx_writer.writer import to_onnx
 from export.verification.onnx_session import LEVELS
 from export.verification.verify import verify
-from tests.adversarial import adversarial_model, adversarial_rows
+from tests.adversarial import adversarial_model, adversarial_rows, staged_adversarial_model
 from tests.opsets import newest_opset
 from tests.plain_int8 import MUTATIONS, logits_and_hidden
 
@@ -36,6 +36,24 @@ def test_adversarial_networks_give_the_same_bits_everywhere(seeds, tmp_path):
         report = verify(model, path, rows, levels=ALL_LEVELS, threads=1 + seed % 2)
         assert report.form == form
         assert report.exact_differing == 0, (seed, form, opset, report.first_diverging_layer)
+
+
+@pytest.mark.parametrize(
+    "seeds", [range(start, start + 20) for start in range(0, NETWORKS // 4, 20)], ids=lambda s: f"{s[0]}-"
+)
+def test_adversarial_networks_with_stages_keep_their_rules_everywhere(seeds, tmp_path):
+    """Integers have the same bits for the same floats before them, maps the same floats, normalizations their bound."""
+    for seed in seeds:
+        model = staged_adversarial_model(seed)
+        rows = adversarial_rows(model, seed)
+        form, opset = ("integer", "qgemm")[seed % 4 == 3], 13 + seed % (NEWEST - 12)
+        path = tmp_path / f"{seed}.onnx"
+        path.write_bytes(to_onnx(model, form, opset=opset).SerializeToString())
+        report = verify(model, path, rows, levels=ALL_LEVELS, threads=1 + seed % 2)
+        assert report.ok, (seed, form, opset, report.first_diverging_layer)
+        with np.errstate(all="ignore"):
+            found, expected = Engine(model).logits(rows), logits(model, trace(model, rows))
+        np.testing.assert_allclose(found, expected, rtol=1e-6)
 
 
 @pytest.mark.parametrize(
