@@ -1,30 +1,28 @@
-"""What the templates say of a model: its layers in the order of C, its buffers, its names, its stored vectors."""
+"""What the templates say of a model: its steps and their data, its buffers, its names, its stored vectors."""
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
-from edge_runtime.layers import QuantizedDense
+from edge_runtime.layers import Dense, Elementwise, QuantizedDense
 from edge_runtime.model import Model
-from edge_runtime.numerics import FLOAT32_EXACT, QMAX, QMIN
-from edge_runtime.reference import logits as logits_of
-from edge_runtime.reference import trace
+from edge_runtime.numerics import FLOAT32_EXACT, QMAX, QMIN, Activation, flushed
 from edge_runtime.schema import Schema
-from export.c_writer.packing import folded_bias, packed_weight
+from export.c_writer.packing import folded_bias, packed_floats, packed_weight
+from export.c_writer.steps import Step, chain_of, starts_with_codes
+from export.c_writer.vectors import stored_rows
+
+_MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish log_sigmoid exp erf sin"
+_NEEDS_MATH = frozenset(_MATH_TEXT.split())  # activations that call functions of <math.h>
+_FIELDS = {"a": "uint8_t", "b": "uint8_t", "u": "float", "v": "float"}  # of the scratch struct
 
 
-@dataclass(frozen=True, eq=False)
-class CLayer:
-    """An int8 layer as C has it.
-
-    low, high: the ends of its rounded steps, before the zero point. slope: of leaky_relu. source, target: where
-    its codes are read and written: "x", "scratch->a", "scratch->b"; the last layer's target is "y", the float32 values.
-    """
+class Int8Data(NamedTuple):
+    """An int8 layer. low, high: ends of its rounded steps, before the zero point is added. slope: of leaky_relu."""
 
     name: str
     n_in: int
@@ -37,55 +35,96 @@ class CLayer:
     zero_point: int
     slope: float
     table: NDArray[np.uint8] | None
-    source: str
-    target: str
 
 
-def describe_model(model: Model, int8: list[QuantizedDense], *, logits: bool = False) -> dict[str, Any]:
+class DenseData(NamedTuple):
+    """A float layer. weight: float32, or float16 as the uint16 of its bits."""
+
+    name: str
+    n_in: int
+    n_out: int
+    weight: NDArray[Any]
+    bias: NDArray[np.float32]
+    bits: int
+
+
+class MapData(NamedTuple):
+    """An element-wise stage: what is None is left out."""
+
+    name: str
+    n: int
+    scale: NDArray[np.float32] | None
+    shift: NDArray[np.float32] | None
+    slope: NDArray[np.float32] | None
+    low: NDArray[np.float32] | None
+    high: NDArray[np.float32] | None
+
+
+class ActivationData(NamedTuple):
+    """A function of floats. place: of the first step that has it, whose function the others call."""
+
+    place: int
+    activation: Activation
+
+
+def describe_model(model: Model, *, logits: bool = False) -> dict[str, Any]:
     """The words of the templates, except for those of the name and of the artifact."""
-    layers = _layers(int8)
-    hidden = layers[:-1]
-    final = model.final_activation
+    chain = chain_of(model, logits=logits)
+    is_activated = chain.steps[-1].kind == "activate"  # the last layer, of which the logits are wanted too
+    steps = chain.steps[:-1] if is_activated else chain.steps
+    by_kind: dict[str, list[Step]] = {}
+    for step in chain.steps:
+        by_kind.setdefault(step.kind, []).append(step)
+    int8 = [step for step in chain.steps if step.kind in ("codes", "values")]
+    layers = [_int8_data(step.of) for step in int8]
+    dense = [_dense_data(step.of) for step in by_kind.get("dense", [])]
+    activations = _activations(by_kind.get("activate", []))
+    norms = [step.of for step in by_kind.get("norm", [])]
+    maps = [_map_data(step.of) for step in by_kind.get("map", [])]
+    has_codes = "codes" in by_kind
+    sums = [step.of.certificate for step in by_kind.get("codes", [])]
     return {
         "model": model,
+        "steps": steps,
+        "final": chain.steps[-1] if len(steps) < len(chain.steps) else None,
+        "places": {step: place for place, step in enumerate(int8)},
+        "starts_with_codes": starts_with_codes(model),
         "layers": layers,
-        "hidden": hidden,
+        "dense": dense,
+        "maps": maps,
+        "norms": norms,
+        "activations": activations,
+        "has_codes": has_codes,
+        "has_values": "values" in by_kind,
+        "has_hidden_quantize": "quantize" in by_kind,
         "sizes": "-".join(str(size) for size in model.layer_sizes),
-        "scratch": [max((layer.n_out for layer in hidden[first::2]), default=0) for first in (0, 1)],
-        "has_scratch": bool(hidden),
-        "input_grid": int8[0].input,
+        "scratch": [(_FIELDS[name], name, size) for name, size in sorted(chain.sizes.items())],
+        "has_scratch": bool(chain.sizes),
+        "input_grid": model.layers[0].input if isinstance(model.layers[0], QuantizedDense) else None,
         "preprocessing": model.preprocessing,
         "has_tables": any(layer.table is not None for layer in layers),
         "has_slopes": any(layer.slope != 1.0 for layer in layers),
-        "largest_sum": max((layer.certificate for layer in int8[:-1]), default=0),
+        "largest_sum": max(sums, default=0),
         "float32_exact": FLOAT32_EXACT,
         "has_left_outputs": any(layer.n_out % 4 for layer in layers),
         "has_left_inputs": any(layer.n_in % 4 and layer.n_out >= 4 for layer in layers),
         "has_fours": any(layer.n_out >= 4 for layer in layers),
-        "activation": None if logits or final.name == "linear" else final,
-        "left_out": final.name if logits else None,
+        "dense_bits": sorted({layer.bits for layer in dense}),
+        "is_exact": all(layer.precision == "int8" for layer in model.layers),
+        "needs_math": bool(norms) or _has_infinity(maps) or any(a.activation.name in _NEEDS_MATH for a in activations),
+        "left_out": model.final_activation.name if logits else None,
         "feature_names": _feature_names(model),
-        "vectors": _vectors(model),
+        "vectors": stored_rows(model, steps),
     }
 
 
-def _layers(int8: list[QuantizedDense]) -> list[CLayer]:
-    layers = []
-    source = "x"
-    for index, layer in enumerate(int8):
-        target = "y" if layer is int8[-1] else f"scratch->{'ab'[index % 2]}"
-        layers.append(_c_layer(layer, source, target))
-        source = target
-    return layers
-
-
-def _c_layer(layer: QuantizedDense, source: str, target: str) -> CLayer:
+def _int8_data(layer: QuantizedDense) -> Int8Data:
     low, high, zero_point = 0, 0, 0
     if layer.output is not None:
         zero_point = layer.output.zero_point
         low, high = QMIN - zero_point, QMAX - zero_point
     is_relu, is_leaky = (layer.output is not None and layer.activation.name == name for name in ("relu", "leaky_relu"))
-    return CLayer(
+    return Int8Data(
         name=layer.name,
         n_in=layer.n_in,
         n_out=layer.n_out,
@@ -97,9 +136,38 @@ def _c_layer(layer: QuantizedDense, source: str, target: str) -> CLayer:
         zero_point=zero_point,
         slope=dict(layer.activation.params)["alpha"] if is_leaky else 1.0,
         table=layer.table,
-        source=source,
-        target=target,
     )
+
+
+def _dense_data(layer: Dense) -> DenseData:
+    """Subnormal weights are 0, as they are to an engine."""
+    if layer.weight.dtype == np.float16:
+        return DenseData(
+            layer.name, layer.n_in, layer.n_out, packed_floats(layer.weight).view(np.uint16), layer.bias, 16
+        )
+    weight = packed_floats(flushed(layer.weight))
+    return DenseData(layer.name, layer.n_in, layer.n_out, weight, layer.bias, 32)
+
+
+def _map_data(layer: Elementwise) -> MapData:
+    """A scale of ones and a shift of zeros are left out, as are limits that limit nothing."""
+    scale = None if (layer.scale == 1).all() else layer.scale
+    shift = None if (layer.shift == 0).all() else layer.shift
+    low = None if layer.low is None or np.isneginf(layer.low).all() else layer.low
+    high = None if layer.high is None or np.isposinf(layer.high).all() else layer.high
+    return MapData(layer.name, layer.n_in, scale, shift, layer.slope, low, high)
+
+
+def _has_infinity(maps: list[MapData]) -> bool:
+    return any(limit is not None and np.isinf(limit).any() for data in maps for limit in (data.low, data.high))
+
+
+def _activations(steps: list[Step]) -> list[ActivationData]:
+    """Each function once, in the order of its first use."""
+    first: dict[Activation, int] = {}
+    for step in steps:
+        first.setdefault(step.of, len(first))
+    return [ActivationData(place, activation) for activation, place in first.items()]
 
 
 def _feature_names(model: Model) -> tuple[str, ...]:
@@ -109,17 +177,3 @@ def _feature_names(model: Model) -> tuple[str, ...]:
     except ModelError:
         return ()
     return () if schema is None else schema.feature_names
-
-
-def _vectors(model: Model) -> dict[str, Any] | None:
-    """The stored rows with what each layer gives for them: codes by layer, and the logits."""
-    if model.test_vectors is None or not len(model.test_vectors.inputs):
-        return None
-    inputs = model.test_vectors.inputs
-    tensors = trace(model, inputs)
-    first = model.layers[0]
-    codes = [tensors[f"{first.name}.quantized_input"]]
-    codes += [tensors[f"{layer.name}.output"] for layer in model.layers[:-1]]
-    logits = logits_of(model, tensors)
-    flash = inputs.nbytes + logits.nbytes + sum(tensor.nbytes for tensor in codes)
-    return {"inputs": inputs, "codes": codes, "logits": logits, "flash": flash}

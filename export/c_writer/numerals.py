@@ -7,12 +7,19 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-_PER_LINE = {"f": 5, 1: 19, 4: 9}  # numbers, by the kind of their dtype or by its bytes: lines of up to 116 letters
+_PER_LINE = {
+    "f": 5,
+    1: 19,
+    2: 16,
+    4: 9,
+}  # by the kind or the bytes of a dtype: lines of up to 116 letters
 _INT32_MIN = -(1 << 31)
 
 
 def c_float(value: Any) -> str:
-    """A float32 as a hexadecimal literal, which names its bits: 0x1.8p+0F."""
+    """A float32 as a hexadecimal literal, which names its bits: 0x1.8p+0F; for an infinity the name in <math.h>."""
+    if np.isinf(value):
+        return "INFINITY" if value > 0 else "-INFINITY"
     mantissa, exponent = float(np.float32(value)).hex().split("p")
     if "." in mantissa:
         mantissa = mantissa.rstrip("0").rstrip(".")
@@ -20,7 +27,7 @@ def c_float(value: Any) -> str:
 
 
 def c_array(values: NDArray[Any]) -> str:
-    """The numbers of an array in C order, as the lines between the braces; floats must be finite."""
+    """The numbers of an array in C order, as the lines between the braces; floats must be no NaN."""
     flat = np.ascontiguousarray(values).reshape(-1)
     is_float = flat.dtype.kind == "f"
     words = [c_float(value) for value in flat] if is_float else [_whole(value) for value in flat.tolist()]

@@ -31,3 +31,11 @@ def folded_bias(layer: QuantizedDense) -> NDArray[np.int32]:
     """
     sums = layer.weight.sum(axis=0, dtype=np.int64)
     return (layer.bias.astype(np.int64) - layer.input.zero_point * sums).astype(np.uint32).view(np.int32)
+
+
+def packed_floats(weight: NDArray[np.floating]) -> NDArray[np.floating]:
+    """weight (n_in, n_out) four outputs at a time, [n_in][4 outputs]; the outputs that are left follow row by row."""
+    n_in, n_out = weight.shape
+    groups = n_out // 4
+    fours = weight[:, : 4 * groups].reshape(n_in, groups, 4).transpose(1, 0, 2)
+    return np.concatenate([fours.reshape(-1), weight[:, 4 * groups :].T.reshape(-1)])

@@ -26,9 +26,6 @@ from export.c_writer.numerals import c_array, c_float
 if TYPE_CHECKING:
     import jinja2
 
-_MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish log_sigmoid exp erf sin"
-_NEEDS_MATH = frozenset(_MATH_TEXT.split())  # activations that call functions of <math.h>
-
 
 def write_c(
     model: Model,
@@ -54,8 +51,9 @@ def c_files(
 ) -> dict[str, bytes]:
     """What `write_c` writes, by file name. artifact: the file whose SHA-256 is stated (default: what `save` writes)."""
     model = as_model(model)
+    _require_layers(model)
     identifier = c_identifier(name)
-    facts = describe_model(model, _int8_layers(model), logits=logits)
+    facts = describe_model(model, logits=logits)
     sha256 = hashlib.sha256(save_bytes(model) if artifact is None else artifact).hexdigest()
     words = {"p": identifier, "P": identifier.upper(), "version": __version__, "sha256": sha256, **facts}
     templates = {f"{identifier}.c": "model.c.j2", f"{identifier}.h": "model.h.j2"}
@@ -69,22 +67,16 @@ def require_c(precision: str) -> None:
             "int8-dynamic is not written as C: its grids hang on the rows that run together, and a device has one; "
             "expected int8, which data to calibrate with makes"
         )
-    if precision != "int8":
-        raise QuantizationError(f"precision is {precision}, expected int8 to write C")
 
 
-def _int8_layers(model: Model) -> list[QuantizedDense]:
+def _require_layers(model: Model) -> None:
     for layer in model.layers:
-        if not isinstance(layer, QuantizedDense):
-            raise QuantizationError(
-                f"layer '{layer.name}' is {layer.precision}, expected int8 layers; export with precision int8"
-            )
-        if layer.weight.dtype != np.int8:
+        require_c(layer.precision)
+        if isinstance(layer, QuantizedDense) and layer.weight.dtype != np.int8:
             raise QuantizationError(
                 f"layer '{layer.name}' has weights from {layer.weight.min()} to {layer.weight.max()} around their zero "
                 "point, expected -127..127; quantize its float model with precision int8"
             )
-    return [layer for layer in model.layers if isinstance(layer, QuantizedDense)]
 
 
 @functools.cache
@@ -101,5 +93,4 @@ def _environment() -> jinja2.Environment:
     )
     filters: dict[str, Any] = {"array": c_array, "float": c_float, "string": c_string, "comment": comment_text}
     environment.filters.update(filters)
-    environment.globals["needs_math"] = _NEEDS_MATH
     return environment
