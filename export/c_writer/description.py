@@ -12,8 +12,8 @@ from edge_runtime.layers import Dense, Elementwise, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import FLOAT32_EXACT, QMAX, QMIN, Activation, flushed
 from edge_runtime.schema import Schema
+from export.c_writer.calls import CCall, calls_of, starts_with_codes
 from export.c_writer.packing import folded_bias, packed_floats, packed_weight
-from export.c_writer.steps import Step, chain_of, starts_with_codes
 from export.c_writer.vectors import stored_rows
 
 _MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish log_sigmoid exp erf sin"
@@ -69,10 +69,10 @@ class ActivationData(NamedTuple):
 
 def describe_model(model: Model, *, logits: bool = False) -> dict[str, Any]:
     """The words of the templates, except for those of the name and of the artifact."""
-    chain = chain_of(model, logits=logits)
+    chain = calls_of(model, logits=logits)
     is_activated = chain.steps[-1].kind == "activate"  # the last layer, of which the logits are wanted too
     steps = chain.steps[:-1] if is_activated else chain.steps
-    by_kind: dict[str, list[Step]] = {}
+    by_kind: dict[str, list[CCall]] = {}
     for step in chain.steps:
         by_kind.setdefault(step.kind, []).append(step)
     int8 = [step for step in chain.steps if step.kind in ("codes", "values")]
@@ -162,7 +162,7 @@ def _has_infinity(maps: list[MapData]) -> bool:
     return any(limit is not None and np.isinf(limit).any() for data in maps for limit in (data.low, data.high))
 
 
-def _activations(steps: list[Step]) -> list[ActivationData]:
+def _activations(steps: list[CCall]) -> list[ActivationData]:
     """Each function once, in the order of its first use."""
     first: dict[Activation, int] = {}
     for step in steps:

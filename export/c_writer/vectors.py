@@ -11,7 +11,7 @@ from numpy.typing import NDArray
 from edge_runtime.layers import Dense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.reference import LOGITS, tensor_bounds, trace
-from export.c_writer.steps import Step, starts_with_codes
+from export.c_writer.calls import CCall, starts_with_codes
 
 
 class Expected(NamedTuple):
@@ -39,7 +39,7 @@ class StoredRows(NamedTuple):
     flash: int
 
 
-def stored_rows(model: Model, steps: list[Step]) -> StoredRows | None:
+def stored_rows(model: Model, steps: list[CCall]) -> StoredRows | None:
     """For the test vectors of a model; None where it has none. A tensor without a finite bound is left out."""
     if model.test_vectors is None or not len(model.test_vectors.inputs):
         return None
@@ -57,7 +57,7 @@ def stored_rows(model: Model, steps: list[Step]) -> StoredRows | None:
     return StoredRows(inputs, expected, flash)
 
 
-def _tolerance(model: Model, step: Step, bounds: dict[str, NDArray[np.float64]]) -> float:
+def _tolerance(model: Model, step: CCall, bounds: dict[str, NDArray[np.float64]]) -> float:
     """The largest that is allowed in any of the rows: one number, so that it takes no flash."""
     if step.layer < 0:
         return 0.0

@@ -57,7 +57,12 @@ def c_files(
     sha256 = hashlib.sha256(save_bytes(model) if artifact is None else artifact).hexdigest()
     words = {"p": identifier, "P": identifier.upper(), "version": __version__, "sha256": sha256, **facts}
     templates = {f"{identifier}.c": "model.c.j2", f"{identifier}.h": "model.h.j2"}
-    return {file: _environment().get_template(template).render(words).encode() for file, template in templates.items()}
+    return {file: render(template, words) for file, template in templates.items()}
+
+
+def render(template: str, words: dict[str, Any]) -> bytes:
+    """A template of `export/c_writer/templates` with its words filled in."""
+    return _environment().get_template(template).render(words).encode()
 
 
 def require_c(precision: str) -> None:

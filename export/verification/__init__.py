@@ -1,5 +1,6 @@
 """Proof that two files compute the same: every tensor is compared, by a stated rule."""
 
+from export.verification.c_program import stated_artifact, verify_c
 from export.verification.comparison import TensorCheck, rows_to_compare
 from export.verification.dumps import verify_dumps
 from export.verification.foreign_session import RunLimits
@@ -20,7 +21,9 @@ __all__ = [
     "random_rows",
     "rows_to_compare",
     "rows_within",
+    "stated_artifact",
     "verify",
+    "verify_c",
     "verify_content",
     "verify_dumps",
     "verify_import",

@@ -36,12 +36,20 @@ def verify_dumps(model: Model, folder: str | os.PathLike[str], x: ArrayLike | No
     if not paths:
         raise InputError(f"{folder}: no .npy files; write one per tensor, named like {next(iter(expected))}.npy")
     found = {path.name.removesuffix(".npy"): _read(path, expected) for path in paths}
-    bounds = _bounds(model, rows)
-    checks = [_check(name, expected, found, bounds) for name in expected if name in found]
+    return compare_tensors(model, rows, found, "dumps", DEVICE)
+
+
+def compare_tensors(model: Model, rows: NDArray[np.float32], found: Tensors, form: str, level: str) -> Report:
+    """What somebody computed for these rows, by name, beside what the model says; the rules are those above.
+
+    form, level: what the report and its checks are called.
+    """
+    expected, bounds = _expected(model, rows), _bounds(model, rows)
+    checks = [_check(level, name, expected, found, bounds) for name in expected if name in found]
     ends = [(expected[name], found[name]) for name in ("logits", "output") if name in found]
     changed = max((int(np.sum(a.argmax(axis=1) != b.argmax(axis=1))) for a, b in ends), default=0)
     largest = max((check.max_abs_error for check in checks if check.tensor in ("logits", "output")), default=0.0)
-    return Report("dumps", len(rows), tuple(checks), changed, largest)
+    return Report(form, len(rows), tuple(checks), changed, largest)
 
 
 def _expected(model: Model, rows: NDArray[np.float32]) -> Tensors:
@@ -64,12 +72,12 @@ def _read(path: Path, expected: Tensors) -> NDArray[Any]:
     return found
 
 
-def _check(name: str, expected: Tensors, found: Tensors, bounds: dict[str, NDArray[Any]]) -> TensorCheck:
+def _check(level: str, name: str, expected: Tensors, found: Tensors, bounds: dict[str, NDArray[Any]]) -> TensorCheck:
     """By the bound where the tensor has one that is not zero; bit for bit otherwise."""
     bound = bounds.get(name)
     if bound is None or not bound.any():
-        return same_bits(DEVICE, name, expected, found)
-    return within(DEVICE, name, expected[name], found[name], bound)
+        return same_bits(level, name, expected, found)
+    return within(level, name, expected[name], found[name], bound)
 
 
 def _bounds(model: Model, rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:

@@ -15,7 +15,7 @@ from edge_runtime.numerics import Activation
 
 
 @dataclass(frozen=True, eq=False)
-class Step:
+class CCall:
     """One call. kind: which; layer: the number of the model's layer, -1 before the first. n: values that it gives.
 
     kinds: "codes" (codes to codes), "values" (codes to values), "dense", "map", "norm", "standardize", "quantize" and
@@ -34,18 +34,18 @@ class Step:
 
 
 @dataclass
-class Chain:
+class CCalls:
     """The steps of a model, as they are added. sizes: of the buffers that are used."""
 
     at: str = "x"
-    steps: list[Step] = field(default_factory=list)
+    steps: list[CCall] = field(default_factory=list)
     sizes: dict[str, int] = field(default_factory=dict)
 
     def add(self, kind: str, layer: int, n: int, of: Any, *, target: str = "", checked: str = "") -> None:
         """A step from where the values are to `target`: by default the other buffer of its kind."""
         target = target or self._free("ab" if kind in ("codes", "quantize") else "uv")
         place = sum(step.kind == kind for step in self.steps)
-        self.steps.append(Step(kind, layer, place, self.at, target, n, of, checked))
+        self.steps.append(CCall(kind, layer, place, self.at, target, n, of, checked))
         if target.startswith("scratch->"):
             self.sizes[target[-1]] = max(n, self.sizes.get(target[-1], 0))
         self.at = target
@@ -59,9 +59,9 @@ def starts_with_codes(model: Model) -> bool:
     return isinstance(model.layers[0], QuantizedDense)
 
 
-def chain_of(model: Model, *, logits: bool = False) -> Chain:
+def calls_of(model: Model, *, logits: bool = False) -> CCalls:
     """The steps from the input, which is codes if `starts_with_codes`, to the output `y`."""
-    chain = Chain()
+    chain = CCalls()
     on_grid = starts_with_codes(model)
     if model.preprocessing is not None and not on_grid:
         chain.add("standardize", -1, model.n_in, model.preprocessing, checked="input.standardized")
@@ -76,7 +76,7 @@ def chain_of(model: Model, *, logits: bool = False) -> Chain:
     return chain
 
 
-def _add_layer(chain: Chain, index: int, layer: Layer, *, is_last: bool) -> None:
+def _add_layer(chain: CCalls, index: int, layer: Layer, *, is_last: bool) -> None:
     is_codes = isinstance(layer, QuantizedDense)
     target = "y" if is_last else ""
     if isinstance(layer, QuantizedDense) and layer.output is not None:
@@ -93,6 +93,6 @@ def _add_layer(chain: Chain, index: int, layer: Layer, *, is_last: bool) -> None
 _KINDS: dict[type, str] = {Dense: "dense", Elementwise: "map", LayerNorm: "norm"}
 
 
-def _add_activation(chain: Chain, index: int, activation: Activation, n: int, checked: str) -> None:
+def _add_activation(chain: CCalls, index: int, activation: Activation, n: int, checked: str) -> None:
     if activation.name != "linear":
         chain.add("activate", index, n, activation, target=chain.at, checked=checked)

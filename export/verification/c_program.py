@@ -1,0 +1,116 @@
+"""Compile a C file of ours for this machine, run it on real rows, and compare every tensor with the model's own."""
+
+from __future__ import annotations
+
+import hashlib
+import importlib.util
+import os
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.array_types import Tensors
+from edge_runtime.errors import InputError
+from edge_runtime.files import printable, read_file
+from edge_runtime.model import Model
+from export.c_writer import c_identifier, read_trace, tracing_program
+from export.verification.comparison import rows_to_compare
+from export.verification.dumps import compare_tensors
+from export.verification.report import Report
+
+FORM, LEVEL = "c", "host"
+_COMPILERS = ("cc", "gcc", "clang")
+_FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
+_COMPILE_SECONDS, _RUN_SECONDS = 300, 600
+_MAX_BYTES = 1 << 28  # of a source
+
+
+def verify_c(
+    model: Model,
+    path: str | os.PathLike[str],
+    x: ArrayLike | None = None,
+    *,
+    artifact: bytes | None = None,
+) -> Report:
+    """Compare what NAME.c, beside its NAME.h, computes on this machine with what the model says it must.
+
+    Rules as for ONNX: integers and the logits of int8 layers bit for bit, floats within their bounds. x: rows, by
+    default the stored test vectors. artifact: the file of the model: a source that was written from another is refused.
+    Raises InputError for files that are no C of ours, for a source that does not compile, and where no compiler is.
+    """
+    rows = rows_to_compare(model, x)
+    sources = _sources(Path(path))
+    header = sources[f"{Path(path).stem}.h"].decode(errors="replace")
+    if artifact is not None and f'"{hashlib.sha256(artifact).hexdigest()}"' not in header:
+        raise InputError(f"{path}: was written from another artifact, as its header says; export again")
+    leaves_activation = re.search(r"_LOGITS 1$", header, re.MULTILINE) is not None
+    found = _run(model, Path(path), sources, rows, logits=leaves_activation)
+    run = found.pop("run")
+    found["logits" if leaves_activation else "output"] = run
+    return compare_tensors(model, rows, found, FORM, LEVEL)
+
+
+def stated_artifact(path: str | os.PathLike[str]) -> str:
+    """The SHA-256 of the artifact that NAME.c was written from, as its header states it. Raises InputError."""
+    header = _sources(Path(path))[f"{Path(path).stem}.h"].decode(errors="replace")
+    found = re.search(r'_ARTIFACT_SHA256 "([0-9a-f]{64})"$', header, re.MULTILINE)
+    if found is None:
+        raise InputError(f"{path}: its header states no artifact; export again")
+    return found[1]
+
+
+def c_compiler() -> list[str]:
+    """The command of this machine's compiler: the variable CC, cc, gcc, clang, or that of the package ziglang."""
+    for name in filter(None, (os.environ.get("CC"), *_COMPILERS)):
+        if found := shutil.which(name):
+            return [found]
+    if importlib.util.find_spec("ziglang") is not None:
+        return [sys.executable, "-m", "ziglang", "cc"]
+    raise InputError(
+        f"no C compiler found (looked for CC, {', '.join(_COMPILERS)} and ziglang): nothing was compared; "
+        "install one, for example by pip install ziglang"
+    )
+
+
+def _sources(path: Path) -> dict[str, bytes]:
+    """The contents of NAME.c and NAME.h."""
+    if path.suffix != ".c" or c_identifier(path.stem) != path.stem:
+        raise InputError(f"{path}: expected NAME.c as export wrote it, beside its NAME.h")
+    names = (f"{path.stem}.c", f"{path.stem}.h")
+    return {name: bytes(read_file(path.with_name(name), max_bytes=_MAX_BYTES)) for name in names}
+
+
+def _run(model: Model, path: Path, sources: dict[str, bytes], rows: NDArray[np.float32], *, logits: bool) -> Tensors:
+    with tempfile.TemporaryDirectory(prefix="smallnet-") as folder:
+        for name, content in sources.items():
+            Path(folder, name).write_bytes(content)
+        main, program = Path(folder, "trace_main.c"), Path(folder, "trace_main")
+        main.write_bytes(tracing_program(model, path.stem, logits=logits))
+        _compile(path, [*c_compiler(), *_FLAGS, str(main), "-o", str(program), "-lm"])
+        try:
+            done = subprocess.run([program], input=rows.tobytes(), capture_output=True, timeout=_RUN_SECONDS)
+        except subprocess.TimeoutExpired:
+            raise InputError(f"{path}: its program did not end within {_RUN_SECONDS} s") from None
+    try:
+        found = read_trace(done.stdout, model, logits=logits)
+    except ValueError:
+        found = {}
+    if done.returncode != 0 or any(len(tensor) != len(rows) for tensor in found.values()) or not found:
+        raise InputError(f"{path}: its program ended with status {done.returncode} before all rows were answered")
+    return found
+
+
+def _compile(path: Path, command: list[str]) -> None:
+    try:
+        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_COMPILE_SECONDS)
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise InputError(f"the C compiler {command[0]} does not run ({error})") from None
+    if done.returncode != 0:
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or [""]
+        raise InputError(f"{path}: does not compile for this model ({printable(lines[0], 200)}); export again")

@@ -1,0 +1,111 @@
+import json
+import re
+
+import pytest
+
+from edge_runtime import InputError, save
+from edge_runtime.artifact import save_bytes
+from export import quantize, write_c
+from export.verification import c_program, stated_artifact, verify_c
+from tests.command import run_command
+from tests.host_c import compiler
+from tests.networks import random_model, random_rows
+
+ROWS = random_rows(60, 13)
+
+
+@pytest.fixture(autouse=True)
+def has_compiler():
+    """Every test here compiles."""
+    compiler("cc")
+
+
+def small(precision="int8", activations=("tanh", "relu", "softmax")):
+    sizes = (13, *([9] * (len(activations) - 1)), 4)
+    return quantize(random_model(sizes, activations, standardize=True), ROWS, precision, test_vectors=4)
+
+
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("logits", [False, True], ids=["activated", "logits"])
+def test_every_tensor_of_the_c_file_is_compared(tmp_path, precision, logits):
+    """int8 bit for bit, floats within their bounds; the stored vectors where no rows are given."""
+    model = small(precision)
+    source = write_c(model, tmp_path, "m", logits=logits)[0]
+    for rows in (None, ROWS):
+        report = verify_c(model, source, rows, artifact=save_bytes(model))
+        assert report.ok
+        assert report.rows == (4 if rows is None else 60)
+        names = {check.tensor: check.rule for check in report.checks}
+        assert {"dense0.output", "dense1.output", "logits" if logits else "output"} <= set(names)
+        assert names["dense0.output"] == ("same bits" if precision == "int8" else "within bound")
+
+
+def test_the_first_layer_that_differs_is_named(tmp_path):
+    """A bias that somebody changed breaks its layer and none before it."""
+    model = small()
+    source = write_c(model, tmp_path, "m")[0]
+    text = source.read_text()
+    bias = re.search(r"m_bias1\[9\] = \{\n    (-?\d+)", text)
+    source.write_text(text[: bias.start(1)] + str(int(bias[1]) + 5000) + text[bias.end(1) :])
+    report = verify_c(model, source, ROWS)
+    assert not report.ok
+    assert report.first_diverging_layer == "dense1.output"
+
+
+@pytest.mark.parametrize("what", ["another model", "not compiling", "no header", "another name", "stopping"])
+def test_what_is_no_c_of_this_model_is_refused(tmp_path, what):
+    """In words, before or after the compiler."""
+    model = small()
+    source, header = write_c(model, tmp_path, "m")
+    artifact = save_bytes(small("float32")) if what == "another model" else None
+    if what == "not compiling":
+        source.write_text(source.read_text().replace("m_quantize", "else_quantize"))
+    if what == "stopping":
+        source.write_text(
+            "#include <stdlib.h>\n"
+            + source.read_text().replace("    uint32_t k;\n", "    uint32_t k = 0U; exit(3);\n", 1)
+        )
+    if what == "no header":
+        header.unlink()
+    if what == "another name":
+        source = source.rename(tmp_path / "a b.c")
+    said = {
+        "another model": "was written from another artifact",
+        "not compiling": "does not compile for this model",
+        "another name": "expected NAME.c as export wrote it",
+        "stopping": "ended with status 3",
+        "no header": "No such file",
+    }
+    with pytest.raises((InputError, FileNotFoundError), match=said[what]):
+        verify_c(model, source, ROWS, artifact=artifact)
+
+
+def test_a_machine_without_a_compiler_is_told_so(monkeypatch, tmp_path):
+    """Nothing was compared: that is an error, and not a success."""
+    monkeypatch.setattr(c_program.shutil, "which", lambda name: None)
+    monkeypatch.setattr(c_program.importlib.util, "find_spec", lambda name: None)
+    with pytest.raises(InputError, match=r"no C compiler found .* nothing was compared"):
+        verify_c(small(), write_c(small(), tmp_path, "m")[0], ROWS)
+
+
+def test_the_command_finds_the_artifact_beside_the_c_file(tmp_path):
+    """By the SHA-256 that the header states; exit status 0, and 1 for a file that was changed."""
+    model = small()
+    save(model, tmp_path / "some.npz")
+    save(small("float32"), tmp_path / "other.npz")
+    source = write_c(model, tmp_path, "m")[0]
+    done = run_command("verify", "--c", source, "--json")
+    assert (done.exit_code, json.loads(done.stdout)["form"]) == (0, "c")
+    assert len(stated_artifact(source)) == 64
+    source.write_text(source.read_text().replace("(float)sums[j - first]", "(float)(sums[j - first] + 900)"))
+    assert run_command("verify", tmp_path / "some.npz", "--c", source).exit_code == 1
+    (tmp_path / "some.npz").unlink()
+    assert "is not beside it" in run_command("verify", "--c", source).stderr
+
+
+@pytest.mark.parametrize("given", [["m.npz"], ["m.npz", "m.onnx", "--c", "m.c"], []])
+def test_one_thing_is_compared_with_the_artifact(given):
+    """Exit status 2 otherwise, in one line that says what is expected."""
+    done = run_command("verify", *given)
+    assert done.exit_code == 2
+    assert "expected" in done.stderr
