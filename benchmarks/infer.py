@@ -1,17 +1,21 @@
-"""Time of inference in NumPy beside onnxruntime, one thread: networks x precisions x batch sizes.
+"""Time of inference beside onnxruntime, one thread: networks x precisions x batch sizes.
 
-In each round every engine has its turn; the figures are medians over rounds. `products` is the time of the bare matrix
-products of the same shapes by `np.dot`. Inputs are random; ReLU between layers, softmax at the end (the autoencoder:
-linear). "lean" widens the int8 weights at each run instead of keeping float32 copies.
+In each round every engine has its turn; the figures are medians over rounds. "NumPy" and "native" are this project's
+two backends. onnxruntime runs the graph that `export` writes by default; "QGemm" is the int8 form that only onnxruntime
+knows. `products` is the time of the bare matrix products of the same shapes by `np.dot`. Inputs are random; ReLU
+between layers, softmax at the end (the autoencoder: linear). "lean" widens the int8 weights at each run instead of
+keeping float32 copies, which the native backend does not do. What does not apply is "-".
 """
 
 from __future__ import annotations
 
 import argparse
+import contextlib
 import platform
 import statistics
 import time
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from benchmarks._process import run_in_one_thread
@@ -28,7 +32,7 @@ BATCHES = (1, 32, 256)
 
 
 def main(argv: list[str]) -> int:
-    """Print one line per network, kind and batch size: microseconds of both engines and ratios."""
+    """Print one line per network, kind and batch size: microseconds of each engine and ratios."""
     parser = argparse.ArgumentParser(prog="python -m benchmarks infer", description=__doc__)
     parser.add_argument("--rounds", type=int, default=9, help="rounds (default %(default)s)")
     parser.add_argument("--seconds", type=float, default=0.05, help="time of one turn (default %(default)s)")
@@ -43,7 +47,11 @@ def main(argv: list[str]) -> int:
         f"one thread, median of {options.rounds} rounds; {platform.machine()}, Python {platform.python_version()}, "
         f"NumPy {np.__version__}, onnxruntime {onnxruntime.__version__}"
     )
-    print(f"{'network':24} {'kind':10} {'batch':>5} {'NumPy us':>10} {'ORT us':>10} {'ratio':>6} {'x products':>11}")
+    print(f"{'':40} {'microseconds':>37}   {'ratio to onnxruntime':>20} {'to QGemm':>8} {'x products':>11}")
+    print(
+        f"{'network':24} {'kind':9} {'batch':>5} {'NumPy':>9} {'native':>8} {'ORT':>9} {'QGemm':>8}"
+        f"   {'NumPy':>10} {'native':>9} {'native':>8} {'NumPy':>11}"
+    )
     for name, sizes in NETWORKS.items():
         for kind in KINDS:
             for batch in BATCHES:
@@ -62,10 +70,11 @@ def _measure(sizes: tuple[int, ...], kind: str, batch: int, options: Any) -> dic
 
 
 def _calls(sizes: tuple[int, ...], kind: str, batch: int) -> dict[str, Callable[[], Any]]:
-    """What is timed: our engine, onnxruntime's session, and the bare products."""
+    """What is timed: our engines, onnxruntime's sessions, and the bare products."""
     import numpy as np
 
     from edge_runtime import Engine, Limits
+    from edge_runtime.errors import NativeUnavailable
     from export.onnx_writer.writer import to_onnx
     from export.quantization.quantizer import quantize
     from export.verification.onnx_session import make_session
@@ -75,15 +84,21 @@ def _calls(sizes: tuple[int, ...], kind: str, batch: int) -> dict[str, Callable[
     float_model = random_model(list(sizes), ["relu"] * (len(sizes) - 2) + [last])
     rows = np.abs(random_rows(max(BATCHES), sizes[0]))
     model = quantize(float_model, rows, "float32" if kind == "float32" else "int8", "minmax")
-    engine = Engine(model, Limits(lean=kind == "int8 lean"))
-    session = make_session(to_onnx(model))
+    limits = Limits(lean=kind == "int8 lean")
     x = rows[:batch]
     ours = x[0] if batch == 1 else x
-    return {
-        "numpy": lambda: engine.run(ours),
-        "onnxruntime": lambda: session.run(None, {"input": x}),
-        "products": _bare_products(float_model, ours),
-    }
+    calls = {"numpy": _call_of(Engine(model, limits), ours)}
+    with contextlib.suppress(NativeUnavailable):
+        calls["native"] = _call_of(Engine(model, limits, "native"), ours)
+    for name, form in {"onnxruntime": "integer", "qgemm": "qgemm"}.items():
+        if name == "onnxruntime" or kind != "float32":
+            session = make_session(to_onnx(model, form))
+            calls[name] = partial(session.run, None, {"input": x})
+    return {**calls, "products": _bare_products(float_model, ours)}
+
+
+def _call_of(engine: Any, x: Any) -> Callable[[], Any]:
+    return lambda: engine.run(x)
 
 
 def _bare_products(model: Any, x: Any) -> Callable[[], None]:
@@ -110,9 +125,15 @@ def _seconds(call: Callable[[], Any], runs: int) -> float:
 
 
 def _print_line(name: str, kind: str, batch: int, seconds: dict[str, float]) -> None:
-    ratio, products = seconds["numpy"] / seconds["onnxruntime"], seconds["numpy"] / seconds["products"]
+    def time_of(engine: str) -> str:
+        return f"{seconds[engine] * 1e6:.1f}" if engine in seconds else "-"
+
+    def ratio(ours: str, theirs: str) -> str:
+        return f"{seconds[ours] / seconds[theirs]:.2f}" if ours in seconds and theirs in seconds else "-"
+
     print(
-        f"{name:24} {kind:10} {batch:5} {seconds['numpy'] * 1e6:10.1f} {seconds['onnxruntime'] * 1e6:10.1f} "
-        f"{ratio:6.2f} {products:11.2f}",
+        f"{name:24} {kind:9} {batch:5} {time_of('numpy'):>9} {time_of('native'):>8} {time_of('onnxruntime'):>9} "
+        f"{time_of('qgemm'):>8}   {ratio('numpy', 'onnxruntime'):>10} {ratio('native', 'onnxruntime'):>9} "
+        f"{ratio('native', 'qgemm'):>8} {ratio('numpy', 'products'):>11}",
         flush=True,
     )

@@ -82,6 +82,10 @@ class BudgetExceeded(SmallnetError, MemoryError):
         return self.need_bytes - self.have_bytes
 
 
+class NativeUnavailable(InputError):
+    """Compiled kernels cannot be had here, or do not run this model. The message says what to do."""
+
+
 class OutputRefused(SmallnetError, ValueError):
     """An output file cannot be written under its name, or would take the place of something else."""
 

@@ -11,12 +11,10 @@ import numpy as np
 
 from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.engine import forks
-from edge_runtime.engine.arena import Arena
-from edge_runtime.engine.budget import make_plan
-from edge_runtime.engine.buffers import make_constants
+from edge_runtime.engine.backend import make_backend
 from edge_runtime.engine.limits import Limits
-from edge_runtime.engine.plan import MemoryPlan, is_dynamic
-from edge_runtime.engine.program import Program, compile_program
+from edge_runtime.engine.plan import is_dynamic
+from edge_runtime.engine.program import Program
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import as_numbers, is_frame, require_finite
@@ -34,24 +32,24 @@ class Engine:
     """Runs one model. int8 results do not depend on the batch around a row, on the block size or on the BLAS.
 
     model: what to run, or a trained network, whose `to_model` gives it. limits: budgets to keep; the default keeps
-    none. Raises BudgetExceeded when the model cannot be run within `limits.ram_bytes`, InputError for limits of another
-    type. An int8-dynamic model is the exception to the first sentence: its batch goes through whole, and is at most
+    none. backend: "numpy"; "native", kernels that this machine's C compiler makes once; "auto", native where it can be
+    had. The attribute `backend` says which it is, and `backend_reason` why "auto" is not native. Raises BudgetExceeded
+    when the model cannot be run within `limits.ram_bytes`, NativeUnavailable (an InputError) where there is no compiler
+    or kernels do not run the model, InputError for limits of another type. An int8-dynamic model is the exception to the first sentence: its batch goes through whole, and is at most
     `limits.max_batch` rows (256 where none is given).
 
     Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
     A signal handler must not run the engine that it may have interrupted: it would wait for itself.
     """
 
-    def __init__(self, model: Model, limits: Limits | None = None) -> None:
+    def __init__(self, model: Model, limits: Limits | None = None, backend: str = "numpy") -> None:
         model = as_model(model)
         INPUT_CHECKS.instance("limits", limits, Limits, "a Limits such as Limits(ram_bytes=65536)")
         self.model = model
         self.limits = limits or Limits()
-        self.plan: MemoryPlan = make_plan(model, self.limits)
-        self._constants = [
-            make_constants(layer, step) for layer, step in zip(model.layers, self.plan.steps, strict=True)
-        ]
-        self._arena = Arena(self.plan.regions, self.plan.arena_bytes)
+        self._wanted = backend
+        self._backend, self.backend_reason = make_backend(model, self.limits, backend)
+        self.backend, self.plan = self._backend.name, self._backend.plan
         self._programs: dict[tuple[int | None, bool], Program] = {}
         self.lock = threading.Lock()
         forks.register(self)
@@ -61,11 +59,11 @@ class Engine:
         self._program(None, activate=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.model, self.limits)  # a copy or a pickle has an arena and a lock of its own
+        return type(self), (self.model, self.limits, self._wanted)  # a copy or a pickle has an arena and a lock of its own
 
     def __repr__(self) -> str:
         """What it runs, in one line."""
-        return f"Engine({self.model!r}, {self.plan.total_bytes:,} B, {self.plan.block:,} rows at once)"
+        return f"Engine({self.model!r}, {self.plan.total_bytes:,} B, {self.plan.block:,} rows at once, {self.backend})"
 
     def run(self, x: ArrayLike, check_finite: bool = False) -> NDArray[np.float32]:
         """The network's outputs. x: numbers, (n_in,) or (batch, n_in), batch 0 and up; converted to float32.
@@ -124,16 +122,14 @@ class Engine:
     def profile(self, x: ArrayLike, runs: int = 200) -> RunProfile:
         """Median seconds, share and bytes of each layer, over `runs` runs of the rows `x` (at most one block).
 
-        Raises InputError for other rows, and for no runs.
+        Raises InputError for other rows, for no runs, and for the native backend, which runs all layers in one call.
         """
-        from edge_runtime.engine.profiler import profile_layers
-
         runs = INPUT_CHECKS.whole("runs", runs, 1)
         rows, _is_vector = self._rows(x)
         if not 1 <= len(rows) <= self.plan.block:
             raise InputError(f"{len(rows)} rows to profile, expected 1 to {self.plan.block}, which run as one block")
         with self.lock:
-            return profile_layers(self.model, self.plan, self._arena, self._constants, rows, runs)
+            return self._backend.profile(rows, runs)
 
     def _run(self, x: ArrayLike, activate: bool, started: float) -> NDArray[np.float32]:
         """started: when the call began, which matters only where the engine is slowed."""
@@ -184,7 +180,7 @@ class Engine:
             if self._is_dynamic:  # any batch size occurs there: only the last one is kept
                 self._programs.clear()
                 self._ready.clear()
-            program = compile_program(self.model, self.plan, self._arena, self._constants, rows, activate=activate)
+            program = self._backend.compile(rows, activate=activate)
             self._programs[key] = program
             if activate:
                 self._ready[(self.model.n_in,) if rows is None else (rows, self.model.n_in)] = program

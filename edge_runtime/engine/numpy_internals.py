@@ -1,4 +1,4 @@
-"""What NumPy does not make public: its clip as a ufunc, and which instructions it found the processor to have.
+"""What NumPy does not make public: its clip as a ufunc (and which instructions it found, see `numerics`).
 
 `np.clip` is a Python function around the ufunc. On the machines measured the ufunc takes a quarter of a microsecond on
 a small float32 array, `np.clip` 1.4, and `np.maximum` 1.2 on some processors. NaN stays NaN. Each has a way without it.
@@ -6,12 +6,13 @@ a small float32 array, `np.clip` 1.4, and `np.maximum` 1.2 on some processors. N
 
 from __future__ import annotations
 
-import functools
 import importlib
 from collections.abc import Callable
 from typing import Any
 
 import numpy as np
+
+from edge_runtime.numerics import cpu_features
 
 
 def _clip_by_two(x: Any, low: Any, high: Any, out: Any) -> Any:
@@ -33,13 +34,6 @@ def _find() -> Callable[[Any, Any, Any, Any], Any]:
 clip_ufunc = _find()
 
 
-@functools.cache
 def has_avx512() -> bool:
     """Whether NumPy found AVX-512 (the subset of Skylake servers). False where NumPy does not tell."""
-    for home in ("numpy._core._multiarray_umath", "numpy.core._multiarray_umath"):  # NumPy 2, NumPy 1
-        try:
-            features = importlib.import_module(home).__cpu_features__
-        except (ImportError, AttributeError):
-            continue
-        return bool(features.get("AVX512_SKX", False))
-    return False
+    return "AVX512_SKX" in cpu_features()

@@ -100,7 +100,7 @@ class Drafts:
         self._held = held_bytes(model)
         self._row_bytes = _row_bytes(model)
         self._sums_bytes = _F32 * max(layer.n_in if isinstance(layer, LayerNorm) else 0 for layer in model.layers)
-        self._temporary = max(_temporary_bytes_a_row(layer) for layer in model.layers)
+        self._temporary = max(temporary_bytes_a_row(layer) for layer in model.layers)
         reads_users_rows = model.preprocessing is None and isinstance(model.layers[0], Dense)
         # a first layer that reads the user's own rows, which no one stands before, is never stacked
         self._never = frozenset({0} if reads_users_rows and model.layers[0].precision == "float32" else ())
@@ -194,7 +194,7 @@ def needs_scratch(layer: Layer) -> bool:
     return layer.activation.name in ("leaky_relu", "softmax") or isinstance(layer, Stage)
 
 
-def _temporary_bytes_a_row(layer: Layer) -> int:
+def temporary_bytes_a_row(layer: Layer) -> int:
     """What a float32 activation allocates for each row. int8 has it as a table; the engine has its own leaky_relu."""
     is_table = isinstance(layer, QuantizedDense) and layer.output is not None
     if is_table or layer.activation.name == "leaky_relu":

@@ -13,6 +13,7 @@ from edge_runtime.numerics.activations import (
 from edge_runtime.numerics.checks import as_array, as_numbers, first_not_finite, first_place, require_finite
 from edge_runtime.numerics.frames import frame_cells, frame_names, frame_numbers, is_frame
 from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
+from edge_runtime.numerics.processor import cpu_features
 from edge_runtime.numerics.quantization import (
     CHUNK,
     FLOAT32_EXACT,
@@ -52,6 +53,7 @@ __all__ = [
     "as_numbers",
     "certificate",
     "count_subnormals",
+    "cpu_features",
     "dequantize",
     "dynamic_grid",
     "first_not_finite",

@@ -1,0 +1,57 @@
+"""Where compiled libraries are kept, and which files are never loaded: those that others may have written."""
+
+from __future__ import annotations
+
+import os
+import stat
+from pathlib import Path
+
+from edge_runtime.errors import NativeUnavailable
+from edge_runtime.files import make_folder, replacing
+
+VARIABLE = "SMALLNET_CACHE"
+_ADVICE = f"compiled code is kept in a folder of your own alone; name one in the variable {VARIABLE}"
+_OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
+
+
+def cache_folder() -> Path:
+    """The folder in the variable SMALLNET_CACHE; else `smallnet` in XDG_CACHE_HOME or in ~/.cache."""
+    if os.environ.get(VARIABLE):
+        return Path(os.environ[VARIABLE]).absolute()
+    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
+    return Path(home, "smallnet").absolute()
+
+
+def keep(path: Path, content: bytes) -> None:
+    """Put a library where only its owner can write, in one step; a folder that is missing is made, for its owner alone.
+
+    Raises NativeUnavailable where that cannot be.
+    """
+    try:
+        if not path.parent.exists():
+            make_folder(path.parent.parent)
+            path.parent.mkdir(mode=0o700, exist_ok=True)
+        require_private(path.parent)
+        with replacing(path) as file:
+            os.fchmod(file.fileno(), 0o700)
+            file.write(content)
+    except OSError as error:
+        raise NativeUnavailable(f"{path.parent}: {error.strerror or error}; {_ADVICE}") from None
+
+
+def require_private(folder: Path, file: Path | None = None) -> None:
+    """Raise NativeUnavailable where somebody else may have written a file in `folder`, or put another in its place.
+
+    The folder and the file must be this user's and written to by nobody else. The folders around them may be the
+    system's too, and one in which nobody removes what belongs to others (/tmp) may be written to.
+    """
+    inside = Path(os.path.realpath(folder))
+    for place in (inside, *inside.parents, *([] if file is None else [file])):
+        found = place.lstat()
+        is_around = place in inside.parents
+        if found.st_uid not in {os.geteuid(), 0 if is_around else os.geteuid()}:
+            raise NativeUnavailable(f"{place} belongs to user {found.st_uid}, and not to {os.geteuid()}: {_ADVICE}")
+        if found.st_mode & _OTHERS_WRITE and not (is_around and found.st_mode & stat.S_ISVTX):
+            raise NativeUnavailable(f"others may write to {place} (mode {stat.S_IMODE(found.st_mode):o}): {_ADVICE}")
+        if place == file and not stat.S_ISREG(found.st_mode):
+            raise NativeUnavailable(f"{place} is no regular file: {_ADVICE}")

@@ -1,0 +1,220 @@
+"""Layers as the kernels take them: their arrays packed once, their numbers as a C structure, one call a run."""
+
+from __future__ import annotations
+
+import ctypes
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from edge_runtime.layers import Dense, Layer, LayerNorm, QuantizedDense, Stage
+from edge_runtime.model import Standardization
+from edge_runtime.native.library import Library
+from edge_runtime.numerics import QMAX, QMIN, flush
+
+if TYPE_CHECKING:
+    from edge_runtime.array_types import Array
+
+_ACTIVATIONS = ("linear", "relu", "leaky_relu", "sigmoid", "softmax")  # in the order of kernels.c
+_DENSE, _INT8_DENSE, _ELEMENTWISE, _LAYER_NORM = range(4)
+_STAGE_ARRAYS = ("gain", "shift", "slope", "least", "most")
+_LINE = 64  # bytes: arrays and rows begin where a cache line does
+_BUFFERS = 3
+
+
+class LayerFields(ctypes.Structure):
+    """`struct layer` of kernels.c, which says what the fields mean."""
+
+    _fields_ = (
+        *((name, ctypes.c_int32) for name in ("kind", "n_in", "n_out", "quantizes", "gives_grid", "activation")),
+        *((name, ctypes.c_int32) for name in ("input_zero_point", "zero_point")),
+        *((name, ctypes.c_float) for name in ("scale", "input_low", "input_high", "low", "high", "alpha")),
+        *((name, ctypes.c_void_p) for name in ("weight", "bias", "multiplier", "table", *_STAGE_ARRAYS)),
+        ("epsilon", ctypes.c_float),
+        ("centered", ctypes.c_int32),
+    )
+
+
+class ProgramFields(ctypes.Structure):
+    """`struct program` of kernels.c."""
+
+    alive: tuple[Any, ...]
+    _fields_ = (
+        *((name, ctypes.c_void_p) for name in ("layers", "mean", "inv_std", "buffers", "source", "target")),
+        *((name, ctypes.c_int64) for name in ("rows", "pitch")),
+        *((name, ctypes.c_int32) for name in ("count", "mean_step")),
+    )
+
+
+def native_activation(layer: Layer) -> bool:
+    """Whether the kernels compute a layer's activation; a table is one."""
+    is_grid = isinstance(layer, QuantizedDense) and layer.output is not None
+    return is_grid or layer.activation.name in _ACTIVATIONS
+
+
+def native_bytes(library: Library, layer: Layer) -> int:
+    """Bytes that a layer's packed arrays take."""
+    return sum(_in_lines(size) for size in _sizes(library, layer))
+
+
+def row_bytes(library: Library, layers: Sequence[Layer]) -> int:
+    """Bytes of a row of the widest of the kernels' buffers."""
+    widest = max(width for layer in layers for width in (layer.n_in, layer.n_out))
+    return _in_lines((widest + library.lanes) * np.dtype(np.float32).itemsize)
+
+
+def buffer_bytes(library: Library, layers: Sequence[Layer]) -> int:
+    """Bytes of the kernels' buffers, whatever the number of rows."""
+    return _BUFFERS * library.block * row_bytes(library, layers)
+
+
+class Network:
+    """Layers whose arrays are packed. The first takes float32 rows, and the last gives them.
+
+    preprocessing: of the rows, or None. memory: uint8, of `native_bytes` of all layers, to pack into.
+    """
+
+    def __init__(
+        self, library: Library, layers: Sequence[Layer], preprocessing: Standardization | None, memory: Array
+    ) -> None:
+        self._library, self._layers, self._preprocessing = library, layers, preprocessing
+        self._memory = memory
+        self._fields = (LayerFields * len(layers))()
+        start, on_grid = 0, False
+        for layer, fields in zip(layers, self._fields, strict=True):
+            parts = []
+            for size in _sizes(library, layer):
+                parts.append(memory[start : start + size])
+                start += _in_lines(size)
+            _pack(library, layer, parts)
+            _fill(fields, layer, [part.ctypes.data for part in parts], on_grid=on_grid)
+            on_grid = bool(fields.gives_grid)
+
+    def call(self, source: Array, target: Array, buffers: Array, rows: int, *, activate: bool) -> NetworkCall:
+        """The call that takes `rows` float32 rows from `source` to `target`. buffers: of `buffer_bytes`.
+
+        activate: whether the last layer's activation is computed, if the kernels do.
+        """
+        layers = self._fields
+        if not activate or not native_activation(self._layers[-1]):
+            layers = type(layers).from_buffer_copy(layers)
+            layers[len(self._layers) - 1].activation = 0
+        fields = ProgramFields(
+            layers=ctypes.addressof(layers),
+            buffers=buffers.ctypes.data,
+            source=source.ctypes.data,
+            target=target.ctypes.data,
+            rows=rows,
+            pitch=row_bytes(self._library, self._layers),
+            count=len(self._layers),
+        )
+        if self._preprocessing is not None:
+            mean, inv_std = self._preprocessing.mean, self._preprocessing.inv_std
+            fields.mean, fields.inv_std, fields.mean_step = mean.ctypes.data, inv_std.ctypes.data, int(mean.size > 1)
+        return NetworkCall(self._library.run, fields, (self, layers, source, target, buffers))
+
+
+class NetworkCall:
+    """One call of the kernels on fixed rows and buffers. alive: what the addresses in `fields` point into."""
+
+    def __init__(self, run: Callable[[Any], None], fields: ProgramFields, alive: tuple[Any, ...]) -> None:
+        fields.alive = alive
+        self._fields, self._run = fields, run
+        self.step = partial(run, ctypes.byref(fields))
+
+    def enter(self, rows: Array) -> None:
+        """Run on the rows of an array of the caller's: float32, C-ordered and aligned."""
+        self._fields.source = rows.ctypes.data
+        self.step()
+
+
+def aligned_bytes(size: int) -> Array:
+    """Zeros that begin where a cache line does: uint8 (size,)."""
+    memory = np.zeros(size + _LINE - 1, np.uint8)
+    start = -memory.ctypes.data % _LINE
+    return memory[start : start + size]
+
+
+def _in_lines(size: int) -> int:
+    return -(-size // _LINE) * _LINE
+
+
+def _sizes(library: Library, layer: Layer) -> list[int]:
+    """Bytes of the packed weights and bias; int8: of the multipliers and the table too. A stage's arrays stay."""
+    if isinstance(layer, Stage):
+        return []
+    outputs = -(-layer.n_out // library.lanes) * library.lanes
+    if not isinstance(layer, QuantizedDense):
+        return [4 * layer.n_in * outputs, 4 * outputs]
+    inputs = -(-layer.n_in // library.group) * library.group
+    table = [] if layer.table is None else [layer.table.size]
+    return [library.weight_dtype.itemsize * inputs * outputs, 4 * outputs, 4 * outputs, *table]
+
+
+def _pack(library: Library, layer: Layer, parts: Sequence[Array]) -> None:
+    """Write a layer's arrays; what is beyond the last output or input stays 0."""
+    if isinstance(layer, Stage):
+        return
+    if not isinstance(layer, QuantizedDense):
+        _pack_panels(layer.weight, parts[0].view(np.float32), library.lanes, 1)
+        if isinstance(layer, Dense) and layer.subnormals:
+            flush(parts[0].view(np.float32))
+        parts[1].view(np.float32)[: layer.n_out] = layer.bias
+        return
+    _pack_panels(layer.weight, parts[0].view(library.weight_dtype), library.lanes, library.group)
+    held_without = layer.input.zero_point - library.offset
+    bias = layer.bias.astype(np.int64) - held_without * np.add.reduce(layer.weight, axis=0, dtype=np.int64)
+    parts[1].view(np.uint32)[: layer.n_out] = bias & 0xFFFFFFFF
+    parts[2].view(np.float32)[: layer.n_out] = layer.multiplier
+    if layer.table is not None:
+        parts[3][:] = layer.table
+
+
+def _pack_panels(weight: Array, packed: Array, lanes: int, group: int) -> None:
+    """weight (n_in, n_out) as [panel][step][lane][input of the group]."""
+    n_in, n_out = weight.shape
+    panels = packed.reshape(-(-n_out // lanes), -(-n_in // group), lanes, group)
+    whole = n_in // group
+    for panel, first in zip(panels, range(0, n_out, lanes), strict=True):
+        part = weight[:, first : first + lanes]
+        count = part.shape[1]
+        panel[:whole, :count] = part[: whole * group].reshape(whole, group, count).swapaxes(1, 2)
+        if whole * group < n_in:
+            panel[whole, :count, : n_in - whole * group] = part[whole * group :].T
+
+
+def _fill(fields: LayerFields, layer: Layer, addresses: Sequence[int], *, on_grid: bool) -> None:
+    """on_grid: whether the layer before gives values on a grid."""
+    fields.n_in, fields.n_out = layer.n_in, layer.n_out
+    if layer.activation.name in _ACTIVATIONS:
+        fields.activation = _ACTIVATIONS.index(layer.activation.name)
+    fields.alpha = dict(layer.activation.params).get("alpha", 0.0)
+    for name, address in zip(("weight", "bias", "multiplier", "table"), addresses, strict=False):
+        setattr(fields, name, address)
+    if isinstance(layer, QuantizedDense):
+        _fill_int8(fields, layer, on_grid=on_grid)
+    elif isinstance(layer, Stage):
+        _fill_stage(fields, layer)
+
+
+def _fill_int8(fields: LayerFields, layer: QuantizedDense, *, on_grid: bool) -> None:
+    fields.kind, fields.quantizes = _INT8_DENSE, int(not on_grid)
+    fields.scale, fields.input_zero_point = layer.input.scale, layer.input.zero_point
+    fields.input_low, fields.input_high = QMIN - layer.input.zero_point, QMAX - layer.input.zero_point
+    if layer.output is not None:
+        fields.gives_grid, fields.zero_point = 1, layer.output.zero_point
+        fields.low = 0 if layer.activation.name == "relu" else QMIN - layer.output.zero_point
+        fields.high = QMAX - layer.output.zero_point
+
+
+def _fill_stage(fields: LayerFields, layer: Stage) -> None:
+    """The kernels read the arrays of the layer itself, which the network keeps."""
+    if isinstance(layer, LayerNorm):
+        fields.kind, fields.epsilon, fields.centered = _LAYER_NORM, layer.epsilon, int(layer.centered)
+    else:
+        fields.kind = _ELEMENTWISE
+    names = {"gamma": "gain", "beta": "shift", "scale": "gain", "low": "least", "high": "most"}
+    for name, array in layer.arrays().items():
+        setattr(fields, names.get(name, name), array.ctypes.data)
