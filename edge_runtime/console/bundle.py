@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+import json
 import os
 import zipfile
 from pathlib import Path
@@ -10,6 +11,7 @@ from pathlib import Path
 from edge_runtime.artifact import MODEL_MAX_BYTES, load, save_bytes
 from edge_runtime.console.output_files import SHEBANG
 from edge_runtime.files import write_bytes
+from edge_runtime.native import kernels_source, travelling_library
 
 _EPOCH = (1980, 1, 1, 0, 0, 0)
 # Its first lines are read by any Python, so that an old one can say that it is.
@@ -35,13 +37,19 @@ _LEFT_OUT = (
 
 
 def write_bundle(
-    model_path: str | os.PathLike[str], path: str | os.PathLike[str], *, max_bytes: int = MODEL_MAX_BYTES
+    model_path: str | os.PathLike[str],
+    path: str | os.PathLike[str],
+    *,
+    native: bool = False,
+    max_bytes: int = MODEL_MAX_BYTES,
 ) -> int:
     """Write the application of a model to `path`; the same model and runtime give the same bytes. Returns its bytes.
 
-    The model is checked first; max_bytes: limit on its file. Raises ArtifactError and OSError as `load` does.
+    The model is checked first; max_bytes: limit on its file. native: add kernels compiled here, and their source.
+    Raises ArtifactError and OSError as `load` does, NativeUnavailable where there is no compiler.
     """
     model = load(model_path, max_bytes=max_bytes)
+    kernels = _native_files() if native else {}
     file = io.BytesIO()
     with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as archive:
         folder = Path(__file__).parents[1]
@@ -51,10 +59,21 @@ def write_bundle(
                 _add(archive, f"edge_runtime/{name}", source.read_bytes())
         _add(archive, "bundled/__init__.py", b"")
         _add(archive, "bundled/model.npz", save_bytes(model))
+        for name, content in kernels.items():
+            _add(archive, name, content)
         _add(archive, "__main__.py", _MAIN)
-    content = SHEBANG + file.getvalue()
-    write_bytes(path, content)
-    return len(content)
+    whole = SHEBANG + file.getvalue()
+    write_bytes(path, whole)
+    return len(whole)
+
+
+def _native_files() -> dict[str, bytes]:
+    content, needs = travelling_library()
+    return {
+        "edge_runtime/native/kernels.c": kernels_source(),
+        "bundled/kernels.so": content,
+        "bundled/kernels.json": json.dumps(needs).encode(),
+    }
 
 
 def _add(archive: zipfile.ZipFile, name: str, content: bytes) -> None:

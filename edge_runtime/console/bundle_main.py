@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import json
 import pkgutil
 import sys
 import zlib
@@ -13,12 +14,13 @@ from edge_runtime.artifact import load_bytes
 from edge_runtime.console.device import Job, prove, run_rows
 from edge_runtime.console.entry import MOST_THREADS
 from edge_runtime.console.exit_status import EXPECTED, explain, one_line
-from edge_runtime.console.messages import be_quiet, one_line_warnings, say
+from edge_runtime.console.messages import be_quiet, note, one_line_warnings, say
 from edge_runtime.console.wording import HELP
-from edge_runtime.engine import OVER_BATCH, Limits
-from edge_runtime.errors import ArtifactError, InputError
+from edge_runtime.engine import BACKENDS, OVER_BATCH, Limits
+from edge_runtime.errors import ArtifactError, InputError, NativeUnavailable
 from edge_runtime.files import parse_bytes
 from edge_runtime.model import Model
+from edge_runtime.native import use_library
 
 
 def main(prog_name: str) -> None:
@@ -50,9 +52,10 @@ def _command(arguments: Sequence[str], prog_name: str) -> int:
         over=options.over_batch,
         lean=options.lean,
     )
+    backend = _backend(options.backend)
     if options.selftest:
-        return prove(_bundled_model(), limits, as_json=options.json)
-    job = Job(options.input, options.output, options.classes, options.force, options.max_bytes, options.jsonl)
+        return prove(_bundled_model(), limits, backend, as_json=options.json)
+    job = Job(options.input, options.output, options.classes, options.force, options.max_bytes, options.jsonl, backend)
     run_rows(job, [sys.argv[0]], lambda: (_bundled_model(), limits))
     return 0
 
@@ -63,6 +66,21 @@ def _bundled_model() -> Model:
     except (zlib.error, ImportError, EOFError) as error:
         raise ArtifactError(f"{sys.argv[0]}: the bundle is damaged ({error}); copy it here again") from None
     return load_bytes(content, "model.npz")
+
+
+def _backend(wanted: str | None) -> str:
+    """What is asked for; else the kernels that came with the bundle, if they run here."""
+    try:
+        needs = pkgutil.get_data("bundled", "kernels.json")
+    except OSError:
+        needs = None
+    if needs is None or wanted == "numpy":
+        return wanted or "numpy"
+    try:
+        use_library(pkgutil.get_data("bundled", "kernels.so") or b"", json.loads(needs))
+    except NativeUnavailable as error:
+        note(str(error))
+    return wanted or "auto"
 
 
 class _Parser(argparse.ArgumentParser):
@@ -91,6 +109,7 @@ def _parser(prog_name: str) -> argparse.ArgumentParser:
     add("speed-factor", type=float, metavar="N", default=1.0)
     add("max-batch", type=int, metavar="N")
     add("over-batch", choices=OVER_BATCH, default="split")
+    add("backend", choices=BACKENDS)
     add("lean", action="store_true")
     add("max-bytes", type=_bytes, metavar="BYTES")
     add("json", action="store_true")

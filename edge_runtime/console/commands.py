@@ -13,6 +13,7 @@ from edge_runtime.console.inspection import inspect_file
 from edge_runtime.console.messages import echo, echo_json, is_quiet, width_for
 from edge_runtime.console.options import (
     FILE,
+    backend_option,
     cap,
     force_option,
     json_option,
@@ -27,6 +28,8 @@ from edge_runtime.console.typed import typed_path, typed_python
 from edge_runtime.console.wording import HELP
 from edge_runtime.device_profiles import devices, estimate
 
+_NATIVE_HELP = "Add the kernels that this machine's C compiler makes, for machines of its kind; others take NumPy."
+
 
 @click.command()
 @click.argument("model_path", metavar="MODEL.npz", type=FILE)
@@ -35,6 +38,7 @@ from edge_runtime.device_profiles import devices, estimate
 @click.option("--classes", is_flag=True, help=HELP["classes"])
 @click.option("--jsonl", is_flag=True, help=HELP["jsonl"])
 @force_option
+@backend_option
 @limit_options
 @max_bytes_option
 def run(
@@ -44,6 +48,7 @@ def run(
     classes: bool,
     jsonl: bool,
     force: bool,
+    backend: str,
     max_bytes: int | None,
     **limits: Any,
 ) -> None:
@@ -53,7 +58,7 @@ def run(
 
     Example: smallnet run digits.int8.npz --input x.csv --output y.csv
     """
-    job = Job(input_path, output_path, classes, force, max_bytes, jsonl)
+    job = Job(input_path, output_path, classes, force, max_bytes, jsonl, backend)
     run_rows(job, [model_path], lambda: load_limited(model_path, max_bytes=max_bytes, **limits))
 
 
@@ -76,15 +81,16 @@ def inspect(model_path: str, max_bytes: int | None, as_json: bool, wide: bool) -
 
 @click.command("selftest")
 @click.argument("model_path", metavar="MODEL.npz", type=FILE)
+@backend_option
 @limit_options
 @max_bytes_option
 @json_option
-def selftest_command(model_path: str, as_json: bool, **limits: Any) -> None:
+def selftest_command(model_path: str, backend: str, as_json: bool, **limits: Any) -> None:
     """Replay the stored test vectors: does this machine compute what was tested? Exit status 1 if not.
 
     Example: smallnet selftest build/digits.int8.npz
     """
-    status = prove(*load_limited(model_path, **limits), as_json=as_json)
+    status = prove(*load_limited(model_path, **limits), backend, as_json=as_json)
     if status:
         raise click.exceptions.Exit(status)
 
@@ -92,9 +98,10 @@ def selftest_command(model_path: str, as_json: bool, **limits: Any) -> None:
 @click.command()
 @click.argument("model_path", metavar="MODEL.npz", type=FILE)
 @click.option("-o", "--out", type=FILE, default="app.pyz", show_default=True, help="The file to write.")
+@click.option("--native", is_flag=True, help=_NATIVE_HELP)
 @force_option
 @max_bytes_option
-def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> None:
+def bundle(model_path: str, out: str, native: bool, force: bool, max_bytes: int | None) -> None:
     """Write one file that holds the runtime and the model, for a device with Python and NumPy alone.
 
     There: python app.pyz --selftest, python app.pyz --input x.csv
@@ -102,7 +109,7 @@ def bundle(model_path: str, out: str, force: bool, max_bytes: int | None) -> Non
     Example: smallnet bundle build/digits.int8.npz -o app.pyz
     """
     check_output(out, "bundle", force=force, sources=[model_path])
-    size = write_bundle(model_path, out, **cap(max_bytes))
+    size = write_bundle(model_path, out, native=native, **cap(max_bytes))
     echo(
         f"wrote {out} ({size:,} bytes)"
         + ("" if is_quiet() else f"; try: {typed_python()} {typed_path(out)} --selftest")

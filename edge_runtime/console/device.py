@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import NamedTuple
 
 from edge_runtime.console.answers import json_lines, outputs_of, table_of_answers
-from edge_runtime.console.messages import echo, echo_json, note, verdict_width, warn
+from edge_runtime.console.messages import echo, echo_json, note, say_fallback, verdict_width, warn
 from edge_runtime.console.output_files import check_rows_output
 from edge_runtime.console.reports import selftest_text
 from edge_runtime.engine import Engine, Limits, require_stored_batch, selftest
@@ -43,6 +43,7 @@ class Job(NamedTuple):
     force: bool = False
     max_bytes: int | None = None
     jsonl: bool = False
+    backend: str = "numpy"
 
 
 def run_rows(job: Job, sources: Sequence[str], load: Callable[[], tuple[Model, Limits]]) -> None:
@@ -57,7 +58,9 @@ def run_rows(job: Job, sources: Sequence[str], load: Callable[[], tuple[Model, L
     model, limits = load()
     if job.classes and model.metadata.get("target") in ("regression", "autoencoder"):
         raise InputError("the model gives values and not classes; leave --classes out")
-    runner = _Runner(job, Engine(model, limits))
+    engine = Engine(model, limits, job.backend)
+    say_fallback(engine.backend_reason)
+    runner = _Runner(job, engine)
     limit = job.max_bytes or DATA_MAX_BYTES
     if job.input == "-" and job.output == "-":
         if all(layer.precision != "int8-dynamic" for layer in model.layers):
@@ -136,12 +139,13 @@ def _run_stream(runner: _Runner, limit: int) -> None:
     return None
 
 
-def prove(model: Model, limits: Limits, *, as_json: bool = False) -> int:
+def prove(model: Model, limits: Limits, backend: str = "numpy", *, as_json: bool = False) -> int:
     """Replay the stored test vectors and print the verdict: status 0, or 1 if it is none. Raises as `selftest`."""
     require_stored_batch(model, limits)
-    result = selftest(model, limits)
+    result = selftest(model, limits, backend)
     if as_json:
         echo_json({**vars(result), "ok": result.ok})
     else:
+        say_fallback(result.backend_reason)
         echo(selftest_text(result, verdict_width()))
     return 0 if result.ok else 1

@@ -72,6 +72,12 @@ def note(text: str) -> None:
         say(wrapped(text, width_for()))
 
 
+def say_fallback(reason: str) -> None:
+    """One line if the backend "auto" is NumPy, with the reason for it."""
+    if reason:
+        note(f"computed by NumPy: {reason}")
+
+
 def write_over(text: str) -> None:
     """A line on a terminal that takes the place of the one before it, until something else is said."""
     shown = _shown_parts(escaped(text, "\n"), (width_for() or 80) - 1)

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from edge_runtime.console.wording import HELP
-from edge_runtime.engine import OVER_BATCH
+from edge_runtime.engine import BACKENDS, OVER_BATCH
 from edge_runtime.files import parse_bytes
 
 if TYPE_CHECKING:
@@ -50,6 +50,10 @@ def cap(max_bytes: int | None) -> dict[str, Any]:
 json_option = click.option("--json", "as_json", is_flag=True, help=HELP["json"])
 wide_option = click.option("--wide", is_flag=True, help="Print every column, however wide the terminal is.")
 
+
+backend_option = click.option(
+    "--backend", type=click.Choice(BACKENDS), default="numpy", show_default=True, help=HELP["backend"]
+)
 
 _MMAP_HELP = "Map the weights from the file instead of reading them, as a microcontroller runs from flash."
 

@@ -13,6 +13,7 @@ HELP = {
     "speed-factor": "Make each run take N x as long.",
     "max-batch": "Rows sent through the network together.",
     "over-batch": "More rows than --max-batch: run them part by part, or refuse them.",
+    "backend": "NumPy, kernels that this machine's C compiler makes once, or those where they can be had.",
     "lean": "Widen int8 and float16 weights at each run, even where there is memory for float copies.",
     "max-bytes": "Largest file to read, such as 2G (default: 256M for a model, 1G for data).",
     "json": "Print one JSON object instead of text.",

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
+    from edge_runtime.engine.backend import BACKENDS
     from edge_runtime.engine.budget import make_plan
     from edge_runtime.engine.engine import Engine
     from edge_runtime.engine.limits import OVER_BATCH, Limits
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
+        "backend": ("BACKENDS",),
         "budget": ("make_plan",),
         "engine": ("Engine",),
         "limits": ("Limits", "OVER_BATCH"),

@@ -35,8 +35,8 @@ class Engine:
     none. backend: "numpy"; "native", kernels that this machine's C compiler makes once; "auto", native where it can be
     had. The attribute `backend` says which it is, and `backend_reason` why "auto" is not native. Raises BudgetExceeded
     when the model cannot be run within `limits.ram_bytes`, NativeUnavailable (an InputError) where there is no compiler
-    or kernels do not run the model, InputError for limits of another type. An int8-dynamic model is the exception to the first sentence: its batch goes through whole, and is at most
-    `limits.max_batch` rows (256 where none is given).
+    or kernels do not run the model, InputError for limits of another type. An int8-dynamic model is the exception to
+    the first sentence: its batch goes through whole, and is at most `limits.max_batch` rows (256 where none is given).
 
     Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
     A signal handler must not run the engine that it may have interrupted: it would wait for itself.
@@ -59,7 +59,11 @@ class Engine:
         self._program(None, activate=True)
 
     def __reduce__(self) -> tuple[Any, ...]:
-        return type(self), (self.model, self.limits, self._wanted)  # a copy or a pickle has an arena and a lock of its own
+        return type(self), (
+            self.model,
+            self.limits,
+            self._wanted,
+        )  # a copy or a pickle has an arena and a lock of its own
 
     def __repr__(self) -> str:
         """What it runs, in one line."""

@@ -13,7 +13,7 @@ from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.matmul import NumpyCall
 from edge_runtime.engine.model_bytes import held_bytes
 from edge_runtime.engine.plan import MemoryPlan, PlanStep, temporary_bytes_a_row
-from edge_runtime.engine.plan_choice import blocks
+from edge_runtime.engine.plan_choice import row_blocks
 from edge_runtime.engine.program import Program
 from edge_runtime.errors import BudgetExceeded, InputError, NativeUnavailable
 from edge_runtime.layers import DynamicQuantizedDense, Layer
@@ -48,10 +48,14 @@ class NativeBackend:
 
     def __init__(self, model: Model, limits: Limits) -> None:
         if limits.lean:
-            raise NativeUnavailable(f"lean keeps no copies of the weights, and compiled kernels need packed ones; {_ADVICE}")
+            raise NativeUnavailable(
+                f"lean keeps no copies of the weights, and compiled kernels need packed ones; {_ADVICE}"
+            )
         for layer in model.layers:
             if isinstance(layer, DynamicQuantizedDense):
-                raise NativeUnavailable(f"compiled kernels do not run layer '{layer.name}' ({layer.precision}); {_ADVICE}")
+                raise NativeUnavailable(
+                    f"compiled kernels do not run layer '{layer.name}' ({layer.precision}); {_ADVICE}"
+                )
         self._model, self._library = model, kernels()
         self._chains = list(_chains(model.layers))
         self.plan = _plan(model, limits, self._library, self._chains)
@@ -104,7 +108,7 @@ def _plan(model: Model, limits: Limits, library: Library, chains: Sequence[Seque
 
         require_flash(model, limits.flash_bytes)
     have = limits.ram_bytes
-    for block in blocks(model, limits):
+    for block in row_blocks(model, limits):
         plan = _plan_for(model, library, chains, block)
         if have is None or plan.total_bytes <= have:
             return plan

@@ -34,13 +34,13 @@ def fastest_plan(model: Model, limits: Limits, smallest: MemoryPlan) -> MemoryPl
     fitting = list(_fitting(model, limits, limits.ram_bytes or 0))
     if not fitting:
         return smallest
-    rows = blocks(model, limits)[0]
+    rows = row_blocks(model, limits)[0]
     return min(fitting, key=lambda plan: _cost(model, plan, 1) * _cost(model, plan, rows))
 
 
 def smallest_plan(model: Model, limits: Limits) -> MemoryPlan:
     """The plan of the fewest bytes, whatever `limits.ram_bytes` is."""
-    block, lean = blocks(model, limits)[-1], frozenset(_copied(model))
+    block, lean = row_blocks(model, limits)[-1], frozenset(_copied(model))
     drafts = Drafts(model)
     plans = [drafts.lay(block, without, tile) for tile in _tiles(model) for without in (lean, frozenset[int]())]
     return min(plans, key=lambda plan: plan.total_bytes)
@@ -49,13 +49,13 @@ def smallest_plan(model: Model, limits: Limits) -> MemoryPlan:
 def usual_plan(model: Model, limits: Limits) -> MemoryPlan:
     """The plan that an engine follows if nothing limits its memory."""
     lean = frozenset(_copied(model)) if limits.lean else frozenset[int]()
-    return Drafts(model).lay(blocks(model, limits)[0], lean, TILES[0])
+    return Drafts(model).lay(row_blocks(model, limits)[0], lean, TILES[0])
 
 
 def _fitting(model: Model, limits: Limits, ram_bytes: int) -> Iterator[MemoryPlan]:
     """For each block and tile the plan with the fewest layers lean that fits."""
     drafts, copied = Drafts(model), _copied(model)
-    for block in blocks(model, limits):
+    for block in row_blocks(model, limits):
         for tile in _tiles(model):
             plan = _fewest_lean(drafts, block, tile, copied, ram_bytes, is_all=limits.lean)
             if plan is not None:
@@ -87,7 +87,7 @@ def _fewest_lean(
     return found
 
 
-def blocks(model: Model, limits: Limits) -> tuple[int, ...]:
+def row_blocks(model: Model, limits: Limits) -> tuple[int, ...]:
     """The rows that may go through the network together, the most first.
 
     Of a batch limit that is no power of two the next one up would never be filled, so it is the next one down.

@@ -21,7 +21,7 @@ class SelfTest:
     values: logits compared. differing: how many break the rule. exact: whether the rule is equality of bits (int8) or
     the bound of `edge_runtime.reference.bounds`. max_abs_error and bound: the largest difference seen between numbers,
     and the bound at that place. decisions_changed: rows whose largest output is another one. nans: values that came out
-    as NaN, which no stored output is.
+    as NaN, which no stored output is. backend, backend_reason: of the engine.
     """
 
     rows: int
@@ -32,6 +32,8 @@ class SelfTest:
     bound: float
     decisions_changed: int
     nans: int = 0
+    backend: str = "numpy"
+    backend_reason: str = ""
 
     @property
     def ok(self) -> bool:
@@ -48,18 +50,18 @@ def require_stored_batch(model: Model, limits: Limits) -> None:
         limits.require_batch(len(model.test_vectors.inputs))
 
 
-def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
+def selftest(model: Model, limits: Limits | None = None, backend: str = "numpy") -> SelfTest:
     """Run the model's test vectors through an engine with these limits, whatever `limits.over` says.
 
-    A trained network may stand in the model's place. Raises InputError for a model without any, for what is none, for
-    limits of another type, and for an int8-dynamic one whose vectors, which are one batch, are more than
-    `limits.max_batch` rows; BudgetExceeded.
+    A trained network may stand in the model's place. backend: as for `Engine`, whose errors it raises too. Raises
+    InputError for a model without any, for what is none, for limits of another type, and for an int8-dynamic one whose
+    vectors, which are one batch, are more than `limits.max_batch` rows; BudgetExceeded.
     """
     model = as_model(model)
     vectors = model.test_vectors
     if vectors is None or not len(vectors.inputs):
         raise InputError("the model holds no test vectors; export it with calibration or other real rows")
-    engine = Engine(model, limits)
+    engine = Engine(model, limits, backend)
     count = len(vectors.inputs)
     step = engine.limits.max_batch or count
     if is_dynamic(model) and step < count:
@@ -84,4 +86,6 @@ def selftest(model: Model, limits: Limits | None = None) -> SelfTest:
         bound=float(bound.flat[worst]),
         decisions_changed=int((found.argmax(axis=1) != vectors.outputs.argmax(axis=1)).sum()),
         nans=count_lone_nans(found, vectors.outputs),
+        backend=engine.backend,
+        backend_reason=engine.backend_reason,
     )

@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING
 from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
-    from edge_runtime.native.cache import cache_folder
-    from edge_runtime.native.library import Library, kernels
+    from edge_runtime.native.bundled import travelling_library, use_library
+    from edge_runtime.native.library import Library, kernels, kernels_source
     from edge_runtime.native.network import Network, aligned_bytes, buffer_bytes, native_activation, native_bytes
 
 __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
-        "cache": ("cache_folder",),
-        "library": ("Library", "kernels"),
+        "bundled": ("travelling_library", "use_library"),
+        "library": ("Library", "kernels", "kernels_source"),
         "network": ("Network", "aligned_bytes", "buffer_bytes", "native_activation", "native_bytes"),
     },
 )

@@ -45,11 +45,12 @@ def find_compiler() -> Compiler:
     raise NativeUnavailable(f"no C compiler found (looked for CC, {', '.join(NAMES)} and ziglang); {_ADVICE}")
 
 
-def compile_source(compiler: Compiler, flags: tuple[str, ...], source: Path) -> bytes:
+def compile_source(compiler: Compiler, flags: tuple[str, ...], source: bytes) -> bytes:
     """The bytes of a shared library. Raises NativeUnavailable with what the compiler says first."""
     with tempfile.TemporaryDirectory(prefix="smallnet-") as folder:  # only its owner may enter it
-        made = Path(folder, "kernels.so")
-        command = [*compiler.command, *FLAGS, *flags, "-o", str(made), str(source)]
+        made, written = Path(folder, "kernels.so"), Path(folder, "kernels.c")
+        written.write_bytes(source)
+        command = [*compiler.command, *FLAGS, *flags, "-o", str(made), str(written)]
         try:
             result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
         except (OSError, subprocess.TimeoutExpired) as error:

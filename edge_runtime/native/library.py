@@ -6,8 +6,9 @@ import ctypes
 import functools
 import hashlib
 import os
+import pkgutil
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 
 import numpy as np
@@ -15,26 +16,27 @@ import numpy as np
 from edge_runtime.errors import NativeUnavailable
 from edge_runtime.native.cache import cache_folder, keep, require_private
 from edge_runtime.native.compiler import FLAGS, Compiler, compile_source, find_compiler
-from edge_runtime.native.processor import Target, machine, targets
+from edge_runtime.native.processor import Processor, machine, processors
 
-_PREFERRED: list[Path] = []  # a library that came with the program
+_PREFERRED: list[tuple[Path, tuple[str, ...]]] = []  # a library that came with the program
 
 
 class Library:
     """The kernels, loaded. lanes, group: see kernels.c. weight_dtype: of packed int8 weights. block: rows of a pass.
 
-    offset: what activations on a grid are held without. kind: the instructions that they use. run: the function that
+    offset: what activations on a grid are held without. kind: the instructions that they use. features: what NumPy
+    calls those that the processor must have. run: the function that
     takes the address of a `ProgramFields`.
     """
 
-    def __init__(self, path: Path) -> None:
+    def __init__(self, path: Path, features: tuple[str, ...]) -> None:
         try:
             loaded = ctypes.CDLL(str(path))
             loaded.smallnet_kind.restype = ctypes.c_char_p
             self.kind = loaded.smallnet_kind().decode()
         except (OSError, AttributeError) as error:
             raise NativeUnavailable(f"{path}: does not load ({error}); delete it, and it is made anew") from None
-        self.path = path
+        self.path, self.features = path, features
         self.lanes, self.group = loaded.smallnet_lanes(), loaded.smallnet_group()
         self.block, self.offset = loaded.smallnet_block(), loaded.smallnet_offset()
         self.weight_dtype = np.dtype(np.int8 if loaded.smallnet_weight_bytes() == 1 else np.int16)
@@ -46,50 +48,64 @@ def kernels() -> Library:
     """The library for this process. Raises NativeUnavailable where there is none and none can be made."""
     if os.name != "posix":
         raise NativeUnavailable("compiled kernels need Linux or macOS; take the numpy backend")
-    return _loaded(_PREFERRED[0] if _PREFERRED else _found_or_made())
+    return _loaded(*(_PREFERRED[0] if _PREFERRED else _found_or_made()))
 
 
-def prefer(path: Path) -> None:
+def prefer(path: Path, features: Sequence[str]) -> None:
     """Load this library from now on, for which no compiler is needed."""
-    _PREFERRED[:] = [path]
+    _PREFERRED[:] = [(path, tuple(features))]
 
 
 @functools.cache
-def _loaded(path: Path) -> Library:
+def _loaded(path: Path, features: tuple[str, ...]) -> Library:
     require_private(path.parent, path)
-    return Library(path)
+    return Library(path, features)
 
 
-def _found_or_made() -> Path:
-    compiler, folder = find_compiler(), cache_folder()
-    candidates = [(target, folder / f"{_key(compiler, target)}.so") for target in targets()]
-    for _target, path in candidates:
+def _found_or_made() -> tuple[Path, tuple[str, ...]]:
+    source, compiler, folder = kernels_source(), find_compiler(), cache_folder()
+    candidates = [(processor, folder / f"{_key(source, compiler, processor)}.so") for processor in processors()]
+    for processor, path in candidates:
         if path.is_file():
-            return path
+            return path, processor.features
     problem: NativeUnavailable | None = None
-    for target, path in candidates:  # an old compiler may not know the newest instructions
+    for processor, path in candidates:  # an old compiler may not know the newest instructions
         try:
-            content = compile_source(compiler, target.flags, source())
+            content = compile_source(compiler, processor.flags, source)
         except NativeUnavailable as error:
             problem = problem or error
             continue
         keep(path, content)
-        return path
+        return path, processor.features
     raise problem or AssertionError
 
 
-def source() -> Path:
-    """The kernels' C file."""
-    return Path(__file__).with_name("kernels.c")
+def kernels_source() -> bytes:
+    """The kernels' C file. Raises NativeUnavailable where it is left out, as in a bundle."""
+    try:
+        content = pkgutil.get_data("edge_runtime.native", "kernels.c")
+    except OSError:
+        content = None
+    if content is None:
+        raise NativeUnavailable("this program holds no kernels; bundle it again with --native, or take --backend numpy")
+    return content
 
 
-def _key(compiler: Compiler, target: Target) -> str:
+def _key(source: bytes, compiler: Compiler, processor: Processor) -> str:
     """Another source, compiler, set of flags or kind of processor is another library."""
-    return hashlib.sha256(b"\0".join(_parts(compiler, target))).hexdigest()[:32]
+    return hashlib.sha256(b"\0".join(_parts(source, compiler, processor))).hexdigest()[:32]
 
 
-def _parts(compiler: Compiler, target: Target) -> Iterator[bytes]:
-    yield source().read_bytes()
-    for text in (*compiler.command, compiler.identity, *FLAGS, target.name, *target.flags, machine(), sys.platform):
+def _parts(source: bytes, compiler: Compiler, processor: Processor) -> Iterator[bytes]:
+    yield source
+    for text in (
+        *compiler.command,
+        compiler.identity,
+        *FLAGS,
+        processor.name,
+        *processor.flags,
+        machine(),
+        sys.platform,
+    ):
         yield os.fsencode(text)
     yield str(ctypes.sizeof(ctypes.c_void_p)).encode()

@@ -15,7 +15,7 @@ _AVX2 = ("-mavx2", "-mfma", "-mf16c")
 _AVX512 = (*_AVX2, "-mavx512f", "-mavx512bw", "-mavx512dq", "-mavx512vl")
 
 
-class Target(NamedTuple):
+class Processor(NamedTuple):
     """A kind of processor. features: what NumPy calls the instructions that it must have. flags: for the compiler."""
 
     name: str
@@ -23,17 +23,17 @@ class Target(NamedTuple):
     flags: tuple[str, ...]
 
 
-_TARGETS = {
+_PROCESSORS = {
     "x86_64": (
-        Target(
+        Processor(
             "avx512-vnni",
             ("AVX2", "FMA3", "F16C", "AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL", "AVX512VNNI"),
             (*_AVX512, "-mavx512vnni"),
         ),
-        Target("avx512", ("AVX2", "FMA3", "F16C", "AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL"), _AVX512),
-        Target("avx2", ("AVX2", "FMA3", "F16C"), _AVX2),
+        Processor("avx512", ("AVX2", "FMA3", "F16C", "AVX512F", "AVX512BW", "AVX512DQ", "AVX512VL"), _AVX512),
+        Processor("avx2", ("AVX2", "FMA3", "F16C"), _AVX2),
     ),
-    "aarch64": (Target("dot-products", ("ASIMDDP",), ("-march=armv8.2-a+dotprod",)),),
+    "aarch64": (Processor("dot-products", ("ASIMDDP",), ("-march=armv8.2-a+dotprod",)),),
 }
 
 
@@ -43,9 +43,9 @@ def machine() -> str:
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 
-def targets() -> list[Target]:
+def processors() -> list[Processor]:
     """What this process can run, the quickest first; the last is any processor of the family."""
     found = cpu_features()
-    return [target for target in _TARGETS.get(machine(), ()) if found.issuperset(target.features)] + [
-        Target("any", (), ())
+    return [processor for processor in _PROCESSORS.get(machine(), ()) if found.issuperset(processor.features)] + [
+        Processor("any", (), ())
     ]

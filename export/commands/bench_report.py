@@ -55,6 +55,7 @@ def bench(
     on_call: Callable[[int, int], None] | None = None,
     mmap: bool = False,
     max_bytes: int = MODEL_MAX_BYTES,
+    backend: str = "numpy",
 ) -> dict[str, Any]:
     """All that `smallnet bench` shows, as plain data.
 
@@ -62,13 +63,14 @@ def bench(
     process of its own under this limit on its address space; 0 measures without a limit. batches: sizes to measure; by
     default those of `export.commands.measure.BATCHES` that the limits allow, and the conditions name the others.
     seconds, on_call: as `edge_runtime.bench.measure` takes them. mmap: map the artifact. max_bytes: limit on the file.
-    Where `limits` names a device, the prediction for it is added. Raises InputError for a batch that the limits refuse,
-    and as `load` and `Engine` do.
+    backend: as for `Engine`. Where `limits` names a device, the prediction for it is added. Raises InputError for a
+    batch that the limits refuse, and as `load` and `Engine` do.
     """
     model = load(path, mmap=mmap, max_bytes=max_bytes)
     sizes = batches_for(model, limits, batches)
-    engine = Engine(model, limits)
-    calls: dict[str, Call] = {"numpy": engine_call(engine)}
+    engine = Engine(model, limits, backend)
+    ours = engine.backend
+    calls: dict[str, Call] = {ours: engine_call(engine)}
     facts: dict[str, Any] = {
         "model": os.fspath(path),
         "precision": model.precision,
@@ -76,9 +78,11 @@ def bench(
         "limits": dataclasses.asdict(limits) | {"mmap": mmap},
         "planned_bytes": engine.plan.total_bytes,
         "plan": plan_facts(engine),
-        "load_seconds": {"numpy": load_seconds(path, limits, mmap=mmap, max_bytes=max_bytes)},
+        "backend": ours,
+        "backend_reason": engine.backend_reason,
+        "load_seconds": {ours: load_seconds(path, limits, mmap=mmap, max_bytes=max_bytes, backend=ours)},
     }
-    processes = {"numpy": (ENGINE_CODE, engine_arguments(path, limits, mmap=mmap))}
+    processes = {ours: (ENGINE_CODE, engine_arguments(path, limits, mmap=mmap, backend=ours))}
     with tempfile.TemporaryDirectory() as folder:
         if against:
             onnx_path = Path(folder) / "model.onnx"

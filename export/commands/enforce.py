@@ -34,15 +34,17 @@ import json, sys
 import numpy as np
 from edge_runtime import Engine, Limits, load
 model = load(sys.argv[1], mmap=sys.argv[3] == "mmap", max_bytes=1 << 62)  # the caller's own limit stands before
-Engine(model, Limits(**json.loads(sys.argv[2]))).run(np.zeros((1, model.n_in), np.float32))
+Engine(model, Limits(**json.loads(sys.argv[2])), sys.argv[4]).run(np.zeros((1, model.n_in), np.float32))
 """
 NUMPY_CODE = "import numpy"  # what every such process needs before a model is loaded
 
 
-def engine_arguments(path: str | os.PathLike[str], limits: Limits, *, mmap: bool = False) -> list[str]:
+def engine_arguments(
+    path: str | os.PathLike[str], limits: Limits, *, mmap: bool = False, backend: str = "numpy"
+) -> list[str]:
     """The arguments that `ENGINE_CODE` takes: load the artifact, make an engine and run one row, as fast as it can."""
     at_full_speed = dataclasses.replace(limits, speed_factor=1.0)  # memory is looked at, and waiting takes none
-    return [os.fspath(path), json.dumps(dataclasses.asdict(at_full_speed)), "mmap" if mmap else "read"]
+    return [os.fspath(path), json.dumps(dataclasses.asdict(at_full_speed)), "mmap" if mmap else "read", backend]
 
 
 @dataclass(frozen=True)

@@ -147,9 +147,10 @@ def load_seconds(
     *,
     mmap: bool = False,
     max_bytes: int = MODEL_MAX_BYTES,
+    backend: str = "numpy",
 ) -> float:
     """Median seconds from the file to a compiled engine, with the file in the system's cache and after a warm-up."""
-    return median_seconds(lambda: Engine(load(path, mmap=mmap, max_bytes=max_bytes), limits), repeats)
+    return median_seconds(lambda: Engine(load(path, mmap=mmap, max_bytes=max_bytes), limits, backend), repeats)
 
 
 def median_seconds(call: Callable[[], Any], repeats: int = 5) -> float:

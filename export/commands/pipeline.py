@@ -52,7 +52,11 @@ class LabeledRows:
 
     def scores(self, model: Model) -> ClassScores | ValueScores:
         """How good a model's answers to these rows are."""
-        engine = Engine(model, Limits(max_batch=max(1, len(self.x))))  # an int8-dynamic model takes its batch whole
+        # an int8-dynamic model takes its batch whole
+        return self.judge(Engine(model, Limits(max_batch=max(1, len(self.x)))))
+
+    def judge(self, engine: Engine) -> ClassScores | ValueScores:
+        """The same of an engine that takes so many rows at once."""
         answers = engine.predict(self.x) if self.y.dtype.kind in "iu" else engine.run(self.x)
         return scores_of(self.y, answers, self.names)
 

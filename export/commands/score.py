@@ -9,12 +9,14 @@ import numpy as np
 
 from edge_runtime.console import (
     FILE,
+    backend_option,
     cap,
     echo,
     echo_json,
     json_option,
     max_bytes_option,
     note,
+    say_fallback,
     warn,
     wide_option,
     width_for,
@@ -44,6 +46,7 @@ normal rows, if it has labels)."""
 @click.option("--label", metavar="NAME|N", multiple=True, help=_LABEL_HELP)
 @click.option("--false-alarms", type=click.FloatRange(0, 1, True, True), metavar="X", help=_ALARM_HELP)
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
+@backend_option
 @max_bytes_option
 @run_limit_options
 @json_option
@@ -54,6 +57,7 @@ def score(
     label: tuple[str, ...],
     false_alarms: float | None,
     output: str | None,
+    backend: str,
     max_bytes: int | None,
     max_memory: int | None,
     max_seconds: float,
@@ -75,19 +79,23 @@ def score(
     dataset = load_labeled(model, spec, label, **cap(max_bytes))
     for text in dataset.reading.notes:
         note(text)
+    engine = Engine(model, Limits(max_batch=max(1, len(dataset))), backend)
+    say_fallback(engine.backend_reason)
     facts: dict[str, Any] = {
         "file": model_path,
         "data": spec,
         "rows": len(dataset),
         "notes": list(dataset.reading.notes),
+        "backend": engine.backend,
+        "backend_reason": engine.backend_reason,
     }
     if is_autoencoder:
-        errors = _errors(model, dataset, false_alarms)
+        errors = _errors(engine, dataset, false_alarms)
         facts |= {"errors": errors.as_dict(), "unit": error_unit(model), "warnings": []}
         lines = [f"errors {errors_line(errors.as_dict())}\nerrors are {error_unit(model)}"]
     else:
         names = dataset.class_names or dataset.reading.label
-        scores = LabeledRows(dataset.x, dataset.y, names).scores(model)
+        scores = LabeledRows(dataset.x, dataset.y, names).judge(engine)
         doubts = chance_doubts(scores)
         for text in doubts:
             warn(text)
@@ -101,9 +109,9 @@ def score(
         echo("\n".join([wrapped(lines[0], width_for(wide)), *lines[1:]]))
 
 
-def _errors(model: Model, dataset: Dataset, false_alarms: float | None) -> ErrorScores:
+def _errors(engine: Engine, dataset: Dataset, false_alarms: float | None) -> ErrorScores:
     """Of each row, with the model's threshold, or one that is chosen from the normal rows."""
-    outputs = Engine(model, Limits(max_batch=max(1, len(dataset)))).run(dataset.x)
+    model, outputs = engine.model, engine.run(dataset.x)
     inv_std = None if model.preprocessing is None else model.preprocessing.inv_std
     errors = reconstruction_errors(dataset.x, outputs, inv_std)
     labels = dataset.y if dataset.y.dtype == np.int64 else None

@@ -1,0 +1,48 @@
+"""A library that travels with a program: what it runs on, and how it is taken into use there."""
+
+from __future__ import annotations
+
+import hashlib
+import sys
+from collections.abc import Mapping
+from typing import Any
+
+from edge_runtime.errors import NativeUnavailable
+from edge_runtime.native.cache import cache_folder, keep, require_private
+from edge_runtime.native.library import kernels, prefer
+from edge_runtime.native.processor import machine
+from edge_runtime.numerics import cpu_features
+
+
+def travelling_library() -> tuple[bytes, dict[str, Any]]:
+    """This machine's library and what it needs, as plain data. Raises NativeUnavailable as `kernels` does."""
+    library = kernels()
+    content = library.path.read_bytes()
+    return content, {
+        "machine": machine(),
+        "system": sys.platform,
+        "features": list(library.features),
+        "sha256": hashlib.sha256(content).hexdigest(),
+    }
+
+
+def use_library(content: bytes, needs: Mapping[str, Any]) -> None:
+    """Take what `travelling_library` gave into use: it is put where compiled libraries are kept, and loaded from there.
+
+    Raises NativeUnavailable for one that is damaged, or that is for other machines than this.
+    """
+    if hashlib.sha256(content).hexdigest() != needs["sha256"]:
+        raise NativeUnavailable("the compiled kernels in this program are damaged; copy it here again")
+    found, wanted = (machine(), sys.platform), (needs["machine"], needs["system"])
+    if found != wanted:
+        raise NativeUnavailable(f"the compiled kernels are for {' '.join(wanted)}, this is {' '.join(found)}")
+    missing = sorted({*needs["features"]} - cpu_features())
+    if missing:
+        raise NativeUnavailable(f"the compiled kernels need {', '.join(missing)}, which this processor has not")
+    path = cache_folder() / f"{needs['sha256'][:32]}.so"
+    if not path.is_file():
+        keep(path, content)
+    require_private(path.parent, path)
+    if path.read_bytes() != content:  # cut short by a full disk, for example
+        keep(path, content)
+    prefer(path, needs["features"])
