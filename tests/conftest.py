@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import atexit
 import os
+import shutil
 import sys
+import tempfile
 
 import pytest
 
@@ -11,6 +14,12 @@ import pytest
 os.environ["ORT_DISABLE_TELEMETRY"] = os.environ.get("ORT_DISABLE_TELEMETRY") or "1"
 # a Python that runs on another kind of processor: what tests start of themselves runs there too
 sys.executable = os.environ.get("SMALLNET_TEST_PYTHON", sys.executable)
+
+if (
+    "SMALLNET_CACHE" not in os.environ
+):  # compiled kernels: a folder of the tests' own, and not that of whoever runs them
+    os.environ["SMALLNET_CACHE"] = tempfile.mkdtemp(prefix="smallnet-tests-")
+    atexit.register(shutil.rmtree, os.environ["SMALLNET_CACHE"], ignore_errors=True)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

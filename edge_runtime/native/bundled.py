@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from edge_runtime.errors import NativeUnavailable
-from edge_runtime.native.cache import cache_folder, keep, require_private
+from edge_runtime.native.cache import cache_folder, find_kept, keep
 from edge_runtime.native.library import kernels, prefer
 from edge_runtime.native.processor import machine
 from edge_runtime.numerics import cpu_features
@@ -39,10 +39,5 @@ def use_library(content: bytes, needs: Mapping[str, Any]) -> None:
     missing = sorted({*needs["features"]} - cpu_features())
     if missing:
         raise NativeUnavailable(f"the compiled kernels need {', '.join(missing)}, which this processor has not")
-    path = cache_folder() / f"{needs['sha256'][:32]}.so"
-    if not path.is_file():
-        keep(path, content)
-    require_private(path.parent, path)
-    if path.read_bytes() != content:  # cut short by a full disk, for example
-        keep(path, content)
-    prefer(path, needs["features"])
+    folder, key = cache_folder(), f"bundled-{needs['sha256'][:32]}"
+    prefer(find_kept(folder, key) or keep(folder, key, content), needs["features"])

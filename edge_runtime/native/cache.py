@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 import stat
 from pathlib import Path
@@ -22,21 +23,44 @@ def cache_folder() -> Path:
     return Path(home, "smallnet").absolute()
 
 
-def keep(path: Path, content: bytes) -> None:
+def keep(folder: Path, key: str, content: bytes) -> Path:
     """Put a library where only its owner can write, in one step; a folder that is missing is made, for its owner alone.
 
-    Raises NativeUnavailable where that cannot be.
+    Returns its path, whose name holds the content's digest. Raises NativeUnavailable where that cannot be.
     """
     try:
-        if not path.parent.exists():
-            make_folder(path.parent.parent)
-            path.parent.mkdir(mode=0o700, exist_ok=True)
-        require_private(path.parent)
+        if not folder.exists():
+            make_folder(folder.parent)
+            folder.mkdir(mode=0o700, exist_ok=True)
+        require_private(folder)
+        path = folder / f"{key}-{_digest(content)}.so"
         with replacing(path) as file:
             os.fchmod(file.fileno(), 0o700)
             file.write(content)
     except OSError as error:
-        raise NativeUnavailable(f"{path.parent}: {error.strerror or error}; {_ADVICE}") from None
+        raise NativeUnavailable(f"{folder}: {error.strerror or error}; {_ADVICE}") from None
+    return path
+
+
+def find_kept(folder: Path, key: str) -> Path | None:
+    """The library that was kept under this key; None where there is none, or it is damaged.
+
+    Raises NativeUnavailable for one that others may have written.
+    """
+    try:
+        names = [name for name in os.listdir(folder) if name.startswith(f"{key}-")]
+    except OSError:
+        return None
+    for name in names:
+        path = folder / name
+        require_private(folder, path)
+        if name == f"{key}-{_digest(path.read_bytes())}.so":
+            return path
+    return None
+
+
+def _digest(content: bytes) -> str:
+    return hashlib.sha256(content).hexdigest()[:32]
 
 
 def require_private(folder: Path, file: Path | None = None) -> None:

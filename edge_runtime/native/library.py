@@ -8,13 +8,13 @@ import hashlib
 import os
 import pkgutil
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
 
 from edge_runtime.errors import NativeUnavailable
-from edge_runtime.native.cache import cache_folder, keep, require_private
+from edge_runtime.native.cache import cache_folder, find_kept, keep
 from edge_runtime.native.compiler import FLAGS, Compiler, compile_source, find_compiler
 from edge_runtime.native.processor import Processor, machine, processors
 
@@ -48,7 +48,7 @@ def kernels() -> Library:
     """The library for this process. Raises NativeUnavailable where there is none and none can be made."""
     if os.name != "posix":
         raise NativeUnavailable("compiled kernels need Linux or macOS; take the numpy backend")
-    return _loaded(*(_PREFERRED[0] if _PREFERRED else _found_or_made()))
+    return load_library(*(_PREFERRED[0] if _PREFERRED else _found_or_made()))
 
 
 def prefer(path: Path, features: Sequence[str]) -> None:
@@ -57,26 +57,26 @@ def prefer(path: Path, features: Sequence[str]) -> None:
 
 
 @functools.cache
-def _loaded(path: Path, features: tuple[str, ...]) -> Library:
-    require_private(path.parent, path)
+def load_library(path: Path, features: tuple[str, ...]) -> Library:
+    """The library of a file that nobody else may have written; loaded once."""
     return Library(path, features)
 
 
 def _found_or_made() -> tuple[Path, tuple[str, ...]]:
     source, compiler, folder = kernels_source(), find_compiler(), cache_folder()
-    candidates = [(processor, folder / f"{_key(source, compiler, processor)}.so") for processor in processors()]
-    for processor, path in candidates:
-        if path.is_file():
+    keys = [(processor, _key(source, compiler, processor)) for processor in processors()]
+    for processor, key in keys:
+        path = find_kept(folder, key)
+        if path is not None:
             return path, processor.features
     problem: NativeUnavailable | None = None
-    for processor, path in candidates:  # an old compiler may not know the newest instructions
+    for processor, key in keys:  # an old compiler may not know the newest instructions
         try:
             content = compile_source(compiler, processor.flags, source)
         except NativeUnavailable as error:
             problem = problem or error
             continue
-        keep(path, content)
-        return path, processor.features
+        return keep(folder, key, content), processor.features
     raise problem or AssertionError
 
 
@@ -93,19 +93,6 @@ def kernels_source() -> bytes:
 
 def _key(source: bytes, compiler: Compiler, processor: Processor) -> str:
     """Another source, compiler, set of flags or kind of processor is another library."""
-    return hashlib.sha256(b"\0".join(_parts(source, compiler, processor))).hexdigest()[:32]
-
-
-def _parts(source: bytes, compiler: Compiler, processor: Processor) -> Iterator[bytes]:
-    yield source
-    for text in (
-        *compiler.command,
-        compiler.identity,
-        *FLAGS,
-        processor.name,
-        *processor.flags,
-        machine(),
-        sys.platform,
-    ):
-        yield os.fsencode(text)
-    yield str(ctypes.sizeof(ctypes.c_void_p)).encode()
+    texts = (*compiler.command, compiler.identity, *FLAGS, processor.name, *processor.flags, machine(), sys.platform)
+    parts = [source, *map(os.fsencode, texts), str(ctypes.sizeof(ctypes.c_void_p)).encode()]
+    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]

@@ -6,7 +6,7 @@ that is emulated, for example. So the flags name the instructions, and a library
 
 from __future__ import annotations
 
-import platform
+import os
 from typing import NamedTuple
 
 from edge_runtime.numerics import cpu_features
@@ -39,7 +39,7 @@ _PROCESSORS = {
 
 def machine() -> str:
     """The family of this processor: "x86_64", "aarch64", or what the system calls others."""
-    name = platform.machine().lower()
+    name = os.uname().machine.lower()
     return {"amd64": "x86_64", "arm64": "aarch64"}.get(name, name)
 
 

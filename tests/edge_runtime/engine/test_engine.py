@@ -158,8 +158,10 @@ def test_the_plan_adds_up_and_is_what_the_engine_holds():
         plan = engine.plan
         parts = (plan.weight_bytes, plan.other_bytes, plan.widened_bytes, plan.arena_bytes, plan.temporary_bytes)
         assert plan.total_bytes == sum(parts)
-        assert plan.arena_bytes == engine._arena.nbytes
-        constants = [array for c in engine._constants for array in (c.weight, c.bias, c.table) if array is not None]
+        assert plan.arena_bytes == engine._backend._arena.nbytes
+        constants = [
+            array for c in engine._backend._constants for array in (c.weight, c.bias, c.table) if array is not None
+        ]
         assert plan.widened_bytes == sum(array.nbytes for array in constants)
 
 
@@ -215,7 +217,7 @@ def test_a_copy_of_an_engine_has_an_arena_and_a_lock_of_its_own(duplicate):
         found = other.logits(rows)
     np.testing.assert_array_equal(found, engine.logits(rows))
     assert (other.limits, other.plan) == (engine.limits, engine.plan)
-    assert other._arena is not engine._arena
+    assert other._backend._arena is not engine._backend._arena
 
 
 def test_a_batch_beyond_any_memory_is_a_memory_error():

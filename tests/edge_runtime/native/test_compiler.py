@@ -1,0 +1,93 @@
+import importlib.util
+import sys
+
+import pytest
+
+from edge_runtime import Engine
+from edge_runtime.errors import InputError, NativeUnavailable
+from edge_runtime.native.compiler import compile_source, find_compiler
+from tests.compilers import needs_compiler
+from tests.networks import random_model
+
+
+@pytest.fixture
+def alone(tmp_path, monkeypatch):
+    """A machine without a compiler; the folder is all there is in its PATH."""
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setenv("PATH", str(tmp_path))
+    found = importlib.util.find_spec
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ziglang" else found(name))
+    return tmp_path
+
+
+def place(folder, name, text="#!/bin/sh\n"):
+    (folder / name).write_text(text, encoding="utf-8")
+    (folder / name).chmod(0o700)
+    return str(folder / name)
+
+
+def test_without_a_compiler_one_line_says_what_to_install(alone):
+    """What was looked for, and three ways out; it is an InputError."""
+    with pytest.raises(
+        NativeUnavailable, match=r"no C compiler found .*cc, gcc, clang and ziglang.*pip install ziglang"
+    ):
+        find_compiler()
+    with pytest.raises(InputError):
+        Engine(random_model([4, 3], ["relu"]), backend="native")
+
+
+def test_cc_comes_first_then_gcc_then_clang(alone):
+    """The first of them that the PATH holds."""
+    for name in ("clang", "gcc", "cc"):
+        path = place(alone, name)
+        assert find_compiler().command == (path,)
+
+
+def test_what_is_no_program_is_passed_over(alone):
+    """A folder called cc, and a file that may not be run."""
+    (alone / "cc").mkdir()
+    (alone / "gcc").touch(mode=0o600)
+    path = place(alone, "clang")
+    assert find_compiler().command == (path,)
+
+
+def test_the_variable_cc_decides(alone, monkeypatch):
+    """With its options; one that is not there is named."""
+    path = place(alone, "my-cc")
+    monkeypatch.setenv("CC", "my-cc -O1")
+    assert find_compiler().command == (path, "-O1")
+    monkeypatch.setenv("CC", "no-such-cc")
+    with pytest.raises(NativeUnavailable, match="'no-such-cc' of the variable CC is not found"):
+        find_compiler()
+
+
+def test_ziglang_is_the_last_resort(alone, monkeypatch):
+    """The package, by the Python that runs."""
+    spec = importlib.util.spec_from_file_location("ziglang", __file__)
+    monkeypatch.setattr(importlib.util, "find_spec", lambda name: spec)
+    assert find_compiler().command == (sys.executable, "-m", "ziglang", "cc")
+
+
+def test_an_update_of_the_compiler_is_another_one(alone):
+    """Told by the file behind the name: nothing is run to find out."""
+    path = place(alone, "cc")
+    before = find_compiler()
+    assert before == find_compiler()
+    place(alone, "cc", "#!/bin/sh\n# newer\n")
+    assert find_compiler().command == (path,)
+    assert find_compiler().identity != before.identity
+
+
+@needs_compiler
+def test_what_the_compiler_says_is_said():
+    """The first line with an error in it, and which compiler it was."""
+    found = find_compiler()
+    with pytest.raises(NativeUnavailable, match=r"cannot compile the kernels \(.*error"):
+        compile_source(found, (), b"int broken(")
+
+
+def test_a_compiler_that_does_not_run_is_named(alone):
+    """A file of another system, for example."""
+    path = place(alone, "cc", "\x7fno program")
+    with pytest.raises(NativeUnavailable, match=f"{path} does not run"):
+        compile_source(find_compiler(), (), b"")
