@@ -1,4 +1,6 @@
 import ast
+import json
+import os
 import re
 import subprocess
 import sys
@@ -15,6 +17,7 @@ from edge_runtime.console.cli import main
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
 from tests.command import run_command
+from tests.compilers import needs_compiler
 from tests.networks import random_model, random_rows
 
 
@@ -235,3 +238,45 @@ def test_the_verdict_is_the_command_s_as_json_too(app):
     result = run(path, "--input", "x.csv", "--json")
     assert (result.returncode, result.stdout) == (2, "")
     assert "--json goes with --selftest" in result.stderr
+
+
+@needs_compiler
+def test_a_bundle_with_kernels_runs_them_where_there_is_no_compiler(app, tmp_path, monkeypatch):
+    """They are the default there, `--backend numpy` goes without, and the answers are the same classes and bits."""
+    path, _model = app
+    write_bundle(path.parent / "m.npz", path, native=True)
+    monkeypatch.setenv("CC", "no-such-compiler")
+    monkeypatch.setenv("SMALLNET_CACHE", str(tmp_path / "kept"))
+    for options, backend in (((), "native"), (("--backend", "numpy"), "numpy")):
+        result = run(path, "--selftest", "--json", *options)
+        assert json.loads(result.stdout)["backend"] == backend, result.stderr
+        assert json.loads(result.stdout)["ok"]
+
+
+@needs_compiler
+def test_a_bundle_with_kernels_for_another_machine_takes_numpy(app):
+    """One line says why."""
+    path, _model = app
+    write_bundle(path.parent / "m.npz", path, native=True)
+    content = {name: zipfile.ZipFile(path).read(name) for name in zipfile.ZipFile(path).namelist()}
+    content["bundled/kernels.json"] = content["bundled/kernels.json"].replace(b'"machine": "', b'"machine": "not-')
+    with zipfile.ZipFile(path, "w") as archive:
+        for name, data in content.items():
+            archive.writestr(name, data)
+    result = subprocess.run(
+        [sys.executable, path, "--selftest"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "CC": "no-such-compiler"},
+    )
+    assert result.returncode == 0, result.stderr
+    assert "the compiled kernels are for not-" in result.stderr
+
+
+def test_a_bundle_without_kernels_says_that_it_has_none(app):
+    """`--backend native` is refused in one line; nothing else needs them."""
+    path, _model = app
+    result = run(path, "--selftest", "--backend", "native")
+    assert result.returncode == 2
+    assert "bundle it again with --native" in result.stderr
+    assert run(path, "--selftest", "--backend", "auto").returncode == 0

@@ -6,6 +6,7 @@ from edge_runtime import Engine, Limits, load, save
 from export.commands.bench_report import bench, bench_text
 from export.quantization.quantizer import quantize
 from tests.command import run_command
+from tests.compilers import needs_compiler
 from tests.networks import random_model, random_rows
 
 linux_only = pytest.mark.skipif(not sys.platform.startswith("linux"), reason="processes are measured on Linux")
@@ -79,3 +80,15 @@ def test_the_command_ends_with_1_where_our_engine_did_not_run_under_the_limit(pa
     assert "1,048,576" in result.stdout or "1048576" in result.stdout
     assert "Traceback" not in result.stderr
     assert run_command(*command, "--enforce", "1G").exit_code == 0
+
+
+@needs_compiler
+def test_the_backend_is_measured_under_its_own_name(tmp_path):
+    """In latencies, load times and processes; what computes is said."""
+    save(random_model([6, 5, 3], ["relu", "softmax"]), tmp_path / "m.npz")
+    facts = bench(tmp_path / "m.npz", Limits(), against=False, batches=[1, 4], seconds=0, backend="auto")
+    assert facts["backend"] == "native"
+    assert {row["engine"] for row in facts["latency"]} == {"native"}
+    assert facts["load_seconds"].keys() == {"native"}
+    if facts["processes"]:
+        assert facts["processes"]["native"]["ok"]

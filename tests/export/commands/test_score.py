@@ -12,6 +12,7 @@ from edge_runtime.schema import Schema
 from export.onnx_writer.writer import write_onnx
 from export.quantization.quantizer import quantize
 from tests.command import run_command
+from tests.compilers import needs_compiler
 from tests.networks import random_model
 
 N = 120
@@ -204,3 +205,12 @@ def test_a_file_of_its_own_is_the_test(folder):
     result = run_command("export", out, "--calibrate", half, "--out", folder / "out4", "--json")
     assert json.loads(result.stdout)["score"] is None
     assert "accuracy is of another file" in result.stderr.replace("\n  ", " ")
+
+
+@needs_compiler
+def test_kernels_judge_as_numpy_does(folder):
+    """The scores are the same, and the JSON says what computed them."""
+    arguments = ("score", folder / "kinds.npz", "--data", folder / "kinds.csv")
+    native = facts_of(*arguments, "--backend", "native")
+    assert native["backend"] == "native"
+    assert native["scores"] == facts_of(*arguments)["scores"]
