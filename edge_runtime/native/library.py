@@ -25,8 +25,7 @@ class Library:
     """The kernels, loaded. lanes, group: see kernels.c. weight_dtype: of packed int8 weights. block: rows of a pass.
 
     offset: what activations on a grid are held without. kind: the instructions that they use. features: what NumPy
-    calls those that the processor must have. run: the function that
-    takes the address of a `ProgramFields`.
+    calls those that the processor must have. run: the function that takes the address of a `ProgramFields`.
     """
 
     def __init__(self, path: Path, features: tuple[str, ...]) -> None:

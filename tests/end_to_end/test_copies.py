@@ -19,7 +19,7 @@ import edge_runtime as er
 import export
 import trainer
 from edge_runtime.console import check_output
-from edge_runtime.errors import Alternative, CalibrationError
+from edge_runtime.errors import Alternative, CalibrationError, NativeUnavailable
 from edge_runtime.files import ArrayNames, RowsRead
 from edge_runtime.schema import Column, Schema
 from export.onnx_reader import Int8Product, Unsupported, import_onnx
@@ -82,6 +82,7 @@ MADE_ERRORS = [
     trainer.CheckpointError("c.npz: made with seed 4, this run has 5"),
     trainer.TrainingDiverged("epoch 3", kept_epoch=2),
     trainer.TrainingDiverged("epoch 1"),
+    NativeUnavailable("no C compiler found"),
     er.BudgetExceeded("too large"),
     er.BudgetExceeded(
         "too large", need_bytes=9, have_bytes=4, layer="dense0", alternatives=(Alternative("max_batch=1", 3),),
