@@ -46,6 +46,8 @@ def build_layer(index: int, entry: dict[str, Any], members: Members) -> Layer:
         entry_of(entry.get("activation"), str, "activation"),
         {key: _number(value, key) for key, value in params.items()},
     )
+    if kind not in KINDS:
+        raise ArtifactError(f"layer '{name}' has kind {kind!r}, expected one of {', '.join(KINDS)}")
     if kind == "elementwise":
         return _elementwise(name, f"layer{index}", activation, members)
     if kind == "layer_norm":
@@ -57,8 +59,6 @@ def build_layer(index: int, entry: dict[str, Any], members: Members) -> Layer:
         return Dense(name, weight, bias, activation)
     if kind == "int8-dynamic":
         return DynamicQuantizedDense(name, weight, bias, take_member(members, f"layer{index}.weight_scale"), activation)
-    if kind != "int8":
-        raise ArtifactError(f"layer '{name}' has kind {kind!r}, expected one of {', '.join(KINDS)}")
     grid = _grid_from_json(entry.get("input"), f"{name}.input")
     if grid is None:
         raise ArtifactError(f"layer '{name}' has no input grid")

@@ -16,11 +16,11 @@ from edge_runtime.artifact.artifact import save_bytes
 from export.onnx_writer.int8_forms import FORMS
 from export.onnx_writer.writer import to_onnx
 from export.quantization.quantizer import quantize
-from tests.networks import random_model, random_rows
+from tests.networks import random_model, random_rows, staged_model
 
 
 def artifacts() -> list[bytes]:
-    """Every precision, with tables, names, test vectors and standardization, and the smallest network there is."""
+    """Every precision, with tables, names, test vectors and standardization, stages, and the smallest network."""
     rows = random_rows(50, 5)
     network = random_model([5, 4, 4, 3], ["tanh", "leaky_relu", "softmax"], standardize=True)
     full = [
@@ -29,6 +29,7 @@ def artifacts() -> list[bytes]:
     ]
     full = [model.with_test_vectors(TestVectors(rows[:2], Engine(model).logits(rows[:2]))) for model in full]
     names = ["relu", "elu", "selu", "celu", "gelu", "softplus", "swish", "hard_swish", "clip", "sigmoid"]
+    full += [quantize(staged_model([5, 4, 3]), rows, precision) for precision in ("float32", "int8")]
     return [save_bytes(model) for model in (*full, random_model([1, 1], ["linear"]), random_model([2] * 11, names))]
 
 
