@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense, Stage
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization
 from edge_runtime.numerics import DEFINITIONS, TINY, Activation, dequantize, dynamic_grid, saturate
 from edge_runtime.reference.stage_bounds import stage_bound
@@ -127,7 +127,7 @@ def tensor_bounds(
     bounds: dict[str, Array] = {}
     for layer in model.layers:
         before = _before_activation(layer, value, bound)
-        if foreign and isinstance(layer, DynamicQuantizedDense):
+        if foreign and isinstance(layer, (DynamicQuantizedDense, Elementwise)):
             before = before + _rescaling_bound(layer, value)
         before = before + (slack or {}).get(layer.name, 0.0)
         bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors, foreign)
@@ -144,8 +144,11 @@ def _standardization_bound(preprocessing: Standardization, rows: Array) -> Array
     return 4 * 2.0**-24 * size * np.abs(preprocessing.inv_std.astype(np.float64))
 
 
-def _rescaling_bound(layer: DynamicQuantizedDense, value: Array) -> Array:
-    """Four roundings of the scaled sums and of the bias."""
+def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array) -> Array:
+    """Four roundings of what is scaled and of what is added to it; a stage that does one of the two is exact."""
+    if isinstance(layer, Elementwise):
+        reach = np.abs(value.astype(np.float64) * layer.scale) + np.abs(layer.shift)
+        return 4 * 2.0**-24 * reach if (layer.scale != 1).any() and layer.shift.any() else np.zeros(value.shape)
     reach = np.abs(value.astype(np.float64)) @ (np.abs(layer.weight.astype(np.float64)) * layer.weight_scale)
     return 4 * 2.0**-24 * (reach + np.abs(layer.bias.astype(np.float64)))
 

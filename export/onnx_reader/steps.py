@@ -65,6 +65,33 @@ IDENTITY = Affine(np.array(1.0), np.array(0.0))
 
 
 @dataclass(frozen=True, eq=False)
+class Bend:
+    """y = min(max(x or, below 0, slope * x, low), high), each float64 (width,), a number of its own for each feature.
+
+    None where there is no slope or no limit.
+    """
+
+    slope: Array | None = None
+    low: Array | None = None
+    high: Array | None = None
+
+    def picked(self, index: Array) -> Bend:
+        """The same for some of the features, by their places."""
+        return Bend(*(None if part is None else part[index] for part in (self.slope, self.low, self.high)))
+
+    def then(self, after: Bend) -> Bend | None:
+        """Both as one, this one first; None where the second has a slope and the first anything."""
+        if self.slope is None and self.low is None and self.high is None:
+            return after
+        if after.slope is not None:
+            return None
+        lowest = -np.inf if after.low is None else after.low
+        highest = np.inf if after.high is None else after.high
+        ends = (-np.inf if self.low is None else self.low, np.inf if self.high is None else self.high)
+        return Bend(self.slope, *(np.minimum(np.maximum(end, lowest), highest) for end in ends))
+
+
+@dataclass(frozen=True, eq=False)
 class Select:
     """y = x[index]: features repeated, left out or in another order."""
 
@@ -181,6 +208,7 @@ class DynamicScale:
 
 Step = (
     Affine
+    | Bend
     | Select
     | Linear
     | Function

@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.array_types import Array
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer
 from edge_runtime.model import Standardization
 from edge_runtime.numerics import WEIGHT_MAX, WIDE_WEIGHT_MAX, Activation, QuantParams
 from export.onnx_reader.layers.functions import Pieces, pieces
@@ -23,6 +23,7 @@ from export.onnx_reader.nodes import Budget, Unsupported
 from export.onnx_reader.steps import (
     IDENTITY,
     Affine,
+    Bend,
     Chain,
     DynamicScale,
     Function,
@@ -92,7 +93,7 @@ class Assembly:
     def take_steps(self) -> list[Step]:
         """The elementwise steps from here on, taken off."""
         start = self.at
-        while isinstance(self.peek(), Affine | Function | RowFunction):
+        while isinstance(self.peek(), Affine | Bend | Function | RowFunction):
             self.at += 1
         return self.steps[start : self.at]
 
@@ -107,9 +108,9 @@ class Assembly:
             words = f"something follows {self.layers[-1].activation.name}, which is supported at the end only"
             raise Unsupported(words).at(self.nodes[before[-1]])
 
-    def name(self) -> str:
+    def name(self, kind: str = "dense") -> str:
         """The name of the layer that is made next."""
-        return f"dense{len(self.layers)}"
+        return f"{kind}{len(self.layers)}"
 
     def note_product(self, at: int) -> None:
         """Note the weights of the product at step `at`, which the next layer computes, if the file has them as int8.
@@ -124,7 +125,7 @@ class Assembly:
             self.int8_products.append(Int8Product(self.name(), step.stored, by_integers))
 
     def begin(self) -> None:
-        """Standardization, and functions of the input itself, which need a layer that changes nothing else."""
+        """Standardization, and functions of the input itself, which are stages without weights."""
         plain = _is_subtract_multiply(self.steps)
         found = self.take_run()
         if found and isinstance(found[0], Affine):
@@ -134,7 +135,7 @@ class Assembly:
                 self.carry = found[0]
             found = found[1:]
         if found and found[0] != LINEAR:
-            self.diagonal(found)
+            self.elementwise(found)
 
     def dense(self, step: Linear) -> None:
         """A float layer of a product and the elementwise steps after it."""
@@ -170,21 +171,26 @@ class Assembly:
         if rest and isinstance(rest[0], Affine):
             self.carry, rest = self.carry.then(rest[0]), rest[1:]
         if rest:
-            self.diagonal(rest)
+            self.elementwise(rest)
 
-    def diagonal(self, rest: Pieces) -> None:
-        """A layer that multiplies by 1, so that an activation or a map has a place."""
+    def elementwise(self, rest: Pieces) -> None:
+        """A stage without weights for the carried map, a bend and an activation; what comes later gets others."""
         self.require_no_row_function()
-        self._add_dense(Linear(self.unit_matrix()), tail_of(rest))
+        bend = Bend()
+        affine, rest = (rest[0], rest[1:]) if rest and isinstance(rest[0], Affine) else (IDENTITY, rest)
+        affine, self.carry = self.carry.then(affine), IDENTITY
+        while rest and isinstance(rest[0], Bend) and (both := bend.then(rest[0])) is not None:
+            bend, rest = both, rest[1:]
+        activation, rest = (rest[0], rest[1:]) if rest and isinstance(rest[0], Activation) else (LINEAR, rest)
+        scale, shift = (self.by_feature(part) for part in (affine.scale, affine.shift))
+        limits = [None if part is None else part.astype(np.float32) for part in (bend.low, bend.high, bend.slope)]
+        self.layers.append(Elementwise(self.name("elementwise"), scale, shift, activation, *limits))
+        self.continue_with(rest)
 
-    def unit_matrix(self) -> Array:
-        """Weights that change nothing, float32 (width, width)."""
-        if self.width > 4096:
-            raise Unsupported(
-                f"a function of {self.width:,} values stands where no layer can take it in, expected 4,096 at most"
-            )
-        self.budget.charge(self.width * self.width)
-        return np.eye(self.width, dtype=np.float32)
+    def by_feature(self, values: Array) -> NDArray[np.float32]:
+        """A number for each feature, float32 (width,)."""
+        self.budget.charge(self.width, 4)
+        return np.broadcast_to(values, (self.width,)).astype(np.float32)
 
     def settle_carry(self) -> None:
         """Put what is carried into a layer of its own, or into the one before where signs allow it."""
@@ -204,7 +210,7 @@ class Assembly:
             after = Affine(np.array(1.0), last.bias.astype(np.float64)).then(carry)
             self._add_dense(Linear(last.weight), Tail(after, LINEAR, []))
         else:
-            self.diagonal([])
+            self.elementwise([])
 
     def dynamic(self) -> None:
         """DynamicQuantize, integer product, the two scales in any order, bias, activation."""

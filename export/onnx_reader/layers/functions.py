@@ -19,9 +19,9 @@ from edge_runtime.array_types import Array
 from edge_runtime.errors import ModelError
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import IDENTITY, Affine, Function, RowFunction, Step, composed
+from export.onnx_reader.steps import IDENTITY, Affine, Bend, Function, RowFunction, Step, composed
 
-Pieces = list[Affine | Activation]
+Pieces = list[Affine | Activation | Bend]
 
 _TOLERANCE = 5e-7
 _ALWAYS_FINITE = 80.0  # further out, a spelling such as log(1 + exp(x)) may overflow where the activation does not
@@ -35,7 +35,7 @@ PROBES = np.unique(np.concatenate([_NEAR, _FURTHER, -_FURTHER]))
 
 
 def pieces(run: list[Step]) -> Pieces:
-    """A run of elementwise steps as affine maps and activations in turn, neighbouring affine maps merged.
+    """A run of elementwise steps as affine maps, bends and activations in turn, neighbouring affine maps merged.
 
     Raises Unsupported for a function that is none of the runtime's.
     """
@@ -76,7 +76,7 @@ def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
     step = run[start]
     if isinstance(step, RowFunction):
         return [step.activation], start + 1
-    if isinstance(step, Affine) and not step.is_uniform:
+    if isinstance(step, Bend) or (isinstance(step, Affine) and not step.is_uniform):
         return [step], start + 1
     if isinstance(step, Function) and step.rounds:
         raise Unsupported(

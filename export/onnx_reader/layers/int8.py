@@ -28,6 +28,8 @@ from export.onnx_reader.steps import Affine, Dequantize, Function, Linear, Looku
 
 _FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
+_WIDEST = 4096  # codes that a layer of as many weights for each may read
+
 
 def quantized_layers(assembly: Assembly) -> None:
     """Take the steps from a Quantize on, until values are real again. Raises Unsupported."""
@@ -82,6 +84,9 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
         return _layer(assembly, product.codes, product.scale, grid, step.grid.scale)
     start = assembly.at
     run, after = assembly.take_steps(), assembly.peek()
+    if not run and isinstance(after, Quantize) and after.grid == step.grid == grid:
+        assembly.at += 1  # once more on the same grid, which changes nothing
+        return grid
     if isinstance(after, Quantize) and _takes_table(assembly, run):
         assembly.at += 1
         return _computed_table(assembly, run, step.grid, after.grid)
@@ -116,9 +121,11 @@ def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, st
 
 def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
     """A layer for what the file does to each value by itself, between two grids or after the last one."""
-    assembly.unit_matrix()  # refuses, by name, what would be too large
-    tail = _tail(assembly)
     width = assembly.width
+    if width > _WIDEST:
+        raise Unsupported(f"no layer can take in what it does to {width:,} codes, expected {_WIDEST:,} at most")
+    assembly.budget.charge(width * width)
+    tail = _tail(assembly)
     scale = np.broadcast_to(tail.after.scale, (width,)).astype(np.float64)
     is_off = np.float32(step) * scale.astype(np.float32) == 0
     # a value that the file multiplies by 0 keeps a scale, in which its constant is a whole number, and loses its weight

@@ -7,7 +7,7 @@ from typing import NamedTuple
 import numpy as np
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.steps import Affine, DynamicScale, Linear, OfOneNumber, RowFunction, Select, Step
+from export.onnx_reader.steps import Affine, Bend, DynamicScale, Linear, OfOneNumber, RowFunction, Select, Step
 
 
 class Placed(NamedTuple):
@@ -48,7 +48,7 @@ def _select(done: list[Placed], select: Placed, width: int, budget: Budget) -> N
             budget.charge(step.weight.shape[0] * index.size)
             done[position] = Placed(step.picked(index), node)
             return
-        if isinstance(step, Affine):
+        if isinstance(step, Affine | Bend):
             done[position] = Placed(step.picked(index), node)
         elif isinstance(step, RowFunction):
             if not np.array_equal(np.sort(index), np.arange(width)):

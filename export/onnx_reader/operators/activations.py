@@ -10,7 +10,7 @@ import numpy as np
 from edge_runtime.numerics import DEFINITIONS, Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.elementwise import arithmetic, by_feature
-from export.onnx_reader.steps import Affine, Function, Linear, RowFunction, Select
+from export.onnx_reader.steps import Affine, Bend, Function, RowFunction
 from export.onnx_reader.values import Const, Flow, Handler, Value, flow_of, optional
 
 # Operators that are an activation by themselves; their attributes are its parameters.
@@ -68,21 +68,14 @@ def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 
 def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """PRelu with one slope is LeakyRelu. With one for each feature: relu(x) - slope * relu(-x), two columns for one."""
+    """PRelu with one slope, which is LeakyRelu, or with one for each feature."""
     flow, slope = inputs[0], inputs[1]
     if not isinstance(slope, Const) or not isinstance(flow, Flow):
         raise Unsupported("its slope is not constant, or its input not made of the model's input")
     flow, slopes = by_feature(flow, slope.array.astype(np.float64), budget)
     if slopes.ndim == 0:
         return [applied(node, flow, Activation.of("leaky_relu", {"alpha": float(slopes)}))]
-    width = flow.chain.width
-    budget.charge(2 * width * width)
-    signs = np.repeat([1.0, -1.0], width)
-    both = flow.chain.then(Select(np.tile(np.arange(width), 2)), 2 * width).then(Affine(signs, np.array(0.0)))
-    relu = Activation.of("relu")
-    joined = np.concatenate([np.eye(width), np.diag(-slopes)]).astype(np.float32)
-    chain = both.then(Function(relu, relu, node)).then(Linear(joined), width)
-    return [replace(flow, chain=chain)]
+    return [flow.with_step(Bend(slopes))]
 
 
 def cosine(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:

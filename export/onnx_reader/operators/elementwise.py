@@ -20,6 +20,7 @@ from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function
 from export.onnx_reader.steps import (
     Affine,
+    Bend,
     Chain,
     Dequantize,
     DynamicScale,
@@ -64,7 +65,19 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         total = sum_of(flows, signs, budget)
         if total is not None:
             return [scaled(total, np.array(1 / len(flows)), budget) if node.operator == "Mean" else total]
+    constants = [value.array for value in given if isinstance(value, Const)]
+    if len(flows) == 1 and node.operator in ("Max", "Min") and any((each != each.flat[:1]).any() for each in constants):
+        return [_limited(node, constants, flows[0], budget)]
     return [_joined(node, given, flows)]
+
+
+def _limited(node: Node, constants: list[Array], flow: Flow, budget: Budget) -> Flow:
+    """The larger or the smaller of a flow's values and of constants, feature by feature."""
+    for constant in constants:
+        flow, values = by_feature(flow, constant.astype(np.float64), budget)
+        limits = np.broadcast_to(values, (flow.chain.width,))
+        flow = flow.with_step(Bend(low=limits) if node.operator == "Max" else Bend(high=limits))
+    return flow
 
 
 def _as_meant(number: Array) -> Array:

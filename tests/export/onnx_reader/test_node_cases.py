@@ -73,9 +73,6 @@ REFUSED_BY_DESIGN = {
         div_int16 div_uint16 div_uint32 div_uint64 max_int16 max_uint16 max_uint32 max_uint64 min_int16 min_uint16
         min_uint32 min_uint64 mul_int16 mul_uint16 mul_uint32 mul_uint64 sub_int16 sub_uint16 sub_uint32 sub_uint64
     """,
-    "a function of 10,000 values stands where no layer can take it in": """
-        mish
-    """,
     "it leaves no features over": """
         slice_start_out_of_bounds
     """,
@@ -135,12 +132,6 @@ REFUSED_BY_DESIGN = {
     "it uses the codes of a quantized tensor as numbers": """
         dequantizelinear matmulinteger qlinearmatmul_2D_int8_float16 qlinearmatmul_2D_int8_float32
         qlinearmatmul_2D_uint8_float16 qlinearmatmul_2D_uint8_float32
-    """,
-    "its constant has different values for different features, which Max may not have": """
-        max_example max_float16 max_float32 max_float64 max_two_inputs
-    """,
-    "its constant has different values for different features, which Min may not have": """
-        min_example min_float16 min_float32 min_float64 min_two_inputs
     """,
     "its constant has different values for different features, which Pow may not have": """
         pow pow_bcast_array pow_example pow_types_float32_int32 pow_types_float32_int64 pow_types_float32_uint32

@@ -6,12 +6,13 @@ import numpy as np
 import pytest
 
 from edge_runtime.engine.engine import Engine
+from edge_runtime.layers import Elementwise
 from edge_runtime.model import Model
 from edge_runtime.numerics.activations import Activation
 from export.onnx_reader.layers.assembly import Assembly, integer_weights, standardization, with_positive_scale
 from export.onnx_reader.layers.build import build_layers
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.steps import Affine, Chain, DynamicQuantize, DynamicScale, Function, Linear, RowFunction
+from export.onnx_reader.steps import Affine, Bend, Chain, DynamicQuantize, DynamicScale, Function, Linear, RowFunction
 from tests.export.foreign import normal
 
 NODE = Node("n", "Relu", "", 13, (), ("o",))
@@ -40,6 +41,13 @@ def assembled(*steps, width=3, budget=1 << 24) -> Assembly:
     return found
 
 
+def bent(step, x):
+    """A bend, spelled out."""
+    y = x if step.slope is None else np.where(x < 0, step.slope * x, x)
+    y = y if step.low is None else np.maximum(y, step.low)
+    return y if step.high is None else np.minimum(y, step.high)
+
+
 def plainly(steps, x):
     """The steps one after another, in float64."""
     x = x.astype(np.float64)
@@ -49,6 +57,8 @@ def plainly(steps, x):
             if isinstance(step, Linear)
             else step(x)
             if isinstance(step, Affine)
+            else bent(step, x)
+            if isinstance(step, Bend)
             else step.call(x)
         )
     return x
@@ -107,15 +117,31 @@ def test_one_value_that_is_not_finite_is_too_many(value):
             assembled(*steps)
 
 
-@pytest.mark.parametrize(("width", "is_read"), [(4096, True), (4097, False)])
-def test_a_layer_of_ones_has_a_largest_width(width, is_read):
-    """It has as many weights as the square."""
-    steps = (act("relu"), Linear(np.ones((width, 1), np.float32)))
-    if is_read:
-        assert assembled(*steps, width=width, budget=1 << 30).layers[0].n_out == width
-    else:
-        with pytest.raises(Unsupported, match="a function of 4,097 values stands where no layer can take it in"):
-            assembled(*steps, width=width, budget=1 << 30)
+def test_a_function_of_the_input_has_no_weights():
+    """A stage of as many numbers as there are features, however many there are."""
+    found = assembled(act("relu"), Linear(np.ones((50_000, 1), np.float32)), width=50_000)
+    assert [layer.n_in for layer in found.layers] == [50_000, 50_000]
+    assert sum(array.nbytes for array in found.layers[0].arrays().values()) == 8 * 50_000
+
+
+BENDS = {
+    "slopes": (W, Bend(slope=normal(4)), V),
+    "slopes, limits and a map": (W, Bend(slope=normal(4)), Bend(low=normal(4)), Bend(high=normal(4)), affine(2, 1), V),
+    "limits that cross": (Bend(low=normal(3)), Bend(high=normal(3) - 1), act("tanh"), W),
+    "limits before slopes": (W, Bend(high=normal(4)), Bend(slope=normal(4)), act("relu")),
+    "all sides": (affine(2, normal(3)), Bend(normal(3), normal(3), normal(3) + 2), affine(normal(3), 1), W),
+}
+
+
+@pytest.mark.parametrize("name", BENDS)
+def test_bends_become_stages(name):
+    """As few as their order allows, with NumPy's own numbers."""
+    steps = BENDS[name]
+    found = assembled(*steps)
+    model = Model(tuple(found.layers), found.preprocessing)
+    np.testing.assert_allclose(Engine(model).run(X), plainly(steps, X), rtol=2e-5, atol=2e-5)
+    stages = sum(isinstance(layer, Elementwise) for layer in found.layers)
+    assert stages == (2 if name == "limits before slopes" else 1)
 
 
 def test_a_standardization_has_a_mean_and_a_scale():

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_runtime.layers import Elementwise
 from edge_runtime.numerics.activations import Activation
 from export.onnx_reader.layers.functions import recognized
 from tests.export.foreign import activations, graph, imported, normal
@@ -102,9 +103,10 @@ def test_softmax_before_and_after_opset_13(tmp_path, opset, operator):
 
 
 def test_prelu_with_a_slope_for_each_feature(tmp_path):
-    """As Keras makes it: two columns for one, and the same numbers."""
+    """As Keras makes it: a stage of its own, and the same numbers."""
     found = imported(graph("h = Gemm(x, W1, B1) r = PRelu(h, S) y = Gemm(r, W2, B2)", S=normal(5)), tmp_path)
-    assert found.model.layer_sizes == (6, 10, 5, 3)
+    assert found.model.layer_sizes == (6, 5, 5, 3)
+    assert isinstance(found.model.layers[1], Elementwise)
 
 
 @pytest.mark.parametrize(
