@@ -10,6 +10,7 @@ from edge_runtime.files import shortened
 
 LONGEST_WORD = 160  # in messages; exporters' names of modules within modules are up to that long
 SUPPORTED = "supported are chains of Gemm or MatMul with constant weights, their activations, scaling and reshaping"
+NO_NORMALIZATION = "it mixes values with a number of their row; supported are LayerNorm, RMSNorm and L2 normalization"
 
 
 _ADVICE = {  # what to tell whoever made a file, by topic and by what the file's producer is called; "" is any other

@@ -10,25 +10,36 @@ import numpy as np
 import onnx
 
 from export.onnx_reader.layers import PROBES
-from export.onnx_reader.nodes import SUPPORTED, Node, Unsupported
+from export.onnx_reader.nodes import NO_NORMALIZATION, SUPPORTED, Node, Unsupported
 from export.onnx_reader.operators import RANDOM
 from export.onnx_reader.steps import (
     Affine,
+    Center,
     Chain,
-    Dequantize,
     DynamicQuantize,
     DynamicScale,
     Function,
     Linear,
     Lookup,
     MinusRow,
-    Quantize,
+    Normalize,
+    OfOneNumber,
     RowFunction,
     Select,
     Step,
     common_ancestor,
 )
-from export.onnx_reader.values import Const, Derived, DynamicGrid, Flow, Label, Probabilities, RowNumber, Value
+from export.onnx_reader.values import (
+    Const,
+    Derived,
+    DynamicGrid,
+    Flow,
+    Label,
+    Probabilities,
+    RowNumber,
+    RowValues,
+    Value,
+)
 
 _ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
@@ -63,6 +74,8 @@ def main_output(outputs: dict[str, Value]) -> tuple[str, Flow | Derived]:
     """
     of_rows = {name: v for name, v in outputs.items() if isinstance(v, Flow | Derived)}
     _refuse_numbers(outputs)
+    if any(isinstance(value, RowValues) for value in outputs.values()):
+        raise Unsupported(NO_NORMALIZATION)
     if not of_rows:
         raise Unsupported(f"no output depends on the input: {', '.join(outputs)}; {SUPPORTED}")
     computed = {name: value for name, value in of_rows.items() if _is_computed(value)} or of_rows
@@ -197,7 +210,7 @@ def _keeps_order(step: Step) -> bool:
         return step.is_uniform and bool(step.scale > 0)
     if isinstance(step, Function | Lookup):
         return _rises(step)
-    return isinstance(step, RowFunction | MinusRow | Quantize | Dequantize | DynamicQuantize | DynamicScale)
+    return isinstance(step, RowFunction | MinusRow | Center | Normalize | OfOneNumber | DynamicQuantize | DynamicScale)
 
 
 def _rises(step: Function | Lookup) -> bool:

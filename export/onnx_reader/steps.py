@@ -97,6 +97,35 @@ class Select:
 
     index: Array
 
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """The features of rows."""
+        return np.asarray(x[..., self.index])
+
+
+@dataclass(frozen=True)
+class RowMean:
+    """The mean of a row's features, in place of them."""
+
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """The mean of each row."""
+        return np.asarray(x.mean(axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Center:
+    """The mean of a row is taken off each of its features."""
+
+    def __call__(self, x: Array, nudge: float = 0.0) -> Array:
+        """Rows without their mean."""
+        return np.asarray(x - x.mean(axis=-1, keepdims=True))
+
+
+@dataclass(frozen=True)
+class Normalize:
+    """y = x / sqrt(mean(x * x) + epsilon), over a row."""
+
+    epsilon: float
+
 
 @dataclass(frozen=True, eq=False)
 class Linear:
@@ -209,6 +238,9 @@ class DynamicScale:
 Step = (
     Affine
     | Bend
+    | Center
+    | Normalize
+    | RowMean
     | Select
     | Linear
     | Function

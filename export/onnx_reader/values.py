@@ -168,6 +168,18 @@ class RowNumber(Derived):
 
 
 @dataclass(frozen=True, eq=False)
+class RowValues(Derived):
+    """What mixes values with a mean or a norm of their row, not yet a normalization.
+
+    flow: the rows that it is made of. call: of rows (rows, width) in float64, gives (rows, size). cost: as in Function.
+    """
+
+    call: Callable[[Array], Array]
+    size: int
+    cost: int
+
+
+@dataclass(frozen=True, eq=False)
 class Stacked(Derived):
     """The values of all rows one after another in one axis: an output may be that, nothing else can use it."""
 
@@ -186,7 +198,7 @@ class DynamicGrid:
     factor: Array
 
 
-Value = Const | Flow | Label | Probabilities | RowNumber | Stacked | Noise | DynamicGrid | None
+Value = Const | Flow | Label | Probabilities | RowNumber | RowValues | Stacked | Noise | DynamicGrid | None
 Handler = Callable[[Node, list[Value], Budget], list[Value]]  # what its inputs are to what its outputs are
 
 

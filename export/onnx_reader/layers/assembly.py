@@ -14,7 +14,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.array_types import Array
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, LayerNorm
 from edge_runtime.model import Standardization
 from edge_runtime.numerics import WEIGHT_MAX, WIDE_WEIGHT_MAX, Activation, QuantParams
 from export.onnx_reader.layers.functions import Pieces, pieces
@@ -24,12 +24,14 @@ from export.onnx_reader.steps import (
     IDENTITY,
     Affine,
     Bend,
+    Center,
     Chain,
     DynamicScale,
     Function,
     Int8Product,
     Linear,
     Lookup,
+    Normalize,
     Quantize,
     RowFunction,
     Step,
@@ -211,6 +213,18 @@ class Assembly:
             self._add_dense(Linear(last.weight), Tail(after, LINEAR, []))
         else:
             self.elementwise([])
+
+    def normalization(self) -> None:
+        """LayerNorm, or RMSNorm where no mean is taken off, with the maps and the activation after it."""
+        self.settle_carry()
+        centered = isinstance(self.peek(), Center)
+        step = self.steps[self.at + centered]
+        assert isinstance(step, Normalize)
+        self.at += 1 + centered
+        after, activation, rest, _ = tail_of(self.take_run())
+        gamma, beta = (self.by_feature(part) for part in (after.scale, after.shift))
+        self.layers.append(LayerNorm(self.name("norm"), gamma, beta, step.epsilon, activation, centered))
+        self.continue_with(rest)
 
     def dynamic(self) -> None:
         """DynamicQuantize, integer product, the two scales in any order, bias, activation."""

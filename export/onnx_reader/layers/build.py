@@ -6,7 +6,7 @@ from edge_runtime.errors import ModelError
 from export.onnx_reader.layers.assembly import Assembly
 from export.onnx_reader.layers.int8 import quantized_layers
 from export.onnx_reader.nodes import SUPPORTED, Unsupported, with_expectation
-from export.onnx_reader.steps import DynamicQuantize, Linear, MinusRow, Quantize
+from export.onnx_reader.steps import Center, DynamicQuantize, Linear, MinusRow, Normalize, Quantize
 
 
 def build_layers(assembly: Assembly) -> None:
@@ -27,6 +27,8 @@ def _build(assembly: Assembly) -> None:
             assembly.dense(step)
         elif isinstance(step, DynamicQuantize):
             assembly.dynamic()
+        elif isinstance(step, Center | Normalize):
+            assembly.normalization()
         elif isinstance(step, Quantize):
             assembly.settle_carry()
             quantized_layers(assembly)

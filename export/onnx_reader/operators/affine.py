@@ -7,16 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
-from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.shapes import listed, resolved_axis
-from export.onnx_reader.steps import Affine, Chain, Linear, Select, Step
-from export.onnx_reader.values import Flow, Handler, Value, common_base, flow_of
+from export.onnx_reader.nodes import Budget, Unsupported
+from export.onnx_reader.steps import Affine, Center, Chain, Linear, RowMean, Select, Step
+from export.onnx_reader.values import Flow, common_base
 
 Array64 = NDArray[np.float64]
 
@@ -50,6 +48,11 @@ class AffineMap(NamedTuple):
         weight = step.weight.astype(np.float64)
         return AffineMap(np.zeros(n, np.int64), np.ones(n), self.shift @ weight, before @ weight)
 
+    def over_row(self, step: Center | RowMean, width: int, budget: Budget) -> AffineMap:
+        """The mean of the values, or the values without it. width: features of the tensor."""
+        shift, weight = step(self.shift), step(self.dense(width, budget))
+        return AffineMap(np.zeros(shift.size, np.int64), np.ones(shift.size), shift, weight)
+
     def dense(self, width: int, budget: Budget) -> Array64:
         """The weights, written out, float64 (width, n)."""
         if self.weight is not None:
@@ -70,7 +73,7 @@ class AffineMap(NamedTuple):
 def maps_of(flows: Sequence[Flow], budget: Budget) -> tuple[Chain, list[AffineMap]]:
     """The tensor that flows are linear in, and what each of them is of it, place by place. Raises Unsupported."""
     base = common_base(flows)
-    if any(isinstance(step, Linear) for flow in flows for step in flow.chain.steps_after(base)):
+    if any(isinstance(step, Linear | Center | RowMean) for flow in flows for step in flow.chain.steps_after(base)):
         base = before_linear(base)
     maps = [map_of(flow, base, budget) for flow in flows]
     if any(each.weight is not None for each in maps):
@@ -89,7 +92,7 @@ def before_linear(base: Chain) -> Chain:
 
 
 def _is_linear(step: Step | None) -> bool:
-    return isinstance(step, Affine | Select) or (isinstance(step, Linear) and step.codes is None)
+    return isinstance(step, Affine | Select | Center | RowMean) or (isinstance(step, Linear) and step.codes is None)
 
 
 def map_of(flow: Flow, base: Chain, budget: Budget) -> AffineMap:
@@ -105,6 +108,8 @@ def map_of(flow: Flow, base: Chain, budget: Budget) -> AffineMap:
             found = found.picked(step.index)
         elif isinstance(step, Linear):
             found = found.times(step, base.width, budget)
+        elif isinstance(step, Center | RowMean):
+            found = found.over_row(step, base.width, budget)
     return found.picked(flow.order.ravel())
 
 
@@ -139,24 +144,6 @@ def sum_of(flows: Sequence[Flow], signs: Sequence[float], budget: Budget) -> Flo
     return first.laid(np.arange(math.prod(shape)).reshape(shape), first.batch, chain=total.after(base))
 
 
-def mean(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """ReduceMean of whole rows: a product with constant weights, part of the product before it if there is one."""
-    flow, named = flow_of(inputs[0]).require_real(), listed(node, inputs, 1, "axes")
-    sizes = flow.expanded.shape
-    axes = {resolved_axis(axis, len(sizes)) for axis in named or range(len(sizes))}
-    kept = [axis for axis in range(len(sizes)) if axis not in axes]
-    if (flow.batch in axes and flow.rows != 1) or any(sizes[axis] != 1 for axis in kept):
-        raise Unsupported("it does not take the mean of whole rows, as expected")
-    weight = np.zeros((flow.chain.width, 1))
-    np.add.at(weight[:, 0], flow.order.ravel(), 1 / flow.order.size)
-    chain, base = flow.chain.then(Linear(weight), 1), before_linear(flow.chain)
-    if base is not flow.chain:
-        chain = map_of(replace(flow, chain=chain, order=np.arange(1)), base, budget).after(base)
-    result = flow.laid(np.zeros([1] * len(sizes), np.int64), flow.batch, chain=chain)
-    squeezed = node.attribute("keepdims", int, 1) == 0
-    return [result.moved(lambda places: places.reshape([1] * len(kept)), kept) if squeezed else result]
-
-
 def added(maps: Sequence[AffineMap], width: int, budget: Budget) -> AffineMap:
     """The sum of maps of as many values each. width: features of the tensor."""
     first, shift = maps[0], np.sum([each.shift for each in maps], axis=0)
@@ -166,6 +153,3 @@ def added(maps: Sequence[AffineMap], width: int, budget: Budget) -> AffineMap:
     for each in maps[1:]:
         weight = weight + each.dense(width, budget)
     return AffineMap(first.places, first.scale, shift, weight)
-
-
-HANDLERS: dict[str, Handler] = {"ReduceMean": mean}

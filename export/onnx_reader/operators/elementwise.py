@@ -18,6 +18,7 @@ from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function
+from export.onnx_reader.operators.row_values import centered, row_values, uses_means
 from export.onnx_reader.steps import (
     Affine,
     Bend,
@@ -32,7 +33,7 @@ from export.onnx_reader.steps import (
     composed,
     off_by,
 )
-from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value, common_base
+from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, RowValues, Value, common_base
 
 _MOST_OPERATORS = 200  # mish spelled out takes six; more could take exponential time to evaluate
 _CUTTING = ("Div", "Pow")  # whole numbers stay whole under them
@@ -50,6 +51,8 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     elementwise_function(node, len(given))  # refuses another number of operands
     if any(isinstance(value, DynamicGrid) for value in given):
         return [_with_dynamic_scale(node, given)]
+    if any(isinstance(value, RowValues) for value in given):
+        return [row_values(node, given, budget)]
     for value in given:
         if not isinstance(value, Flow | Const):
             raise Unsupported("it computes with class labels, or with one number for each row")
@@ -62,9 +65,11 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [_affine(node, given, flows[0], budget)]
     if len(flows) == len(given) and node.operator in _SUMS:
         signs = [1.0, -1.0] if node.operator == "Sub" else [1.0] * len(flows)
-        total = sum_of(flows, signs, budget)
+        total = (centered(*flows) if node.operator == "Sub" else None) or sum_of(flows, signs, budget)
         if total is not None:
             return [scaled(total, np.array(1 / len(flows)), budget) if node.operator == "Mean" else total]
+    if len(flows) > 1 and uses_means(flows):
+        return [row_values(node, given, budget)]
     constants = [value.array for value in given if isinstance(value, Const)]
     if len(flows) == 1 and node.operator in ("Max", "Min") and any((each != each.flat[:1]).any() for each in constants):
         return [_limited(node, constants, flows[0], budget)]

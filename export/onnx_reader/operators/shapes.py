@@ -205,14 +205,20 @@ def shape_of(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 
 def expand(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Constants repeated to a shape; a flow only where nothing is repeated."""
+    """Values repeated to a shape, rows as they are."""
     value, target = inputs[0], whole_numbers(inputs[1], "shape")
     if isinstance(value, Flow):
-        rank = max(len(value.shape), len(target))
-        padded = (1,) * (rank - len(value.shape)) + value.shape
-        if any(size not in (1, have) for size, have in zip([1] * (rank - len(target)) + target, padded, strict=True)):
-            raise Unsupported("it repeats values that are made of the input")
-        return [_to_shape(value, list(padded), budget)]
+        flow = _to_shape(value, [1] * (len(target) - len(value.shape)) + list(value.shape), budget)
+        assert isinstance(flow, Flow)
+        sizes = [1] * (len(flow.shape) - len(target)) + target
+        pairs = enumerate(zip(sizes, flow.shape, strict=True))
+        if any(size not in (1, have) and (have != 1 or axis == flow.batch) for axis, (size, have) in pairs):
+            raise Unsupported(f"it repeats values that are made of the input: {_shown(flow.shape)} to {sizes[:16]}")
+        if flow.batch is not None:
+            sizes[flow.batch] = 1
+        shape = np.broadcast_shapes(flow.expanded.shape, tuple(sizes))
+        budget.charge(math.prod(shape))
+        return [flow.laid(np.broadcast_to(flow.expanded, shape), flow.batch)]
     if not isinstance(value, Const) or len(target) > 16 or any(not 0 <= size < 1 << 31 for size in target):
         raise Unsupported(f"its shape {target[:16]} is not possible")
     target, origin = once_for_all_rows(inputs[1], target)

@@ -10,29 +10,12 @@ from edge_runtime.numerics import Activation
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import applied
 from export.onnx_reader.operators.elementwise import arithmetic
-from export.onnx_reader.operators.shapes import listed, resolved_axis
 from export.onnx_reader.steps import IDENTITY, Affine, Chain, Function, Linear, MinusRow, RowFunction
 from export.onnx_reader.values import Flow, Handler, RowNumber, Value
 
 _SOFTMAX = RowFunction(Activation.of("softmax"))
 _LOG_SOFTMAX = RowFunction(Activation.of("log_softmax"))
-_WHAT = "supported is what makes softmax: the sum or the largest value of whole rows, with keepdims"
-
-
-def reduction(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """The largest value or a sum of each row, for softmax to use."""
-    flow = inputs[0]
-    if not isinstance(flow, Flow) or not node.attribute("keepdims", int, 1):
-        raise Unsupported(f"it reduces what is no part of softmax; {_WHAT}")
-    named = listed(node, inputs, 1, "axes")
-    if not named and node.attribute("noop_with_empty_axes", int, 0):
-        return [flow]
-    axes = [resolved_axis(axis, len(flow.shape)) for axis in named or range(len(flow.shape))]
-    others = [size for axis, size in enumerate(flow.expanded.shape) if axis not in axes]
-    is_over_rows = flow.batch in axes and flow.rows != 1
-    if is_over_rows or any(size != 1 for size in others):
-        raise Unsupported(f"it does not work on whole rows; {_WHAT}")
-    return [RowNumber(flow, node.operator)]
+WHAT = "supported is what makes softmax: the sum or the largest value of whole rows, with keepdims"
 
 
 def logarithm(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -58,19 +41,19 @@ def with_row_number(node: Node, inputs: list[Value], budget: Budget) -> list[Val
     if not isinstance(number, RowNumber) or not isinstance(flow, Flow):
         return arithmetic(node, inputs, budget)
     _require_same_places(flow, number)
-    parts, is_of_it, before = (node.operator, number.operator), number.flow.chain is flow.chain, _exponent(flow)
+    parts, is_of_it, before = (node.operator, number.operator), number.flow.chain is flow.chain, exponent(flow)
     if parts == ("Sub", "ReduceMax") and is_of_it:
         return [flow.with_step(MinusRow())]
     if parts == ("Sub", "ReduceLogSumExp") and is_of_it:
         return [_over_the_row(flow, _LOG_SOFTMAX)]
-    if parts == ("Sub", "LogReduceSum") and _exponent(number.flow) is flow.chain:
+    if parts == ("Sub", "LogReduceSum") and exponent(number.flow) is flow.chain:
         return [_over_the_row(flow, _LOG_SOFTMAX)]
     if parts == ("Div", "ReduceSum") and is_of_it and before is not None:
         return [_over_the_row(replace(flow, chain=before), _SOFTMAX)]
     if parts == ("Div", "ReduceSum") and is_of_it and sums_to_one(flow):
         return [flow]
     verb = "takes off" if node.operator == "Sub" else "divides by"
-    raise Unsupported(f"it {verb} what is no part of softmax; {_WHAT}")
+    raise Unsupported(f"it {verb} what is no part of softmax; {WHAT}")
 
 
 def _require_same_places(flow: Flow, number: RowNumber) -> None:
@@ -78,10 +61,10 @@ def _require_same_places(flow: Flow, number: RowNumber) -> None:
     other = number.flow
     is_same = (flow.batch, flow.rows) == (other.batch, other.rows) and np.array_equal(flow.order, other.order)
     if not is_same or not flow.is_whole:
-        raise Unsupported(f"it joins a row with the number of other features or of another layout; {_WHAT}")
+        raise Unsupported(f"it joins a row with the number of other features or of another layout; {WHAT}")
 
 
-def _exponent(flow: Flow) -> Chain | None:
+def exponent(flow: Flow) -> Chain | None:
     """The chain before Exp, where that is the last step."""
     step = flow.chain.step
     return flow.chain.parent if isinstance(step, Function) and step.activation == Activation.of("exp") else None
@@ -113,7 +96,6 @@ def sums_to_one(flow: Flow) -> bool:
 
 
 HANDLERS: dict[str, Handler] = {
-    **dict.fromkeys(("ReduceMax", "ReduceSum", "ReduceLogSumExp"), reduction),
     "Log": logarithm,
     **dict.fromkeys(("Sub", "Div"), with_row_number),
 }

@@ -9,28 +9,28 @@ from __future__ import annotations
 from collections.abc import Iterable, Mapping
 from typing import TypeAlias
 
-from export.onnx_reader.nodes import SUPPORTED, Budget, Node, Unsupported
+from export.onnx_reader.nodes import NO_NORMALIZATION, SUPPORTED, Budget, Node, Unsupported
 from export.onnx_reader.operators import (
     activations,
-    affine,
     classifiers,
     constants,
     dense,
     elementwise,
     folding,
     quantized,
+    reductions,
     selecting,
     shapes,
     softmax,
 )
-from export.onnx_reader.operators.constants import RANDOM, noise
+from export.onnx_reader.operators.constants import ELEMENTWISE, RANDOM, noise
 from export.onnx_reader.operators.older_opsets import require_todays_meaning
 from export.onnx_reader.operators.origin import check_origins, with_origins
-from export.onnx_reader.values import Const, Handler, Noise, RowNumber, Stacked, Value
+from export.onnx_reader.values import Const, Handler, Noise, RowNumber, RowValues, Stacked, Value
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
 
-_ONNX = (activations, affine, classifiers, constants, dense, elementwise, quantized, selecting, shapes, softmax)
+_ONNX = (activations, classifiers, constants, dense, elementwise, quantized, reductions, selecting, shapes, softmax)
 _TABLES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
     *(("", module.HANDLERS) for module in _ONNX),
     *(("ai.onnx.ml", module.ML_HANDLERS) for module in (classifiers, dense)),
@@ -74,6 +74,8 @@ def _handler(node: Node, inputs: list[Value]) -> Handler:
         raise Unsupported("its input holds the values of all rows in one axis; expected an axis for the rows")
     if any(isinstance(value, RowNumber) for value in inputs) and node.operator not in softmax.HANDLERS:
         raise Unsupported("it uses one number for each row, which is supported as part of softmax only")
+    if any(isinstance(value, RowValues) for value in inputs) and node.operator not in ELEMENTWISE:
+        raise Unsupported(NO_NORMALIZATION)
     if key not in HANDLERS:
         raise Unsupported(f"not supported; {SUPPORTED}")
     return HANDLERS[key]

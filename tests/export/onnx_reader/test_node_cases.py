@@ -116,9 +116,6 @@ REFUSED_BY_DESIGN = {
     "it quantizes to": """
         quantizelinear_int16 quantizelinear_uint16
     """,
-    "it repeats values that are made of the input": """
-        expand_dim_changed expand_dim_unchanged
-    """,
     "it sums over the rows of the batch": """
         gemm_all_attributes gemm_transposeA
     """,

@@ -33,7 +33,7 @@ def hand_made():
         "h = Gemm(x, V, C) s = Softmax(h) y = Relu(s)",
         "h = Gemm(x, V, C) s = Softmax(h) y = Mul(s, C)",
         "h = ReduceMean<axes=[0]>(x) y = Mul(h, C)",
-        "h = LayerNormalization(x, C) y = Gemm(h, V, C)",
+        "h = GroupNormalization<num_groups=2>(x, C, C) y = Gemm(h, V, C)",
         "h = TopK(x, V) y = Gemm(h, V, C)",
         "h = Gemm(x, V, C) y = mine.Thing(h)",
         "h = Gemm(x, V, C) y = Pow(h, C)",

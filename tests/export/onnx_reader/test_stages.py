@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import numpy as np
-import onnx
 import pytest
+from onnx.reference import ReferenceEvaluator
 
 from edge_runtime import Elementwise, Engine, save
 from export import read_onnx
@@ -45,7 +45,7 @@ def test_a_file_that_only_limits_is_read_to_the_last_bit(tmp_path, case):
     """No rounding, so no bound: a network of no weights at all."""
     found = imported(with_maps(MAPS[case], tail="y = Identity(h)"), tmp_path)
     x = random_rows(64, 6)
-    y = onnx.reference.ReferenceEvaluator(str(tmp_path / "foreign.onnx")).run(None, {"x": x})[0]
+    y = ReferenceEvaluator(str(tmp_path / "foreign.onnx")).run(None, {"x": x})[0]
     np.testing.assert_array_equal(Engine(found.model).run(x), y)
 
 

@@ -139,11 +139,13 @@ def test_dropout_in_training_is_refused():
         run("Dropout", flow(), None, True)
 
 
-def test_a_flow_is_expanded_to_its_own_shape_alone():
-    """Ones in the shape change nothing, and axes may come in front; what would repeat values is refused."""
+def test_a_flow_is_expanded_along_axes_of_one_place():
+    """Ones in the shape change nothing, and axes may come in front; rows and longer axes stay as they are."""
     assert run("Expand", flow((3,)), [1, 3]).shape == (ANY_ROWS, 3)
     assert run("Expand", flow((3,)), [1, 1, 1]).shape == (1, ANY_ROWS, 3)
-    for target in ([1, 6], [1, 2], [2, 1, 1], [5, 3]):
+    twice = run("Expand", flow((3,)), [2, 1, 1])
+    assert (twice.shape, twice.order.tolist()) == ((2, ANY_ROWS, 3), [[0, 1, 2], [0, 1, 2]])
+    for target in ([1, 6], [1, 2], [5, 3], [2, 5, 3]):
         with pytest.raises(Unsupported, match="it repeats values that are made of the input"):
             run("Expand", flow((3,)), target)
 
