@@ -58,7 +58,7 @@ def test_a_product_has_numpys_shape(name):
         ((flow((6,)), normal(6, 0)), "its weights are empty"),
         ((flow((6,)), np.array(3.0)), "0 axes, expected a matrix of numbers"),
         ((flow((6,)), np.full((6, 5), "a", object)), "dtype object"),
-        ((flow((6,)), flow((6,))), "both made of the input"),
+        ((flow((6,)), flow((6,))), "two tensors that are made of the input"),
     ],
 )
 def test_what_is_no_product_of_rows_is_refused(inputs, message):
