@@ -7,13 +7,10 @@ metadata), `layer0.weight`, `layer0.bias`, ... in the order of the layers, and o
 
 from __future__ import annotations
 
-import contextlib
 import io
 import json
 import os
-import sys
 from collections.abc import Callable, Mapping
-from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -22,7 +19,7 @@ from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.artifact.layer_entries import Members, build_layer, describe_layer, entry_of, take_member
 from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
 from edge_runtime.errors import ArtifactError, ModelError
-from edge_runtime.files import printable
+from edge_runtime.files import printable, sha256_for
 from edge_runtime.layers import Stage
 from edge_runtime.model import Model, Standardization, TestVectors, as_model
 
@@ -33,7 +30,6 @@ FORMAT_NAME = "smallnet"
 FORMAT_VERSION = 2  # the newest; a file is written as the oldest version that can say what it holds
 MODEL_MAX_BYTES = 1 << 28  # 256 MiB: far above any network this is made for
 _MAX_HEADER_BYTES = 1 << 20
-_WORTH_OPENSSL = 1 << 20  # bytes: hashlib loads it, 2 ms and 3.6 MB; without it a kilobyte takes 3 us
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -159,19 +155,11 @@ def from_members(members: Members) -> Model:
 
 def digest_of(text: bytes, members: Mapping[str, NDArray[Any]]) -> str:
     """The SHA-256 digest, 64 hex digits, of a header's text and of each array's name, dtype, shape and bytes."""
-    digest = _sha256(sum(array.nbytes for array in members.values()))(text)
+    digest = sha256_for(sum(array.nbytes for array in members.values()))(text)
     for name, array in members.items():
         digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
         digest.update(np.ascontiguousarray(array).data)
     return digest.hexdigest()
-
-
-def _sha256(nbytes: int) -> Callable[..., Any]:
-    """`hashlib.sha256`; for few bytes Python's built-in implementation, which hashlib falls back to itself."""
-    if nbytes < _WORTH_OPENSSL and "hashlib" not in sys.modules:
-        with contextlib.suppress(ImportError):  # a Python that was built without it
-            return import_module("_sha2" if sys.version_info >= (3, 12) else "_sha256").sha256
-    return import_module("hashlib").sha256
 
 
 def _read_header(members: Members) -> dict[str, Any]:

@@ -5,10 +5,9 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Protocol
 
 from edge_runtime.arguments import INPUT_CHECKS
+from edge_runtime.engine.calls import Program
 from edge_runtime.engine.limits import Limits
-from edge_runtime.engine.numpy_backend import NumpyBackend
 from edge_runtime.engine.plan import MemoryPlan
-from edge_runtime.engine.program import Program
 from edge_runtime.errors import BudgetExceeded, NativeUnavailable
 from edge_runtime.model import Model
 
@@ -38,13 +37,16 @@ def make_backend(model: Model, limits: Limits, wanted: str) -> tuple[Backend, st
 
     Raises InputError for another name, NativeUnavailable and BudgetExceeded if what is wanted cannot be had.
     """
-    if INPUT_CHECKS.choice("backend", wanted, BACKENDS) == "numpy":
-        return NumpyBackend(model, limits), ""
-    from edge_runtime.engine.native_backend import NativeBackend  # most engines need no kernels
+    reason = ""
+    if INPUT_CHECKS.choice("backend", wanted, BACKENDS) != "numpy":
+        from edge_runtime.engine.native_backend import NativeBackend  # each loads what it needs itself
 
-    if wanted == "native":
-        return NativeBackend(model, limits), ""
-    try:
-        return NativeBackend(model, limits), ""
-    except (NativeUnavailable, BudgetExceeded) as error:
-        return NumpyBackend(model, limits), str(error)
+        try:
+            return NativeBackend(model, limits), ""
+        except (NativeUnavailable, BudgetExceeded) as error:
+            if wanted == "native":
+                raise
+            reason = str(error)
+    from edge_runtime.engine.numpy_backend import NumpyBackend
+
+    return NumpyBackend(model, limits), reason

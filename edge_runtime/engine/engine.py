@@ -12,9 +12,9 @@ import numpy as np
 from edge_runtime.arguments import INPUT_CHECKS
 from edge_runtime.engine import forks
 from edge_runtime.engine.backend import make_backend
+from edge_runtime.engine.calls import Program
 from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import is_dynamic
-from edge_runtime.engine.program import Program
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import as_numbers, is_frame, require_finite

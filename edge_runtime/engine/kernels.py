@@ -16,7 +16,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.engine.buffers import Buffers, Constants
-from edge_runtime.engine.matmul import NumpyCall, bias_steps, product_steps
+from edge_runtime.engine.calls import NumpyCall
+from edge_runtime.engine.matmul import bias_steps, product_steps
 from edge_runtime.engine.numpy_internals import clip_ufunc
 from edge_runtime.engine.stages import stage_steps
 from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense, Stage

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.engine.buffers import Buffers, Constants
+from edge_runtime.engine.calls import NumpyCall
 from edge_runtime.engine.numpy_internals import has_avx512
 
 if TYPE_CHECKING:
     from edge_runtime.array_types import Array
-
-NumpyCall = Callable[[], Any]
 
 # OpenBLAS computes a product of at most this many multiplications without repacking its matrices first, on processors
 # with AVX-512 (its sgemm_small_kernel_permit). For a few rows the repacking takes longer than the product.

@@ -9,12 +9,11 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from edge_runtime.engine.arena import Arena, lay_out
+from edge_runtime.engine.calls import NumpyCall, Program
 from edge_runtime.engine.limits import Limits
-from edge_runtime.engine.matmul import NumpyCall
 from edge_runtime.engine.model_bytes import held_bytes
 from edge_runtime.engine.plan import MemoryPlan, PlanStep, temporary_bytes_a_row
 from edge_runtime.engine.plan_choice import row_blocks
-from edge_runtime.engine.program import Program
 from edge_runtime.errors import BudgetExceeded, InputError, NativeUnavailable
 from edge_runtime.layers import DynamicQuantizedDense, Layer
 from edge_runtime.model import Model

@@ -7,8 +7,9 @@ from typing import TYPE_CHECKING, Any
 from edge_runtime.engine.arena import Arena
 from edge_runtime.engine.budget import make_plan
 from edge_runtime.engine.buffers import make_constants
+from edge_runtime.engine.calls import Program
 from edge_runtime.engine.limits import Limits
-from edge_runtime.engine.program import Program, compile_program
+from edge_runtime.engine.program import compile_program
 from edge_runtime.model import Model
 
 if TYPE_CHECKING:

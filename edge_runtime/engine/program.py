@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, NamedTuple
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from edge_runtime.engine.arena import Arena
 from edge_runtime.engine.buffers import Buffers, Constants
+from edge_runtime.engine.calls import NumpyCall, Program
 from edge_runtime.engine.kernels import entry_steps, layer_steps
-from edge_runtime.engine.matmul import FEW_ROWS, NumpyCall, product_of_rows
+from edge_runtime.engine.matmul import FEW_ROWS, product_of_rows
 from edge_runtime.engine.plan import MemoryPlan, compute_dtype, needs_scratch
 from edge_runtime.layers import Dense, Layer, LayerNorm, QuantizedDense
 from edge_runtime.model import Model
@@ -19,20 +19,6 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 WIDE_INPUT = 256  # features from which many rows run by rows; see `is_by_rows`
-
-
-class Program(NamedTuple):
-    """enter: takes the user's rows in, float32 (rows, n_in) or (n_in,). steps: the rest. result: where the outputs are.
-
-    any_layout: whether `enter` takes rows of any strides; a product does not, of which BLAS would make a copy beside
-    the plan. source: a buffer of the rows' shape, to convert other dtypes and layouts in before `enter`.
-    """
-
-    source: NDArray[np.float32]
-    enter: Callable[[NDArray[np.float32]], Any]
-    any_layout: bool
-    steps: tuple[NumpyCall, ...]
-    result: NDArray[np.float32]
 
 
 def compile_program(

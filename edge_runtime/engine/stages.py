@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from edge_runtime.engine.buffers import Buffers
-from edge_runtime.engine.matmul import NumpyCall
+from edge_runtime.engine.calls import NumpyCall
 from edge_runtime.engine.numpy_internals import clip_ufunc
 from edge_runtime.layers import Elementwise, LayerNorm
 

@@ -24,6 +24,7 @@ if TYPE_CHECKING:
         shortened,
         standard_input,
     )
+    from edge_runtime.files.digest import sha256_for
     from edge_runtime.files.encoding import is_text
     from edge_runtime.files.names import ARRAY_NAMES, ArrayNames, is_table_name
     from edge_runtime.files.npy import read_npy_bytes, read_npz_arrays
@@ -53,6 +54,7 @@ __getattr__, __dir__, __all__ = lazy_names(
             "shortened",
             "standard_input",
         ),
+        "digest": ("sha256_for",),
         "encoding": ("is_text",),
         "npy": ("read_npy_bytes", "read_npz_arrays"),
         "aligned_npy": ("ALIGNMENT", "NPY_START", "npy_header"),

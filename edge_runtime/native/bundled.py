@@ -2,12 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import sys
 from collections.abc import Mapping
 from typing import Any
 
 from edge_runtime.errors import NativeUnavailable
+from edge_runtime.files import sha256_for
 from edge_runtime.native.cache import cache_folder, find_kept, keep
 from edge_runtime.native.library import kernels, prefer
 from edge_runtime.native.processor import machine
@@ -22,7 +22,7 @@ def travelling_library() -> tuple[bytes, dict[str, Any]]:
         "machine": machine(),
         "system": sys.platform,
         "features": list(library.features),
-        "sha256": hashlib.sha256(content).hexdigest(),
+        "sha256": sha256_for(len(content))(content).hexdigest(),
     }
 
 
@@ -31,7 +31,7 @@ def use_library(content: bytes, needs: Mapping[str, Any]) -> None:
 
     Raises NativeUnavailable for one that is damaged, or that is for other machines than this.
     """
-    if hashlib.sha256(content).hexdigest() != needs["sha256"]:
+    if sha256_for(len(content))(content).hexdigest() != needs["sha256"]:
         raise NativeUnavailable("the compiled kernels in this program are damaged; copy it here again")
     found, wanted = (machine(), sys.platform), (needs["machine"], needs["system"])
     if found != wanted:

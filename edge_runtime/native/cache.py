@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import hashlib
 import os
 import stat
 from pathlib import Path
 
 from edge_runtime.errors import NativeUnavailable
-from edge_runtime.files import make_folder, replacing
+from edge_runtime.files import sha256_for
 
 VARIABLE = "SMALLNET_CACHE"
 _ADVICE = f"compiled code is kept in a folder of your own alone; name one in the variable {VARIABLE}"
@@ -28,12 +27,14 @@ def keep(folder: Path, key: str, content: bytes) -> Path:
 
     Returns its path, whose name holds the content's digest. Raises NativeUnavailable where that cannot be.
     """
+    from edge_runtime.files import make_folder, replacing  # not for those who find a library
+
     try:
         if not folder.exists():
             make_folder(folder.parent)
             folder.mkdir(mode=0o700, exist_ok=True)
         require_private(folder)
-        path = folder / f"{key}-{_digest(content)}.so"
+        path = folder / f"{key}-{content_digest(content)}.so"
         with replacing(path) as file:
             os.fchmod(file.fileno(), 0o700)
             file.write(content)
@@ -54,13 +55,14 @@ def find_kept(folder: Path, key: str) -> Path | None:
     for name in names:
         path = folder / name
         require_private(folder, path)
-        if name == f"{key}-{_digest(path.read_bytes())}.so":
+        if name == f"{key}-{content_digest(path.read_bytes())}.so":
             return path
     return None
 
 
-def _digest(content: bytes) -> str:
-    return hashlib.sha256(content).hexdigest()[:32]
+def content_digest(content: bytes) -> str:
+    """Half of the SHA-256 of some bytes, in hex: what names hold."""
+    return sha256_for(len(content))(content).hexdigest()[:32]
 
 
 def require_private(folder: Path, file: Path | None = None) -> None:

@@ -4,10 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 import os
-import shlex
-import subprocess
 import sys
-import tempfile
 from pathlib import Path
 from typing import NamedTuple
 
@@ -32,6 +29,8 @@ def find_compiler() -> Compiler:
     Raises NativeUnavailable where there is none, and for a CC that is not found.
     """
     if os.environ.get("CC"):
+        import shlex
+
         name, *options = shlex.split(os.environ["CC"])
         path = _which(name)
         if path is None:
@@ -47,6 +46,9 @@ def find_compiler() -> Compiler:
 
 def compile_source(compiler: Compiler, flags: tuple[str, ...], source: bytes) -> bytes:
     """The bytes of a shared library. Raises NativeUnavailable with what the compiler says first."""
+    import subprocess  # not for those who find a library that was kept
+    import tempfile
+
     with tempfile.TemporaryDirectory(prefix="smallnet-") as folder:  # only its owner may enter it
         made, written = Path(folder, "kernels.so"), Path(folder, "kernels.c")
         written.write_bytes(source)

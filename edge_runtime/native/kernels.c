@@ -430,6 +430,22 @@ static void standardize_row(const struct program *g, const float *restrict x, fl
             y[k] = (x[k] - g->mean[0]) * g->inv_std[0];
 }
 
+/* int8 weights, (n_in, n_out), into panels of zeros. totals: the sum of each output's weights, for whole panels. */
+void smallnet_pack(const int8_t *w, int32_t n_in, int32_t n_out, weight *to, int32_t *totals)
+{
+    const int32_t steps = (n_in + GROUP - 1) / GROUP;
+    for (int32_t first = 0; first < n_out; first += LANES, to += (size_t)steps * GROUP * LANES)
+        for (int32_t k = 0; k < n_in; k++) {
+            const int8_t *from = w + (size_t)k * n_out + first;
+            weight *at = to + (size_t)(k / GROUP) * GROUP * LANES + k % GROUP;
+            int32_t count = n_out - first < LANES ? n_out - first : LANES;
+            for (int32_t lane = 0; lane < count; lane++) {
+                at[lane * GROUP] = from[lane];
+                totals[first + lane] += from[lane];
+            }
+        }
+}
+
 /* All rows of a program through its layers, BLOCK at a time. */
 void smallnet_run(const struct program *g)
 {

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import ctypes
 import functools
-import hashlib
 import os
-import pkgutil
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -14,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.errors import NativeUnavailable
-from edge_runtime.native.cache import cache_folder, find_kept, keep
+from edge_runtime.native.cache import cache_folder, content_digest, find_kept, keep
 from edge_runtime.native.compiler import FLAGS, Compiler, compile_source, find_compiler
 from edge_runtime.native.processor import Processor, machine, processors
 
@@ -26,6 +24,7 @@ class Library:
 
     offset: what activations on a grid are held without. kind: the instructions that they use. features: what NumPy
     calls those that the processor must have. run: the function that takes the address of a `ProgramFields`.
+    pack: the one that packs int8 weights.
     """
 
     def __init__(self, path: Path, features: tuple[str, ...]) -> None:
@@ -41,6 +40,9 @@ class Library:
         self.weight_dtype = np.dtype(np.int8 if loaded.smallnet_weight_bytes() == 1 else np.int16)
         self.run = loaded.smallnet_run
         self.run.argtypes, self.run.restype = [ctypes.c_void_p], None
+        self.pack = loaded.smallnet_pack
+        self.pack.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
+        self.pack.restype = None
 
 
 def kernels() -> Library:
@@ -81,17 +83,17 @@ def _found_or_made() -> tuple[Path, tuple[str, ...]]:
 
 def kernels_source() -> bytes:
     """The kernels' C file. Raises NativeUnavailable where it is left out, as in a bundle."""
+    path = os.path.join(os.path.dirname(__file__), "kernels.c")
     try:
-        content = pkgutil.get_data("edge_runtime.native", "kernels.c")
+        return __loader__.get_data(path)  # type: ignore[name-defined]  # of a folder or a zip file
     except OSError:
-        content = None
-    if content is None:
-        raise NativeUnavailable("this program holds no kernels; bundle it again with --native, or take --backend numpy")
-    return content
+        raise NativeUnavailable(
+            "this program holds no kernels; bundle it again with --native, or take the numpy backend"
+        ) from None
 
 
 def _key(source: bytes, compiler: Compiler, processor: Processor) -> str:
     """Another source, compiler, set of flags or kind of processor is another library."""
     texts = (*compiler.command, compiler.identity, *FLAGS, processor.name, *processor.flags, machine(), sys.platform)
     parts = [source, *map(os.fsencode, texts), str(ctypes.sizeof(ctypes.c_void_p)).encode()]
-    return hashlib.sha256(b"\0".join(parts)).hexdigest()[:32]
+    return content_digest(b"\0".join(parts))

@@ -154,35 +154,29 @@ def _sizes(library: Library, layer: Layer) -> list[int]:
 
 
 def _pack(library: Library, layer: Layer, parts: Sequence[Array]) -> None:
-    """Write a layer's arrays; what is beyond the last output or input stays 0."""
-    if isinstance(layer, Stage):
-        return
-    if not isinstance(layer, QuantizedDense):
-        _pack_panels(layer.weight, parts[0].view(np.float32), library.lanes, 1)
+    """Write a layer's arrays into zeros; what is beyond the last output or input stays 0."""
+    if isinstance(layer, QuantizedDense):
+        _pack_int8(library, layer, parts)
+    elif not isinstance(layer, Stage):
+        panels = parts[0].view(np.float32).reshape(-1, layer.n_in, library.lanes)
+        for panel, first in zip(panels, range(0, layer.n_out, library.lanes), strict=True):
+            columns = layer.weight[:, first : first + library.lanes]
+            panel[:, : columns.shape[1]] = columns
         if isinstance(layer, Dense) and layer.subnormals:
             flush(parts[0].view(np.float32))
         parts[1].view(np.float32)[: layer.n_out] = layer.bias
-        return
-    _pack_panels(layer.weight, parts[0].view(library.weight_dtype), library.lanes, library.group)
-    held_without = layer.input.zero_point - library.offset
-    bias = layer.bias.astype(np.int64) - held_without * np.add.reduce(layer.weight, axis=0, dtype=np.int64)
+
+
+def _pack_int8(library: Library, layer: QuantizedDense, parts: Sequence[Array]) -> None:
+    """The biases hold what the zero point adds to the sums, modulo 2^32, which the sums are exact in."""
+    totals = np.zeros(layer.n_out, np.int32)
+    addresses = (layer.weight.ctypes.data, layer.n_in, layer.n_out, parts[0].ctypes.data, totals.ctypes.data)
+    library.pack(*addresses)
+    bias = layer.bias.astype(np.int64) - (layer.input.zero_point - library.offset) * totals.astype(np.int64)
     parts[1].view(np.uint32)[: layer.n_out] = bias & 0xFFFFFFFF
     parts[2].view(np.float32)[: layer.n_out] = layer.multiplier
     if layer.table is not None:
         parts[3][:] = layer.table
-
-
-def _pack_panels(weight: Array, packed: Array, lanes: int, group: int) -> None:
-    """weight (n_in, n_out) as [panel][step][lane][input of the group]."""
-    n_in, n_out = weight.shape
-    panels = packed.reshape(-(-n_out // lanes), -(-n_in // group), lanes, group)
-    whole = n_in // group
-    for panel, first in zip(panels, range(0, n_out, lanes), strict=True):
-        part = weight[:, first : first + lanes]
-        count = part.shape[1]
-        panel[:whole, :count] = part[: whole * group].reshape(whole, group, count).swapaxes(1, 2)
-        if whole * group < n_in:
-            panel[whole, :count, : n_in - whole * group] = part[whole * group :].T
 
 
 def _fill(fields: LayerFields, layer: Layer, addresses: Sequence[int], *, on_grid: bool) -> None:

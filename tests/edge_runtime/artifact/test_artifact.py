@@ -1,8 +1,6 @@
 import hashlib
 import io
 import json
-import subprocess
-import sys
 from dataclasses import replace
 
 import numpy as np
@@ -22,8 +20,6 @@ from edge_runtime import (
     save,
 )
 from edge_runtime.artifact.artifact import (
-    _WORTH_OPENSSL,
-    _sha256,
     artifact_bytes,
     from_members,
     load_bytes,
@@ -420,17 +416,3 @@ def test_metadata_that_were_written_to_are_checked_before_a_file_is_made(tmp_pat
     with pytest.raises(ModelError, match="etadata must be Unicode text, found"):
         save_bytes(model)
     assert load(tmp_path / "m.npz").metadata == {}
-
-
-@pytest.mark.parametrize("nbytes", [0, 1, 64, _WORTH_OPENSSL - 1, _WORTH_OPENSSL])
-def test_the_digest_is_that_of_hashlib_whatever_computes_it(nbytes):
-    """Small and large data, in a process that has loaded hashlib and in one that has not."""
-    content = bytes(range(256)) * (nbytes // 256) + bytes(nbytes % 256)
-    expected = hashlib.sha256(content).hexdigest()
-    assert _sha256(nbytes)(content).hexdigest() == expected
-    code = (
-        "from edge_runtime.artifact.artifact import _sha256\n"
-        f"content = bytes(range(256)) * {nbytes // 256} + bytes({nbytes % 256})\n"
-        "print(_sha256(len(content))(content).hexdigest())"
-    )
-    assert subprocess.check_output([sys.executable, "-c", code], text=True).strip() == expected
