@@ -39,13 +39,15 @@ def _multiplier(rng, n_out, reach, has_output):
     return np.maximum(base, 1e-30).astype(np.float32)
 
 
-def adversarial_model(seed: int) -> Model:
-    """1 to 5 layers, 1 to 5,000 inputs, widths 1 to 40."""
+def adversarial_model(seed: int, sizes=None, zero_point=None) -> Model:
+    """1 to 5 layers, 1 to 5,000 inputs, widths 1 to 40, unless sizes or the input's zero point are given."""
     rng = np.random.default_rng(seed)
-    depth = int(rng.integers(1, 6))
-    n_in = int(rng.choice([1, 2, 3, 7, 64, 129, 784, int(rng.integers(1, 5001))]))
-    sizes = [n_in, *(int(rng.integers(1, 41)) for _ in range(depth))]
-    grid = QuantParams(_scale(rng), _zero_point(rng))
+    if sizes is None:
+        depth = int(rng.integers(1, 6))
+        n_in = int(rng.choice([1, 2, 3, 7, 64, 129, 784, int(rng.integers(1, 5001))]))
+        sizes = [n_in, *(int(rng.integers(1, 41)) for _ in range(depth))]
+    depth, n_in = len(sizes) - 1, sizes[0]
+    grid = QuantParams(_scale(rng), _zero_point(rng) if zero_point is None else zero_point)
     layers = []
     for index in range(depth):
         layer = _layer(rng, index, sizes[index], sizes[index + 1], grid, is_last=index == depth - 1)

@@ -9,8 +9,7 @@ import subprocess
 import sys
 from collections.abc import Sequence
 from pathlib import Path
-
-import pytest
+from unittest import SkipTest  # benchmarks use this file, where pytest need not be
 
 INSTALL = "see the first step of .ci/run"
 WARNINGS = ("-Wall", "-Wextra", "-Wpedantic", "-Wconversion", "-Werror")
@@ -28,7 +27,7 @@ def host_compilers() -> dict[str, tuple[str, ...]]:
 def compiler(name: str) -> tuple[str, ...]:
     """The command of gcc or clang; the test is skipped where there is none."""
     if name not in host_compilers():
-        pytest.skip(f"no {name} on this machine: {INSTALL}")
+        raise SkipTest(f"no {name} on this machine: {INSTALL}")
     return host_compilers()[name]
 
 
@@ -36,7 +35,7 @@ def tool(name: str) -> str:
     """Where a program is; the test is skipped where it is not."""
     path = shutil.which(name)
     if path is None:
-        pytest.skip(f"no {name} on this machine: {INSTALL}")
+        raise SkipTest(f"no {name} on this machine: {INSTALL}")
     return path
 
 
@@ -49,5 +48,5 @@ def run(command: Sequence[object], **options) -> str:
 
 def compile_c(command: Sequence[str], sources: Sequence[Path], out: Path, *flags: object) -> Path:
     """Compile and link C files into `out`."""
-    run([*command, *flags, *sources, "-o", out, "-lm"])
+    run([*command, *flags, *sources, "-o", out])
     return out

@@ -9,8 +9,11 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+
 from tests.c.compilers import run, tool
 
+PROGRAMS = Path(__file__).parent / "programs"
 EMULATOR = Path(__file__).parent / "emulator"
 STACK = 4096
 _LINK = ("-nostartfiles", "--specs=nano.specs", "--specs=nosys.specs", "-ffunction-sections", "-fdata-sections",
@@ -54,11 +57,16 @@ def emulate(core: Core, firmware: Path, argument: int = 0, *, counted: bool = Fa
 
     Raises AssertionError when it ends with another status than 0: 125 after a fault.
     """
+    return dict(emulated_lines(core, firmware, argument, counted=counted))
+
+
+def emulated_lines(core: Core, firmware: Path, argument: int = 0, *, counted: bool = False) -> list[tuple[str, int]]:
+    """The same line by line: a name may be reported more than once."""
     command = [tool("qemu-system-arm"), "-M", core.board, "-display", "none", "-serial", "none", "-monitor", "none"]
     command += ["-chardev", "stdio,id=host", "-kernel", firmware, "-semihosting-config"]
     command += [f"enable=on,target=native,chardev=host,arg=firmware,arg={argument}"]
     lines = run(command + (["-icount", "shift=6"] if counted else [])).splitlines()
-    return {name: int(value) for name, value in (line.split("=") for line in lines)}
+    return [(name, int(value)) for name, value in (line.split("=") for line in lines)]
 
 
 def instructions(core: Core, ticks: int) -> float:
@@ -70,3 +78,25 @@ def sizes(firmware: Path) -> tuple[int, int]:
     """Bytes of flash (code, constants, first values) and of static RAM (variables)."""
     text, data, bss = map(int, run([tool("arm-none-eabi-size"), firmware]).splitlines()[1].split()[:3])
     return text + data, data + bss
+
+
+@dataclass(frozen=True)
+class Cost:
+    """What a network adds to firmware and takes to run: bytes of flash, of static RAM and of stack, instructions."""
+
+    flash: int
+    ram: int
+    stack: int
+    instructions: int
+
+
+def measure(core: Core, folder: Path, sources: Sequence[Path], codes: np.ndarray, *flags: object) -> tuple[Cost, int]:
+    """The cost of net_run_u8 of `net.h` in `folder`, and the CRC-32 of its float32 answer to codes, uint8 (n_in,)."""
+    numbers = ", ".join(map(str, codes.tolist()))
+    (folder / "codes.h").write_text(f"static const uint8_t codes[] = {{{numbers}}};\n", encoding="utf-8")
+    program = PROGRAMS / "measure_firmware.c"
+    full = build(core, [*sources, program], folder / "with.elf", "-I", folder, *flags)
+    bare = build(core, [program], folder / "without.elf", "-I", folder, "-DWITHOUT", *flags)
+    found = emulate(core, full, counted=True)
+    flash, ram = (a - b for a, b in zip(sizes(full), sizes(bare), strict=True))
+    return Cost(flash, ram, found["stack"], round(instructions(core, found["ticks"]))), found["crc"]

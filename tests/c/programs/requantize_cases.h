@@ -5,7 +5,6 @@
 typedef struct {
     int32_t accumulator;
     float multiplier;
-    float slope;
     int32_t low;
     int32_t high;
 } requantize_case;
@@ -50,7 +49,6 @@ static requantize_case case_of(uint32_t number)
     }
     found.accumulator = ((c >> 8) & 1u) != 0u ? -(int32_t)magnitude : (int32_t)magnitude;
     found.multiplier = float_of(mantissa, 150u - shift);
-    found.slope = float_of(a << 8, 120u + (c >> 9) % 8u);
     found.low = ((c >> 12) & 1u) != 0u ? 0 : -(int32_t)zero_point;
     found.high = 255 - (int32_t)zero_point;
     return found;
