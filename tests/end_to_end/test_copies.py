@@ -27,7 +27,7 @@ from export.onnx_reader.nodes import TooLarge
 from export.quantization import QuantizationWarning
 from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
-from tests.networks import random_model, random_rows
+from tests.networks import random_elementwise, random_layer_norm, random_model, random_rows
 from trainer.data import Choices, Reading, TargetUnits
 from trainer.datasets import load_dataset, split
 from trainer.fitting import TrainingOptions
@@ -152,6 +152,8 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Uses:
         "Limits": (er.Limits(ram_bytes=10**6), lambda value: er.Engine(int8, value).plan.total_bytes),
         "Dense": (model.layers[0], lambda value: value.weight.tobytes()),
         "QuantizedDense": (int8.layers[0], lambda value: (value.certificate, value.table.tobytes())),
+        "Elementwise": (random_elementwise(5), lambda v: er.Engine(er.Model((v,))).run(ROWS).tobytes()),
+        "LayerNorm": (random_layer_norm(5), lambda v: er.Engine(er.Model((v,))).run(ROWS).tobytes()),
         "DynamicQuantizedDense": (export.quantize(model, None, "int8-dynamic").layers[0], lambda v: v.certificate),
         "Activation": (er.Activation.of("leaky_relu"), lambda value: value(ROWS).tobytes()),
         "QuantParams": (int8.layers[0].input, text),
@@ -245,7 +247,9 @@ DOCUMENTED = [
     *(f"trainer.{name}" for name in ("estimators", "network", "optimizers", "schedules")),
 ]
 NOT_COPIED = {
-    **dict.fromkeys(("Loss", "Optimizer", "Schedule", "Remade"), "bases, with nothing of their own"),
+    **dict.fromkeys(
+        ("Loss", "Optimizer", "Schedule", "Remade", "Stage", "WeightedLayer"), "bases, with nothing of their own"
+    ),
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
     "DataWarning": "a warning, which is shown where it arises",

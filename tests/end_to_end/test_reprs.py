@@ -16,7 +16,7 @@ import export
 from export.onnx_reader import import_onnx
 from export.quantization import measure_fidelity, with_test_vectors
 from export.verification import TensorCheck
-from tests.networks import random_model, random_rows
+from tests.networks import random_elementwise, random_layer_norm, random_model, random_rows
 from trainer import History, NeuralNetwork, NeuralNetworkModel, PrecisionConfig
 from trainer.datasets import Dataset, load_dataset, split
 from trainer.history import EpochRecord
@@ -53,6 +53,7 @@ def shown(tmp_path_factory):
         engine.trace(parts.test.x[:5]), imported, export.verify(model, folder / "m.onnx", parts.test.x),
         export.verify(model, folder / "m.onnx", parts.test.x).checks[0], measure_fidelity(model, small, parts.test.x),
         # as long as they get
+        random_layer_norm(5000, name=LONG), random_elementwise(5000, name=LONG),
         deep, deep.layers[0], er.Engine(deep), er.Engine(deep).plan, replace(imported, model=deep, output=LONG),
         NeuralNetworkModel([3] * 300, ["relu"] * 299),
         Dataset(np.zeros((3, 2), "f4"), np.arange(3) % 2, ("a", "b"), LONG),

@@ -20,7 +20,7 @@ from edge_runtime import Engine, Model, load, save
 from edge_runtime.errors import SmallnetError
 from export import quantize, read_onnx, verify, verify_import, write_onnx
 from export.verification import RunLimits
-from tests.networks import random_model, random_rows
+from tests.networks import random_elementwise, random_layer_norm, random_model, random_rows
 from trainer import NeuralNetwork, NeuralNetworkModel, PrecisionConfig
 
 MODEL, ROWS = random_model([4, 3], ["linear"]), random_rows(6, 4)
@@ -202,6 +202,11 @@ def doors(folder: Path) -> dict[str, Callable[[Any], object]]:
         **{
             f"QuantizedDense({name})": lambda v, name=name: replace(small.layers[0], **{name: v})
             for name in ("weight", "bias", "multiplier", "input", "output", "activation", "table", "table_output")
+        },
+        **{
+            f"{type(stage).__name__}({field.name})": lambda v, stage=stage, name=field.name: replace(stage, **{name: v})
+            for stage in (random_elementwise(3), random_layer_norm(3))
+            for field in fields(stage)
         },
         "Activation(name)": er.Activation,
         "Activation(params)": lambda v: er.Activation("elu", v),
