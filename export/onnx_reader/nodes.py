@@ -66,6 +66,10 @@ class Unsupported(Exception):
         return self.with_more(next(text for key, text in texts.items() if key in name.lower())) if texts else self
 
 
+class OfNoise(Unsupported):
+    """Random numbers go into the values, which no artifact gives: other outputs are what is meant, if there are any."""
+
+
 class TooLarge(Unsupported):
     """A file that asks for more memory or time than it may have."""
 
@@ -104,10 +108,7 @@ def in_few_letters(text: str) -> str:
 
 @dataclass(frozen=True)
 class Node:
-    """One operator of the graph, functions inlined. inputs: names, "" where an optional one is left out.
-
-    is_optional: it stands in a branch, which may not be the one that is taken.
-    """
+    """One operator of the graph, functions inlined. inputs: names, "" where an optional one is left out."""
 
     name: str
     operator: str
@@ -116,7 +117,6 @@ class Node:
     inputs: tuple[str, ...]
     outputs: tuple[str, ...]
     attributes: dict[str, Any] = field(default_factory=dict)
-    is_optional: bool = False
 
     def __str__(self) -> str:
         operator = f"{self.domain}.{self.operator}" if self.domain else self.operator

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Container, Iterable, Mapping, Sequence
 from typing import Any
 
@@ -45,25 +46,26 @@ _ROUNDING = 1e-9  # a library's exp may go back by a unit in the last place
 _NEAR = 4.0  # no activation that rises has come near its end here
 _MOST_NAMED = 8
 _BY_NAME = "by --output NAME (output= in Python)"
-_PASS_ON = {"Identity", "Cast", "Dropout", "Reshape", "Flatten", "Squeeze", "Unsqueeze", "Transpose", "Slice", "Gather"}
+_OF_WEIGHTS = re.compile("MatMul|Gemm|Linear|Conv|Einsum|RNN|LSTM|GRU|Attention|SVM|Tree")  # parts of operators' names
 
 
 def reached_outputs(proto: onnx.ModelProto, nodes: Iterable[Node], constants: Container[str]) -> list[str]:
     """The graph's outputs that depend on an input of it, in whatever way; random numbers do not.
 
-    An input that is passed on, such as the state of a recurrent policy that has none, is left out beside others.
+    What no weights are in is no network's and left out beside others, such as the state of a recurrent policy that has
+    none, scaled observations, and the motion that a policy of them follows, looked up by the time.
     nodes: in an order in which each comes after what it uses.
     """
     reached = {value.name for value in proto.graph.input if value.name not in constants}
-    passed_on = set(reached)
+    weighed: set[str] = set()
     for node in nodes:
         if node.operator in RANDOM or not reached.intersection(node.inputs):
             continue
         reached.update(filter(None, node.outputs))
-        if node.operator in _PASS_ON and node.inputs[0] in passed_on:
-            passed_on.add(node.outputs[0])
+        if node.domain or _OF_WEIGHTS.search(node.operator) or weighed.intersection(node.inputs):
+            weighed.update(filter(None, node.outputs))
     found = [value.name for value in proto.graph.output if value.name in reached]
-    return [name for name in found if name not in passed_on] or found
+    return [name for name in found if name in weighed] or found
 
 
 def main_output(outputs: dict[str, Value]) -> tuple[str, Flow | Derived]:

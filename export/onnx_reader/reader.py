@@ -32,16 +32,17 @@ from export.onnx_reader.nodes import (
     SUPPORTED,
     Budget,
     Node,
+    OfNoise,
     TooLarge,
     Unsupported,
     in_few_letters,
     with_expectation,
 )
-from export.onnx_reader.operators import apply
+from export.onnx_reader.operators import ELEMENTWISE, apply
 from export.onnx_reader.outputs import choice_text, class_names, inner_text, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
 from export.onnx_reader.steps import Int8Product, Select
-from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, Stacked, Value
+from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, Shaped, Stacked, Value
 
 OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
 
@@ -154,7 +155,9 @@ class _Reader:
         self.constants.update((tensor.values.name, tensor) for tensor in proto.graph.sparse_initializer)
         self.in_half = False
         self.producers: dict[str, Node] = {}
-        self.failed: dict[str, Unsupported] = {}  # what nodes in branches that are perhaps not taken could not compute
+        self.values: dict[str, Value] = {}
+        self.failed: dict[str, Unsupported] = {}  # what nodes could not compute, which perhaps nothing needs
+        self.shapes: dict[str, Shaped] = {}  # of what failed: some files ask for it, to expand what has it already
 
     def read(self) -> Imported:
         """Try the graph's input as rows along its first axis, then, where its sizes are fixed, as one row."""
@@ -169,19 +172,16 @@ class _Reader:
             try:
                 return self._follow(candidate, nodes, outputs)
             except (Unsupported, ModelError) as error:
-                first = first or self._with_choice(with_expectation(error), candidate, nodes, outputs)
+                first = first or self._with_choice(with_expectation(error), nodes, outputs)
         raise first or Unsupported("the graph has no input, expected one")
 
-    def _with_choice(self, error: Unsupported, source: Inputs, nodes: list[Node], outputs: list[str]) -> Unsupported:
+    def _with_choice(self, error: Unsupported, nodes: list[Node], outputs: list[str]) -> Unsupported:
         """A refusal that says too which outputs, or which tensors before them, do without what is refused."""
         if self.output is not None or isinstance(error, TooLarge):
             return error
-        try:
-            values = self._computed(source, [replace(node, is_optional=True) for node in nodes])
-        except Unsupported:
-            return error
-        found = {name: values[name] for name in outputs if name in values}
-        text = choice_text(outputs, found) if found else inner_text(nodes, values, self.constants)
+        outputs = self._without_noise(outputs)
+        found = {name: self.values[name] for name in outputs if name in self.values}
+        text = choice_text(outputs, found) if found else inner_text(nodes, self.values, self.constants)
         return error.with_more(text) if text and len(found) < len(outputs) else error
 
     def _wanted_outputs(self) -> list[str]:
@@ -213,35 +213,47 @@ class _Reader:
         return found
 
     def _follow(self, source: Inputs, nodes: list[Node], outputs: list[str]) -> Imported:
-        values = self._computed(source, nodes)
-        return self._finish(source, {name: self._value(name, values) for name in outputs})
+        self._compute(source, nodes)
+        return self._finish(source, {name: self._value(name) for name in self._without_noise(outputs)})
 
-    def _computed(self, source: Inputs, nodes: list[Node]) -> dict[str, Value]:
-        """What every node computes. Raises Unsupported for one that is not optional."""
+    def _without_noise(self, outputs: list[str]) -> list[str]:
+        """Those of several outputs that random numbers do not go into; all, if they go into each."""
+        return [name for name in outputs if not isinstance(self.failed.get(name), OfNoise)] or outputs
+
+    def _compute(self, source: Inputs, nodes: list[Node]) -> None:
+        """What every node computes, or why it cannot be."""
         self.budget.charge(width_of(source))
-        values: dict[str, Value] = {**flows_of(source)}
+        self.values = {**flows_of(source)}
         self.failed.clear()
+        self.shapes.clear()
         for node in nodes:
             try:
-                results = self._results(node, values)
+                results = self._results(node)
             except Unsupported as error:
-                if not node.is_optional:
-                    raise
                 self.failed.update(dict.fromkeys(node.outputs, error))
+                self._note_shape(node)
                 continue
             for result in results:
                 if isinstance(result, Flow | Derived):
                     result.flow.chain.made_by(node)
             self.in_half |= any(isinstance(result, Flow) and result.kind == "float16" for result in results)
-            values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
-        return values
+            self.values.update((name, result) for name, result in zip(node.outputs, results, strict=False) if name)
 
-    def _results(self, node: Node, values: dict[str, Value]) -> list[Value]:
+    def _note_shape(self, node: Node) -> None:
+        """The shape of what an operator that works place by place could not compute, where its inputs tell."""
+        inputs = [self.shapes.get(name) or self.values.get(name) or self.constants.get(name) for name in node.inputs]
+        shapes = [value.shape for value in inputs if isinstance(value, Shaped | Flow | Const)]
+        if node.operator in ELEMENTWISE and len(shapes) == len(inputs):
+            with contextlib.suppress(ValueError):
+                self.shapes[node.outputs[0]] = Shaped(np.broadcast_shapes(*shapes))
+
+    def _results(self, node: Node) -> list[Value]:
         """What a node computes. Raises Unsupported, naming it."""
         try:
             if (node.domain, node.operator) == ("", "If"):
-                return [self._value(name, values) for name in _taken(node, self._value(node.inputs[0], values))]
-            inputs = [self._value(name, values) for name in node.inputs]
+                return [self._value(name) for name in _taken(node, self._value(node.inputs[0]))]
+            shapes = self.shapes if node.operator == "Shape" else {}
+            inputs = [shapes.get(name) or self._value(name) for name in node.inputs]
             results = apply(self._with_arrays(node), inputs, self.budget)
             self._charge_layouts(inputs, results)
             return results
@@ -266,11 +278,11 @@ class _Reader:
             if isinstance(result, Flow) and not any(np.may_share_memory(result.order, order) for order in old):
                 self.budget.charge(result.order.size)
 
-    def _value(self, name: str, values: dict[str, Value]) -> Value:
+    def _value(self, name: str) -> Value:
         if not name:
             return None
-        if name in values:
-            return values[name]
+        if name in self.values:
+            return self.values[name]
         constant = self._constant(name)
         if name in self.failed:
             raise self.failed[name]

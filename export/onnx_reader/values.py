@@ -185,6 +185,13 @@ class Stacked(Derived):
 
 
 @dataclass(frozen=True)
+class Shaped:
+    """A tensor of which the shape alone is known, which is all that Shape asks for."""
+
+    shape: tuple[int, ...]
+
+
+@dataclass(frozen=True)
 class Noise:
     """Random numbers: times 0 they are nothing, and nothing else can use them."""
 
@@ -198,7 +205,7 @@ class DynamicGrid:
     factor: Array
 
 
-Value = Const | Flow | Label | Probabilities | RowNumber | RowValues | Stacked | Noise | DynamicGrid | None
+Value = Const | Flow | Label | Probabilities | RowNumber | RowValues | Stacked | Shaped | Noise | DynamicGrid | None
 Handler = Callable[[Node, list[Value], Budget], list[Value]]  # what its inputs are to what its outputs are
 
 

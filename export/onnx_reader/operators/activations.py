@@ -101,6 +101,8 @@ def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     if is_over_batch or math.prod(over) != flow.order.size:
         raise Unsupported("it does not work on whole rows")
     name = "softmax" if node.operator == "Softmax" else "log_softmax"
+    if flow.chain.step == RowFunction(Activation.of("log_softmax")) and flow.chain.parent is not None:
+        flow = replace(flow, chain=flow.chain.parent)  # a logarithm of shares has the same softmax as what it is of
     return [flow.made_whole().with_step(RowFunction(Activation.of(name)))]
 
 

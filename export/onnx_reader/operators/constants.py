@@ -10,8 +10,9 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.array_types import Array
-from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.values import ANY_ROWS, Const, Handler, Noise, Origin, Value
+from export.onnx_reader.nodes import Budget, Node, OfNoise, Unsupported
+from export.onnx_reader.steps import Affine
+from export.onnx_reader.values import ANY_ROWS, Const, Flow, Handler, Noise, Origin, Value
 
 # NumPy's functions for operators that work place by place, on constants and, in float64, on functions of one number
 ELEMENTWISE: dict[str, Callable[..., Any]] = {
@@ -47,13 +48,23 @@ ELEMENTWISE: dict[str, Callable[..., Any]] = {
 RANDOM = {"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike"}
 
 
+def settled(value: Value) -> Value:
+    """A constant in place of a flow that is the same for every row, being something times 0; else the value itself."""
+    if not isinstance(value, Flow) or value.batch != 0:
+        return value
+    step = value.chain.step
+    if not isinstance(step, Affine) or step.scale.any():
+        return value
+    return Const(np.broadcast_to(step.shift, (value.chain.width,))[value.order].astype(np.float32))
+
+
 def noise(node: Node, inputs: list[Value]) -> Value:
     """Random numbers, or what constants make of them. Raises Unsupported where they go into the input's values."""
-    zeros = [value for value in inputs if isinstance(value, Const) and not value.array.any()]
+    zeros = [value for value in map(settled, inputs) if isinstance(value, Const) and not value.array.any()]
     if node.operator == "Mul" and zeros:
         return Const(zeros[0].array, origin=zeros[0].origin)
     if node.operator not in RANDOM and not all(value is None or isinstance(value, Const | Noise) for value in inputs):
-        raise Unsupported("it adds random numbers, which no artifact gives; expected an output without, such as a mean")
+        raise OfNoise("it adds random numbers, which no artifact gives; expected an output without, such as a mean")
     return Noise()
 
 

@@ -17,7 +17,7 @@ import numpy as np
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.affine import sum_of
-from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function
+from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function, settled
 from export.onnx_reader.operators.row_values import centered, row_values, uses_means
 from export.onnx_reader.steps import (
     Affine,
@@ -59,6 +59,9 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         if isinstance(value, Const) and value.array.dtype == object:
             raise Unsupported("it computes with texts")
     flows = [value.require_real() for value in given if isinstance(value, Flow)]
+    if len(flows) > 1 and any(isinstance(settled(flow), Flow) for flow in flows):
+        given = list(map(settled, given))
+        flows = [value for value in given if isinstance(value, Flow)]
     if node.operator in _CUTTING and any(not flow.kind.startswith("float") for flow in flows):
         raise Unsupported(f"it computes with {flows[0].kind} numbers, which cuts; expected a Cast to float first")
     if len(flows) == 1 and node.operator in _LINEAR:

@@ -24,6 +24,7 @@ from export.onnx_reader.values import (
     Label,
     Origin,
     Probabilities,
+    Shaped,
     Stacked,
     Value,
     optional,
@@ -199,8 +200,9 @@ def unsqueeze(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def shape_of(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """The shape, the number of rows standing for itself."""
-    value, first, last = tensor(inputs[0]), node.attribute("start", int, 0), node.attributes.get("end")
-    origin = Origin.SIZES if isinstance(value, Flow) else Origin.FILE
+    value = inputs[0] if isinstance(inputs[0], Shaped) else tensor(inputs[0])
+    first, last = node.attribute("start", int, 0), node.attributes.get("end")
+    origin = Origin.FILE if isinstance(value, Const) else Origin.SIZES
     return [Const(np.array(value.shape[first:last], np.int64), origin=origin)]
 
 

@@ -84,16 +84,12 @@ class _Scope:
 
 
 class _Place(NamedTuple):
-    """Where nodes stand. attributes: those of the call, for a function's nodes to refer to. depth: calls around them.
-
-    is_optional: within a branch, so that the nodes may be unsupported as long as nothing takes their results.
-    """
+    """Where nodes stand. attributes: the call's, for a function's nodes to refer to. depth: calls around them."""
 
     scope: _Scope
     opsets: dict[str, int]
     attributes: dict[str, AttributeProto]
     depth: int
-    is_optional: bool
 
 
 class _Inliner:
@@ -108,7 +104,7 @@ class _Inliner:
         self.calls = 0
 
     def run(self) -> list[Node]:
-        self._add(self.graph.node, _Place(_Scope({}, ""), self.opsets, {}, 0, False))
+        self._add(self.graph.node, _Place(_Scope({}, ""), self.opsets, {}, 0))
         return self.nodes
 
     def _add(self, protos: Iterable[onnx.NodeProto], place: _Place) -> None:
@@ -128,7 +124,7 @@ class _Inliner:
                 raise Unsupported(f"the graph has more than {MOST_NODES:,} nodes")
             if (domain, proto.op_type) == ("", "If"):
                 node = self._with_branches(node, given, place)
-            self.nodes.append(replace(node, is_optional=place.is_optional))
+            self.nodes.append(node)
 
     def _count_call(self, what: str, depth: int) -> None:
         if depth >= _DEEPEST_CALL:
@@ -146,7 +142,7 @@ class _Inliner:
         defaults = {attribute.name: attribute for attribute in function.attribute_proto}
         opsets = {**self.opsets, **_opsets(function.opset_import)}
         scope = _Scope(names, f"{function.name}#{self.calls}")
-        self._add(function.node, _Place(scope, opsets, {**defaults, **given}, place.depth + 1, place.is_optional))
+        self._add(function.node, _Place(scope, opsets, {**defaults, **given}, place.depth + 1))
 
     def _with_branches(self, node: Node, given: dict[str, AttributeProto], place: _Place) -> Node:
         """The node with the outputs of both branches as further inputs, first those of then_branch."""
@@ -162,7 +158,7 @@ class _Inliner:
             made = [*tensors, *(name for inner in branch.node for name in inner.output if name)]
             scope = _Scope({name: f"{prefix}/{name}" for name in made}, prefix, place.scope)
             self.initializers.update((scope.renamed(name), tensor) for name, tensor in tensors.items())
-            self._add(branch.node, _Place(scope, place.opsets, place.attributes, place.depth + 1, True))
+            self._add(branch.node, _Place(scope, place.opsets, place.attributes, place.depth + 1))
             results += [scope.renamed(value.name) for value in branch.output]
         return replace(node, inputs=(*node.inputs, *results))
 

@@ -465,10 +465,12 @@ def test_no_choice_is_offered_where_none_helps(tmp_path):
         ("y = Gemm(x, V, B2) k = ArgMax<axis=1, keepdims=0>(y)", "k y"),
         ("y = Gemm(x, V, B2) z = Mul(y, nothing) s = Add(z, B2)", "s y"),
         ("y = Gemm(x, V, B2) t = Transpose(x) u = Unsqueeze<axes=[0]>(t)", "u y"),
+        ("y = Gemm(x, V, B2) scaled = Mul(x, nothing)", "scaled y"),
+        ("y = Gemm(x, V, B2) c = Cast<to=7>(x) t = Gather<axis=0>(V, c)", "y t"),
     ],
 )
 def test_what_is_plainly_no_network_s_output_needs_no_choice(nodes, names, tmp_path):
-    """The input passed on, constants, random numbers, one tensor under two names, and the label beside its values."""
+    """The input passed on or scaled, what it looks up, constants, random numbers, a tensor under two names, labels."""
     path = tmp_path / "m.onnx"
     onnx.save(with_outputs(nodes, names, opset=11, first_float=np.ones((1, 3), np.float32)), path)
     found = import_onnx(path)
@@ -483,6 +485,62 @@ def test_a_state_that_is_passed_through_is_no_input(tmp_path):
     nodes = "y = Gemm(x, V, B2) state = Identity(state_in) f = Identity(frame)"
     found = imported(graph(nodes, 13, source, target, V=normal(6, 3)), tmp_path)
     assert (found.output, found.dropped, found.model.n_in) == ("y", ("state", "f"), 6)
+
+
+def test_the_motion_that_a_policy_follows_is_no_output_of_its(tmp_path):
+    """It is looked up by the time, an input of its own; neither is the network's, and no choice is needed."""
+    nodes = "y = Gemm(x, V, B2) t = Cast<to=7>(time) i = Clip(t, first, last) q = Squeeze(i) m = Gather<axis=0>(M, q)"
+    constants = {"V": normal(6, 3), "M": normal(9, 4), "first": np.int64(0), "last": np.int64(8)}
+    source, target = "float[N,6] x, float[1,1] time", "float[4] m, float[N,3] y"
+    found = imported(graph(nodes, 13, source, target, **constants), tmp_path)
+    assert (found.output, found.dropped, found.model.n_in) == ("y", ("m",), 6)
+
+
+_SHAPES = (
+    "h = Gemm(x, W1, B1) r = Relu(h) m = Gemm(r, W2, B2) l = Gemm(r, W2, B2) c = Clip(l, low, high) e = Exp(c) "
+    "t = Shape(m) ones = ConstantOfShape<value=one>(t) s = Mul(ones, {deviation}) zeros = ConstantOfShape(t) "
+    "a = Add(zeros, m) b = Add(a, s) u = Shape(b) w = Expand(m, u) y = Tanh(w)"
+)
+
+
+@pytest.mark.parametrize("deviation", ["e", "given"])
+def test_what_has_a_shape_alone_that_is_used_stops_nothing(deviation, tmp_path):
+    """Stable-Baselines3's policies: the mean is expanded to the shape of mean + deviation, which it has already."""
+    nodes = _SHAPES.format(deviation=deviation)
+    constants = {"low": np.float32(-20), "high": np.float32(2), "given": normal(3)}
+    used = {name: value for name, value in constants.items() if f"{name}," in nodes or f"{name})" in nodes}
+    nodes = nodes.replace("value=one", "value=float[1] {1}")
+    found = imported(graph(nodes, 15, **used), tmp_path)
+    assert activations(found) == ["relu", "tanh"]
+    with pytest.raises(ArtifactError, match=r"node 'b' \(Add|node 's' \(Mul"):
+        read_onnx(tmp_path / "foreign.onnx", output="b")
+
+
+def test_noise_times_a_deviation_times_nothing_is_none(tmp_path):
+    """tanh(mean + 0 * deviation * noise), the deviation being a branch of its own, in any order."""
+    for order in (
+        "z = Mul(zero, e) n = Mul(z, r) y = Add(m, n)",
+        "z = Mul(e, zero) n = Mul(r, z) y = Add(n, m)",
+        "z = Mul(zero, r) n = Mul(z, e) y = Add(m, n)",
+        "z = Mul(zero, r) n = Mul(e, z) y = Add(n, m)",
+    ):
+        nodes = f"m = Gemm(x, V, B2) l = Gemm(x, U, B2) e = Softplus(l) r = RandomNormalLike(m) {order}"
+        found = imported(graph(nodes, zero=np.float32(0), V=normal(6, 3), U=normal(6, 3)), tmp_path)
+        assert found.model.layer_sizes == (6, 3)
+
+
+def test_outputs_with_noise_are_not_what_is_meant_beside_others(tmp_path):
+    """The action that is drawn and its log-probability are left out, and said to be; of others one is chosen."""
+    nodes = "m = Gemm(x, V, B2) r = RandomNormalLike(m) a = Add(m, r) d = Sub(a, m) p = Mul(d, d) y = Tanh(m)"
+    target = "float[N,3] a, float[N,3] p, float[N,3] y"
+    found = imported(graph(nodes, target=target, V=normal(6, 3)), tmp_path)
+    assert (found.output, found.dropped, activations(found)) == ("y", ("a", "p"), ["tanh"])
+    onnx.save(graph(nodes, target=f"{target}, float[N,3] m", V=normal(6, 3)), tmp_path / "m.onnx")
+    with pytest.raises(ArtifactError, match=r"the graph has 2 outputs: 'y' \(n, 3\), 'm' \(n, 3\); [^;]*$"):
+        read_onnx(tmp_path / "m.onnx")
+    onnx.save(graph(nodes, target="float[N,3] a, float[N,3] p", V=normal(6, 3)), tmp_path / "n.onnx")
+    with pytest.raises(ArtifactError, match=r"node 'a' \(Add, output 'a'\): it adds random numbers"):
+        read_onnx(tmp_path / "n.onnx")
 
 
 def test_random_numbers_times_nothing_are_none(tmp_path):

@@ -102,6 +102,14 @@ def test_softmax_before_and_after_opset_13(tmp_path, opset, operator):
         assert activations(found) == ["softmax" if operator == "Softmax" else "log_softmax"]
 
 
+@pytest.mark.parametrize(("last", "name"), [("Softmax", "softmax"), ("LogSoftmax", "log_softmax")])
+def test_softmax_of_log_softmax_is_that_of_its_input(tmp_path, last, name):
+    """PyTorch's distributions of classes take off ReduceLogSumExp first, then Softmax."""
+    spelled = f"h = Gemm(x, V, B2) m = ReduceLogSumExp<axes=[-1], keepdims=1>(h) s = Sub(h, m) y = {last}<axis=-1>(s)"
+    found = imported(graph(spelled, V=normal(6, 3)), tmp_path)
+    assert activations(found) == [name]
+
+
 def test_prelu_with_a_slope_for_each_feature(tmp_path):
     """As Keras makes it: a stage of its own, and the same numbers."""
     found = imported(graph("h = Gemm(x, W1, B1) r = PRelu(h, S) y = Gemm(r, W2, B2)", S=normal(5)), tmp_path)
