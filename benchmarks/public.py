@@ -25,7 +25,7 @@ from export.onnx_reader import import_onnx
 LIST = Path(__file__).with_name("public_repositories.txt")
 LARGEST = 4 << 20  # bytes of a file
 PRODUCTS = re.compile("MatMul|Gemm$|LinearClassifier|LinearRegressor")
-NOT_DENSE = re.compile(  # And: trees as matrices; Cos: equations of physics
+NOT_DENSE = re.compile(  # And: trees as matrices; Cos: equations of physics; Sequence: recurrent cells
     "Conv|Pool|LSTM|GRU|RNN|Tree|SVM|Loop|Scan|Attention|OneHot|String|Token|TfIdf|Resize|Upsample|ND$|TopK|Einsum|FT$|"
     "RoiAlign|NonMax|InstanceNorm|GroupNorm|LRN|^And$|^Cos$"
 )

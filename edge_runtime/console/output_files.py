@@ -35,7 +35,7 @@ _KINDS: dict[str, tuple[str, Callable[[bytes], bool]]] = {
     "bundle": ("a bundle", lambda start: start.startswith(SHEBANG + _ZIP)),
     "npy": ("an array", lambda start: start.startswith(b"\x93NUMPY")),
     "csv": ("a table", _is_text),
-    "c": ("a C file of ours", lambda start: start.startswith(b"/*") and b"ritten by smallnet" in start),
+    "c": ("a C file of ours", lambda start: b"ritten by smallnet" in start),
 }
 
 

@@ -18,7 +18,8 @@ import numpy as np
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization
-from edge_runtime.numerics import DEFINITIONS, TINY, Activation, dequantize, dynamic_grid, saturate
+from edge_runtime.numerics import DEFINITIONS, TINY, Activation, dequantize, saturate
+from edge_runtime.reference.dynamic_bound import dynamic_bound
 from edge_runtime.reference.stage_bounds import stage_bound
 from edge_runtime.reference.trace import trace
 
@@ -128,7 +129,7 @@ def tensor_bounds(
     for layer in model.layers:
         before = _before_activation(layer, value, bound)
         if foreign and isinstance(layer, (DynamicQuantizedDense, Elementwise)):
-            before = before + _rescaling_bound(layer, value)
+            before = before + _rescaling_bound(layer, value, tensors[f"{layer.name}.preactivation"])
         before = before + (slack or {}).get(layer.name, 0.0)
         bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors, foreign)
         if f"{layer.name}.preactivation" in tensors:
@@ -144,13 +145,17 @@ def _standardization_bound(preprocessing: Standardization, rows: Array) -> Array
     return 4 * 2.0**-24 * size * np.abs(preprocessing.inv_std.astype(np.float64))
 
 
-def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array) -> Array:
-    """Four roundings of what is scaled and of what is added to it; a stage that does one of the two is exact."""
+def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array, before: Array) -> Array:
+    """Four roundings of what is scaled and of what is added to it; a stage that does one of the two is exact.
+
+    value, before: what enters the layer, and what it has before its activation. The sums that int8-dynamic layers scale
+    are exact.
+    """
     if isinstance(layer, Elementwise):
         reach = np.abs(value.astype(np.float64) * layer.scale) + np.abs(layer.shift)
         return 4 * 2.0**-24 * reach if (layer.scale != 1).any() and layer.shift.any() else np.zeros(value.shape)
-    reach = np.abs(value.astype(np.float64)) @ (np.abs(layer.weight.astype(np.float64)) * layer.weight_scale)
-    return 4 * 2.0**-24 * (reach + np.abs(layer.bias.astype(np.float64)))
+    bias = layer.bias.astype(np.float64)
+    return 4 * 2.0**-24 * (np.abs(before - bias) + np.abs(bias))
 
 
 def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
@@ -158,7 +163,7 @@ def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
     if isinstance(layer, Stage):
         return stage_bound(layer, value, bound)
     if isinstance(layer, DynamicQuantizedDense):
-        return _dynamic_bound(layer, value, bound)
+        return dynamic_bound(layer, value, bound)
     if isinstance(layer, Dense):
         weight = np.abs(layer.weight.astype(np.float64))
         return bound @ weight * (1 + SUM_ERROR) + product_bound(layer, value)
@@ -188,16 +193,6 @@ def _logarithm_bound(x: Array) -> Array:
     with np.errstate(over="ignore"):
         parts = DEFINITIONS["sigmoid"].error * (1 + np.exp(-x.astype(np.float64)))
     return np.where(parts < 0.5, 2 * parts, np.inf)
-
-
-def _dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> Array:
-    """The same input gives the same bits; another one moves the grid, and with it every value by up to two steps."""
-    if not bound.any():
-        return np.zeros((len(value), layer.n_out))
-    scale, _zero_point = dynamic_grid(value)
-    moved = bound.max() + 2 * float(scale)
-    reach = np.abs(layer.weight.astype(np.float64)).sum(axis=0) * layer.weight_scale
-    return np.broadcast_to(moved * reach, (len(value), layer.n_out))
 
 
 def activation_bound(activation: Activation, x: Array, bound: Array) -> Array:

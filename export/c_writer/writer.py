@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from edge_runtime.arguments import QUANTIZATION_CHECKS
 from edge_runtime.artifact import save_bytes
 from edge_runtime.errors import QuantizationError
 from edge_runtime.files import make_folder, write_together
@@ -21,6 +22,7 @@ from edge_runtime.model import Model, as_model
 from edge_runtime.version import __version__
 from export.c_writer.description import describe_model
 from export.c_writer.identifiers import c_identifier, c_string, comment_text
+from export.c_writer.layouts import LAYOUTS, layout_files
 from export.c_writer.numerals import c_array, c_float
 
 if TYPE_CHECKING:
@@ -33,31 +35,48 @@ def write_c(
     name: str = "model",
     *,
     logits: bool = False,
+    layout: str = "c",
 ) -> list[Path]:
-    """Write `model` as NAME.c and NAME.h into `folder`, which is made where it is missing; the paths of the two.
+    """Write `model` as NAME.c and NAME.h into `folder`, which is made where it is missing; the paths of the files.
 
     name: what the files, the functions and the macros begin with; made an identifier first (`c_identifier`). logits:
-    leave out the activation of the last layer, and with it, mostly, <math.h>. The same model gives the same bytes.
-    Raises QuantizationError for a model that cannot be written as C, OSError.
+    leave out the activation of the last layer, and with it, mostly, <math.h>. layout: "c", the two files alone;
+    "c-project", with main.c and a Makefile for a host, in NAME_project; "arduino", a library folder NAME. The same
+    model gives the same bytes. Raises QuantizationError for a model that cannot be written as C, OSError.
     """
-    contents = {Path(folder) / file: content for file, content in c_files(model, name, logits=logits).items()}
-    make_folder(folder)
+    files = c_files(model, name, logits=logits, layout=layout)
+    contents = {Path(folder) / file: content for file, content in files.items()}
+    for path in contents:
+        make_folder(path.parent)
     write_together(contents)
     return list(contents)
 
 
 def c_files(
-    model: Model, name: str = "model", *, logits: bool = False, artifact: bytes | None = None
+    model: Model,
+    name: str = "model",
+    *,
+    logits: bool = False,
+    layout: str = "c",
+    artifact: bytes | None = None,
 ) -> dict[str, bytes]:
-    """What `write_c` writes, by file name. artifact: the file whose SHA-256 is stated (default: what `save` writes)."""
+    """What `write_c` writes, by path in its folder.
+
+    artifact: the file whose SHA-256 is stated (default: what `save` writes).
+    """
+    QUANTIZATION_CHECKS.choice("layout", layout, LAYOUTS)
+    words = words_of(model, name, logits=logits, artifact=artifact)
+    return {file: render(template, words) for file, template in layout_files(layout, words["p"]).items()}
+
+
+def words_of(model: Model, name: str, *, logits: bool = False, artifact: bytes | None = None) -> dict[str, Any]:
+    """The words of the templates. Raises QuantizationError for a model that cannot be written as C."""
     model = as_model(model)
     _require_layers(model)
     identifier = c_identifier(name)
     facts = describe_model(model, logits=logits)
     sha256 = hashlib.sha256(save_bytes(model) if artifact is None else artifact).hexdigest()
-    words = {"p": identifier, "P": identifier.upper(), "version": __version__, "sha256": sha256, **facts}
-    templates = {f"{identifier}.c": "model.c.j2", f"{identifier}.h": "model.h.j2"}
-    return {file: render(template, words) for file, template in templates.items()}
+    return {"p": identifier, "P": identifier.upper(), "version": __version__, "sha256": sha256, **facts}
 
 
 def render(template: str, words: dict[str, Any]) -> bytes:

@@ -10,7 +10,8 @@ from edge_runtime.artifact import MODEL_MAX_BYTES, load_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.files import fit_table, make_folder, read_file, write_together
 from edge_runtime.model import Model
-from export.c_writer import c_files, c_identifier
+from export.c_writer import c_identifier, format_files
+from export.commands.pipeline import ExportOptions
 
 
 def read_small(path: str, precision: str, max_bytes: int | None) -> tuple[Model, bytes] | None:
@@ -27,21 +28,25 @@ def write_as_c(
     content: bytes,
     path: str,
     out: str | os.PathLike[str],
+    options: ExportOptions,
     *,
-    logits: bool,
     force: bool,
 ) -> dict[str, Any]:
-    """Write NAME.c and NAME.h of the artifact in `path`, whose bytes are `content`; what was written, as plain data.
+    """Write the C files of the artifact in `path`, whose bytes are `content`; what was written, as plain data.
 
     Raises QuantizationError, OutputRefused, OSError.
     """
     name = c_identifier(Path(path).name.removesuffix(".npz"))
-    files = {Path(out) / file: text for file, text in c_files(model, name, logits=logits, artifact=content).items()}
+    files: dict[Path, bytes] = {}
+    for form in options.formats:
+        made = format_files(form, model, name, logits=options.logits, artifact=content)
+        files |= {Path(out) / file: text for file, text in made.items()}
     check_folder(out)
     for file in files:
         if file.parent.is_dir():
             check_output(file, "c", force=force, sources=[path])
-    make_folder(out)
+    for file in files:
+        make_folder(file.parent)
     write_together(files)
     before = {"file": path, "precision": model.precision, "bytes": len(content), "score": None, "scores": None}
     exported = {"precision": model.precision, "artifact": path, "onnx": None, "c": list(map(str, files))}

@@ -52,8 +52,9 @@ representative rows, but a row's answer depends on the other rows of its batch."
 _METHOD_HELP = "How int8 ranges are chosen; auto tries the others and takes what is closest to the float network."
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
 _FORMAT_HELP = """What is written beside the artifact; may be given more than once (default: onnx). c: NAME.c and NAME.h
-for microcontrollers."""
-_LOGITS_HELP = "With --format c: leave out the activation of the last layer, and with it <math.h>."
+for microcontrollers; c-project: with main.c and a Makefile; arduino: a library folder;
+html: a page that holds the model."""
+_LOGITS_HELP = "In C: leave out the activation of the last layer, and with it <math.h>."
 _FORM_HELP = """How int8 is written. integer: standard operators, the same bits everywhere. qgemm: the same bits, for
 onnxruntime only. qdq: what TensorRT, QNN and OpenVINO read; not bit-exact."""
 _PORTABLE_HELP = """With --form qdq: weights that could saturate on x86 without VNNI as uint8 with zero point 128, for
@@ -109,9 +110,9 @@ def export(
     Example: smallnet export digits.npz --calibrate digits --out build/
     """
     wanted, chosen = _precisions(precisions), _chosen(options)
-    small = read_small(model_path, wanted[0], max_bytes) if chosen.formats == ("c",) and len(wanted) == 1 else None
+    small = read_small(model_path, wanted[0], max_bytes) if "onnx" not in chosen.formats and len(wanted) == 1 else None
     if small is not None:
-        written = write_as_c(*small, model_path, options["out"], logits=chosen.logits, force=options["force"])
+        written = write_as_c(*small, model_path, options["out"], chosen, force=options["force"])
         return echo_json(written) if as_json else echo(as_c_table(written, width_for(wide)))
     if spec is None and "int8" in wanted:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
@@ -158,10 +159,10 @@ def export(
 def _chosen(options: dict[str, Any]) -> ExportOptions:
     """How the grids are chosen and ONNX is written, of the command's options."""
     formats = tuple(dict.fromkeys(options["formats"] or ("onnx",)))
-    if "c" in formats:
+    if formats != ("onnx",):
         require_extra("c", "jinja2")
     elif options["logits"]:
-        raise click.UsageError("--logits is given without --format c, expected both or none")
+        raise click.UsageError("--logits is given without a format of C, expected both or none")
     names = ("method", "equalize", "form", "opset", "portable", "logits")
     return ExportOptions(
         per_channel=not options["per_tensor"], formats=formats, **{name: options[name] for name in names}

@@ -18,7 +18,7 @@ from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.files import make_folder, write_together
 from edge_runtime.model import Model
-from export.c_writer import c_files, c_identifier, require_c
+from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c
 from export.onnx_writer import OPSET, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
@@ -35,8 +35,8 @@ from export.quantization import (
 from export.verification import Report, RunLimits, check_opset, verify_content
 from trainer.scores import ClassScores, ValueScores, chance_doubts, scores_of
 
-FORMATS = ("onnx", "c")
-_KINDS = {".onnx": "onnx", ".npz": "artifact", ".c": "c", ".h": "c"}  # of files that may be replaced, by suffix
+FORMATS = ("onnx", *C_FORMATS)
+_KINDS = {".onnx": "onnx", ".npz": "artifact"}  # of files that may be replaced, by suffix; all others are C of ours
 
 
 @dataclass(frozen=True)
@@ -91,7 +91,7 @@ class ExportOptions:
 class Exported:
     """One precision: its files, their bytes, and what was measured. scores need LabeledRows.
 
-    onnx: None if that is not written; c: the source and its header, or nothing. report: of the artifact beside ONNX,
+    onnx: None if that is not written; c: the files of C, or nothing. report: of the artifact beside ONNX,
     which is compared whether it is written or not.
     fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
     """
@@ -135,13 +135,13 @@ def check_export(
     take the place of something else (not with `force`) or of a folder, OSError.
     """
     check_opset(options.form, options.opset, portable=options.portable)
-    if "c" in options.formats:
+    if set(C_FORMATS) & set(options.formats):
         for precision in precisions:
             require_c(precision)
     check_folder(out)
     for path in export_paths(out, stem, precisions, options.formats):
         if path.parent.is_dir():
-            check_output(path, _KINDS[path.suffix], force=force, sources=sources)
+            check_output(path, _KINDS.get(path.suffix, "c"), force=force, sources=sources)
 
 
 def export_paths(
@@ -152,10 +152,11 @@ def export_paths(
 
 
 def _paths(out: str | os.PathLike[str], stem: str, precision: str, formats: Sequence[str]) -> dict[str, Path]:
-    """The files of one precision by their suffix, the artifact last: the order in which they get their names."""
-    stems = {".onnx": f"{stem}.{precision}"} if "onnx" in formats else {}
-    stems |= dict.fromkeys((".c", ".h"), c_name(stem, precision)) if "c" in formats else {}
-    return {suffix: Path(out) / f"{name}{suffix}" for suffix, name in (stems | {".npz": f"{stem}.{precision}"}).items()}
+    """The files of one precision by their names in `out`, the artifact last, in the order in which they are named."""
+    names = [f"{stem}.{precision}.onnx"] if "onnx" in formats else []
+    for form in set(C_FORMATS) & set(formats):
+        names += format_paths(form, c_name(stem, precision))
+    return {name: Path(out) / name for name in [*sorted(names), f"{stem}.{precision}.npz"]}
 
 
 def c_name(stem: str, precision: str) -> str:
@@ -205,13 +206,12 @@ def export_model(
         # may refuse: nothing is written before
         proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
         content = proto.SerializeToString(deterministic=True)
-        contents = {".onnx": content, ".npz": save_bytes(small)}
-        if "c" in chosen.formats:
-            contents |= _c_contents(small, c_name(stem, precision), contents[".npz"], chosen)
-        shown = paths.get(".onnx", paths[".npz"].with_suffix(".onnx"))
-        report = verify_content(small, content, shown, compared, on_rows=on_rows, run_limits=run_limits)
+        artifact, onnx = (Path(out) / f"{stem}.{precision}.{suffix}" for suffix in ("npz", "onnx"))
+        contents = {onnx.name: content, artifact.name: save_bytes(small)}
+        contents |= _c_contents(small, c_name(stem, precision), contents[artifact.name], chosen)
+        report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
         if report.ok:
-            _write({path: contents[suffix] for suffix, path in paths.items()}, on_file)
+            _write({path: contents[name] for name, path in paths.items()}, on_file)
         fidelity = measure_fidelity(model, small, judged)
         texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if precision == "int8":
@@ -222,8 +222,8 @@ def export_model(
         results.append(
             Exported(
                 precision=precision,
-                artifact=paths[".npz"],
-                onnx=paths.get(".onnx"),
+                artifact=artifact,
+                onnx=paths.get(onnx.name),
                 artifact_bytes=artifact_bytes(small),
                 onnx_bytes=len(content),
                 report=report,
@@ -231,16 +231,18 @@ def export_model(
                 fidelity=fidelity,
                 model=small,
                 warnings=tuple(f"{precision}: {text}" for text in texts),
-                c=tuple(paths[suffix] for suffix in (".c", ".h") if suffix in paths),
+                c=tuple(path for path in paths.values() if path not in (artifact, onnx)),
             )
         )
     return results
 
 
 def _c_contents(model: Model, name: str, artifact: bytes, options: ExportOptions) -> dict[str, bytes]:
-    """The source and its header by their suffix."""
-    files = c_files(model, name, logits=options.logits, artifact=artifact)
-    return {suffix: files[name + suffix] for suffix in (".c", ".h")}
+    """The C files by their paths."""
+    contents: dict[str, bytes] = {}
+    for form in set(C_FORMATS) & set(options.formats):
+        contents |= format_files(form, model, name, logits=options.logits, artifact=artifact)
+    return contents
 
 
 def _score_doubts(before: ClassScores | ValueScores | None, scores: ClassScores | ValueScores | None) -> list[str]:
@@ -272,7 +274,8 @@ def _shrunk(
 
 def _write(contents: dict[Path, bytes], on_file: Callable[[str], None] | None) -> None:
     """A pair of files, in this order. on_file: told their names."""
-    make_folder(next(iter(contents)).parent)
+    for path in contents:
+        make_folder(path.parent)
     write_together(contents)
     for path in contents:
         if on_file is not None:

@@ -41,7 +41,7 @@ from export.onnx_reader.nodes import (
 from export.onnx_reader.operators import ELEMENTWISE, apply
 from export.onnx_reader.outputs import choice_text, class_names, inner_text, main_output, reached_outputs
 from export.onnx_reader.protobuf import TensorReader, check_counts, needed_nodes
-from export.onnx_reader.steps import Int8Product, Select
+from export.onnx_reader.steps import Chain, Int8Product, Seen, Select, Step
 from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, Shaped, Stacked, Value
 
 OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
@@ -60,6 +60,7 @@ class Imported:
     that stand so near to a tie that onnxruntime may round them otherwise, as layer, code and the other value.
     external_files: where the file says that weights lie. content: the bytes that were read. int8_products: the products
     whose weights the file has as int8, which may saturate on some processors (`export.onnx_writer.saturating_layers`).
+    seen: the file's tensors that hold what layers take, in order, as far as there are such.
     """
 
     model: Model
@@ -76,6 +77,7 @@ class Imported:
     external_files: tuple[Path, ...] = ()
     content: bytes = b""
     int8_products: tuple[Int8Product, ...] = ()
+    seen: tuple[Seen, ...] = ()
 
     def __repr__(self) -> str:
         """The model and where it was found, in one line."""
@@ -214,7 +216,8 @@ class _Reader:
 
     def _follow(self, source: Inputs, nodes: list[Node], outputs: list[str]) -> Imported:
         self._compute(source, nodes)
-        return self._finish(source, {name: self._value(name) for name in self._without_noise(outputs)})
+        finals = {name: self._value(name) for name in self._without_noise(outputs)}
+        return self._finish(source, finals, self.values)
 
     def _without_noise(self, outputs: list[str]) -> list[str]:
         """Those of several outputs that random numbers do not go into; all, if they go into each."""
@@ -292,7 +295,7 @@ class _Reader:
             raise Unsupported(f"tensor '{name}' is computed by no node and is not the input; export the model again")
         return constant
 
-    def _finish(self, source: Inputs, outputs: dict[str, Value]) -> Imported:
+    def _finish(self, source: Inputs, outputs: dict[str, Value], values: dict[str, Value]) -> Imported:
         try:
             name, value = main_output(outputs)
         except Unsupported as error:
@@ -300,7 +303,7 @@ class _Reader:
         flow = value.flow
         flow = flow.made_whole()
         chain = flow.chain
-        if not np.array_equal(flow.order.ravel(), np.arange(chain.width)):
+        if not flow.is_in_order:
             chain = chain.then(Select(flow.order.ravel()))
         try:
             assembly = Assembly(chain, width_of(source), self.budget)
@@ -318,7 +321,7 @@ class _Reader:
         return Imported(
             model, source, name, kind, flow.batch, assembly.output_grids, self.in_half, same, slack, dropped,
             tuple(sorted(assembly.ties)), self.tensors.external_files(self.proto.graph.initializer),
-            self.content, tuple(assembly.int8_products),
+            self.content, tuple(assembly.int8_products), _seen(assembly.starts, chain, values),
         )  # fmt: skip
 
     def _metadata(self, source: Inputs) -> dict[str, str]:
@@ -327,6 +330,20 @@ class _Reader:
             return {k: v for k, v in properties.items() if k not in ("precision", "form", "class_names")}
         made_by = printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)
         return {"imported_from": made_by, **_schema(source)}
+
+
+def _seen(starts: dict[str, Step], chain: Chain, values: dict[str, Value]) -> tuple[Seen, ...]:
+    """The tensors that the steps take with which layers start, if their places are the features."""
+    links = {id(link.step): link for link in chain.links_after(None)}
+    found = []
+    for layer, step in starts.items():
+        link = links.get(id(step))
+        for name in link.origin.inputs if link is not None and link.origin is not None else ():
+            value = values.get(name)
+            if isinstance(value, Flow) and link is not None and value.chain is link.parent and value.is_in_order:
+                found.append(Seen(layer, name, value.batch))
+                break
+    return tuple(found)
 
 
 def _schema(source: Inputs) -> dict[str, str]:

@@ -27,6 +27,14 @@ class Int8Product(NamedTuple):
     by_integers: bool
 
 
+class Seen(NamedTuple):
+    """A tensor of the file that holds what one of the model's layers takes. batch: its axis of rows, None without."""
+
+    layer: str
+    tensor: str
+    batch: int | None
+
+
 ROUNDED = 2.0**-22  # of a value: what a few roundings and one call of exp or erf may add up to, beside float64
 
 

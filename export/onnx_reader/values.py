@@ -120,6 +120,11 @@ class Flow:
         places = np.sort(self.order, axis=None)
         return bool(np.array_equal(places, np.arange(self.chain.width)))
 
+    @property
+    def is_in_order(self) -> bool:
+        """Whether the places of a row are the features, one after another."""
+        return np.array_equal(self.order.ravel(), np.arange(self.chain.width))
+
     def with_step(self, step: Step, **changes: Any) -> Flow:
         """The same tensor after a step that keeps its layout."""
         return replace(self, chain=self.chain.then(step), **changes)

@@ -7,8 +7,9 @@ outputs put on a grid) is that rounding allowed too.
 
 from __future__ import annotations
 
+import functools
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import fields, replace
 from typing import Any, NamedTuple, TypeAlias
 
@@ -28,6 +29,7 @@ from export.onnx_reader import (
     OUTPUT_KEY,
     Imported,
     Input,
+    Seen,
     import_onnx,
 )
 from export.quantization import MOST_CHANGED
@@ -36,6 +38,7 @@ from export.verification.foreign_session import ForeignSession, RunLimits, check
 from export.verification.report import Report
 from export.verification.row_count import bytes_per_row, rows_within
 from export.verification.saturation import precaution_for
+from export.verification.stepwise import check_steps, is_loose, tensors_between
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused, unused_note
 
 IMPORT = "import"
@@ -81,11 +84,13 @@ def verify_import(
     precaution = precaution_for(source)
     notes: dict[str, None] = dict.fromkeys([*unused_note(source.content), *precaution.notes(levels), *rounded, *fewer])
     for level in filter(precaution.runs_at, levels):
-        theirs = _outputs(source, onnx_path, rows, level, precaution.config, run_limits)
+        outputs = functools.partial(_outputs, source, onnx_path, rows, level, precaution.config, run_limits)
+        theirs = outputs()[source.output]
         found, flipped = _compared_beside_ties(level, model, source, rows, theirs)
+        steps = _by_steps(level, model, source, rows, outputs) if is_loose(found.check.largest_bound, theirs) else []
         notes |= dict.fromkeys(_beside_ties(flipped))
-        notes |= dict.fromkeys(_says_little(source, found.check, found.changed, theirs))
-        checks.append(found.check)
+        notes |= dict.fromkeys(_says_little(source, found.check, found.changed, theirs, is_all=not steps))
+        checks += [found.check, *steps]
         changed, largest = max(changed, found.changed), max(largest, found.check.max_abs_error)
     skipped = tuple(level for level in levels if not precaution.runs_at(level))
     return Report(IMPORT, len(rows), tuple(checks), changed, largest, precaution.config, tuple(notes), skipped)
@@ -105,13 +110,18 @@ def _beside_ties(flipped: Iterable[tuple[str, int, int]]) -> Iterator[str]:
         yield f"entry {code} of the table of '{layer}' is {other} in onnxruntime: it stands beside a tie"
 
 
-def _says_little(source: Imported, check: TensorCheck, changed: int, theirs: NDArray[Any]) -> list[str]:
-    """Lines on an agreement that proves little: the bound on it is as large as what the outputs vary by."""
+def _says_little(
+    source: Imported, check: TensorCheck, changed: int, theirs: NDArray[Any], *, is_all: bool
+) -> list[str]:
+    """Lines on an agreement that proves little: the bound on it is as large as what the outputs vary by.
+
+    is_all: whether the outputs are all that was compared.
+    """
     values = theirs.reshape(len(theirs), -1).astype(np.float64)
     texts = _lone_nans(source, check, int(np.isnan(values).sum()))
     numbers = np.where(np.isfinite(values), values, 0.0)
     spread, size = float(np.std(numbers, axis=0).max(initial=0.0)), float(np.abs(numbers).max(initial=0.0))
-    if np.isfinite(check.largest_bound) and check.largest_bound >= (spread or _SMALL_PART * max(1.0, size)):
+    if is_all and np.isfinite(check.largest_bound) and check.largest_bound >= (spread or _SMALL_PART * max(1.0, size)):
         texts.append(
             f"the file and the model may differ by {check.largest_bound:.2g} here, and the outputs vary by "
             f"{spread:.2g} on these rows: that they agree says little{_why_loose(source)}"
@@ -194,18 +204,37 @@ def _outputs(
     level: str,
     config: Sequence[tuple[str, str]],
     limits: RunLimits | None,
-) -> Any:
-    """What the file gives for all rows, fed as many at a time as it takes."""
+    seen: Sequence[Seen] = (),
+) -> dict[str, NDArray[Any]]:
+    """What the file gives for all rows, fed as many at a time as it takes: the output, and tensors that are seen."""
     size = _rows_at_once(source)
-    parts = []
-    with _session(source, path, level, config, limits) as session:
+    parts: dict[str, list[NDArray[Any]]] = {source.output: [], **{each.tensor: [] for each in seen}}
+    with _session(source, path, level, config, limits, seen) as session:
         for start in range(0, len(rows), size):
             part = rows[start : start + size]
             padded = part if _rows_taken(source) == ANY_ROWS else np.resize(part, (size, rows.shape[1]))
             fed = {each.name: _fed(each, padded[:, each.columns]) for each in source.inputs}
-            found = session.run([source.output], fed)[0]
-            parts.append(_by_row(source, found, len(padded))[: len(part)])
-    return np.concatenate(parts)
+            output, *others = session.run(list(parts), fed)
+            parts[source.output].append(_by_row(source, output, len(padded))[: len(part)])
+            for each, other in zip(seen, others, strict=True):
+                moved = other if each.batch is None else np.moveaxis(other, each.batch, 0)
+                parts[each.tensor].append(moved.reshape(len(padded), -1)[: len(part)])
+    return {name: np.concatenate(found) for name, found in parts.items()}
+
+
+def _by_steps(
+    level: str,
+    model: Model,
+    source: Imported,
+    rows: NDArray[np.float32],
+    outputs: Callable[..., dict[str, NDArray[Any]]],
+) -> list[TensorCheck]:
+    """Layer by layer, if the file's tensors can be seen: none where they are not."""
+    seen = tensors_between(model, source)
+    factor = HALF_IN_FLOATS if source.computes_in_half else 1.0
+    found = outputs(seen) if seen else {}
+    block = _rows_at_once(source)
+    return check_steps(level, model, source, rows, found, block=block, factor=factor) if seen else []
 
 
 def _rows_at_once(source: Imported) -> int:
@@ -242,6 +271,7 @@ def _session(
     level: str,
     config: Sequence[tuple[str, str]],
     limits: RunLimits | None,
+    seen: Sequence[Seen] = (),
 ) -> ForeignSession:
     """A session on the file, less the nodes that no output needs, and with an opset below 7 made one of 7.
 
@@ -252,7 +282,8 @@ def _session(
     refuse_loops(proto, path)
     keep_output(proto.graph, source.output)
     is_changed = remove_unused(proto) or bool(source.dropped)
-    if _as_opset_7(proto) or is_changed:
+    proto.graph.output.extend(onnx.ValueInfoProto(name=each.tensor) for each in seen)
+    if _as_opset_7(proto) or is_changed or seen:
         content = proto.SerializeToString()
     weights = sum(array.nbytes for layer in source.model.layers for array in layer.arrays().values())
     size = len(content) + weights

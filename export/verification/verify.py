@@ -47,6 +47,7 @@ from export.verification.import_check import is_import_of, verify_import
 from export.verification.report import ENGINE, Report
 from export.verification.row_count import rows_within
 from export.verification.saturation import Precaution, precaution_for
+from export.verification.stepwise import tensors_between
 from export.verification.unused_nodes import keep_output, refuse_loops, remove_unused
 from export.verification.written import check_written, unstated_options
 
@@ -109,7 +110,7 @@ def verify_content(
     form = _form(proto)
     if form == FOREIGN:
         source = _read_first(content, onnx_path, wanted)
-        if is_import_of(model, source):
+        if is_import_of(model, source) or (is_dynamic(model) and tensors_between(model, source)):
             return _verify_import(model, onnx_path, rows, source, levels, Engine(model, limits), run_limits)
         precaution = precaution_for(source)
     else:

@@ -7,6 +7,7 @@ Everything is folded in float64 and rounded to float32 once.
 
 from __future__ import annotations
 
+import itertools
 from dataclasses import replace
 from typing import NamedTuple
 
@@ -22,6 +23,7 @@ from export.onnx_reader.layers.selection import Placed, without_selections
 from export.onnx_reader.nodes import Budget, Unsupported
 from export.onnx_reader.steps import (
     IDENTITY,
+    ROUNDED,
     Affine,
     Bend,
     Center,
@@ -67,7 +69,8 @@ class Assembly:
     the grids that the file rounds its final outputs to and the model does not. same_standardization: the file
     subtracts and multiplies as the model does. slack: by layer, how far its sums may be from the file's, because a
     bias was put on their grid; real units, float64 (n_out,). ties: entries of tables beside a tie, as layer, code and
-    what another engine may round it to. int8_products: those whose weights the file has as int8.
+    what another engine may round it to. int8_products: those whose weights the file has as int8. starts: by layer, the
+    step that it begins with, where it takes what that step takes.
     """
 
     def __init__(self, chain: Chain, width: int, budget: Budget) -> None:
@@ -87,6 +90,7 @@ class Assembly:
         self.slack: dict[str, Array] = {}
         self.ties: set[tuple[str, int, int]] = set()
         self.int8_products: list[Int8Product] = []
+        self.starts: dict[str, Step] = {}
 
     def peek(self) -> Step | None:
         """The next step, None at the end."""
@@ -141,6 +145,8 @@ class Assembly:
 
     def dense(self, step: Linear) -> None:
         """A float layer of a product and the elementwise steps after it."""
+        if self.carry.is_identity:
+            self.starts[self.name()] = step
         self.at += 1
         self._add_dense(step, tail_of(self.take_run()))
 
@@ -229,6 +235,7 @@ class Assembly:
     def dynamic(self) -> None:
         """DynamicQuantize, integer product, the two scales in any order, bias, activation."""
         self.settle_carry()
+        self.starts[self.name()] = self.steps[self.at]
         self.at += 1
         step = self.peek()
         if not isinstance(step, Linear) or step.codes is None:
@@ -240,14 +247,26 @@ class Assembly:
         if not isinstance(self.peek(), DynamicScale) or (before.shift != 0).any():
             raise Unsupported("its product of dynamically quantized values is not multiplied by their scale")
         self.at += 1
-        after, activation, rest, _ = tail_of(self.take_run())
+        run = self.take_steps()
+        after, activation, rest, _ = tail_of(pieces(run))
         n_out = step.codes.shape[1]
+        self._note_cancelled(run, after, n_out)
         scale = np.broadcast_to(before.scale * after.scale * step.scale, (n_out,)).astype(np.float32)
         codes, scale = with_positive_scale(step.codes, scale)
         bias = np.broadcast_to(after.shift, (n_out,)).astype(np.float32)
         self.layers.append(DynamicQuantizedDense(self.name(), integer_weights(codes), bias, scale, activation))
         self.width = n_out
         self.continue_with(rest)
+
+    def _note_cancelled(self, run: list[Step], after: Affine, n_out: int) -> None:
+        """Where constants of the file that a layer adds cancel, their own roundings are more than those of the sum."""
+        sizes = IDENTITY
+        for step in itertools.takewhile(lambda step: isinstance(step, Affine), run):
+            assert isinstance(step, Affine)
+            sizes = sizes.then(Affine(np.abs(step.scale), np.abs(step.shift)))
+        lost = sizes.shift - np.abs(after.shift)
+        if (lost > 0).any():
+            self.slack[self.name()] = np.broadcast_to(ROUNDED * lost, (n_out,))
 
     def _affine_run(self) -> Affine:
         total = IDENTITY

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
 
 from export.onnx_reader.nodes import Budget, Unsupported
-from export.onnx_reader.steps import Affine, Center, Chain, Linear, RowMean, Select, Step
+from export.onnx_reader.steps import Affine, Bend, Center, Chain, Function, Linear, RowMean, Select, Step
 from export.onnx_reader.values import Flow, common_base
 
 Array64 = NDArray[np.float64]
@@ -79,6 +80,41 @@ def maps_of(flows: Sequence[Flow], budget: Budget) -> tuple[Chain, list[AffineMa
     if any(each.weight is not None for each in maps):
         maps = [each._replace(weight=each.dense(base.width, budget)) for each in maps]
     return base, maps
+
+
+def bounded_maps_of(flows: Sequence[Flow], budget: Budget) -> tuple[Chain, list[AffineMap], Step | None]:
+    """As `maps_of`, for flows that may end with limits, such as clipped inputs: these, of all their places together.
+
+    None where no flow has any. Raises Unsupported.
+    """
+    base = common_base(flows)
+    before, limits = zip(*(_before_limits(flow, base) for flow in flows), strict=True)
+    every = np.concatenate(limits, axis=1)
+    if np.isinf(every).all():
+        return *maps_of(flows, budget), None
+    if len({any(isinstance(step, Linear) for step in flow.chain.steps_after(base)) for flow in before}) > 1:
+        raise Unsupported("it joins a product with what none was made of; only chains are supported")
+    is_one = isinstance(flows[0].chain.step, Function) and bool((every == every[:, :1]).all())
+    return *maps_of(before, budget), flows[0].chain.step if is_one else Bend(None, *every)
+
+
+def _before_limits(flow: Flow, base: Chain) -> tuple[Flow, Array64]:
+    """A flow before the limits that it ends with, and these, float64 (2, places), infinite where it has none."""
+    step, places = flow.chain.step, flow.order.ravel()
+    limits = np.tile([[-np.inf], [np.inf]], places.size)
+    if flow.chain is base or flow.chain.parent is None:
+        return flow, limits
+    if isinstance(step, Bend) and step.slope is None:
+        given = step.low, step.high
+    elif isinstance(step, Function) and step.activation is not None and step.activation.name in ("relu", "clip"):
+        params = dict(step.activation.params)
+        given = np.array(params.get("min", 0.0)), np.array(params.get("max", np.inf))
+    else:
+        return flow, limits
+    for limit, values in zip(limits, given, strict=True):
+        if values is not None:
+            limit[:] = values[places] if values.ndim else values
+    return replace(flow, chain=flow.chain.parent), limits
 
 
 def before_linear(base: Chain) -> Chain:

@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
-from export.onnx_reader.operators.affine import joined, maps_of
+from export.onnx_reader.operators.affine import bounded_maps_of, joined
 from export.onnx_reader.operators.shapes import listed, moved, resolved_axis
 from export.onnx_reader.values import ANY_ROWS, Const, Flow, Handler, Label, Origin, Value, tensor
 
@@ -136,8 +136,9 @@ def _side_by_side(flows: list[Flow], axis: int, budget: Budget) -> Flow:
     budget.charge(sum(flow.order.size for flow in flows) * 4)
     numbers = np.split(np.arange(sum(flow.order.size for flow in flows)), ends)
     places = np.concatenate([n.reshape(f.expanded.shape) for n, f in zip(numbers, flows, strict=True)], axis=at)
-    base, maps = maps_of(flows, budget)
-    return first.laid(places, first.batch, chain=joined(maps).after(base), kind=first.kind)
+    base, maps, limits = bounded_maps_of(flows, budget)
+    chain = joined(maps).after(base)
+    return first.laid(places, first.batch, chain=chain.then(limits) if limits else chain, kind=first.kind)
 
 
 def class_names(values: Iterable[Any]) -> tuple[str, ...]:

@@ -5,7 +5,7 @@ import pytest
 
 from edge_runtime import Activation, Dense, Model, QuantizedDense, QuantParams, TestVectors, selftest
 from edge_runtime.engine.engine import Engine
-from edge_runtime.numerics.quantization import dequantize, dynamic_grid, saturate
+from edge_runtime.numerics.quantization import dequantize, saturate
 from edge_runtime.reference.bounds import (
     activation_bound,
     agree,
@@ -16,6 +16,7 @@ from edge_runtime.reference.bounds import (
     steepness,
     tensor_bounds,
 )
+from edge_runtime.reference.dynamic_bound import dynamic_bound
 from edge_runtime.reference.trace import trace
 from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -167,15 +168,15 @@ def test_slopes_follow_parameters():
 
 
 def test_a_dynamic_layer_after_a_float_one_may_move_by_its_grid():
-    """The bound before it and two steps of its grid, times the weights; nothing for the very same input."""
+    """Codes that a difference before it may move, times the weights; nothing for the very same input."""
     model = quantize(random_model([6, 5, 4], ["relu", "linear"]), precision="int8-dynamic")
     rows, last = random_rows(9, 6), model.layers[1]
     assert not output_bound(model, rows, activated=False).any()
     slack = {model.layers[0].name: np.full(5, 1e-3)}
-    step = float(dynamic_grid(trace(model, rows)[f"{model.layers[0].name}.output"])[0])
-    reach = np.abs(last.weight.astype(np.float64)).sum(axis=0) * last.weight_scale
+    hidden = trace(model, rows)[f"{model.layers[0].name}.output"]
     found = output_bound(model, rows, activated=False, slack=slack)
-    np.testing.assert_allclose(found, np.broadcast_to((1e-3 + 2 * step) * reach, found.shape), rtol=1e-9)
+    np.testing.assert_array_equal(found, dynamic_bound(last, hidden, np.full(hidden.shape, 1e-3)))
+    assert found.any()
     assert (output_bound(model, rows, activated=False, foreign=True) > 0).all()
 
 
@@ -320,8 +321,9 @@ def test_a_dynamic_layer_of_another_producer_has_four_roundings():
     """Of the scaled sums and of the bias."""
     model = quantize(random_model([6, 4], ["linear"]), precision="int8-dynamic")
     rows, layer = random_rows(3, 6), model.layers[0]
-    reach = np.abs(rows.astype(float)) @ (np.abs(layer.weight.astype(float)) * layer.weight_scale)
-    expected = 4 * EPS * (reach + np.abs(layer.bias.astype(float)))
+    bias = layer.bias.astype(float)
+    sums = trace(model, rows)[f"{layer.name}.preactivation"].astype(float) - bias
+    expected = 4 * EPS * (np.abs(sums) + np.abs(bias))
     found = output_bound(model, rows, activated=False, foreign=True)
     np.testing.assert_allclose(found, expected, rtol=1e-9)
     assert found.shape == (3, 4)

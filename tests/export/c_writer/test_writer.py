@@ -6,24 +6,18 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, Engine, QuantizationError, TestVectors
+from edge_runtime import Activation, Engine, QuantizationError
 from edge_runtime.artifact import save_bytes
 from edge_runtime.numerics import DEFINITIONS
 from export import quantize, write_c
 from export.c_writer import c_files
 from tests.adversarial import adversarial_model
+from tests.export.c_writer.models import int8_model
 from tests.host_c import WARNINGS, build, c_logits, compiler, hostile_rows, outputs, reference_logits, same_bits
 from tests.networks import random_model, random_rows
 
 FINAL = sorted(DEFINITIONS)
 HOSTILE_NAMES = ('a"b\\', "*/ int x; /*", "??/", "new\nline", "größe")
-
-
-def int8_model(sizes=(13, 9, 7, 5), hidden="relu", final="softmax", vectors=4, **changes):
-    model = random_model(sizes, [hidden] * (len(sizes) - 2) + [final], standardize=True)
-    rows = random_rows(80, sizes[0])
-    small = quantize(replace(model, **changes), rows, "int8")
-    return small.with_test_vectors(TestVectors(rows[:vectors], reference_logits(small, rows[:vectors])))
 
 
 @pytest.mark.parametrize("seed", range(8))

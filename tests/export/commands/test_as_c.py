@@ -72,7 +72,7 @@ def test_somebody_else_s_file_is_not_replaced(folder, tmp_path):
 @pytest.mark.parametrize(
     ("options", "said"),
     [
-        (["--format", "onnx", "--logits"], "--logits is given without --format c"),
+        (["--format", "onnx", "--logits"], "--logits is given without a format of C"),
         (["--format", "c", "--precision", "int8-dynamic"], "int8-dynamic is not written as C"),
     ],
 )

@@ -8,7 +8,7 @@ import numpy as np
 import onnx
 import pytest
 
-from edge_runtime import ArtifactError, Engine, load
+from edge_runtime import ArtifactError, Dense, Elementwise, Engine, load
 from edge_runtime.schema import Schema
 from export.onnx_reader.reader import import_onnx
 from export.onnx_writer import write_onnx
@@ -29,6 +29,16 @@ JOINED = {
     "cut": (TWO, "a = Gather<axis=1>(obs_0, few) j = Concat<axis=1>(a, obs_1, a) h = Gemm(j, W1, B1)"),
     "by a product each": (TWO, "a = MatMul(obs_0, w4) b = MatMul(obs_1, w2) h = Add(a, b)"),
     "columns": (COLUMNS, "r0 = Cast<to=1>(rooms) j = Concat<axis=1>(r0, age, height) h = MatMul(j, w3)"),
+    "clipped each": (
+        TWO,
+        "a = Clip(obs_0, lo, hi) b = Clip(obs_1, lo, mid) j = Concat<axis=1>(a, b) h = Gemm(j, W1, B1)",
+    ),
+    "clipped alike": (
+        TWO,
+        "a = Mul(obs_0, f4) c = Clip(a, lo, hi) b = Clip(obs_1, lo, hi) j = Concat<axis=1>(b, c) h = Gemm(j, W1, B1)",
+    ),
+    "one of them clipped": (TWO, "a = Clip(obs_0, lo, hi) j = Concat<axis=1>(obs_1, a) h = Gemm(j, W1, B1)"),
+    "one of them bent": (TWO, "a = Relu(obs_0) b = Max(obs_1, f2) j = Concat<axis=1>(a, b) h = Gemm(j, W1, B1)"),
     "one after another": (TWO, "a = Concat<axis=1>(obs_0) j = Concat<axis=1>(a, obs_1) h = Gemm(j, W1, B1)"),
 }
 LINEAR = {
@@ -49,6 +59,7 @@ def constants(nodes: str) -> dict[str, np.ndarray]:
     made |= {"s": 3, "q": 3}
     arrays = {name: rng.normal(size=size).astype(np.float32) for name, size in made.items()}
     arrays["few"] = np.array([2, 0])
+    arrays |= {"lo": np.float32(-1.5), "hi": np.float32(2.25), "mid": np.float32(0.5)}
     return {name: array for name, array in arrays.items() if re.search(rf"\b{name}\b", nodes)}
 
 
@@ -95,6 +106,18 @@ def test_a_table_is_read_by_the_names_of_the_inputs(tmp_path):
     np.testing.assert_array_equal(np.load(out), Engine(load(tmp_path / "m.npz")).run(x))
 
 
+def test_heads_that_are_clipped_each_are_one_layer_and_limits(tmp_path):
+    """A tensor beside its relu, and two heads of which each has its range."""
+    for nodes, kinds in (
+        ("h = Gemm(x, W1, B1) r = Relu(h) j = Concat<axis=1>(r, h) y = MatMul(j, W10)", [Dense, Elementwise, Dense]),
+        ("h = Gemm(x, W1, B1) t = Tanh(h) a = Gemm(t, V, C) b = Gemm(t, U) c = Clip(a, lo, hi) d = Clip(b, lo, mid) "
+         "y = Concat<axis=1>(c, d)", [Dense, Dense, Elementwise]),
+    ):  # fmt: skip
+        more = {"W10": random_rows(10, 3)} if "W10" in nodes else {}
+        found = imported(graph(nodes, 13, target="float[N,M] y", **constants(nodes), **more), tmp_path)
+        assert [type(layer) for layer in found.model.layers] == kinds
+
+
 @pytest.mark.parametrize("case", LINEAR)
 def test_what_is_linear_between_two_activations_is_one_layer(tmp_path, case):
     """However it is branched: no layer more than the activation asks for, and within the bounds of the file."""
@@ -111,7 +134,8 @@ def test_inputs_of_different_rows_and_branches_that_are_not_linear_are_refused(t
     """By what they are."""
     for source, nodes, said in (
         ("float[N,4] obs_0, float[3,2] obs_1", "y = Concat<axis=1>(obs_0, obs_1)", "'obs_0' any number, 'obs_1' 3"),
-        (TWO, "r = Relu(obs_0) y = Concat<axis=1>(r, obs_1)", "branches of which one is not linear"),
+        (TWO, "r = Tanh(obs_0) y = Concat<axis=1>(r, obs_1)", "branches of which one is not linear"),
+        ("float[N,6] x", "h = Gemm(x, W1, B1) r = Relu(h) y = Concat<axis=1>(r, x)", "a product with what none was"),
     ):
         onnx.save(graph(nodes, 13, source, "float[N,6] y"), tmp_path / "m.onnx")
         with pytest.raises(ArtifactError, match=said):

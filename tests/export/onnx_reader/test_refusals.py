@@ -43,8 +43,8 @@ def refusal(proto: onnx.ModelProto, folder, **options) -> str:
 REFUSED = {
     "residual": ("h = Gemm(x, V, C) r = Relu(h) y = Add(r, x)", r"\(Add, output 'y'\): residual Add: .*only chains"),
     "gate": ("h = Gemm(x, V, C) g = Sigmoid(h) y = Mul(g, x)", "residual Mul"),
-    "branches": ("h = Gemm(x, V, C) g = Relu(h) y = Concat<axis=1>(h, g)", r"\(Concat, .*joins branches of which one"),
-    "attention": ("t = Transpose(x) y = MatMul(x, t)", "two tensors that are made of the input"),
+    "branches": ("h = Gemm(x, V, C) g = Tanh(h) y = Concat<axis=1>(h, g)", r"\(Concat, .*joins branches of which one"),
+    "attention": ("t = Transpose(x) y = MatMul(x, t)", r"two tensors that are (both )?made of the input"),
     "convolution": ("y = Conv(x, V)", r"\(Conv, output 'y'\): not supported; supported are chains of Gemm"),
     "recurrence": ("y = LSTM(x, V, V)", "LSTM"),
     "unknown operator": ("h = Frobnicate(x) y = Gemm(h, V, C)", "Frobnicate"),
