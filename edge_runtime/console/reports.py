@@ -46,7 +46,8 @@ def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
 def fit_text(estimates: list[dict[str, Any]], width: int | None = None) -> str:
     """Which devices a model fits, what is left there, predicted time and energy. estimates: `vars` of `Estimate`."""
     title = (
-        "devices, one row at a time, all predicted; bytes left beside the model and a runtime "
+        "devices, one row at a time, all predicted; bytes left beside the model: on microcontrollers as the C that "
+        "'smallnet export MODEL --format c' writes, elsewhere with Python and NumPy "
         "(negative: missing; '-': weights are held in RAM, or no figure is known):"
     )
     rows = [

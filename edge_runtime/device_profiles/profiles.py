@@ -15,12 +15,14 @@ from dataclasses import dataclass
 from typing import Any
 
 from edge_runtime.arguments import shown
+from edge_runtime.device_profiles.c_footprint import c_code_bytes, c_ram_bytes, is_written_as_c
 from edge_runtime.errors import InputError
 from edge_runtime.layers import Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, as_model
 
-# What a runtime takes beside the model: a TFLite Micro sketch with one small dense net on a Nucleo F746ZG (33 nets,
-# bharathsudharsan/TinyML-Benchmark-NNs-on-MCUs, table B2); Python with NumPy 2.4 on x86-64 Linux for the Linux class.
+# What a runtime takes beside a model that is not written as C (int8-dynamic, and all on Linux): a TFLite Micro sketch
+# with one small dense net on a Nucleo F746ZG (33 nets, bharathsudharsan/TinyML-Benchmark-NNs-on-MCUs, table B2); Python
+# with NumPy 2.4 on x86-64 Linux for the Linux class.
 RUNTIME_BYTES = {"mcu": {"flash": 120_000, "ram": 24_000}, "linux": {"flash": 0, "ram": 28_100_000}}
 
 
@@ -60,8 +62,9 @@ class DeviceProfile:
 class Estimate:
     """A prediction for one model on one device, one row at a time. why_not: what is missing, empty where it fits.
 
-    ram_bytes and flash_bytes are what is needed, `RUNTIME_BYTES` included; ram_left_bytes and flash_left_bytes what
-    then is left of the device's, negative where that much is missing, None where weights are held in RAM.
+    ram_bytes and flash_bytes are what is needed: on a microcontroller by the C that `smallnet export` writes; on Linux,
+    and by what is not written as C, with `RUNTIME_BYTES`. ram_left_bytes and flash_left_bytes are what then is left of
+    the device's, negative where that much is missing, None where weights are held in RAM.
     kernel_class and weakest say what the prediction rests on.
     """
 
@@ -113,11 +116,7 @@ def estimate(model: Model, device: str | DeviceProfile) -> Estimate:
     model = as_model(model)
     profile = device if isinstance(device, DeviceProfile) else find_device(device)
     latency = _latency(model, profile)
-    weights, activations = weight_bytes(model), activation_bytes(model)
-    runtime = RUNTIME_BYTES[profile.kind]
-    on_flash = profile.flash_bytes is not None
-    flash = runtime["flash"] + weights
-    ram = runtime["ram"] + activations + (0 if on_flash else weights)
+    flash, ram = _footprint(model, profile)
     ram_left = profile.ram_bytes - ram
     flash_left = None if profile.flash_bytes is None else profile.flash_bytes - flash
     why_not = _why_not(profile, flash, ram)
@@ -135,6 +134,16 @@ def estimate(model: Model, device: str | DeviceProfile) -> Estimate:
         kernel_class=f"{profile.kernel_tier} kernels" if profile.kernel_tier else "native kernels, one core",
         weakest=_weakest(profile, model),
     )
+
+
+def _footprint(model: Model, profile: DeviceProfile) -> tuple[int, int]:
+    """Bytes of flash and RAM: on a microcontroller as C where that is written, else with `RUNTIME_BYTES`."""
+    weights = weight_bytes(model)
+    if profile.kind == "mcu" and is_written_as_c(model):
+        return weights + c_code_bytes(model), c_ram_bytes(model)
+    runtime = RUNTIME_BYTES[profile.kind]
+    held = 0 if profile.flash_bytes is not None else weights
+    return runtime["flash"] + weights, runtime["ram"] + activation_bytes(model) + held
 
 
 def weight_bytes(model: Model) -> int:

@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import InputError, devices, estimate
+from edge_runtime.device_profiles.c_footprint import c_code_bytes, c_ram_bytes
 from edge_runtime.device_profiles.profiles import RUNTIME_BYTES, _profile, activation_bytes, find_device, weight_bytes
 from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -190,7 +191,7 @@ def test_bytes_of_a_model_are_those_of_its_arrays():
 def test_a_model_fits_to_the_byte(over):
     """What is left may be 0; one byte more is missing, and is said with need and have, for RAM and for flash."""
     model = standardized([30, 20, 10], "int8")
-    ram, flash = MCU["ram"] + activation_bytes(model), MCU["flash"] + weight_bytes(model)
+    ram, flash = c_ram_bytes(model), c_code_bytes(model) + weight_bytes(model)
     found = estimate(model, replace(BOARD, ram_bytes=ram - over))
     assert (found.fits, found.ram_bytes, found.ram_left_bytes) == (over <= 0, ram, -over)
     missing = f"RAM: needs {ram:,} B, has {ram - over:,} B, missing {over:,} B"
@@ -201,6 +202,14 @@ def test_a_model_fits_to_the_byte(over):
     assert both.why_not.count("; ") == 1
     assert "missing 7 B; RAM" in both.why_not
     assert both.why_not.startswith("flash: needs")
+
+
+def test_what_is_not_written_as_c_needs_a_runtime():
+    """An int8-dynamic model on a microcontroller: as with an interpreter."""
+    model = standardized([30, 20, 10], "int8-dynamic")
+    found = estimate(model, BOARD)
+    assert found.ram_bytes == MCU["ram"] + activation_bytes(model)
+    assert found.flash_bytes == MCU["flash"] + weight_bytes(model)
 
 
 def test_weights_are_held_in_ram_where_there_is_no_flash():

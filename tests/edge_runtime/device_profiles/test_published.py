@@ -133,7 +133,7 @@ def test_int8_of_the_profiles_is_inside_what_was_measured(networks, device, low,
 @pytest.mark.parametrize("network", NETWORKS)
 @pytest.mark.parametrize("device", devices())
 def test_predictions_are_those_that_were_published_with_the_constants(networks, device, network):
-    """Milliseconds of two networks in three precisions, and which MCU they fit beside 120 KB and 24 KB of runtime."""
+    """Milliseconds of two networks in three precisions, and which MCU they fit as C."""
     expected = PUBLISHED["devices"][device]
     for precision, milliseconds in expected["predicted_ms"][network].items():
         found = estimate(networks[network, precision], device)
