@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +16,7 @@ from edge_runtime.engine.backend import make_backend
 from edge_runtime.engine.calls import Program
 from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import is_dynamic
+from edge_runtime.engine.streaming import find_grids, run_steps
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import as_numbers, is_frame, require_finite
@@ -24,6 +26,7 @@ if TYPE_CHECKING:
 
     from edge_runtime.engine.profiler import RunProfile
 
+_FEW_PROGRAMS = 2  # of a batch that runs in blocks: for a full one and for the rest
 _FLOAT32 = np.dtype(np.float32)
 _READABLE = 0x101  # NumPy's flags of C order and alignment, see `Program.any_layout`
 
@@ -36,7 +39,8 @@ class Engine:
     had. The attribute `backend` says which it is, and `backend_reason` why "auto" is not native. Raises BudgetExceeded
     when the model cannot be run within `limits.ram_bytes`, NativeUnavailable (an InputError) where there is no compiler
     or kernels do not run the model, InputError for limits of another type. An int8-dynamic model is the exception to
-    the first sentence: its batch goes through whole, and is at most `limits.max_batch` rows (256 where none is given).
+    the first sentence: a row's answer depends on the batch around it. `limits.max_batch` rows are one, and without it
+    any number is: more than 256 in blocks, with a pass before for each layer that quantizes by the batch.
 
     Safe to use from several threads: runs of one engine take turns. For parallel runs give each thread an engine.
     A signal handler must not run the engine that it may have interrupted: it would wait for itself.
@@ -151,15 +155,41 @@ class Engine:
         if forks.is_near:
             forks.let_pass()
         with self.lock:
-            start = 0
-            while start < len(rows):
-                count = self._next_block(len(rows) - start)
-                outputs = self._run_block(rows[start : start + count], activate)
-                take(outputs, result[start : start + count])
-                start += count
+            run = self._runner(rows, activate)
+            for part in self._blocks(len(rows)):
+                take(run(rows[part]), result[part])
+
+    def _runner(self, rows: NDArray[Any], activate: bool) -> Callable[[NDArray[Any]], NDArray[np.float32]]:
+        """What gives a block's outputs (n, n_out), in the arena."""
+        if not self._is_dynamic or self.limits.max_batch or len(rows) <= self.plan.block:
+            return partial(self._run_block, activate=activate)
+        blocks = [rows[part] for part in self._blocks(len(rows))]
+        grids = find_grids(self.model, blocks, lambda block: self._entered(block, activate).steps)
+
+        def run(block: NDArray[Any]) -> NDArray[np.float32]:
+            program = self._entered(block, activate)
+            run_steps(program.steps, grids)
+            return program.result
+
+        return run
+
+    def _blocks(self, rows: int) -> Iterator[slice]:
+        """The rows that go through the network together, part by part."""
+        start = 0
+        while start < rows:
+            count = self._next_block(rows - start)
+            yield slice(start, start + count)
+            start += count
 
     def _run_block(self, rows: NDArray[Any], activate: bool) -> NDArray[np.float32]:
         """Rows of one program's size: their outputs (n, n_out), in the arena."""
+        program = self._entered(rows, activate)
+        for step in program.steps:
+            step()
+        return program.result[None] if program.result.ndim == 1 else program.result
+
+    def _entered(self, rows: NDArray[Any], activate: bool) -> Program:
+        """The program for rows of its size, once it has taken them in."""
         is_vector = len(rows) == 1 and not self._is_dynamic
         program = self._program(None if is_vector else len(rows), activate)
         part = rows[0] if is_vector else rows
@@ -168,9 +198,7 @@ class Engine:
             np.copyto(program.source, part, casting="unsafe")
             part = program.source
         program.enter(part)
-        for step in program.steps:
-            step()
-        return program.result[None] if is_vector else program.result
+        return program
 
     def _next_block(self, left: int) -> int:
         """Rows to run next: a full block, or the largest power of two that is left, so that programs stay few."""
@@ -181,7 +209,7 @@ class Engine:
     def _program(self, rows: int | None, activate: bool) -> Program:
         key = (rows, activate)
         if key not in self._programs:
-            if self._is_dynamic:  # any batch size occurs there: only the last one is kept
+            if self._is_dynamic and len(self._programs) >= _FEW_PROGRAMS:  # any batch size occurs there
                 self._programs.clear()
                 self._ready.clear()
             program = self._backend.compile(rows, activate=activate)
@@ -197,7 +225,7 @@ class Engine:
             n_in = self.model.n_in
             raise InputError(f"input has shape {array.shape}, expected ({n_in},) or (batch, {n_in})")
         rows = array.reshape(-1, self.model.n_in)
-        self.limits.require_batch(len(rows), self.plan.block if self._is_dynamic else None)
+        self.limits.require_batch(len(rows))
         return rows, array.ndim == 1
 
     def _by_name(self, frame: Any) -> NDArray[Any]:

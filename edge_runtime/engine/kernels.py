@@ -123,7 +123,7 @@ def _dynamic_steps(layer: DynamicQuantizedDense, constants: Constants, buffers: 
     target = buffers.target
     scale = np.empty((), np.float32)
     return [
-        partial(_center_dynamically, buffers.source, scale),
+        Centering(buffers.source, scale),
         *product_steps(constants, buffers),
         partial(np.multiply, target, buffers.per_output(layer.weight_scale), target),
         partial(np.multiply, target, scale, target),
@@ -131,13 +131,23 @@ def _dynamic_steps(layer: DynamicQuantizedDense, constants: Constants, buffers: 
     ]
 
 
-def _center_dynamically(x: Array, scale: Array) -> None:
-    """x = centered integers on the grid that spans x; `scale` receives the grid's scale."""
-    step, zero_point = dynamic_grid(x)
-    scale[...] = step
-    np.divide(x, step, x)
-    clip_ufunc(x, np.float32(QMIN - zero_point), np.float32(QMAX - zero_point), x)
-    np.rint(x, x)
+class Centering:
+    """source = centered integers on the grid that spans it; `scale` receives the grid's scale."""
+
+    def __init__(self, source: Array, scale: Array) -> None:
+        self.source, self.scale = source, scale
+
+    def __call__(self) -> None:
+        """On the grid of the source itself."""
+        self.center(*dynamic_grid(self.source))
+
+    def center(self, step: np.float32, zero_point: int) -> None:
+        """On a grid that is known: that of a batch of which the source is a part."""
+        x = self.source
+        self.scale[...] = step
+        np.divide(x, step, x)
+        clip_ufunc(x, np.float32(QMIN - zero_point), np.float32(QMAX - zero_point), x)
+        np.rint(x, x)
 
 
 def _round_steps(layer: QuantizedDense, grid: QuantParams, constants: Constants, buffers: Buffers) -> list[NumpyCall]:

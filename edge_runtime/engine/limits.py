@@ -49,11 +49,10 @@ class Limits:
         if self.device is not None:
             self._take_from(self.device)
 
-    def require_batch(self, rows: int, most: int | None = None) -> None:
-        """Raise InputError where `over` refuses so many rows at once. most: the limit where there is no max_batch."""
-        most = self.max_batch or most
-        if most is not None and rows > most and self.over == "refuse":
-            raise InputError(f"input has {rows} rows, the limit max_batch is {most}; send fewer or raise it")
+    def require_batch(self, rows: int) -> None:
+        """Raise InputError where `over` refuses so many rows at once."""
+        if self.max_batch is not None and rows > self.max_batch and self.over == "refuse":
+            raise InputError(f"input has {rows} rows, the limit max_batch is {self.max_batch}; send fewer or raise it")
 
     def _take_from(self, device: str) -> None:
         from edge_runtime.device_profiles import find_device  # most engines keep no device's limits

@@ -15,7 +15,7 @@ from edge_runtime.engine.model_bytes import held_bytes
 from edge_runtime.engine.plan import MemoryPlan, PlanStep, temporary_bytes_a_row
 from edge_runtime.engine.plan_choice import row_blocks
 from edge_runtime.errors import BudgetExceeded, InputError, NativeUnavailable
-from edge_runtime.layers import DynamicQuantizedDense, Layer
+from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.native import (
     Library,
@@ -54,6 +54,11 @@ class NativeBackend:
             if isinstance(layer, DynamicQuantizedDense):
                 raise NativeUnavailable(
                     f"compiled kernels do not run layer '{layer.name}' ({layer.precision}); {_ADVICE}"
+                )
+            if isinstance(layer, QuantizedDense) and layer.weight.dtype != np.int8:
+                raise NativeUnavailable(
+                    f"compiled kernels have int8 weights, those of layer '{layer.name}' are {layer.weight.dtype}; "
+                    f"{_ADVICE}"
                 )
         self._model, self._library = model, kernels()
         self._chains = list(_chains(model.layers))

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.artifact import MODEL_MAX_BYTES, load
-from edge_runtime.engine import DYNAMIC_BATCH, Engine, Limits, is_dynamic
+from edge_runtime.engine import Engine, Limits
 from edge_runtime.model import Model
 
 if TYPE_CHECKING:
@@ -178,5 +178,5 @@ def batches_for(model: Model, limits: Limits, wanted: Sequence[int] | None = Non
     if wanted is None:
         return default_batches(limits)
     for batch in wanted:
-        limits.require_batch(batch, DYNAMIC_BATCH if is_dynamic(model) else None)
+        limits.require_batch(batch)
     return list(wanted)

@@ -203,13 +203,10 @@ def test_factors_beyond_them_are_refused(factor):
         Limits(speed_factor=factor)
 
 
-def test_a_batch_is_held_against_the_stated_limit_before_any_other():
-    """max_batch, or what the caller says is the most; as many are taken, and none more."""
-    Limits(max_batch=4).require_batch(4, most=2)
+def test_a_batch_is_held_against_the_stated_limit():
+    """As many rows as max_batch are taken, and none more; without it, any number."""
+    Limits(max_batch=4).require_batch(4)
     Limits(max_batch=4, over="split").require_batch(400)
     Limits().require_batch(10**9)
-    Limits().require_batch(2, most=2)
     with pytest.raises(InputError, match="input has 5 rows, the limit max_batch is 4; send fewer or raise it"):
-        Limits(max_batch=4).require_batch(5, most=9)
-    with pytest.raises(InputError, match="3 rows, the limit max_batch is 2"):
-        Limits().require_batch(3, most=2)
+        Limits(max_batch=4).require_batch(5)

@@ -10,6 +10,7 @@ import pytest
 from onnxruntime.quantization import CalibrationDataReader, QuantFormat, QuantType, quantize_dynamic, quantize_static
 
 from edge_runtime import Engine, Limits, load, save
+from edge_runtime.errors import NativeUnavailable
 from export import read_onnx, verify, write_onnx
 from export.onnx_writer.pair_saturation import PRECISE, may_saturate, saturating_layers
 from export.verification.onnx_session import make_session
@@ -192,3 +193,11 @@ def test_networks_that_pytorch_quantized(tmp_path):
     torch_file(tmp_path, 8)
     model = taken_whole(tmp_path)
     assert min(int(layer.weight.min()) for layer in model.layers) == -128
+
+
+def test_compiled_kernels_say_that_they_have_int8_weights_alone(tmp_path):
+    """ "native" is refused by name, "auto" runs by NumPy."""
+    model = imported(graph(QDQ, **spread(np.uint8, (100, 0, 255)), **GRIDS), tmp_path, ("default",)).model
+    with pytest.raises(NativeUnavailable, match="int8 weights, those of layer 'dense0' are int16; take the numpy"):
+        Engine(model, backend="native")
+    assert Engine(model, backend="auto").backend == "numpy"
