@@ -15,16 +15,15 @@ from export.onnx_reader.layers.assembly import (
     LINEAR,
     Assembly,
     Tail,
-    constant_scale,
     integer_weights,
     tail_of,
     with_positive_scale,
 )
-from export.onnx_reader.layers.bias import Bias, Rounding, diagonal, on_accumulator_grid
+from export.onnx_reader.layers.bias import Bias, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import Affine, Dequantize, Function, Linear, Lookup, Quantize, Step
+from export.onnx_reader.steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, Step
 
 _FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
@@ -91,7 +90,7 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
         assembly.at += 1
         return _computed_table(assembly, run, step.grid, after.grid)
     assembly.at = start
-    return _diagonal_layer(assembly, grid, step.grid.scale)
+    return _layer_of_ones(assembly, grid, step.grid.scale)
 
 
 def _tail(assembly: Assembly) -> Tail:
@@ -119,23 +118,18 @@ def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, st
     return _emit(assembly, tail, codes, unit, bias, grid)
 
 
-def _diagonal_layer(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
-    """A layer for what the file does to each value by itself, between two grids or after the last one."""
+def _layer_of_ones(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
+    """A layer that changes nothing but grids, and, after it, stages for what the file does to real values."""
     width = assembly.width
     if width > _WIDEST:
         raise Unsupported(f"no layer can take in what it does to {width:,} codes, expected {_WIDEST:,} at most")
     assembly.budget.charge(width * width)
-    tail = _tail(assembly)
-    scale = np.broadcast_to(tail.after.scale, (width,)).astype(np.float64)
-    is_off = np.float32(step) * scale.astype(np.float32) == 0
-    # a value that the file multiplies by 0 keeps a scale, in which its constant is a whole number, and loses its weight
-    after = replace(tail.after, scale=np.where(is_off, constant_scale(tail.after.shift, (width,)) / step, scale))
-    found = diagonal(after, step, width, Rounding(grid, tail.activation, tail.output))
-    unit = np.float32(step) * after.scale.astype(np.float32)
-    sign = np.sign(unit).astype(np.int32)
-    weight = np.where(is_off, 0, found.weight)
-    codes, unit = with_positive_scale(np.diag(weight), unit / found.weight.astype(np.float32))
-    return _emit(assembly, tail, codes, unit, Bias(found.bias * sign, found.slack), grid)
+    start, tail = assembly.at, _tail(assembly)
+    if not tail.after.is_identity:  # real numbers that a stage computes, with the file's own bits
+        assembly.at, tail = start, Tail(IDENTITY, LINEAR, [])
+        tail = tail._replace(rest=assembly.take_run())
+    none = np.zeros(width)
+    return _emit(assembly, tail, np.eye(width, dtype=np.int8), np.full(width, step, np.float32), Bias(none, none), grid)
 
 
 def _emit(

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, Model, QuantizedDense
+from edge_runtime import Elementwise, Engine, Model, QuantizedDense
 from edge_runtime.numerics import Activation, QuantParams
 from export.onnx_reader.layers.assembly import Assembly
 from export.onnx_reader.layers.build import build_layers
@@ -78,7 +78,7 @@ def check(steps, tolerance=0.0, width=3, **options):
     x = rows(width)
     outputs = Engine(Model(tuple(found.layers), found.preprocessing)).run(x)
     np.testing.assert_allclose(outputs, plainly(steps, x), rtol=0, atol=tolerance)
-    assert all(isinstance(layer, QuantizedDense) for layer in found.layers)
+    assert all(isinstance(layer, QuantizedDense | Elementwise) for layer in found.layers)
     return found
 
 
@@ -228,17 +228,13 @@ def test_a_second_table_needs_a_layer_of_its_own():
 
 
 @pytest.mark.parametrize("factors", [[1.0, 2.0, 0.5], [-1.0, 0.25, 3.0], [1.0, 0.0, -0.5]])
-def test_maps_of_each_feature_between_two_grids_are_a_layer(factors):
-    """Standardization that was quantized: products of each value by itself, to a step where no whole numbers fit."""
-    steps = (Q, D, affine(factors, [0.5, -1.0, 2.0]), *LAST)
-    found = check(steps, tolerance=0.5)
-    (layer,) = kept(found)
-    assert layer.weight.shape == (3, 3)
-    assert not (layer.weight - np.diag(np.diag(layer.weight))).any()
-    np.testing.assert_array_equal(np.sign(np.diag(layer.weight)), np.sign(factors))
-    x = rows(count=2000)
-    outputs = Engine(Model(tuple(found.layers))).run(x)
-    assert (outputs == plainly(steps, x)).mean() > 0.99
+def test_maps_of_each_feature_between_two_grids_are_a_stage(factors):
+    """Standardization that was quantized: real numbers behind a layer of ones, and not a value that differs."""
+    found = check((Q, D, affine(factors, [0.5, -1.0, 2.0]), *LAST))
+    ones, stage = kept(found)
+    np.testing.assert_array_equal(ones.weight, np.eye(3))
+    np.testing.assert_array_equal(stage.scale, factors)
+    assert not found.slack
 
 
 def test_two_grids_right_after_another_are_a_layer():
@@ -308,11 +304,18 @@ def test_a_layer_for_each_value_is_charged():
 
 @pytest.mark.parametrize("factors", [[1.0, 2.0, 0.5, -1.0], [1.0, 1.0, 1.0, 2.0]])
 def test_what_differs_by_feature_becomes_no_table(factors):
-    """A map of each feature after a product's grid is a layer, for a table has one value for all of them."""
-    found = check((Q, D, product(scale=2**-6), *BETWEEN, affine(factors), *LAST), tolerance=0.5)
-    first, second = kept(found)
-    assert first.table is None
-    np.testing.assert_array_equal(np.sign(second.weight), np.diag(np.sign(factors)))
+    """A map of each feature after a product's grid is a stage, for a table has one value for all of them."""
+    first, ones, stage = kept(check((Q, D, product(scale=2**-6), *BETWEEN, affine(factors), *LAST)))
+    assert first.table is ones.table is None
+    np.testing.assert_array_equal(stage.scale, factors)
+
+
+def test_the_same_grid_twice_is_one():
+    """Codes that are read and put on their own grid again stay as they are."""
+    linear = product(scale=2**-6)
+    assert len(kept(check((Q, D, Q, D, linear, *LAST, *LAST)))) == 1
+    with pytest.raises(Unsupported, match="no layer can take in what it does to 4,097 codes, expected 4,096 at most"):
+        assembled(Q, D, affine(np.arange(4097.0)), *BETWEEN, product(4097, 1), width=4097, budget=1 << 40)
 
 
 def test_ties_of_all_tables_are_told():
