@@ -15,21 +15,15 @@ from export.onnx_reader.nodes import NO_NORMALIZATION, SUPPORTED, Node, Unsuppor
 from export.onnx_reader.operators import RANDOM
 from export.onnx_reader.steps import (
     Affine,
-    Center,
     Chain,
-    DynamicQuantize,
-    DynamicScale,
     Function,
+    KeepsOrder,
     Linear,
     Lookup,
-    MinusRow,
-    Normalize,
-    OfOneNumber,
-    RowFunction,
     Select,
     Step,
     common_ancestor,
-)
+)  # fmt: skip
 from export.onnx_reader.values import (
     Const,
     Derived,
@@ -212,7 +206,7 @@ def _keeps_order(step: Step) -> bool:
         return step.is_uniform and bool(step.scale > 0)
     if isinstance(step, Function | Lookup):
         return _rises(step)
-    return isinstance(step, RowFunction | MinusRow | Center | Normalize | OfOneNumber | DynamicQuantize | DynamicScale)
+    return isinstance(step, KeepsOrder)
 
 
 def _rises(step: Function | Lookup) -> bool:

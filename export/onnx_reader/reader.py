@@ -152,9 +152,8 @@ class _Reader:
         self.content = content
         self.budget = Budget(2 * max_bytes)
         self.tensors = TensorReader(folder, self.budget, max_bytes)
-        self.constants: dict[str, Const | onnx.TensorProto | onnx.SparseTensorProto] = {}
+        self.constants: dict[str, Const | onnx.TensorProto] = {}
         self.constants.update((tensor.name, tensor) for tensor in proto.graph.initializer)
-        self.constants.update((tensor.values.name, tensor) for tensor in proto.graph.sparse_initializer)
         self.in_half = False
         self.producers: dict[str, Node] = {}
         self.values: dict[str, Value] = {}
@@ -211,7 +210,7 @@ class _Reader:
         value = self.constants.get(name)
         if value is None or isinstance(value, Const):
             return value
-        self.constants[name] = found = Const(self.tensors.any_array(value))
+        self.constants[name] = found = Const(self.tensors.array(value))
         return found
 
     def _follow(self, source: Inputs, nodes: list[Node], outputs: list[str]) -> Imported:
@@ -269,9 +268,8 @@ class _Reader:
 
     def _with_arrays(self, node: Node) -> Node:
         """A node whose attributes that are tensors are read."""
-        protos = (onnx.TensorProto, onnx.SparseTensorProto)
-        tensors = {key: value for key, value in node.attributes.items() if isinstance(value, protos)}
-        arrays = {key: self.tensors.any_array(value) for key, value in tensors.items()}
+        tensors = {key: value for key, value in node.attributes.items() if isinstance(value, onnx.TensorProto)}
+        arrays = {key: self.tensors.array(value) for key, value in tensors.items()}
         return replace(node, attributes={**node.attributes, **arrays}) if arrays else node
 
     def _charge_layouts(self, inputs: list[Value], results: list[Value]) -> None:
@@ -355,7 +353,9 @@ def _schema(source: Inputs) -> dict[str, str]:
 
 
 def _require_versions(proto: onnx.ModelProto) -> None:
-    """Raise Unsupported for a file that names no opset, or an opset or an IR version that onnx does not know."""
+    """Raise Unsupported for sparse weights, for no opset, or an opset or an IR version that onnx does not know."""
+    if proto.graph.sparse_initializer:
+        raise Unsupported("it has sparse initializers, expected dense ones; write them out before exporting")
     opsets = [entry.version for entry in proto.opset_import if entry.domain in ("", "ai.onnx")]
     if not opsets and any(node.domain in ("", "ai.onnx") for node in proto.graph.node):
         raise Unsupported("it names no opset, expected one such as 17; add opset_import with onnx", "opset")

@@ -38,8 +38,12 @@ class Seen(NamedTuple):
 ROUNDED = 2.0**-22  # of a value: what a few roundings and one call of exp or erf may add up to, beside float64
 
 
+class Step:
+    """One thing that is done to rows. Those that can be called take values, and `nudge` as `off_by` does."""
+
+
 @dataclass(frozen=True, eq=False)
-class Affine:
+class Affine(Step):
     """y = x * scale + shift, float64, () or (width,) each."""
 
     scale: Array
@@ -73,7 +77,7 @@ IDENTITY = Affine(np.array(1.0), np.array(0.0))
 
 
 @dataclass(frozen=True, eq=False)
-class Bend:
+class Bend(Step):
     """y = min(max(x or, below 0, slope * x, low), high), each float64 (width,), a number of its own for each feature.
 
     None where there is no slope or no limit.
@@ -100,7 +104,7 @@ class Bend:
 
 
 @dataclass(frozen=True, eq=False)
-class Select:
+class Select(Step):
     """y = x[index]: features repeated, left out or in another order."""
 
     index: Array
@@ -111,7 +115,7 @@ class Select:
 
 
 @dataclass(frozen=True)
-class RowMean:
+class RowMean(Step):
     """The mean of a row's features, in place of them."""
 
     def __call__(self, x: Array, nudge: float = 0.0) -> Array:
@@ -120,7 +124,7 @@ class RowMean:
 
 
 @dataclass(frozen=True)
-class Center:
+class Center(Step):
     """The mean of a row is taken off each of its features."""
 
     def __call__(self, x: Array, nudge: float = 0.0) -> Array:
@@ -129,14 +133,14 @@ class Center:
 
 
 @dataclass(frozen=True)
-class Normalize:
+class Normalize(Step):
     """y = x / sqrt(mean(x * x) + epsilon), over a row."""
 
     epsilon: float
 
 
 @dataclass(frozen=True, eq=False)
-class Linear:
+class Linear(Step):
     """y = x @ weight. weight: (n_in, n_out) as stored. codes, scale: as in Const, scale (n_out,).
 
     stored: as in Const, (n_in, n_out), its rows in the order in which the file multiplies them.
@@ -165,7 +169,7 @@ def off_by(nudge: float, activation: Activation | None, x: Array, value: Array) 
 
 
 @dataclass(frozen=True, eq=False)
-class Function:
+class Function(Step):
     """One function of one number for all features. activation: which one, where the operator says so.
 
     call: of x; without an activation of `nudge` too, which may be left out and is that of `__call__`. node: what
@@ -187,19 +191,19 @@ class Function:
 
 
 @dataclass(frozen=True)
-class RowFunction:
+class RowFunction(Step):
     """softmax or log_softmax."""
 
     activation: Activation
 
 
 @dataclass(frozen=True)
-class MinusRow:
+class MinusRow(Step):
     """One number for the whole row is taken off each value: its largest. softmax takes it in, nothing else can."""
 
 
 @dataclass(frozen=True)
-class Quantize:
+class Quantize(Step):
     """Real values become codes on a uint8 grid. kind: what the file stores them as, "uint8" or "int8"."""
 
     grid: QuantParams
@@ -211,7 +215,7 @@ class Quantize:
 
 
 @dataclass(frozen=True)
-class Dequantize:
+class Dequantize(Step):
     """Codes become real values: (code - grid.zero_point) * grid.scale."""
 
     grid: QuantParams
@@ -222,7 +226,7 @@ class Dequantize:
 
 
 @dataclass(frozen=True, eq=False)
-class Lookup:
+class Lookup(Step):
     """Codes become other codes: uint8 table (256,). kind as in Quantize."""
 
     table: Array
@@ -234,35 +238,18 @@ class Lookup:
 
 
 @dataclass(frozen=True)
-class DynamicQuantize:
+class DynamicQuantize(Step):
     """Real values become codes on a grid that is found when the model runs, the zero point taken off."""
 
 
 @dataclass(frozen=True)
-class DynamicScale:
+class DynamicScale(Step):
     """Values are multiplied by the scale that was found."""
 
 
-Step = (
-    Affine
-    | Bend
-    | Center
-    | Normalize
-    | RowMean
-    | Select
-    | Linear
-    | Function
-    | RowFunction
-    | MinusRow
-    | Quantize
-    | Dequantize
-    | Lookup
-    | DynamicQuantize
-    | DynamicScale
-)
-
-
 OfOneNumber = Affine | Function | Quantize | Dequantize | Lookup  # each value by itself, whatever the rest of the row
+OfWholeRow = RowFunction | Center | Normalize  # as many values as before, which the whole row makes
+KeepsOrder = OfWholeRow | MinusRow | Quantize | Dequantize | DynamicQuantize | DynamicScale  # of a row's values
 
 
 def composed(steps: Sequence[Any], x: Array, nudge: float = 0.0) -> Array:

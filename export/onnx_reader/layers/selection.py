@@ -18,6 +18,7 @@ from export.onnx_reader.steps import (
     Linear,
     Normalize,
     OfOneNumber,
+    OfWholeRow,
     RowFunction,
     RowMean,
     Select,
@@ -87,7 +88,7 @@ def _select(done: list[Placed], select: Placed, width: int, budget: Budget) -> N
             return
         if isinstance(step, Affine | Bend):
             done[position] = Placed(step.picked(index), node)
-        elif isinstance(step, RowFunction | Center | Normalize):
+        elif isinstance(step, OfWholeRow):
             if np.array_equal(np.sort(index), np.arange(width)):
                 continue
             if isinstance(step, RowFunction):

@@ -86,7 +86,7 @@ def constant_node(node: Node, inputs: list[Value], budget: Budget) -> list[Value
     if len(given) != 1:
         raise Unsupported(f"it has the attributes {sorted(given)}, expected one value")
     key, value = next(iter(given.items()))
-    if key in ("value", "sparse_value") and isinstance(value, np.ndarray):
+    if key == "value" and isinstance(value, np.ndarray):
         return [Const(value)]
     kinds = {"float": np.float32, "int": np.int64, "string": object}
     kind = kinds.get(key.removeprefix("value_").removesuffix("s"))

@@ -234,8 +234,8 @@ def _require_real(steps: list[Step]) -> None:
         takes_codes = isinstance(step, Dequantize | Lookup)
         if takes_codes != (codes is not None):
             raise Unsupported("it computes with the codes of a quantized tensor; expected real values")
-        is_moved = isinstance(step, Dequantize) and isinstance(codes, Quantize)
-        if is_moved and step.grid.zero_point != codes.grid.zero_point:  # type: ignore[union-attr]
+        put = codes.grid if isinstance(codes, Quantize) else None
+        if put is not None and isinstance(step, Dequantize) and step.grid.zero_point != put.zero_point:
             raise Unsupported("it reads codes on another zero point than they were put on; expected one grid")
         codes = step if isinstance(step, Quantize | Lookup) else None
     if codes is not None:

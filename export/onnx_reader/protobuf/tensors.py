@@ -90,26 +90,6 @@ class TensorReader:
             values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return values.astype(dtype, copy=False).reshape(shape)
 
-    def any_array(self, tensor: onnx.TensorProto | onnx.SparseTensorProto) -> Array:
-        """The values of a tensor, sparse or not. Raises Unsupported."""
-        return self.sparse(tensor) if isinstance(tensor, onnx.SparseTensorProto) else self.array(tensor)
-
-    def sparse(self, tensor: onnx.SparseTensorProto) -> Array:
-        """The dense form of a sparse tensor. Raises Unsupported."""
-        shape, name = checked_shape(tensor.dims, tensor.values.name), f"sparse tensor '{tensor.values.name}'"
-        values, indices = self.array(tensor.values), self.array(tensor.indices)
-        if values.ndim != 1 or indices.dtype != np.int64 or indices.shape[:1] != values.shape or indices.ndim > 2:
-            raise Unsupported(f"{name} has values {values.shape}, indices {indices.shape}")
-        self.budget.charge(math.prod(shape), values.dtype.itemsize)
-        if indices.ndim == 2 and indices.shape[1] != len(shape):
-            raise Unsupported(f"{name} has {indices.shape[1]} indices for shape {shape}")
-        axes = np.array([math.prod(shape)] if indices.ndim == 1 else shape)
-        if (indices < 0).any() or (indices >= axes).any():
-            raise Unsupported(f"{name} has an index outside of its shape {shape}")
-        dense = np.zeros(shape, values.dtype)
-        dense[np.unravel_index(indices, shape) if indices.ndim == 1 else tuple(indices.T)] = values
-        return dense
-
     def external_bytes(self, tensors: Iterable[onnx.TensorProto]) -> int:
         """Bytes of external data that tensors ask for and files have. Raises Unsupported if one may not be read."""
         external = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]

@@ -100,7 +100,7 @@ class _Inliner:
         self.opsets = _opsets(proto.opset_import)
         self.functions = {(_domain(f.domain), f.name, f.overload): f for f in proto.functions}
         self.nodes: list[Node] = []
-        self.initializers: dict[str, onnx.TensorProto | onnx.SparseTensorProto] = {}
+        self.initializers: dict[str, onnx.TensorProto] = {}
         self.calls = 0
 
     def run(self) -> list[Node]:
@@ -154,7 +154,6 @@ class _Inliner:
             self._count_call(f"branch '{branch.name}'", place.depth)
             prefix = f"{key}#{self.calls}"
             tensors = {tensor.name: tensor for tensor in branch.initializer}
-            tensors.update({tensor.values.name: tensor for tensor in branch.sparse_initializer})
             made = [*tensors, *(name for inner in branch.node for name in inner.output if name)]
             scope = _Scope({name: f"{prefix}/{name}" for name in made}, prefix, place.scope)
             self.initializers.update((scope.renamed(name), tensor) for name, tensor in tensors.items())

@@ -165,6 +165,14 @@ def test_external_data_that_no_node_uses_cannot_make_the_input_wide(tmp_path):
     tracemalloc.stop()
 
 
+def test_sparse_initializers_are_refused(tmp_path):
+    """By their name, with what is expected."""
+    proto = graph("y = MatMul(x, V)", target="float[N,5] y")
+    values, places = (numpy_helper.from_array(array, "V") for array in (W1.ravel(), np.arange(30)))
+    proto.graph.sparse_initializer.append(helper.make_sparse_tensor(values, places, W1.shape))
+    assert "it has sparse initializers, expected dense ones" in refusal(proto, tmp_path)
+
+
 def test_a_width_is_charged_before_it_is_written_down(tmp_path):
     """Weights that are there, in a sparse file: a row of as many features would take more than the limit allows."""
     with open(tmp_path / "w.bin", "wb") as file:

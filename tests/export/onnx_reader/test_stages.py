@@ -9,6 +9,7 @@ from onnx.reference import ReferenceEvaluator
 from edge_runtime import Elementwise, Engine, save
 from export import read_onnx
 from tests.export.foreign import graph, imported, normal
+from tests.export.onnx_reader.test_exporters import int8_without_a_difference
 from tests.networks import random_rows
 
 LOW, HIGH = np.sort(normal(2, 6), axis=0)
@@ -33,11 +34,12 @@ def with_maps(nodes, tail="r = Gemm(h, W1, B1) t = Tanh(r) y = Gemm(t, W2, B2)",
 
 @pytest.mark.parametrize("case", MAPS)
 def test_maps_of_the_input_stay_what_they_are(tmp_path, case):
-    """Stages of n values before the first product, with onnxruntime's numbers."""
+    """Stages of n values before the first product, with onnxruntime's numbers; int8 of it differs in none."""
     found = imported(with_maps(MAPS[case]), tmp_path)
     *stages, _, _ = found.model.layers
     assert len(stages) == (2 if case == "clipped twice" else 1)
     assert all(isinstance(layer, Elementwise) for layer in stages)
+    int8_without_a_difference(tmp_path / "foreign.onnx", tmp_path, random_rows(64, 6))
 
 
 @pytest.mark.parametrize("case", ["observations clipped", "limits of their own", "one limit of its own"])
@@ -65,6 +67,7 @@ def test_maps_of_the_actions_stay_what_they_are(tmp_path, tail):
     nodes = "h = Gemm(x, W1, B1) t = Tanh(h) r = Gemm(t, W2, B2)"
     found = imported(with_maps(nodes, tail, **used), tmp_path)
     assert sum(isinstance(layer, Elementwise) for layer in found.model.layers) == ("LESS" not in tail)
+    int8_without_a_difference(tmp_path / "foreign.onnx", tmp_path, random_rows(64, 6))
 
 
 def test_wide_clipped_observations_stay_small(tmp_path):

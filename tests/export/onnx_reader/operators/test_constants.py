@@ -47,23 +47,6 @@ def test_constants_in_every_form(tmp_path, name, tensor, as_node):
     assert layer.precision == ("float16" if name.startswith("float16") else "float32")
 
 
-@pytest.mark.parametrize("by_axes", [False, True])
-@pytest.mark.parametrize("as_node", [False, True])
-def test_sparse_weights(tmp_path, by_axes, as_node):
-    """Coordinates counted through, or axis by axis, as an initializer and as a Constant node."""
-    dense = np.where(np.abs(W1) > 0.4, W1, 0)
-    places = np.flatnonzero(dense)
-    values = numpy_helper.from_array(dense.ravel()[places], "V")
-    indices = np.stack(np.unravel_index(places, dense.shape), axis=1) if by_axes else places
-    sparse = helper.make_sparse_tensor(values, numpy_helper.from_array(indices.astype(np.int64), "i"), dense.shape)
-    proto = graph(f"h = Gemm(x, V, B1) {TAIL}")
-    if as_node:
-        proto.graph.node.insert(0, helper.make_node("Constant", [], ["V"], sparse_value=sparse))
-    else:
-        proto.graph.sparse_initializer.append(sparse)
-    np.testing.assert_array_equal(imported(proto, tmp_path).model.layers[0].weight, dense)
-
-
 def test_numbers_and_lists_as_constant_nodes(tmp_path):
     """value_float, value_floats, value_int and value_ints."""
     nodes = (
