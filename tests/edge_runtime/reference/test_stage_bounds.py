@@ -89,3 +89,59 @@ def test_what_cannot_be_bounded_is_infinite():
     steep = Elementwise("e", ones * 2, ones, "linear", slope=-ones * 3)
     found = stage_bound(steep, rows[4:], np.full((1, 3), 0.5))
     assert ((found >= 3.0) & (found < 3.0001)).all()
+
+
+def by_hand(layer, row, entered):
+    """The bound of the module's docstring for one row, number by number."""
+    u, n = 2.0**-24, len(row)
+    x, e = [float(value) for value in row], [float(value) for value in entered]
+    mean = sum(x) / n if layer.centered else 0.0
+    d = [value - mean for value in x]
+    square = sum(value * value for value in d) / n + layer.epsilon
+    deviation = square**0.5
+    moved = [e[i] + 2 * u * abs(d[i]) for i in range(n)]
+    of_square = 2 * u * (n + 3) * square
+    if layer.centered:
+        size = sum(abs(x[i]) + e[i] for i in range(n)) / n
+        moved = [value + sum(e) / n + 2 * u * (n + 1) * size for value in moved]
+        of_square += 2 * u * 3 * (n + 3) * sum((abs(x[i]) + e[i]) ** 2 for i in range(n)) / n
+    root = (sum(value * value for value in moved) / n) ** 0.5 + of_square / deviation + 2 * u * deviation
+    found = []
+    for i in range(n):
+        z = abs(d[i]) / deviation
+        spread = (moved[i] + z * root) / (deviation - root)
+        gamma, beta = abs(float(layer.gamma[i])), abs(float(layer.beta[i]))
+        found.append(gamma * spread + 2 * u * (4 * gamma * (z + spread) + beta))
+    return found
+
+
+@pytest.mark.parametrize("centered", [True, False])
+@pytest.mark.parametrize("size", [0.0, 0.01, 0.3])
+def test_the_bound_of_a_normalization_is_the_stated_one(centered, size):
+    """Number by number, with a large epsilon, and for what differs on the way in."""
+    layer = random_layer_norm(5, 3, epsilon=0.5, centered=centered)
+    rows = random_rows(4, 5) * 3
+    entered = np.random.default_rng(1).uniform(0, 1, rows.shape) * size
+    expected = [by_hand(layer, row, moved) for row, moved in zip(rows, entered, strict=True)]
+    with np.errstate(all="raise"):
+        np.testing.assert_allclose(stage_bound(layer, rows, entered), expected, rtol=1e-9)
+
+
+@pytest.mark.parametrize("slope", [None, [0.5, -3.0, 1.5]])
+def test_the_bound_of_a_map_is_its_scale_and_three_roundings_on_each_side(slope):
+    """Times the slope where that is steeper than 1; nothing for a value that does not differ."""
+    scale, shift = np.float32([2.0, -3.0, 0.1]), np.float32([-1.0, 0.3, 5.0])
+    layer = Elementwise("e", scale, shift, "linear", slope=None if slope is None else np.float32(slope))
+    rows, entered = np.float32([[4.0, -5.0, 6.0], [1.0, 2.0, 3.0]]), np.array([[0.5, 2e-6, 1e-7], [0.0, 0.0, 1.0]])
+    size = np.abs(scale.astype(float))
+    reach = size * (np.abs(rows) + entered) + np.abs(shift.astype(float))
+    expected = (entered * size + 6 * 2.0**-24 * reach) * ([1.0, 3.0, 1.5] if slope else [1.0] * 3)
+    expected[1, :2] = 0
+    np.testing.assert_allclose(stage_bound(layer, rows, entered), expected, rtol=1e-12)
+
+
+def test_a_row_that_overflows_is_bounded_without_a_warning():
+    """Beyond float64 too: the bound is infinite."""
+    layer = random_layer_norm(3)
+    with np.errstate(all="raise"):
+        assert np.isposinf(stage_bound(layer, np.float32([[3e38, 1, 2]]), np.full((1, 3), 1e200))).all()
