@@ -8,6 +8,7 @@ from edge_runtime.lazy import lazy_names
 
 if TYPE_CHECKING:
     from edge_runtime.native.bundled import travelling_library, use_library
+    from edge_runtime.native.compiler import Compiler, find_compiler
     from edge_runtime.native.library import Library, kernels, kernels_source
     from edge_runtime.native.network import Network, aligned_bytes, buffer_bytes, native_activation, native_bytes
 
@@ -15,6 +16,7 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "bundled": ("travelling_library", "use_library"),
+        "compiler": ("Compiler", "find_compiler"),
         "library": ("Library", "kernels", "kernels_source"),
         "network": ("Network", "aligned_bytes", "buffer_bytes", "native_activation", "native_bytes"),
     },

@@ -3,12 +3,9 @@
 from __future__ import annotations
 
 import hashlib
-import importlib.util
 import os
 import re
-import shutil
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
@@ -19,13 +16,13 @@ from edge_runtime.array_types import Tensors
 from edge_runtime.errors import InputError
 from edge_runtime.files import printable, read_file
 from edge_runtime.model import Model
+from edge_runtime.native import find_compiler
 from export.c_writer import c_identifier, read_trace, tracing_program
 from export.verification.comparison import rows_to_compare
 from export.verification.dumps import compare_tensors
 from export.verification.report import Report
 
 FORM, LEVEL = "c", "host"
-_COMPILERS = ("cc", "gcc", "clang")
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
 _COMPILE_SECONDS, _RUN_SECONDS = 300, 600
 _MAX_BYTES = 1 << 28  # of a source
@@ -42,7 +39,8 @@ def verify_c(
 
     Rules as for ONNX: integers and the logits of int8 layers bit for bit, floats within their bounds. x: rows, by
     default the stored test vectors. artifact: the file of the model: a source that was written from another is refused.
-    Raises InputError for files that are no C of ours, for a source that does not compile, and where no compiler is.
+    Raises InputError for files that are no C of ours and for a source that does not compile, NativeUnavailable where no
+    compiler is.
     """
     rows = rows_to_compare(model, x)
     sources = _sources(Path(path))
@@ -65,19 +63,6 @@ def stated_artifact(path: str | os.PathLike[str]) -> str:
     return found[1]
 
 
-def c_compiler() -> list[str]:
-    """The command of this machine's compiler: the variable CC, cc, gcc, clang, or that of the package ziglang."""
-    for name in filter(None, (os.environ.get("CC"), *_COMPILERS)):
-        if found := shutil.which(name):
-            return [found]
-    if importlib.util.find_spec("ziglang") is not None:
-        return [sys.executable, "-m", "ziglang", "cc"]
-    raise InputError(
-        f"no C compiler found (looked for CC, {', '.join(_COMPILERS)} and ziglang): nothing was compared; "
-        "install one, for example by pip install ziglang"
-    )
-
-
 def _sources(path: Path) -> dict[str, bytes]:
     """The contents of NAME.c and NAME.h."""
     if path.suffix != ".c" or c_identifier(path.stem) != path.stem:
@@ -92,7 +77,7 @@ def _run(model: Model, path: Path, sources: dict[str, bytes], rows: NDArray[np.f
             Path(folder, name).write_bytes(content)
         main, program = Path(folder, "trace_main.c"), Path(folder, "trace_main")
         main.write_bytes(tracing_program(model, path.stem, logits=logits))
-        _compile(path, [*c_compiler(), *_FLAGS, str(main), "-o", str(program), "-lm"])
+        _compile(path, [*find_compiler().command, *_FLAGS, str(main), "-o", str(program), "-lm"])
         try:
             done = subprocess.run([program], input=rows.tobytes(), capture_output=True, timeout=_RUN_SECONDS)
         except subprocess.TimeoutExpired:

@@ -5,8 +5,9 @@ import pytest
 
 from edge_runtime import InputError, save
 from edge_runtime.artifact import save_bytes
+from edge_runtime.errors import NativeUnavailable
 from export import quantize, write_c
-from export.verification import c_program, stated_artifact, verify_c
+from export.verification import stated_artifact, verify_c
 from tests.command import run_command
 from tests.host_c import compiler
 from tests.networks import random_model, random_rows
@@ -81,11 +82,18 @@ def test_what_is_no_c_of_this_model_is_refused(tmp_path, what):
 
 
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch, tmp_path):
-    """Nothing was compared: that is an error, and not a success."""
-    monkeypatch.setattr(c_program.shutil, "which", lambda name: None)
-    monkeypatch.setattr(c_program.importlib.util, "find_spec", lambda name: None)
-    with pytest.raises(InputError, match=r"no C compiler found .* nothing was compared"):
-        verify_c(small(), write_c(small(), tmp_path, "m")[0], ROWS)
+    """Nothing was compared: that is an error in one line, and not a success."""
+    monkeypatch.setenv("PATH", str(tmp_path))
+    monkeypatch.delenv("CC", raising=False)
+    monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
+    model = small()
+    with pytest.raises(NativeUnavailable, match="no C compiler found"):
+        verify_c(model, write_c(model, tmp_path, "m")[0], ROWS)
+    monkeypatch.undo()
+    monkeypatch.setenv("CC", "no-such-compiler")
+    save(model, tmp_path / "m.npz")
+    done = run_command("verify", tmp_path / "m.npz", "--c", tmp_path / "m.c")
+    assert (done.exit_code, "no-such-compiler" in done.stderr) == (2, True)
 
 
 def test_the_command_finds_the_artifact_beside_the_c_file(tmp_path):
