@@ -153,3 +153,14 @@ def test_a_saved_model_with_stages_gives_the_same_bits():
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         assert repr(again) == repr(model)
+
+
+@pytest.mark.parametrize("slope", [[0.5, 1.0, -0.5, 1e-3], [0.0, 0.5, 2.0, -3.0]])
+def test_slopes_are_chosen_by_sign_bit_for_bit(slope):
+    """Between 0 and 1 as a maximum, others as two summands: the same values, the infinities and NaN too."""
+    layer = replace(random_elementwise(4, parts=""), slope=np.float32(slope))
+    rows = np.concatenate([random_rows(50, 4), np.float32([[np.inf] * 4, [-np.inf] * 4, [np.nan] * 4, [0] * 4])])
+    with np.errstate(invalid="ignore"):
+        expected = np.where(rows < 0, layer.slope * rows, rows)
+        np.testing.assert_array_equal(Engine(Model((layer,))).run(rows), expected)
+        np.testing.assert_array_equal(np.stack([Engine(Model((layer,))).run(row) for row in rows]), expected)
