@@ -51,6 +51,3 @@ def test_sums_of_real_values_are_allowed_their_rounding():
     found = bias.with_float_sums(np.float32([0.5, -0.25]), np.array([100.0, 200.0]))
     np.testing.assert_array_equal(found.steps, bias.steps)
     np.testing.assert_allclose(found.slack, [0.5 + SUM_ERROR * 106 * 0.5, SUM_ERROR * 208 * 0.25], rtol=1e-12)
-
-
-TENTH = float(np.float32(0.1))
