@@ -70,6 +70,7 @@ class ActivationData(NamedTuple):
 def describe_model(model: Model, *, logits: bool = False) -> dict[str, Any]:
     """The words of the templates, except for those of the name and of the artifact."""
     chain = calls_of(model, logits=logits)
+    schema = _schema(model)
     is_activated = chain.steps[-1].kind == "activate"  # the last layer, of which the logits are wanted too
     steps = chain.steps[:-1] if is_activated else chain.steps
     by_kind: dict[str, list[CCall]] = {}
@@ -113,7 +114,8 @@ def describe_model(model: Model, *, logits: bool = False) -> dict[str, Any]:
         "is_exact": all(layer.precision == "int8" for layer in model.layers),
         "needs_math": bool(norms) or _has_infinity(maps) or any(a.activation.name in _NEEDS_MATH for a in activations),
         "left_out": model.final_activation.name if logits else None,
-        "feature_names": _feature_names(model),
+        "feature_names": () if schema is None else schema.feature_names,
+        "offsets": None if schema is None else schema.offsets,
         "vectors": stored_rows(model, steps),
     }
 
@@ -170,10 +172,9 @@ def _activations(steps: list[CCall]) -> list[ActivationData]:
     return [ActivationData(place, activation) for activation, place in first.items()]
 
 
-def _feature_names(model: Model) -> tuple[str, ...]:
-    """One for each input, or nothing where the model does not know."""
+def _schema(model: Model) -> Schema | None:
+    """What the columns of its table mean, where the model knows."""
     try:
-        schema = Schema.of(model)
+        return Schema.of(model)
     except ModelError:
-        return ()
-    return () if schema is None else schema.feature_names
+        return None

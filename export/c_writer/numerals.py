@@ -26,6 +26,11 @@ def c_float(value: Any) -> str:
     return f"{mantissa}p{exponent}F"
 
 
+def c_double(value: Any) -> str:
+    """A finite float64 as a hexadecimal literal."""
+    return float(value).hex()
+
+
 def c_array(values: NDArray[Any]) -> str:
     """The numbers of an array in C order, as the lines between the braces; floats must be no NaN."""
     flat = np.ascontiguousarray(values).reshape(-1)

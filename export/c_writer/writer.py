@@ -23,7 +23,7 @@ from edge_runtime.version import __version__
 from export.c_writer.description import describe_model
 from export.c_writer.identifiers import c_identifier, c_string, comment_text
 from export.c_writer.layouts import LAYOUTS, layout_files
-from export.c_writer.numerals import c_array, c_float
+from export.c_writer.numerals import c_array, c_double, c_float
 
 if TYPE_CHECKING:
     import jinja2
@@ -115,6 +115,12 @@ def _environment() -> jinja2.Environment:
         keep_trailing_newline=True,
         autoescape=False,
     )
-    filters: dict[str, Any] = {"array": c_array, "float": c_float, "string": c_string, "comment": comment_text}
+    filters: dict[str, Any] = {
+        "array": c_array,
+        "float": c_float,
+        "double": c_double,
+        "string": c_string,
+        "comment": comment_text,
+    }
     environment.filters.update(filters)
     return environment
