@@ -22,6 +22,7 @@ from edge_runtime.native import (
     Network,
     aligned_bytes,
     buffer_bytes,
+    data_offset,
     kernels,
     native_activation,
     native_bytes,
@@ -34,7 +35,6 @@ if TYPE_CHECKING:
 
 _F32 = 4
 _ADVICE = "take the numpy backend"
-_COPIED_VALUES = 8192  # to copy so many rows' values takes as long as to find out where they are
 
 
 class NativeBackend:
@@ -86,7 +86,7 @@ class NativeBackend:
             value = target
         shape = (-1,) if rows is None else (rows, -1)
         source, value = source.reshape(shape), value.reshape(shape)
-        if source.size > _COPIED_VALUES:
+        if data_offset():
             return Program(source, calls[0].enter, False, tuple(steps[1:]), value)
         return Program(source, partial(np.copyto, source), True, tuple(steps), value)
 

@@ -141,7 +141,7 @@ static inline floats add_floats(floats a, floats b) { return a + b; }
 static inline floats multiply_add(floats a, float x, floats w) { return a + x * w; }
 #endif
 
-/* A layer and a program as edge_runtime/native/structures.py writes them: keep the fields in step. */
+/* A layer and a program as edge_runtime/native/network.py fills them: keep the fields in step. */
 
 struct layer {
     int32_t kind, n_in, n_out, quantizes, gives_grid, activation; /* quantizes: an int8 layer whose source holds floats */
@@ -162,7 +162,7 @@ struct program {
     char *buffers;               /* three, of BLOCK rows each */
     const float *source;
     float *target;
-    int64_t rows, pitch; /* bytes of a row of a buffer */
+    int64_t rows, pitch, data_offset; /* pitch: bytes of a row of a buffer; data_offset: see smallnet_run_on */
     int32_t count, mean_step; /* 0 where one mean is for all */
 };
 
@@ -475,4 +475,11 @@ void smallnet_run(const struct program *g)
             x = y, x_pitch = y_pitch;
         }
     }
+}
+
+/* The same on the rows of a NumPy array. array: the object, which holds the address of its values at data_offset. */
+void smallnet_run_on(struct program *g, const char *array)
+{
+    memcpy(&g->source, array + g->data_offset, sizeof g->source);
+    smallnet_run(g);
 }

@@ -23,8 +23,7 @@ class Library:
     """The kernels, loaded. lanes, group: see kernels.c. weight_dtype: of packed int8 weights. block: rows of a pass.
 
     offset: what activations on a grid are held without. kind: the instructions that they use. features: what NumPy
-    calls those that the processor must have. run: the function that takes the address of a `ProgramFields`.
-    pack: the one that packs int8 weights.
+    calls those that the processor must have. run, run_on, pack: the functions of kernels.c, called with addresses.
     """
 
     def __init__(self, path: Path, features: tuple[str, ...]) -> None:
@@ -40,6 +39,8 @@ class Library:
         self.weight_dtype = np.dtype(np.int8 if loaded.smallnet_weight_bytes() == 1 else np.int16)
         self.run = loaded.smallnet_run
         self.run.argtypes, self.run.restype = [ctypes.c_void_p], None
+        self.run_on = loaded.smallnet_run_on
+        self.run_on.argtypes, self.run_on.restype = [ctypes.c_void_p, ctypes.c_void_p], None
         self.pack = loaded.smallnet_pack
         self.pack.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
         self.pack.restype = None

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import ctypes
-from collections.abc import Callable, Sequence
-from functools import partial
+import functools
+import sys
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -43,7 +44,7 @@ class ProgramFields(ctypes.Structure):
     alive: tuple[Any, ...]
     _fields_ = (
         *((name, ctypes.c_void_p) for name in ("layers", "mean", "inv_std", "buffers", "source", "target")),
-        *((name, ctypes.c_int64) for name in ("rows", "pitch")),
+        *((name, ctypes.c_int64) for name in ("rows", "pitch", "data_offset")),
         *((name, ctypes.c_int32) for name in ("count", "mean_step")),
     )
 
@@ -108,26 +109,46 @@ class Network:
             target=target.ctypes.data,
             rows=rows,
             pitch=row_bytes(self._library, self._layers),
+            data_offset=data_offset(),
             count=len(self._layers),
         )
         if self._preprocessing is not None:
             mean, inv_std = self._preprocessing.mean, self._preprocessing.inv_std
             fields.mean, fields.inv_std, fields.mean_step = mean.ctypes.data, inv_std.ctypes.data, int(mean.size > 1)
-        return NetworkCall(self._library.run, fields, (self, layers, source, target, buffers))
+        return NetworkCall(self._library, fields, (self, layers, source, target, buffers))
 
 
 class NetworkCall:
-    """One call of the kernels on fixed rows and buffers. alive: what the addresses in `fields` point into."""
+    """One call of the kernels. step: on the rows that it was made for. enter: on those of a caller's array.
 
-    def __init__(self, run: Callable[[Any], None], fields: ProgramFields, alive: tuple[Any, ...]) -> None:
+    A caller's array must be float32, C-ordered and aligned. alive: what the addresses in `fields` point into.
+    """
+
+    def __init__(self, library: Library, fields: ProgramFields, alive: tuple[Any, ...]) -> None:
         fields.alive = alive
-        self._fields, self._run = fields, run
-        self.step = partial(run, ctypes.byref(fields))
+        run, run_on, address = library.run, library.run_on, ctypes.addressof(fields)
 
-    def enter(self, rows: Array) -> None:
-        """Run on the rows of an array of the caller's: float32, C-ordered and aligned."""
-        self._fields.source = rows.ctypes.data
-        self.step()
+        def enter(rows: Array, _alive: ProgramFields = fields) -> None:
+            run_on(address, id(rows))
+
+        def step(_alive: ProgramFields = fields) -> None:
+            run(address)
+
+        self.enter, self.step = enter, step
+
+
+@functools.cache
+def data_offset() -> int:
+    """Where an array object holds the address of its values: 0 where that is not known, and arrays are copied first.
+
+    To ask the array for it takes longer than to copy 784 values. NumPy's C interface has it behind what every object
+    begins with; here it is looked for there once.
+    """
+    if sys.implementation.name != "cpython":
+        return 0
+    start, arrays = object.__basicsize__, (np.zeros(3, np.float32), np.ones((5, 7), np.float32)[2:])
+    found = (ctypes.c_size_t.from_address(id(array) + start).value == array.ctypes.data for array in arrays)
+    return start if all(found) else 0
 
 
 def aligned_bytes(size: int) -> Array:

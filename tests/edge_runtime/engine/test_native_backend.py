@@ -21,6 +21,7 @@ from edge_runtime import (
     save,
     selftest,
 )
+from edge_runtime.engine import native_backend
 from edge_runtime.errors import NativeUnavailable
 from edge_runtime.native import native_bytes
 from export.quantization.quantizer import quantize
@@ -266,3 +267,16 @@ def test_runs_allocate_nothing_but_their_answers():
     with traced() as peak:
         engine.run(rows)
         assert peak() < 256 * 10 * 4 + 4000
+
+
+@needs_compiler
+@pytest.mark.parametrize("count", [1, 3, 300])
+def test_rows_are_copied_where_the_address_of_an_array_is_not_known(monkeypatch, count):
+    """As under another Python than CPython: the same answers, from rows in any layout."""
+    model, rows = model_of("int8"), random_rows(count, 64)
+    expected = Engine(model, backend="native").run(rows)
+    monkeypatch.setattr(native_backend, "data_offset", lambda: 0)
+    engine = Engine(model, backend="native")
+    np.testing.assert_array_equal(engine.run(rows), expected)
+    np.testing.assert_array_equal(engine.run(np.asfortranarray(rows)), expected)
+    np.testing.assert_array_equal(engine.run(rows[0]), expected[0])
