@@ -141,7 +141,7 @@ static inline floats add_floats(floats a, floats b) { return a + b; }
 static inline floats multiply_add(floats a, float x, floats w) { return a + x * w; }
 #endif
 
-/* A layer and a program as edge_runtime/native/network.py fills them: keep the fields in step. */
+/* A layer and a program as edge_runtime/native/structures.py has them: keep the fields in step. */
 
 struct layer {
     int32_t kind, n_in, n_out, quantizes, gives_grid, activation; /* quantizes: an int8 layer whose source holds floats */
@@ -176,6 +176,8 @@ int32_t smallnet_group(void) { return GROUP; }
 int32_t smallnet_weight_bytes(void) { return sizeof(weight); }
 int32_t smallnet_offset(void) { return OFFSET; }
 int32_t smallnet_block(void) { return BLOCK; }
+int32_t smallnet_layer_bytes(void) { return sizeof(struct layer); }
+int32_t smallnet_program_bytes(void) { return sizeof(struct program); }
 const char *smallnet_kind(void) { return KIND; }
 
 /* Sums of products: to[row][panel][lane] = sum over k of x[row][k] * w[k][panel][lane], modulo 2^32. */

@@ -15,6 +15,7 @@ from edge_runtime.errors import NativeUnavailable
 from edge_runtime.native.cache import cache_folder, content_digest, find_kept, keep
 from edge_runtime.native.compiler import FLAGS, Compiler, compile_source, find_compiler
 from edge_runtime.native.processor import Processor, machine, processors
+from edge_runtime.native.structures import LayerFields, ProgramFields
 
 _PREFERRED: list[tuple[Path, tuple[str, ...]]] = []  # a library that came with the program
 
@@ -33,6 +34,9 @@ class Library:
             self.kind = loaded.smallnet_kind().decode()
         except (OSError, AttributeError) as error:
             raise NativeUnavailable(f"{path}: does not load ({error}); delete it, and it is made anew") from None
+        found = (loaded.smallnet_layer_bytes(), loaded.smallnet_program_bytes())
+        if found != (ctypes.sizeof(LayerFields), ctypes.sizeof(ProgramFields)):
+            raise NativeUnavailable(f"{path}: is of another release of smallnet; start this program again")
         self.path, self.features = path, features
         self.lanes, self.group = loaded.smallnet_lanes(), loaded.smallnet_group()
         self.block, self.offset = loaded.smallnet_block(), loaded.smallnet_offset()

@@ -13,6 +13,7 @@ import numpy as np
 from edge_runtime.layers import Dense, Layer, LayerNorm, QuantizedDense, Stage
 from edge_runtime.model import Standardization
 from edge_runtime.native.library import Library
+from edge_runtime.native.structures import LayerFields, ProgramFields
 from edge_runtime.numerics import QMAX, QMIN, flush
 
 if TYPE_CHECKING:
@@ -20,33 +21,8 @@ if TYPE_CHECKING:
 
 _ACTIVATIONS = ("linear", "relu", "leaky_relu", "sigmoid", "softmax")  # in the order of kernels.c
 _DENSE, _INT8_DENSE, _ELEMENTWISE, _LAYER_NORM = range(4)
-_STAGE_ARRAYS = ("gain", "shift", "slope", "least", "most")
 _LINE = 64  # bytes: arrays and rows begin where a cache line does
 _BUFFERS = 3
-
-
-class LayerFields(ctypes.Structure):
-    """`struct layer` of kernels.c, which says what the fields mean."""
-
-    _fields_ = (
-        *((name, ctypes.c_int32) for name in ("kind", "n_in", "n_out", "quantizes", "gives_grid", "activation")),
-        *((name, ctypes.c_int32) for name in ("input_zero_point", "zero_point")),
-        *((name, ctypes.c_float) for name in ("scale", "input_low", "input_high", "low", "high", "alpha")),
-        *((name, ctypes.c_void_p) for name in ("weight", "bias", "multiplier", "table", *_STAGE_ARRAYS)),
-        ("epsilon", ctypes.c_float),
-        ("centered", ctypes.c_int32),
-    )
-
-
-class ProgramFields(ctypes.Structure):
-    """`struct program` of kernels.c."""
-
-    alive: tuple[Any, ...]
-    _fields_ = (
-        *((name, ctypes.c_void_p) for name in ("layers", "mean", "inv_std", "buffers", "source", "target")),
-        *((name, ctypes.c_int64) for name in ("rows", "pitch", "data_offset")),
-        *((name, ctypes.c_int32) for name in ("count", "mean_step")),
-    )
 
 
 def native_activation(layer: Layer) -> bool:

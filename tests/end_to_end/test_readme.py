@@ -19,6 +19,7 @@ PAGES = (
     "trainer/data/README.md",
     "edge_runtime/artifact/FORMAT.md",
     "edge_runtime/engine/README.md",
+    "edge_runtime/native/README.md",
     "export/onnx_writer/README.md",
     "export/onnx_reader/README.md",
 )
