@@ -137,10 +137,10 @@ def _int8_score(network: Any, x: Any, held: Any, truth: Any) -> float:
     import numpy as np
 
     from edge_runtime import Engine
-    from export.quantization import equalize, quantize
+    from export.quantization import quantize
 
     model, rows = network.to_model(), x.astype(np.float32)
-    outputs = Engine(quantize(equalize(model, rows), rows, "int8")).run(held.astype(np.float32))
+    outputs = Engine(quantize(model, rows, "int8")).run(held.astype(np.float32))
     if truth.ndim == 1:
         return float(np.mean(network.classes_[outputs.argmax(axis=1)] == truth))
     error = np.square(truth - outputs).sum(axis=0)

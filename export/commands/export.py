@@ -43,14 +43,17 @@ from export.commands.pipeline import (
 )
 from export.commands.reports import export_facts, export_table, method_text
 from export.onnx_writer import FORMS
-from export.quantization import METHODS, PRECISIONS
+from export.quantization import METHODS, PRECISIONS, ROUNDINGS, Switches
 from export.verification import RunLimits
 from trainer.datasets import files_of
 
 _PRECISION_HELP = """May be given more than once (default: int8); all is the first three. int8-dynamic needs no
 representative rows, but a row's answer depends on the other rows of its batch."""
-_METHOD_HELP = "How int8 ranges are chosen; auto tries the others and takes what is closest to the float network."
+_METHOD_HELP = """How int8 ranges are chosen; auto tries the others, and the three steps below, and takes what comes
+closest to the float network on rows kept apart. With a method that is named, only the steps asked for are taken."""
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
+_BIAS_HELP = "Move biases so that each unit's mean is that of the float network."
+_ROUNDING_HELP = "compensated: the weights of a layer make good what rounding takes from the others."
 _FORMAT_HELP = """What is written beside the artifact; may be given more than once (default: onnx). c: NAME.c and NAME.h
 for microcontrollers; c-project: with main.c and a Makefile; arduino: a library folder;
 html: a page that holds the model."""
@@ -78,7 +81,9 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--out", type=FILE, default="build", show_default=True, help="Folder for the files.")
 @click.option("--method", type=click.Choice((*METHODS, "auto")), default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
-@click.option("--equalize/--no-equalize", default=True, show_default=True, help=_EQUALIZE_HELP)
+@click.option("--equalize/--no-equalize", "equalization", default=None, help=_EQUALIZE_HELP)
+@click.option("--bias-correction/--no-bias-correction", default=None, help=_BIAS_HELP)
+@click.option("--rounding", type=click.Choice(ROUNDINGS), help=_ROUNDING_HELP)
 @click.option("--format", "formats", type=click.Choice(FORMATS), multiple=True, help=_FORMAT_HELP)
 @click.option("--logits", is_flag=True, help=_LOGITS_HELP)
 @click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
@@ -163,10 +168,10 @@ def _chosen(options: dict[str, Any]) -> ExportOptions:
         require_extra("c", "jinja2")
     elif options["logits"]:
         raise click.UsageError("--logits is given without a format of C, expected both or none")
-    names = ("method", "equalize", "form", "opset", "portable", "logits")
-    return ExportOptions(
-        per_channel=not options["per_tensor"], formats=formats, **{name: options[name] for name in names}
-    )
+    steps = {name: options[name] for name in ("method", "equalization", "bias_correction", "rounding")}
+    switches = Switches(**steps, per_channel=not options["per_tensor"])
+    names = ("form", "opset", "portable", "logits")
+    return ExportOptions(switches, formats=formats, **{name: options[name] for name in names})
 
 
 def _refuse_broken(failed: list[Exported]) -> None:

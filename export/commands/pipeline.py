@@ -6,7 +6,7 @@ import contextlib
 import os
 import warnings
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -24,11 +24,11 @@ from export.quantization import (
     DEFAULT_ROWS,
     Fidelity,
     QuantizationWarning,
+    Switches,
     calibration_doubts,
-    equalize,
     fidelity_doubts,
     measure_fidelity,
-    quantize,
+    quantize_beside,
     row_doubts,
     with_test_vectors,
 )
@@ -72,14 +72,12 @@ class LabeledRows:
 
 @dataclass(frozen=True)
 class ExportOptions:
-    """How int8 grids are chosen, and which files are written and how.
+    """How the way to int8 is chosen, and which files are written and how.
 
-    formats: of `FORMATS`, beside the artifact. See `quantize`, `equalize`, `write_onnx` and `write_c`.
+    formats: of `FORMATS`, beside the artifact. See `quantize`, `write_onnx` and `write_c`.
     """
 
-    method: str = "auto"
-    per_channel: bool = True
-    equalize: bool = True
+    switches: Switches = field(default_factory=Switches)
     form: str = "integer"
     opset: int = OPSET
     portable: bool = False
@@ -200,8 +198,8 @@ def export_model(
     results = []
     for precision in precisions:
         with _heard() as texts:
-            source, small = _shrunk(model, rows, precision, chosen, on_choice)
-        small = with_test_vectors(small, rows, test_vectors)
+            found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)
+        source, small = found.source, with_test_vectors(found.model, rows, test_vectors)
         paths = _paths(out, stem, precision, chosen.formats)
         # may refuse: nothing is written before
         proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
@@ -254,22 +252,6 @@ def _score_doubts(before: ClassScores | ValueScores | None, scores: ClassScores 
         return doubts
     lost = f"the model before has {before.value:.4f}: shrinking lost it; do not use this file, keep --precision float32"
     return [f"{text}, and {lost}" for text in doubts]
-
-
-def _shrunk(
-    model: Model,
-    rows: NDArray[np.float32],
-    precision: str,
-    options: ExportOptions,
-    on_choice: Callable[[dict[str, float]], None] | None,
-) -> tuple[Model, Model]:
-    """The float32 model with the units of the smaller one, and that one."""
-    source = equalize(model, rows) if options.equalize and precision == "int8" else model
-    small = quantize(
-        source, rows, precision, options.method,
-        per_channel=options.per_channel, test_vectors=0, on_choice=on_choice,
-    )  # fmt: skip
-    return source, small
 
 
 def _write(contents: dict[Path, bytes], on_file: Callable[[str], None] | None) -> None:

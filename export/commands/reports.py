@@ -109,10 +109,13 @@ def _findings(facts: dict[str, Any]) -> str:
 
 
 def method_text(decibels: dict[str, float]) -> str:
-    """What `--method auto` saw, in one line."""
+    """What `--method auto` took, what the plainest way gives, and how many were tried."""
+    plainest = next(iter(decibels))
     best = max(decibels, key=lambda name: decibels[name])
-    seen = ", ".join(f"{name} {value:.1f} dB" for name, value in decibels.items())
-    return f"calibration: {best} (signal to noise of the outputs on held-out rows: {seen})"
+    return (
+        f"calibration: {best}: {decibels[best]:.1f} dB, the best of {len(decibels)} ways on held-out rows; "
+        f"{plainest} alone gives {decibels[plainest]:.1f} dB"
+    )
 
 
 def report_table(report: Report, width: int | None = None, verdict_width: int | None = None) -> str:

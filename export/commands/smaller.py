@@ -14,9 +14,10 @@ from edge_runtime.engine import Limits, held_bytes, smallest_plan
 from edge_runtime.errors import Alternative, BudgetExceeded, QuantizationError
 from edge_runtime.layers import Dense, Stage
 from edge_runtime.model import Model
-from export.quantization import DEFAULT_ROWS, quantize, with_test_vectors
+from export.quantization import DEFAULT_ROWS, longest_notes, quantize, with_test_vectors
 
-_STEP = 256  # int8 needs are rounded up to it: the grids of other calibration rows take other letters in the header
+# int8 needs are rounded up to it: other calibration rows write other grids, and another way to them, into the header
+_STEP = 512
 
 
 def smaller_exports(error: BudgetExceeded) -> list[Alternative]:
@@ -48,9 +49,11 @@ def _made(model: Model, rows: NDArray[np.float32]) -> Iterator[tuple[str, Model]
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
-                yield precision, quantize(wide, rows, precision, "minmax", test_vectors=0)
+                small = quantize(wide, rows, precision, "minmax", test_vectors=0)
             except QuantizationError:  # weights or sums that it cannot hold
                 continue
+        notes = longest_notes() if precision == "int8" else {}
+        yield precision, replace(small, metadata={**small.metadata, **notes})
 
 
 def _options(small: Model, precision: str, vectors: int, model: Model, limits: Limits) -> Iterator[Alternative]:

@@ -9,10 +9,10 @@ from export.quantization.doubts import (
     measure_fidelity,
     row_doubts,
 )
-from export.quantization.equalization import equalize
 from export.quantization.fidelity import finite
-from export.quantization.quantizer import PRECISIONS, QuantizationWarning, quantize
+from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, quantize, quantize_beside
 from export.quantization.ranges import METHODS
+from export.quantization.recipe import ROUNDINGS, QuantizationWarning, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 
 __all__ = [
@@ -21,14 +21,18 @@ __all__ = [
     "Fidelity",
     "METHODS",
     "MOST_CHANGED",
+    "ROUNDINGS",
     "QuantizationWarning",
+    "Quantized",
+    "Switches",
     "calibration_doubts",
     "comparison_doubts",
-    "equalize",
     "fidelity_doubts",
     "finite",
+    "longest_notes",
     "measure_fidelity",
     "quantize",
+    "quantize_beside",
     "row_doubts",
     "with_test_vectors",
 ]

@@ -23,6 +23,9 @@ from export.quantization.units import FloatLayer
 BLOCK = 256  # rows traced at once: float sums depend on the batch, so the batch is always the same
 HELD_OUT_EVERY, HELD_OUT_MOST = 5, 1024  # each fifth row, up to a number that bounds the memory
 
+# rows that go through both networks layer by layer, as many as 64 MiB of values hold in all their tensors
+FOLLOWED_LEAST, FOLLOWED_MOST, FOLLOWED_VALUES = 64, 4096, 1 << 24
+
 CalibrationRows = NDArray[Any] | Iterable[NDArray[Any]]
 
 
@@ -31,13 +34,15 @@ class Calibration:
     """What calibration saw: a histogram by place ("input", "NAME.preactivation", "NAME.output") and rows kept apart.
 
     held_out: rows that are in no histogram yet, (k, n_in), on which a choice of method can be judged;
-    `include_held_out` adds them afterwards. sample: rows of all, of which test vectors are chosen.
+    `include_held_out` adds them afterwards. sample: rows of all, of which test vectors are chosen. followed: rows that
+    are not kept apart, of which rounding and bias correction learn.
     """
 
     histograms: dict[str, Histogram]
     held_out: NDArray[np.float32]
     rows: int
     sample: NDArray[np.float32]
+    followed: NDArray[np.float32]
 
     def include_held_out(self, model: Model) -> None:
         """Count the held-out rows too, once a choice has been made on them."""
@@ -57,13 +62,14 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
     histograms: dict[str, Histogram] = {}
     held_out: list[NDArray[np.float32]] = []
     count = kept = 0
-    sample = Sample()
+    sample, followed = Sample(), Sample(max(FOLLOWED_LEAST, min(FOLLOWED_MOST, FOLLOWED_VALUES // _widths(network))))
     for block in blocks(model, rows):
         sample.add(block)
         apart = np.arange(count, count + len(block)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
         apart &= hold_out and kept < HELD_OUT_MOST
         held_out.append(block[apart])
         kept += int(apart.sum())
+        followed.add(block[~apart])
         for name, values in observed(network, block).items():
             if not np.isfinite(values).all():
                 raise QuantizationError(
@@ -76,7 +82,12 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
         raise QuantizationError(
             "the calibration set is empty; give at least one row, better some hundreds of real ones"
         )
-    return Calibration(histograms, np.concatenate(held_out), count, sample.rows)
+    return Calibration(histograms, np.concatenate(held_out), count, sample.rows, followed.rows)
+
+
+def _widths(network: Model) -> int:
+    """How many values one row takes in all tensors of the network."""
+    return network.n_in + 2 * sum(layer.n_out for layer in network.layers)
 
 
 def sampled(model: Model, rows: CalibrationRows) -> NDArray[np.float32]:

@@ -5,43 +5,38 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import replace
+from functools import partial
+from typing import NamedTuple, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.arguments import QUANTIZATION_CHECKS
-from edge_runtime.engine import Engine
 from edge_runtime.errors import ModelError, QuantizationError
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDense
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer
 from edge_runtime.model import Model, as_model
-from edge_runtime.numerics import (
-    QMAX,
-    QMIN,
-    WEIGHT_MAX,
-    Activation,
-    QuantParams,
-    flushed,
-    quantize_symmetric,
-)
+from edge_runtime.numerics import WEIGHT_MAX, flushed, quantize_symmetric
 from edge_runtime.version import made_with
-from export.quantization.calibration import Calibration, CalibrationRows, calibrate, sampled, widened
-from export.quantization.fidelity import sqnr_db, squared_error
+from export.quantization.calibration import CalibrationRows, sampled, widened
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
-from export.quantization.ranges import METHODS, Range
+from export.quantization.recipe import QuantizationWarning, Recipe, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
-from export.quantization.units import FloatLayer, Unit, units
+from export.quantization.trials import Trials, ladder
+from export.quantization.units import FloatLayer
+
+OnChoice: TypeAlias = Callable[[dict[str, float]], None] | None
 
 FEWEST_ROWS = 16  # with fewer, the ranges that a grid needs are a guess
 PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
-# A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
-_BIAS_ROOM = float(1 << 30)
-# Beside a bias this many times their reach, weights do not matter: then sums stay within float32's exact integers.
-_NEGLIGIBLE, _SMALL_BIAS_ROOM = float(1 << 16), float(1 << 22)
 _TINY = float(np.finfo(np.float32).tiny)
 
 
-class QuantizationWarning(UserWarning):
-    """Something in the calibration that works, and that a user should look at."""
+class Quantized(NamedTuple):
+    """source: the float32 network with the units of `model`, the smaller one. rows: some of those of calibration."""
+
+    source: Model
+    model: Model
+    rows: NDArray[np.float32] | None = None
 
 
 def quantize(
@@ -50,6 +45,9 @@ def quantize(
     precision: str = "int8",
     method: str = "auto",
     *,
+    equalization: bool | None = None,
+    bias_correction: bool | None = None,
+    rounding: str | None = None,
     per_channel: bool = True,
     test_vectors: int = DEFAULT_ROWS,
     on_choice: Callable[[dict[str, float]], None] | None = None,
@@ -60,41 +58,73 @@ def quantize(
     or batches of rows as a user would feed them, needed for int8. precision: "float32", "float16" (weights stored as
     halves, arithmetic in float32; layers that a half cannot hold are moved by powers of two, see
     `export.quantization.float16`), "int8" (static), or "int8-dynamic" (no calibration: each layer's input is quantized
-    by the batch it is in, so that a row's answer depends on the rows around it). method: how int8 ranges are chosen, a
-    key of `export.quantization.ranges.METHODS`, or "auto": each is tried, and the one whose outputs are closest to the
-    float network's on held-out calibration rows is taken. per_channel: one weight scale per output channel instead of
-    one per layer. test_vectors: how many of the calibration rows (without any: of the rows that `model` holds) are
-    stored with the new model's outputs, for `selftest`. on_choice: told the signal to noise (dB) of each method that
-    "auto" tried.
+    by the batch it is in, so that a row's answer depends on the rows around it). test_vectors: how many of the
+    calibration rows (without any: of the rows that `model` holds) are stored with the new model's outputs, for
+    `selftest`.
+
+    For int8 alone:
+    method: how ranges are chosen, a key of `export.quantization.ranges.METHODS`; "auto" tries each, and takes the one
+    whose outputs are closest to the float network's on held-out calibration rows.
+    equalization: bring the ranges of hidden units together first (`export.quantization.equalization`).
+    bias_correction: biases with which each unit's mean is that of the float network, over the calibration rows.
+    rounding: "nearest", or "compensated", which keeps a layer's outputs in place (`export.quantization.rounding`).
+    These three are tried with the method "auto" and taken if they help on the held-out rows; with a method that is
+    named they are off. True, False and a rounding that is named hold in either case.
+    per_channel: one weight scale per output channel instead of one per layer.
+    on_choice: told what was tried, in words, with its signal to noise (dB).
 
     In every precision, weights below float32's normal range become 0, and the metadata say how many (see
-    `edge_runtime.numerics.subnormals`). The method, and the versions that did it, are noted in the metadata.
+    `edge_runtime.numerics.subnormals`). What was chosen, and the versions that did it, are noted in the metadata.
     Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves int32, a scale or
     multiplier below float32's normal range, a weight beyond float16's range, or bad calibration rows; InputError for
     what is no model. A QuantizationWarning says what works and needs a look: fewer than 16 calibration rows, a tensor
     that is 0 on all of them, weights that become 0 in float16 where that harms the layer.
     """
+    switches = Switches(method, equalization, bias_correction, rounding, per_channel)
+    return quantize_beside(model, calibration, precision, switches, test_vectors, on_choice).model
+
+
+def quantize_beside(
+    model: Model,
+    calibration: CalibrationRows | None,
+    precision: str,
+    switches: Switches,
+    test_vectors: int = DEFAULT_ROWS,
+    on_choice: OnChoice = None,
+) -> Quantized:
+    """`quantize`, with the float network that the result is to be compared with, layer by layer."""
     model = as_model(model)
-    _check_arguments(calibration, precision, method, test_vectors)
-    QUANTIZATION_CHECKS.flag("per_channel", per_channel)
+    _check_arguments(calibration, precision, test_vectors)
     QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
-    layers = tuple(_without_subnormals(widened(layer)) for layer in model.layers)
-    held = model.test_vectors
-    if count := sum(layer.subnormals for layer in map(widened, model.layers) if isinstance(layer, Dense)):
-        model = replace(model, metadata={**model.metadata, "subnormal_weights_set_to_0": str(count)})
-    model = replace(model, metadata={**model.metadata, **made_with()}, test_vectors=None)
+    held, source = model.test_vectors, _float_source(model)
     if precision == "int8" and calibration is not None:
-        small, rows = _by_calibration(model, layers, calibration, method, per_channel=per_channel, on_choice=on_choice)
-        return with_test_vectors(small, rows, test_vectors)
-    if precision == "float16":
-        small = _to_halves(replace(model, layers=layers))
+        found = _by_calibration(source, calibration, switches, on_choice)
+    elif precision == "float16":
+        found = Quantized(source, _to_halves(source))
     elif precision == "int8-dynamic":
-        small = replace(model, layers=tuple(_each(layers, lambda layer: _to_dynamic(layer, per_channel))))
+        to_dynamic = partial(_to_dynamic, per_channel=switches.per_channel)
+        found = Quantized(source, replace(source, layers=tuple(_each(map(widened, source.layers), to_dynamic))))
     else:
-        small = replace(model, layers=layers)
-    if test_vectors and calibration is not None:
-        return with_test_vectors(small, sampled(model, calibration), test_vectors)
-    return small if held is None else with_test_vectors(small, held.inputs, test_vectors)
+        found = Quantized(source, source)
+    rows = found.rows
+    if rows is None and calibration is not None and test_vectors:
+        rows = sampled(model, calibration)
+    if rows is None and held is not None:
+        rows = held.inputs
+    return found if rows is None else found._replace(model=with_test_vectors(found.model, rows, test_vectors))
+
+
+def _float_source(model: Model) -> Model:
+    """The network in float32, without test vectors, its subnormal weights set to 0 and counted in the metadata."""
+    layers = [widened(layer) for layer in model.layers]
+    count = sum(layer.subnormals for layer in layers if isinstance(layer, Dense))
+    noted = {"subnormal_weights_set_to_0": str(count)} if count else {}
+    return replace(
+        model,
+        layers=tuple(map(_without_subnormals, layers)),
+        metadata={**model.metadata, **noted, **made_with()},
+        test_vectors=None,
+    )
 
 
 def _to_halves(model: Model) -> Model:
@@ -107,24 +137,31 @@ def _each(layers: Iterable[FloatLayer], change: Callable[[Dense], Layer]) -> Ite
     return (change(layer) if isinstance(layer, Dense) else layer for layer in layers)
 
 
-def _by_calibration(
-    model: Model,
-    layers: tuple[FloatLayer, ...],
-    calibration: CalibrationRows,
-    method: str,
-    *,
-    per_channel: bool,
-    on_choice: Callable[[dict[str, float]], None] | None,
-) -> tuple[Model, NDArray[np.float32]]:
-    """The model in int8, on the grids that the rows ask for, and some of the rows."""
-    seen = calibrate(model, calibration, hold_out=method == "auto")
-    if method == "auto":
-        method = choose_method(model, seen, per_channel=per_channel, on_choice=on_choice)
-        seen.include_held_out(model)
-    if seen.rows < FEWEST_ROWS:
-        _warn_of_few(seen.rows)
-    metadata = {**model.metadata, "calibration": f"{method}, {seen.rows} rows"}
-    return replace(model, layers=_to_int8(layers, _ranges(seen, method), per_channel), metadata=metadata), seen.sample
+def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switches, on_choice: OnChoice) -> Quantized:
+    """The network in int8, on the grids that the rows ask for, beside the float one with its units."""
+    trials = Trials(model, calibration, switches)
+    recipe, tried = trials.choose()
+    if tried and on_choice is not None:
+        on_choice(tried)
+    source = trials.source(recipe.equalization)
+    source.seen.include_held_out(source.model)
+    if source.seen.rows < FEWEST_ROWS:
+        _warn_of_few(source.seen.rows)
+    small = replace(source.int8(recipe), metadata={**model.metadata, **_notes(recipe, tried, source.seen.rows)})
+    return Quantized(source.model, small, source.seen.sample)
+
+
+def _notes(recipe: Recipe, tried: dict[str, float], rows: int) -> dict[str, str]:
+    """How it was done, for the metadata."""
+    reached = {"calibration_ladder": ladder(recipe, tried)} if tried else {}
+    return {"calibration": f"{recipe}, {rows} rows", **reached}
+
+
+def longest_notes() -> dict[str, str]:
+    """The longest that the metadata of an int8 model say of how it was made: for what a file may need."""
+    taken = Recipe("percentile", True, True, "compensated")
+    steps = (Recipe(), Recipe("percentile", True), replace(taken, rounding="nearest"), taken)
+    return _notes(taken, {str(step): 99.9 for step in steps}, 1_000_000)
 
 
 def _warn_of_few(count: int) -> None:
@@ -133,7 +170,7 @@ def _warn_of_few(count: int) -> None:
         f"calibrated on {count} {rows}, expected at least {FEWEST_ROWS}, better some hundreds: other inputs may be "
         "clipped",
         QuantizationWarning,
-        stacklevel=4,
+        stacklevel=5,
     )
 
 
@@ -142,64 +179,12 @@ def _without_subnormals(layer: FloatLayer) -> FloatLayer:
     return replace(layer, weight=flushed(layer.weight)) if isinstance(layer, Dense) and is_changed else layer
 
 
-def choose_method(
-    model: Model,
-    seen: Calibration,
-    *,
-    per_channel: bool = True,
-    on_choice: Callable[[dict[str, float]], None] | None = None,
-) -> str:
-    """The method whose int8 outputs (before a final activation) are closest to the float ones on the held-out rows.
-
-    Equal ones go to the earlier in `METHODS`. With no held-out rows (fewer than five in all) it is "minmax".
-    on_choice: told the signal to noise in dB by method.
-    """
-    if len(seen.held_out) == 0:
-        return "minmax"
-    layers = tuple(widened(layer) for layer in model.layers)
-    reference = Engine(replace(model, layers=layers)).logits(seen.held_out)
-    found = {}
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore", QuantizationWarning)  # the final choice says it once
-        for method in METHODS:
-            small = replace(model, layers=_to_int8(layers, _ranges(seen, method), per_channel), test_vectors=None)
-            found[method] = Engine(small).logits(seen.held_out)
-    if on_choice is not None:
-        on_choice({method: sqnr_db(reference, logits) for method, logits in found.items()})
-    # by the error: where no output varies over these rows, decibels tell nothing apart
-    return min(found, key=lambda method: squared_error(reference, found[method]))
-
-
-def grid_for(found: Range, name: str) -> QuantParams:
-    """The uint8 grid whose ends are the range's ends; 0 is always a grid point (ONNX QuantizeLinear).
-
-    A range without extent gets scale 1 and a QuantizationWarning. Raises QuantizationError for a scale that underflows.
-    """
-    if found.low == found.high == 0.0:
-        warnings.warn(f"tensor '{name}' is 0 on every calibration row", QuantizationWarning, stacklevel=2)
-        return QuantParams(1.0, 0)
-    with np.errstate(over="ignore"):
-        scale = float(np.float32((found.high - found.low) / (QMAX - QMIN)))
-    if not _TINY <= scale < np.inf:
-        raise QuantizationError(
-            f"tensor '{name}' has the range {found.low:g}..{found.high:g}, whose scale {scale:g} is not a normal "
-            "float32 number; rescale the inputs or the layer"
-        )
-    zero_point = int(np.clip(np.rint(-found.low / scale), QMIN, QMAX))
-    return QuantParams(scale, zero_point)
-
-
-def _check_arguments(calibration: CalibrationRows | None, precision: str, method: str, test_vectors: int) -> None:
+def _check_arguments(calibration: CalibrationRows | None, precision: str, test_vectors: int) -> None:
     if not isinstance(test_vectors, (int, np.integer)) or isinstance(test_vectors, bool) or test_vectors < 0:
         raise QUANTIZATION_CHECKS.refusal("test_vectors", test_vectors, "how many rows to store, 0 for none")
     QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
-    QUANTIZATION_CHECKS.choice("method", method, (*METHODS, "auto"))
     if precision == "int8" and calibration is None:
         raise QuantizationError("int8 needs calibration rows: some hundreds of real inputs")
-
-
-def _ranges(seen: Calibration, method: str) -> dict[str, Range]:
-    return {name: METHODS[method](histogram) for name, histogram in seen.histograms.items()}
 
 
 def _to_float16(layer: Dense) -> Dense:
@@ -214,7 +199,7 @@ def _to_float16(layer: Dense) -> Dense:
             f"layer '{layer.name}': {count:,} of {layer.weight.size:,} weights become 0 in float16, and no power of "
             "two saves them; use float32, or rescale the inputs",
             QuantizationWarning,
-            stacklevel=5,  # through the loop over the layers
+            stacklevel=6,  # through the loop over the layers
         )
     return replace(layer, weight=layer.weight.astype(np.float16))
 
@@ -223,98 +208,8 @@ def _to_dynamic(layer: Dense, per_channel: bool) -> DynamicQuantizedDense:
     largest = np.abs(layer.weight.astype(np.float64)).max(axis=0 if per_channel else None, keepdims=True)
     scale = np.broadcast_to(largest / WEIGHT_MAX, (1, layer.n_out))[0].astype(np.float32)
     scale = np.where(scale == 0, np.float32(1), np.maximum(scale, np.float32(_TINY)))  # dead units fade below it
-    weight = _quantize_weight(layer, scale.astype(np.float64))
+    weight = quantize_symmetric(layer.weight.astype(np.float64), scale.astype(np.float64)).astype(np.int8)
     try:
         return DynamicQuantizedDense(layer.name, weight, layer.bias, scale, layer.activation)
     except ModelError as error:
         raise QuantizationError(str(error)) from error
-
-
-def _to_int8(layers: tuple[FloatLayer, ...], ranges: dict[str, Range], per_channel: bool) -> tuple[Layer, ...]:
-    """Dense layers on grids; stages stay, between a layer that gives floats and one that quantizes them."""
-    quantized: list[Layer] = []
-    chain, entering = units(layers), "input"
-    grid: QuantParams | None = None
-    for unit, after in zip(chain, [*chain[1:], None], strict=True):
-        if isinstance(unit.layer, Dense):
-            grid = grid or grid_for(ranges[entering], entering)
-            gives_codes = after is not None and isinstance(after.layer, Dense)
-            layer = _layer_to_int8(unit, unit.layer, grid, ranges, gives_codes=gives_codes, per_channel=per_channel)
-            quantized.append(layer)
-            grid = layer.final_grid
-        else:
-            quantized.append(unit.layer)
-        entering = unit.output
-    return tuple(quantized)
-
-
-def _layer_to_int8(
-    unit: Unit, layer: Dense, grid: QuantParams, ranges: dict[str, Range], *, gives_codes: bool, per_channel: bool
-) -> QuantizedDense:
-    output, table, table_output, activation = None, None, None, unit.activation
-    if gives_codes:
-        after = grid_for(ranges[unit.output], unit.output)
-        if activation is not None and activation.definition.is_arithmetic_on_int8:
-            output = after
-        else:
-            output, table_output = grid_for(ranges[unit.before_table], unit.before_table), after
-            table = unit.table(output, after)
-    scale = _weight_scales(layer, grid, per_channel)
-    try:
-        return QuantizedDense(
-            name=layer.name,
-            weight=_quantize_weight(layer, scale),
-            bias=_quantize_bias(layer, scale * grid.scale),
-            multiplier=_multiplier(layer, scale * grid.scale / (1.0 if output is None else output.scale)),
-            input=grid,
-            output=output,
-            activation=activation or Activation("linear"),
-            table=table,
-            table_output=table_output,
-        )
-    except ModelError as error:
-        raise QuantizationError(str(error)) from error
-
-
-def _weight_scales(layer: Dense, grid: QuantParams, per_channel: bool) -> NDArray[np.float64]:
-    """One scale per output channel, (n_out,): the largest weight becomes 127. All are equal where not `per_channel`.
-
-    Where a bias is so much larger than the channel's weights that it would leave int32, the scale is raised until the
-    bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A channel
-    of zeros takes the scale that makes its bias exact to a part in 2^30.
-    """
-    weight = np.abs(layer.weight.astype(np.float64)).max(axis=0)
-    bias = np.abs(layer.bias.astype(np.float64))
-    reach = np.abs(layer.weight.astype(np.float64)).sum(axis=0) * grid.scale * (QMAX - QMIN)
-    room = np.where(bias > _NEGLIGIBLE * reach, _SMALL_BIAS_ROOM, _BIAS_ROOM)
-    scale = np.maximum(weight / WEIGHT_MAX, bias / (grid.scale * room))
-    if not per_channel:
-        scale = np.full_like(scale, scale.max())
-    return np.where(scale == 0.0, 1.0, scale)
-
-
-def _quantize_weight(layer: Dense, scale: NDArray[np.float64]) -> NDArray[np.int8]:
-    return quantize_symmetric(layer.weight.astype(np.float64), scale).astype(np.int8)
-
-
-def _quantize_bias(layer: Dense, scale: NDArray[np.float64]) -> NDArray[np.int32]:
-    rounded = np.rint(layer.bias.astype(np.float64) / scale)
-    worst = int(np.abs(rounded).argmax())
-    if not np.abs(rounded[worst]) < 2.0**31:
-        raise QuantizationError(
-            f"'{layer.name}.bias' {worst} is {layer.bias[worst]:g}, which is {rounded[worst]:g} steps of "
-            f"{scale[worst]:g} and leaves int32; keep this layer in float16 or float32"
-        )
-    return rounded.astype(np.int32)
-
-
-def _multiplier(layer: Dense, values: NDArray[np.float64]) -> NDArray[np.float32]:
-    with np.errstate(over="ignore", under="ignore"):
-        multiplier = values.astype(np.float32)
-    worst = int(values.argmin())
-    if not (np.isfinite(multiplier).all() and multiplier[worst] >= _TINY):
-        raise QuantizationError(
-            f"'{layer.name}.multiplier' runs from {values.min():g} to {values.max():g} (smallest at channel {worst}), "
-            f"expected float32 numbers from {_TINY:g} up; rescale the layer or keep it in float32"
-        )
-    return multiplier

@@ -21,9 +21,10 @@ def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFA
 
 
 class Sample:
-    """Rows spread evenly over a stream of any length, at most `MOST_CHOSEN_FROM` of them."""
+    """Rows spread evenly over a stream of any length, at most `most` of them."""
 
-    def __init__(self) -> None:
+    def __init__(self, most: int = MOST_CHOSEN_FROM) -> None:
+        self._most = most
         self._stride, self._seen = 1, 0
         self._kept: list[NDArray[np.float32]] = []
 
@@ -32,7 +33,7 @@ class Sample:
         places = np.arange(self._seen, self._seen + len(block))
         self._kept.append(block[places % self._stride == 0])
         self._seen += len(block)
-        while sum(map(len, self._kept)) > MOST_CHOSEN_FROM:
+        while sum(map(len, self._kept)) > self._most:
             self._kept, self._stride = [np.concatenate(self._kept)[::2]], 2 * self._stride
 
     @property

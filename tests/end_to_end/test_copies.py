@@ -24,7 +24,8 @@ from edge_runtime.files import ArrayNames, RowsRead
 from edge_runtime.schema import Column, Schema
 from export.onnx_reader import Int8Product, Unsupported, import_onnx
 from export.onnx_reader.nodes import TooLarge
-from export.quantization import QuantizationWarning
+from export.onnx_reader.steps import Seen
+from export.quantization import QuantizationWarning, Switches, quantize_beside
 from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
 from tests.networks import random_elementwise, random_layer_norm, random_model, random_rows
@@ -187,6 +188,9 @@ def exported_objects(model: Any, int8: Any, folder: Path) -> Uses:
             Int8Product("dense0", int8.layers[0].weight, True),
             lambda value: (value.layer, value.weight.tobytes(), value.by_integers),
         ),
+        "Seen": (Seen("dense0", "x", 0), text),
+        "Switches": (Switches("mse", True), text),
+        "Quantized": (quantize_beside(model, ROWS, "int8", Switches("mse")), lambda value: runs(value.model)),
         "Fidelity": (measure_fidelity(model, int8, ROWS), text),
         "TensorCheck": (export.verify(int8, folder / "m.onnx", ROWS).checks[0], text),
     }

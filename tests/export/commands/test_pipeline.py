@@ -11,7 +11,8 @@ import pytest
 from edge_runtime import Engine, OutputRefused, QuantizationError, load
 from export.commands import pipeline
 from export.commands.pipeline import ExportOptions, LabeledRows, check_export, export_model
-from export.quantization.quantizer import QuantizationWarning, quantize
+from export.quantization.quantizer import quantize, quantize_beside
+from export.quantization.recipe import QuantizationWarning, Switches
 from tests.networks import random_model, random_rows
 
 MODEL = random_model([6, 8, 3], ["relu", "softmax"])
@@ -62,7 +63,7 @@ def test_int8_is_equalized_unless_that_is_off(tmp_path, is_on):
     factor = np.float32([1, 1 / 16, 1 / 64, 1, 1, 1 / 256, 1, 1])
     first = replace(MODEL.layers[0], weight=MODEL.layers[0].weight * factor, bias=MODEL.layers[0].bias * factor)
     model = replace(MODEL, layers=(first, MODEL.layers[1]))
-    options = ExportOptions(method="mse", per_channel=is_on, equalize=is_on, form="qgemm" if is_on else "integer")
+    options = ExportOptions(Switches("mse", is_on, per_channel=is_on), form="qgemm" if is_on else "integer")
     results = export_model(model, ["int8", "float32"], ROWS, tmp_path, "m", options=options)
     plain = quantize(model, ROWS, method="mse", per_channel=is_on)
     is_same = all(
@@ -70,7 +71,7 @@ def test_int8_is_equalized_unless_that_is_off(tmp_path, is_on):
     )
     assert is_same != is_on
     assert results[0].report.form == options.form
-    assert results[0].model.metadata["calibration"] == "mse, 100 rows"
+    assert results[0].model.metadata["calibration"] == f"mse{', equalized' if is_on else ''}, 100 rows"
     np.testing.assert_array_equal(results[1].model.layers[0].weight, first.weight)
 
 
@@ -112,9 +113,9 @@ def test_warnings_of_others_are_passed_on(tmp_path, monkeypatch):
     def noisy(*args, **kwargs):
         warnings.warn("look at this", QuantizationWarning, stacklevel=2)
         warnings.warn("look elsewhere", DeprecationWarning, stacklevel=2)
-        return quantize(*args, **kwargs)
+        return quantize_beside(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "quantize", noisy)
+    monkeypatch.setattr(pipeline, "quantize_beside", noisy)
     with pytest.warns(DeprecationWarning, match="look elsewhere") as caught:
         (result,) = export_model(MODEL, ["int8"], ROWS, tmp_path, "m")
     assert result.warnings == ("int8: look at this",)

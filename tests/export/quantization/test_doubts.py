@@ -25,6 +25,7 @@ from export.quantization.doubts import (
 from export.quantization.equalization import equalize
 from export.quantization.fidelity import sqnr_db
 from export.quantization.quantizer import quantize
+from export.quantization.recipe import Switches
 from tests.command import run_command
 from tests.networks import random_model, random_rows
 
@@ -35,7 +36,7 @@ HELD_OUT = random_rows(300, 10, seed=5)
 
 def coarse(model, layer):
     """int8 with one layer's weights rounded to a few steps: what a bad calibration does, at a known place."""
-    small = quantize(model, ROWS)
+    small = quantize(model, ROWS, method="mse")
     layers = list(small.layers)
     weight = (np.rint(layers[layer].weight / 100.0) * 100).astype(np.int8)
     layers[layer] = replace(layers[layer], weight=weight)
@@ -45,7 +46,7 @@ def coarse(model, layer):
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
 def test_what_is_measured_is_what_the_engines_answer(precision):
     """Decibels of the logits and the changed decisions, on all rows in one batch."""
-    small = quantize(MODEL, ROWS, precision)
+    small = quantize(MODEL, ROWS, precision, "mse")
     found = measure_fidelity(MODEL, small, HELD_OUT)
     engines = [Engine(model, Limits(max_batch=300)) for model in (MODEL, small)]
     assert found.rows == 300
@@ -71,7 +72,7 @@ def test_a_regression_has_no_decisions(target):
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
 def test_a_good_export_is_not_doubted(precision):
     """No line where nothing is wrong."""
-    small = quantize(MODEL, ROWS, precision)
+    small = quantize(MODEL, ROWS, precision, "mse")
     assert fidelity_doubts(MODEL, small, HELD_OUT, measure_fidelity(MODEL, small, HELD_OUT)) == []
     assert row_doubts(small, HELD_OUT) == []
     if precision == "int8":
@@ -96,7 +97,7 @@ def test_the_layer_at_which_it_begins_is_named(layer):
 def test_each_layer_is_judged_beside_the_equalized_network():
     """Units that were scaled are no noise: with and without it the decibels are high."""
     source = equalize(MODEL, ROWS)
-    assert min(by_layer(source, quantize(source, ROWS), HELD_OUT).values()) > 25
+    assert min(by_layer(source, quantize(source, ROWS, method="mse"), HELD_OUT).values()) > 25
 
 
 def test_layers_of_float16_are_judged_beside_the_moved_network():
@@ -120,7 +121,7 @@ def test_float16_is_doubted_below_forty_decibels():
 
 def test_single_changed_decisions_are_a_figure_and_no_warning():
     """Up to one in a hundred; one row more is warned of."""
-    small = quantize(MODEL, ROWS)
+    small = quantize(MODEL, ROWS, method="mse")
     found = measure_fidelity(MODEL, small, HELD_OUT)
     assert fidelity_doubts(MODEL, small, HELD_OUT, replace(found, decisions_changed=3)) == []
     (text,) = fidelity_doubts(MODEL, small, HELD_OUT, replace(found, decisions_changed=4))
@@ -192,7 +193,7 @@ def test_rows_that_prove_nothing_are_named():
 
 def test_a_comparison_on_rows_out_of_range_is_doubted():
     """The share of clipped inputs, as `run` says it."""
-    small = quantize(MODEL, ROWS)
+    small = quantize(MODEL, ROWS, method="mse")
     assert comparison_doubts(small, HELD_OUT) == []
     (text,) = comparison_doubts(small, HELD_OUT * 100)
     assert "of the input values are clipped" in text
@@ -216,7 +217,7 @@ def test_the_command_says_each_warning_once_and_keeps_it(tmp_path):
     assert [f"warning: {text}" for text in facts["warnings"]] == lines
     assert facts["warnings"] == facts["exported"][0]["warnings"]
     assert lines[0].startswith("warning: int8: calibrated on 9 rows, expected at least 16")
-    status, facts, lines = exported(tmp_path, MODEL, ROWS, "--precision", "all")
+    status, facts, lines = exported(tmp_path, MODEL, ROWS / 2, "--precision", "all")
     assert (status, facts["warnings"], lines) == (0, [], [])
 
 
@@ -257,7 +258,7 @@ def test_the_table_and_the_json_have_the_same_figures_without_labels(tmp_path):
 
 def test_a_library_export_keeps_its_warnings(tmp_path):
     """`Exported.warnings`; nothing is said by Python's warnings on top of it."""
-    (result,) = export_model(MODEL, ["int8"], ROWS[:3], tmp_path, "m", options=ExportOptions(method="minmax"))
+    (result,) = export_model(MODEL, ["int8"], ROWS[:3], tmp_path, "m", options=ExportOptions(Switches("minmax")))
     assert result.warnings[0].startswith("int8: calibrated on 3 rows")
     (result,) = export_model(MODEL, ["int8"], ROWS, tmp_path, "m", held_out=HELD_OUT * 4)
     assert any("are clipped" in text for text in result.warnings)
@@ -311,7 +312,7 @@ def test_layers_are_judged_beside_a_network_of_the_same_units(precision):
     model = random_model([10, 12, 8, 4], ["relu", "relu", "linear"], bias_scale=0.0)
     layers = (model.layers[0], replace(model.layers[1], weight=model.layers[1].weight * np.float32(1e-8)))
     model = replace(model, layers=(*layers, model.layers[2]))
-    small = quantize(model, ROWS, precision)
+    small = quantize(model, ROWS, precision, "minmax")
     assert min(by_layer(model, small, HELD_OUT).values()) > (50 if precision == "float16" else 25)
 
 
@@ -323,7 +324,7 @@ def test_two_rows_with_one_output_are_named():
 
 def test_the_least_layer_is_named_where_only_decisions_change():
     """None is below the limit then: the one with the least decibels is where to look."""
-    small = quantize(MODEL, ROWS)
+    small = quantize(MODEL, ROWS, method="mse")
     found = replace(measure_fidelity(MODEL, small, HELD_OUT), decisions_changed=200)
     decibels = by_layer(MODEL, small, HELD_OUT)
     worst = min(decibels, key=decibels.get)
@@ -401,7 +402,7 @@ def test_an_output_that_never_varies_is_not_the_worst():
 
 def test_a_single_row_has_no_decibels():
     """No output varies in it: that is said, and not that the answers are bad."""
-    small = quantize(MODEL, ROWS)
+    small = quantize(MODEL, ROWS, method="mse")
     row = HELD_OUT[:1]
     found = measure_fidelity(MODEL, small, row)
     assert (found.rows, found.sqnr_db) == (1, -np.inf)

@@ -11,7 +11,8 @@ import pytest
 from edge_runtime import Engine, Model, Standardization
 from export.quantization.fidelity import sqnr_db
 from export.quantization.float16 import is_harmed, lost_weights, scale_for_float16
-from export.quantization.quantizer import QuantizationWarning, quantize
+from export.quantization.quantizer import quantize
+from export.quantization.recipe import QuantizationWarning
 from export.quantization.test_rows import with_test_vectors
 from tests.networks import random_model, random_rows
 

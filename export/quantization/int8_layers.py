@@ -1,0 +1,166 @@
+"""Float layers become int8 layers, one after another, on grids whose ranges are known."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Mapping
+from typing import NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import ModelError, QuantizationError
+from edge_runtime.layers import Dense, Layer, QuantizedDense
+from edge_runtime.numerics import QMAX, QMIN, WEIGHT_MAX, Activation, QuantParams, quantize_symmetric
+from export.quantization.followed_rows import FollowedRows
+from export.quantization.ranges import Range
+from export.quantization.recipe import QuantizationWarning, Recipe
+from export.quantization.rounding import compensated, corrected_bias, refitted
+from export.quantization.units import FloatLayer, Unit, units
+
+# A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
+_BIAS_ROOM = float(1 << 30)
+# Beside a bias this many times their reach, weights do not matter: then sums stay within float32's exact integers.
+_NEGLIGIBLE, _SMALL_BIAS_ROOM = float(1 << 16), float(1 << 22)
+_TINY = float(np.finfo(np.float32).tiny)
+
+
+class _Fitted(NamedTuple):
+    """What a layer is made of: steps (n_in, n_out) whole numbers, the real value of one by output, the real bias."""
+
+    steps: NDArray[np.float64]
+    scale: NDArray[np.float64]
+    bias: NDArray[np.float64]
+
+
+def to_int8(
+    layers: tuple[FloatLayer, ...], ranges: Mapping[str, Range], recipe: Recipe, followed: FollowedRows | None = None
+) -> tuple[Layer, ...]:
+    """Dense layers on grids; stages stay, between a layer that gives floats and one that quantizes them.
+
+    ranges: by tensor of the float network. followed: rows in both networks, which a recipe that looks at rows needs.
+    Raises QuantizationError for what could not be exact.
+    """
+    quantized: list[Layer] = []
+    chain, entering = units(layers), "input"
+    grid: QuantParams | None = None
+    for unit, after in zip(chain, [*chain[1:], None], strict=True):
+        layer: Layer = unit.layer
+        if isinstance(unit.layer, Dense):
+            grid = grid or grid_for(ranges[entering], entering)
+            gives_codes = after is not None and isinstance(after.layer, Dense)
+            fitted = _fitted(unit.layer, grid, entering, recipe, followed)
+            layer = _int8_layer(unit, unit.layer, fitted, grid, ranges, gives_codes=gives_codes)
+            grid = layer.final_grid
+        if followed is not None:
+            followed.pass_through(layer)
+        quantized.append(layer)
+        entering = unit.output
+    return tuple(quantized)
+
+
+def _fitted(layer: Dense, grid: QuantParams, entering: str, recipe: Recipe, followed: FollowedRows | None) -> _Fitted:
+    """The layer's weights and bias as the recipe makes them."""
+    weight, bias = layer.weight.astype(np.float64), layer.bias.astype(np.float64)
+    seen = None
+    if followed is not None and recipe.looks_at_rows:
+        seen = followed.moments(layer, grid, entering, about_means=recipe.bias_correction)
+    if seen is None:
+        scale = weight_scales(weight, bias, grid, recipe.per_channel)
+        return _Fitted(quantize_symmetric(weight, scale), scale, bias)
+    if recipe.rounding == "compensated":
+        weight = refitted(weight, seen)
+        scale = weight_scales(weight, bias, grid, recipe.per_channel)
+        steps = compensated(weight, scale, seen.covariance, WEIGHT_MAX)
+    else:
+        scale = weight_scales(weight, bias, grid, recipe.per_channel)
+        steps = quantize_symmetric(weight, scale)
+    return _Fitted(steps, scale, corrected_bias(steps * scale, seen) if recipe.bias_correction else bias)
+
+
+def _int8_layer(
+    unit: Unit, layer: Dense, fitted: _Fitted, grid: QuantParams, ranges: Mapping[str, Range], *, gives_codes: bool
+) -> QuantizedDense:
+    output, table, table_output, activation = None, None, None, unit.activation
+    if gives_codes:
+        after = grid_for(ranges[unit.output], unit.output)
+        if activation is not None and activation.definition.is_arithmetic_on_int8:
+            output = after
+        else:
+            output, table_output = grid_for(ranges[unit.before_table], unit.before_table), after
+            table = unit.table(output, after)
+    step = fitted.scale * grid.scale
+    try:
+        return QuantizedDense(
+            name=layer.name,
+            weight=fitted.steps.astype(np.int8),
+            bias=_quantized_bias(layer.name, fitted.bias, step),
+            multiplier=_multiplier(layer.name, step / (1.0 if output is None else output.scale)),
+            input=grid,
+            output=output,
+            activation=activation or Activation("linear"),
+            table=table,
+            table_output=table_output,
+        )
+    except ModelError as error:
+        raise QuantizationError(str(error)) from error
+
+
+def grid_for(found: Range, name: str) -> QuantParams:
+    """The uint8 grid whose ends are the range's ends; 0 is always a grid point (ONNX QuantizeLinear).
+
+    A range without extent gets scale 1 and a QuantizationWarning. Raises QuantizationError for a scale that underflows.
+    """
+    if found.low == found.high == 0.0:
+        warnings.warn(f"tensor '{name}' is 0 on every calibration row", QuantizationWarning, stacklevel=2)
+        return QuantParams(1.0, 0)
+    with np.errstate(over="ignore"):
+        scale = float(np.float32((found.high - found.low) / (QMAX - QMIN)))
+    if not _TINY <= scale < np.inf:
+        raise QuantizationError(
+            f"tensor '{name}' has the range {found.low:g}..{found.high:g}, whose scale {scale:g} is not a normal "
+            "float32 number; rescale the inputs or the layer"
+        )
+    zero_point = int(np.clip(np.rint(-found.low / scale), QMIN, QMAX))
+    return QuantParams(scale, zero_point)
+
+
+def weight_scales(
+    weight: NDArray[np.float64], bias: NDArray[np.float64], grid: QuantParams, per_channel: bool
+) -> NDArray[np.float64]:
+    """One scale per output channel, (n_out,): the largest weight becomes 127. All are equal where not `per_channel`.
+
+    Where a bias is so much larger than the channel's weights that it would leave int32, the scale is raised until the
+    bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A channel
+    of zeros takes the scale that makes its bias exact to a part in 2^30.
+    """
+    sizes, offset = np.abs(weight), np.abs(bias)
+    reach = sizes.sum(axis=0) * grid.scale * (QMAX - QMIN)
+    room = np.where(offset > _NEGLIGIBLE * reach, _SMALL_BIAS_ROOM, _BIAS_ROOM)
+    scale = np.maximum(sizes.max(axis=0) / WEIGHT_MAX, offset / (grid.scale * room))
+    if not per_channel:
+        scale = np.full_like(scale, scale.max())
+    return np.where(scale == 0.0, 1.0, scale)
+
+
+def _quantized_bias(name: str, bias: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.int32]:
+    rounded = np.rint(bias / step)
+    worst = int(np.abs(rounded).argmax())
+    if not np.abs(rounded[worst]) < 2.0**31:
+        raise QuantizationError(
+            f"'{name}.bias' {worst} is {bias[worst]:g}, which is {rounded[worst]:g} steps of "
+            f"{step[worst]:g} and leaves int32; keep this layer in float16 or float32"
+        )
+    return rounded.astype(np.int32)
+
+
+def _multiplier(name: str, values: NDArray[np.float64]) -> NDArray[np.float32]:
+    with np.errstate(over="ignore", under="ignore"):
+        multiplier = values.astype(np.float32)
+    worst = int(values.argmin())
+    if not (np.isfinite(multiplier).all() and multiplier[worst] >= _TINY):
+        raise QuantizationError(
+            f"'{name}.multiplier' runs from {values.min():g} to {values.max():g} (smallest at channel {worst}), "
+            f"expected float32 numbers from {_TINY:g} up; rescale the layer or keep it in float32"
+        )
+    return multiplier

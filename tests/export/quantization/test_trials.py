@@ -1,0 +1,172 @@
+"""The way to int8 is chosen by what it does on rows kept apart, and switches hold."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine
+from edge_runtime.errors import CalibrationError, QuantizationError
+from export.quantization.fidelity import sqnr_db
+from export.quantization.quantizer import quantize, quantize_beside
+from export.quantization.recipe import Recipe, Switches
+from export.quantization.trials import ladder
+from tests.networks import random_model, random_rows
+
+ROWS = random_rows(600, 30)
+
+
+def unequal_model():
+    """Hidden units of very different ranges: what equalization is for."""
+    model = random_model([30, 24, 4], ["relu", "linear"])
+    factor = np.float32(2.0) ** -(np.arange(0, 24, dtype=np.float32) ** 0.7)
+    first, last = model.layers
+    first = replace(first, weight=first.weight * factor, bias=first.bias * factor)
+    return replace(model, layers=(first, replace(last, weight=last.weight / factor[:, None])))
+
+
+def correlated_model_and_rows():
+    """Inputs that move together, as pixels do: what compensated rounding and bias correction are for."""
+    rows = (random_rows(800, 6) @ np.random.default_rng(1).normal(size=(6, 60))).astype(np.float32) + np.float32(2)
+    return random_model([60, 40, 40, 40, 5], ["relu", "relu", "relu", "linear"]), rows
+
+
+def decibels(model, small, rows):
+    return sqnr_db(Engine(model).logits(rows), Engine(small).logits(rows))
+
+
+def test_what_is_chosen_is_the_best_of_what_was_tried():
+    """The metadata name the recipe with the most decibels on the held-out rows."""
+    told = {}
+    small = quantize(unequal_model(), ROWS, on_choice=told.update)
+    assert small.metadata["calibration"] == f"{max(told, key=told.get)}, 600 rows"
+    assert "equalized" in small.metadata["calibration"]
+
+
+def test_each_step_helps_where_it_is_meant_to():
+    """On rows that it never saw: equalization by 3 dB and more, compensated rounding and bias correction by 1 each."""
+    model = unequal_model()
+    plain, equalized = (quantize(model, ROWS, method="minmax", equalization=is_on) for is_on in (False, True))
+    assert decibels(model, equalized, random_rows(300, 30)) > decibels(model, plain, random_rows(300, 30)) + 3
+    model, rows = correlated_model_and_rows()
+    rows, fresh = rows[:500], rows[500:]
+    found = {
+        name: decibels(model, quantize(model, rows, method="minmax", **switches), fresh)
+        for name, switches in {
+            "plain": {},
+            "bias": {"bias_correction": True},
+            "rounding": {"rounding": "compensated"},
+        }.items()
+    }
+    assert found["rounding"] > found["plain"] + 1
+    assert found["bias"] > found["plain"]
+
+
+def test_a_method_that_is_named_does_nothing_else():
+    """Unless it is asked for: the same weights as with everything off."""
+    model = unequal_model()
+    named = quantize(model, ROWS, method="mse")
+    off = quantize(model, ROWS, method="mse", equalization=False, bias_correction=False, rounding="nearest")
+    for one, other in zip(named.layers, off.layers, strict=True):
+        np.testing.assert_array_equal(one.weight, other.weight)
+    assert named.metadata["calibration"] == "mse, 600 rows"
+
+
+@pytest.mark.parametrize("switch", [{"equalization": False}, {"bias_correction": False}, {"rounding": "nearest"}])
+def test_what_is_switched_off_is_not_tried(switch):
+    """Of no name that was tried."""
+    told = {}
+    quantize(unequal_model(), ROWS, on_choice=told.update, **switch)
+    word = {"equalization": "equalized", "bias_correction": "bias correction", "rounding": "compensated"}
+    (name,) = switch
+    assert told
+    assert not any(word[name] in text for text in told)
+
+
+def test_what_is_switched_on_is_in_all_that_is_tried():
+    """And in what is taken."""
+    told = {}
+    quantize(
+        unequal_model(), ROWS, on_choice=told.update, equalization=True, bias_correction=True, rounding="compensated"
+    )
+    assert len(told) == 4
+    assert all(text.endswith("equalized, bias correction, compensated rounding") for text in told)
+
+
+def test_the_float_network_beside_it_has_its_units():
+    """Each hidden tensor of the int8 model is near the one of `source`, whatever was chosen."""
+    found = quantize_beside(unequal_model(), ROWS, "int8", Switches())
+    assert found.source.precision == "float32"
+    np.testing.assert_array_equal(Engine(found.source).run(ROWS), Engine(unequal_model()).run(ROWS))
+    scale = found.model.layers[0].output.scale
+    hidden = replace(found.source, layers=found.source.layers[:1])
+    assert Engine(hidden).run(ROWS).max() <= 255 * scale * 1.5
+
+
+def test_the_same_rows_give_the_same_model():
+    """Twice, and in batches of any size."""
+    model, rows = correlated_model_and_rows()
+    one, two = quantize(model, rows), quantize(model, [rows[:100], rows[100:101], rows[101:]])
+    for a, b in zip(one.layers, two.layers, strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)
+        np.testing.assert_array_equal(a.bias, b.bias)
+
+
+def test_rows_that_come_once_are_not_equalized():
+    """An iterator is read once: the step that reads twice is left out, or refused where it is asked for."""
+    told = {}
+    quantize(unequal_model(), iter([ROWS]), on_choice=told.update)
+    assert len(told) == 6
+    assert not any("equalized" in text for text in told)
+    with pytest.raises(CalibrationError, match="reads the calibration rows twice, found an iterator"):
+        quantize(unequal_model(), iter([ROWS]), equalization=True)
+
+
+def test_a_step_that_cannot_be_exact_is_passed_over(monkeypatch):
+    """Another is taken. Where the plainest cannot be, the refusal is told."""
+    from export.quantization import trials
+
+    plain = trials.CalibratedNetwork.int8
+
+    def refusing(self, recipe):
+        if recipe.equalization:
+            raise QuantizationError("no")
+        return plain(self, recipe)
+
+    monkeypatch.setattr(trials.CalibratedNetwork, "int8", refusing)
+    assert "equalized" not in quantize(unequal_model(), ROWS).metadata["calibration"]
+
+
+@pytest.mark.parametrize(
+    ("switch", "text"),
+    [
+        ({"rounding": "up"}, "rounding is 'up', expected one of nearest, compensated"),
+        ({"equalization": "no"}, "equalization is 'no', expected True or False"),
+        ({"bias_correction": 1}, "bias_correction is 1, expected True or False"),
+        ({"method": "best"}, "method is 'best', expected one of minmax, percentile, mse, entropy, auto"),
+    ],
+)
+def test_switches_that_are_none_are_refused(switch, text):
+    """By name, with what would do."""
+    with pytest.raises(QuantizationError, match=text):
+        quantize(unequal_model(), ROWS, **switch)
+
+
+def test_a_recipe_says_itself():
+    """In the words of the metadata."""
+    assert str(Recipe()) == "minmax"
+    assert str(Recipe("mse", True, True, "compensated")) == "mse, equalized, bias correction, compensated rounding"
+
+
+def test_the_ladder_names_the_steps_that_led_to_what_was_taken():
+    """The plainest way first, then what was added, each with its decibels; short, for it lies in the artifact."""
+    taken = Recipe("mse", True, True, "compensated")
+    tried = {"minmax": 38.0, "mse": 37.0, "mse, equalized": 38.5}
+    tried |= {"mse, equalized, bias correction": 39.04, "mse, equalized, bias correction, compensated rounding": 39.8}
+    expected = "minmax 38.0, mse, equalized 38.5, bias correction 39.0, compensated rounding 39.8 dB"
+    assert ladder(taken, tried) == expected
+    assert ladder(Recipe("minmax"), tried) == "minmax 38.0 dB"
+    assert ladder(Recipe("mse", True), tried) == "minmax 38.0, mse, equalized 38.5 dB"
+    told = {}
+    small = quantize(unequal_model(), ROWS, on_choice=told.update)
+    assert small.metadata["calibration_ladder"].endswith(f" {max(told.values()):.1f} dB")
