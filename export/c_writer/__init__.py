@@ -3,6 +3,7 @@
 from export.c_writer.formats import C_FORMATS, format_files, format_paths
 from export.c_writer.identifiers import c_identifier
 from export.c_writer.tracing import read_trace, tracing_program
+from export.c_writer.web import require_ziglang
 from export.c_writer.writer import c_files, require_c, write_c
 
 __all__ = [
@@ -13,6 +14,7 @@ __all__ = [
     "format_paths",
     "read_trace",
     "require_c",
+    "require_ziglang",
     "tracing_program",
     "write_c",
 ]

@@ -28,8 +28,7 @@ def wasm_module(model: Model, *, logits: bool = False) -> bytes:
     input and output give the addresses of the float32 arrays that run reads and writes. Raises QuantizationError for a
     model that cannot be written as C, and where the package ziglang is missing or fails.
     """
-    if importlib.util.find_spec("ziglang") is None:
-        raise QuantizationError("ziglang not found, which compiles to WebAssembly; install: pip install ziglang")
+    require_ziglang()
     model = as_model(model).with_test_vectors(None)
     with tempfile.TemporaryDirectory(prefix="smallnet-") as folder:
         for name, content in c_files(model, "model", logits=logits).items():
@@ -41,6 +40,12 @@ def wasm_module(model: Model, *, logits: bool = False) -> bytes:
         if done.returncode != 0 or not made.is_file():
             raise QuantizationError(f"ziglang cannot compile the model ({printable(done.stderr, 200)})")
         return made.read_bytes()
+
+
+def require_ziglang() -> None:
+    """Raise QuantizationError where the package ziglang is missing."""
+    if importlib.util.find_spec("ziglang") is None:
+        raise QuantizationError("ziglang not found, which compiles to WebAssembly; install: pip install ziglang")
 
 
 def page(model: Model, name: str, *, logits: bool = False, artifact: bytes | None = None) -> bytes:

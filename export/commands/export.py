@@ -106,7 +106,7 @@ def export(
 ) -> None:
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
-    With --format c, NAME.c and NAME.h take the place of the .onnx, NAME made of the model's file and the precision.
+    In format c, NAME.c and NAME.h take the place of the .onnx, NAME made of the file of the model and the precision.
     An artifact that has the precision already is written as C as it is, and needs no data.
 
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held

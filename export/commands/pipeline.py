@@ -18,7 +18,7 @@ from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.files import make_folder, write_together
 from edge_runtime.model import Model
-from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c
+from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
 from export.onnx_writer import OPSET, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
@@ -136,6 +136,8 @@ def check_export(
     if set(C_FORMATS) & set(options.formats):
         for precision in precisions:
             require_c(precision)
+    if "html" in options.formats:
+        require_ziglang()
     check_folder(out)
     for path in export_paths(out, stem, precisions, options.formats):
         if path.parent.is_dir():

@@ -13,6 +13,7 @@ from edge_runtime import devices
 from edge_runtime.console.cli import main as device_main
 from edge_runtime.engine.limits import OVER_BATCH
 from export.commands.cli import main
+from export.commands.pipeline import FORMATS
 from export.onnx_writer.int8_forms import FORMS
 from export.quantization.quantizer import PRECISIONS
 from export.quantization.ranges import METHODS
@@ -37,6 +38,7 @@ CHOICES = {
     ("export", "--precision"): (*PRECISIONS, "all"),
     ("export", "--method"): (*METHODS, "auto"),
     ("export", "--form"): FORMS,
+    ("export", "--format"): FORMATS,
     ("run", "--over-batch"): OVER_BATCH,
     ("bench", "--over-batch"): OVER_BATCH,
     ("verify", "--device"): devices(),

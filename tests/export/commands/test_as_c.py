@@ -88,3 +88,13 @@ def test_both_formats_are_written_together(folder, tmp_path):
     command = ["export", folder / "my model.npz", "--calibrate", folder / "rows.npz", "--out", tmp_path]
     assert run_command(*command, "--format", "c", "--format", "onnx", "--format", "c").exit_code == 0
     assert sorted(path.suffix for path in tmp_path.iterdir()) == [".c", ".h", ".npz", ".onnx"]
+
+
+def test_a_page_needs_its_compiler_before_the_work(folder, tmp_path, monkeypatch):
+    """Nothing is quantized or written where ziglang is missing."""
+    monkeypatch.setattr("export.c_writer.web.importlib.util.find_spec", lambda name: None)
+    monkeypatch.setattr("export.commands.export.require_extra", lambda *names: None)
+    command = ["export", folder / "my model.npz", "--calibrate", folder / "rows.npz", "--format", "html"]
+    done = run_command(*command, "--out", tmp_path / "new")
+    assert (done.exit_code, "pip install ziglang" in done.stderr) == (2, True)
+    assert not (tmp_path / "new").exists()
