@@ -121,6 +121,7 @@ def test_tiles_add_up_to_the_product(monkeypatch, avx512, tile_rows, rows, by_ro
         by_rows=by_rows and rows is not None,
         scratch=None,
         row=np.empty(rows or 1, np.float32),
+        sums=None,
         wide_source=np.array(source, np.float64, order="F" if by_rows else "C") if wide else None,
         wide_target=np.full(shape, np.nan) if wide else None,
         indices=None,
