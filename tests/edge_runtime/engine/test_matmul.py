@@ -175,7 +175,9 @@ def test_rows_are_cut_at_the_stated_sizes(rows, n_in, n_out, count, monkeypatch)
 def buffers_for(source, target, *, by_rows=False, ones=None, wide=None):
     """Buffers of one product."""
     wide_source, wide_target = wide or (None, None)
-    return Buffers(source, ones, target, by_rows, None, np.empty(1, np.float32), wide_source, wide_target, *[None] * 3)
+    return Buffers(
+        source, ones, target, by_rows, None, np.empty(1, np.float32), None, wide_source, wide_target, *[None] * 3
+    )
 
 
 def test_a_bias_is_added_by_the_output_in_the_target():
