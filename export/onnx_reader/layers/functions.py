@@ -26,8 +26,8 @@ Pieces = list[Affine | Activation | Bend]
 _TOLERANCE = 5e-7
 _ALWAYS_FINITE = 80.0  # further out, a spelling such as log(1 + exp(x)) may overflow where the activation does not
 _MOST_STEPS = 64
+_LARGEST = float(np.finfo(np.float32).max)
 _FAR = 2.0**20  # there, what grows as its input does is a straight line
-
 
 _NEAR = np.concatenate([np.linspace(-80.0, 80.0, 3201), np.linspace(-2.0, 2.0, 1001) + 1e-4])
 _FURTHER = np.geomspace(1e-6, 1e30, 145)
@@ -150,7 +150,7 @@ def _candidates(value: Callable[[float], float]) -> Iterator[Activation | Affine
     yield from map(Activation.of, _WITHOUT_PARAMETERS)
     guesses: list[tuple[str, dict[str, float]]] = [
         ("leaky_relu", {"alpha": -minus_one}),
-        ("clip", {"min": value(-1e30), "max": value(1e30)}),
+        ("clip", {"min": value(-_LARGEST), "max": value(_LARGEST)}),
         ("swish", {"alpha": float(np.log(np.float64(one) / (1.0 - one)))}),
         ("elu", {"alpha": -value(-60.0)}),
         ("hard_sigmoid", {"alpha": (value(2.0**-10) - zero) * 2.0**10, "beta": zero}),

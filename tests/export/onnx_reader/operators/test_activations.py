@@ -155,3 +155,14 @@ def test_parameters_are_read_off_the_function(name, params):
     assert isinstance(found, Activation)
     assert found.name == name
     np.testing.assert_allclose([v for _, v in found.params], [v for _, v in activation.params], rtol=1e-6)
+
+
+@pytest.mark.parametrize(("limit", "free", "sign"), [(np.minimum, "min", -1), (np.maximum, "max", 1)])
+def test_a_limit_on_one_side_is_none_on_the_other(limit, free, sign):
+    """Min and Max of one number: float32's largest is the other limit, as for a Clip that has none."""
+    found = recognized(lambda x: limit(x, 0.5))
+    assert isinstance(found, Activation)
+    assert found.name == "clip"
+    assert dict(found.params)[free] == sign * float(np.finfo(np.float32).max)
+    far = np.float32([sign * 2e35, sign * 3.3e38])
+    np.testing.assert_array_equal(found(far), far)
