@@ -90,6 +90,7 @@ def verify_import(
         steps = _by_steps(level, model, source, rows, outputs) if is_loose(found.check.largest_bound, theirs) else []
         notes |= dict.fromkeys(_beside_ties(flipped))
         notes |= dict.fromkeys(_says_little(source, found.check, found.changed, theirs, is_all=not steps))
+        notes |= dict.fromkeys(_without_bound(found) if not steps else [])
         checks += [found.check, *steps]
         changed, largest = max(changed, found.changed), max(largest, found.check.max_abs_error)
     skipped = tuple(level for level in levels if not precaution.runs_at(level))
@@ -135,6 +136,16 @@ def _says_little(
     if changed > MOST_CHANGED * len(theirs):
         texts.append(f"{changed:,} of {len(theirs):,} decisions are not those of the file")
     return texts
+
+
+def _without_bound(found: _Compared) -> Iterator[str]:
+    """A line on outputs that may be anything: their agreement would prove nothing, whatever the weights are."""
+    if found.unbounded:
+        yield (
+            f"{found.unbounded:,} of {found.check.compared:,} outputs may differ by any amount here, where a sum may "
+            "leave float32, or values that are normalized vary by less than the roundings before: that they agree "
+            "says nothing"
+        )
 
 
 def _lone_nans(source: Imported, check: TensorCheck, in_file: int) -> list[str]:
@@ -377,11 +388,15 @@ def _in_order(found: dict[Any, float], names: tuple[str, ...]) -> list[float]:
 
 
 class _Compared(NamedTuple):
-    """The outputs' check, the rows whose class differs, and the sum of the squares of what the outputs differ by."""
+    """The outputs' check, the rows whose class differs, and the sum of the squares of what the outputs differ by.
+
+    unbounded: outputs that are numbers on both sides, and may differ by any amount.
+    """
 
     check: TensorCheck
     changed: int
     distance: float
+    unbounded: int = 0
 
 
 def _compared_beside_ties(
@@ -437,7 +452,8 @@ def _compared(level: str, model: Model, source: Imported, rows: NDArray[np.float
     changed = int(np.sum(ours.argmax(axis=1) != theirs.argmax(axis=1))) if model.n_out > 1 else 0
     with np.errstate(all="ignore"):
         squares = np.square(ours.astype(np.float64) - theirs)
-    return _Compared(check, changed, float(squares[np.isfinite(squares)].sum()))
+    unbounded = int(np.count_nonzero(np.isposinf(bound) & np.isfinite(ours) & np.isfinite(theirs)))
+    return _Compared(check, changed, float(squares[np.isfinite(squares)].sum()), unbounded)
 
 
 def _ours(model: Model, source: Imported, rows: NDArray[np.float32]) -> tuple[NDArray[Any], NDArray[Any]]:

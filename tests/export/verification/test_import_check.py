@@ -162,6 +162,25 @@ def test_outputs_that_are_nan_in_the_file_are_named(tmp_path):
     assert not verify_import(found.model, tmp_path / "m.onnx", rows / 1e4, imported=found).notes
 
 
+def test_outputs_that_may_differ_by_any_amount_are_said_to(tmp_path):
+    """Values around 10,000 that vary by 1, normalized: the bound is infinite, so that other weights would agree too.
+
+    Without the offset there is a bound, shuffled weights break it, and nothing is said.
+    """
+    for offset in (1e4, 0.0):
+        nodes = "h = Gemm(x, W1, O) n = LayerNormalization<axis=-1>(h, G) y = Gemm(n, V)"
+        constants = {"O": np.full(5, offset, np.float32), "G": np.ones(5, np.float32), "V": normal_rows(5, 1)}
+        onnx.save(graph(nodes, 17, target="float[N,1] y", **constants), tmp_path / "m.onnx")
+        found = import_onnx(tmp_path / "m.onnx")
+        *first, last = found.model.layers
+        shuffled = replace(found.model, layers=(*first, replace(last, weight=last.weight[::-1].copy())))
+        for model in (found.model, shuffled):
+            report = verify_import(model, tmp_path / "m.onnx", imported=found)
+            assert report.ok == (model is found.model or offset > 0)
+            assert bool(report.notes) == (offset > 0)
+            assert all("256 of 256 outputs may differ by any amount here" in note for note in report.notes)
+
+
 def far_off(dtype):
     """One layer on timestamps, whose mean is taken off by the bias: of doubles that float32 cannot hold."""
     weight = np.random.default_rng(0).normal(size=(6, 3))
