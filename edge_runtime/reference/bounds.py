@@ -130,13 +130,23 @@ def tensor_bounds(
         before = _before_activation(layer, value, bound)
         if foreign and isinstance(layer, (DynamicQuantizedDense, Elementwise)):
             before = before + _rescaling_bound(layer, value, tensors[f"{layer.name}.preactivation"])
-        before = before + (slack or {}).get(layer.name, 0.0)
-        bound = bounds[f"{layer.name}.output"] = _after_activation(layer, before, tensors, foreign)
+        before = _unknown_as_any(before + (slack or {}).get(layer.name, 0.0), value)
+        bound = _unknown_as_any(_after_activation(layer, before, tensors, foreign), value)
+        bounds[f"{layer.name}.output"] = bound
         if f"{layer.name}.preactivation" in tensors:
             bounds[f"{layer.name}.preactivation"] = before
         value = tensors[f"{layer.name}.output"]
     bounds[LOGITS] = before
     return bounds
+
+
+def _unknown_as_any(bound: Array, value: Array) -> Array:
+    """A bound of inf for NaN, which a difference of any size times a weight of 0 gives; not for rows that hold NaN.
+
+    value: what enters the layer, (batch, n_in).
+    """
+    has_nan = np.isnan(value).any(axis=-1, keepdims=True)
+    return np.where(np.isnan(bound) & ~has_nan, np.inf, bound)
 
 
 def _standardization_bound(preprocessing: Standardization, rows: Array) -> Array:
@@ -158,6 +168,7 @@ def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array, b
     return 4 * 2.0**-24 * (np.abs(before - bias) + np.abs(bias))
 
 
+@np.errstate(invalid="ignore")  # inf times 0, see `_unknown_as_any`
 def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
     """From the bound on a layer's input to that on its values before the activation, in real units."""
     if isinstance(layer, Stage):

@@ -3,7 +3,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Activation, Dense, Model, QuantizedDense, QuantParams, TestVectors, selftest
+from edge_runtime import Activation, Dense, LayerNorm, Model, QuantizedDense, QuantParams, TestVectors, selftest
 from edge_runtime.engine.engine import Engine
 from edge_runtime.numerics.quantization import dequantize, saturate
 from edge_runtime.reference.bounds import (
@@ -424,3 +424,23 @@ def test_a_foreign_log_sigmoid_may_be_the_logarithm_of_an_engine_s_sigmoid():
     np.testing.assert_allclose((loose - strict)[:2], 2 * parts, rtol=1e-6)
     assert np.isposinf(loose).tolist() == [False, False, True, True]
     assert (strict < 1e-2).all()
+
+
+def test_weights_of_zero_leave_a_row_without_a_bound():
+    """A row that is normalized and hardly varies may become anything: not NaN, by which the same numbers differ.
+
+    The rows beside it keep their bounds, and a row that holds NaN keeps one that only NaN meets.
+    """
+    norm = LayerNorm("norm", np.ones(3, np.float32), np.zeros(3, np.float32), 0.0, Activation.of("linear"))
+    weight = np.float32([[1, 0], [0.5, 0], [0, 0]])
+    dense = random_model([3, 3], ["linear"]).layers[0]
+    last = Dense("last", weight, np.ones(2, np.float32), Activation.of("gelu_tanh"))
+    model = Model((dense, norm, last))
+    level = np.linalg.solve(dense.weight.T.astype(np.float64), 1 - dense.bias)  # its sums are all 1, but for roundings
+    rows = np.stack([level, [1.0, -2.0, 0.5], [np.nan, 1.0, 1.0]]).astype(np.float32)
+    with np.errstate(all="raise", under="ignore"):
+        found = tensor_bounds(model, rows)
+    for name in ("last.preactivation", "last.output"):
+        assert np.isposinf(found[name][0]).all()
+        assert (found[name][1] < 1e-4).all()
+        assert np.isnan(found[name][2]).all()
