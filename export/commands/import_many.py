@@ -51,12 +51,14 @@ def _files_of(path: str) -> Iterator[tuple[str, str]]:
     if not os.path.isdir(path):
         yield path, os.path.dirname(path)
         return
-    for folder, below, names in os.walk(path):
+    unreadable: list[OSError] = []
+    for folder, below, names in os.walk(path, onerror=unreadable.append):
         below[:] = sorted(name for name in below if not name.startswith("."))
         for name in sorted(names):
             file = os.path.join(folder, name)
             if name.lower().endswith(".onnx") and os.path.isfile(file):  # a pipe would never end
                 yield file, path
+    yield from ((error.filename, path) for error in unreadable)  # as files of the table, which says why
 
 
 def _artifact_of(file: str, start: str, out: str) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from pathlib import Path
@@ -170,3 +171,19 @@ def test_a_pipe_in_a_folder_does_not_stop_the_table(tmp_path):
     os.mkfifo(tmp_path / "pipe.onnx")
     onnx.save(graph(SOUND), tmp_path / "a.onnx")
     assert [Path(entry["path"]).name for entry in facts_of(tmp_path, status=0)["files"]] == ["a.onnx"]
+
+
+def test_a_folder_that_cannot_be_read_is_in_the_table(policies, monkeypatch):
+    """As a line that is refused: left out without a word, its files would seem to be none."""
+    scan = os.scandir
+
+    def refusing(path):
+        if os.path.basename(path) == "walker":
+            raise PermissionError(errno.EACCES, "Permission denied", path)
+        return scan(path)
+
+    monkeypatch.setattr(os, "scandir", refusing)
+    found = {os.path.relpath(entry["path"], policies): entry for entry in facts_of(policies, status=1)["files"]}
+    assert found["walker"]["result"] == "refused"
+    assert found["a.onnx"]["result"] == "read"
+    assert "walker/b.ONNX" not in found
