@@ -93,14 +93,19 @@ def output_bound(
     foreign: bool = False,
     same_standardization: bool = False,
     slack: Mapping[str, Array] | None = None,
+    in_one_pass: bool = True,
 ) -> Array:
     """The largest difference between two correct evaluations of the model's outputs, float64 (batch, n_out).
 
     x: rows as for `Engine.run`. activated: whether the last layer's activation is included; without it this is the
-    bound on the logits, which is zero for an int8 model. foreign, same_standardization, slack: as in `tensor_bounds`.
+    bound on the logits, which is zero for an int8 model. foreign, same_standardization, slack, in_one_pass: as in
+    `tensor_bounds`.
     """
     name = f"{model.layers[-1].name}.output" if activated else LOGITS
-    return tensor_bounds(model, x, foreign=foreign, same_standardization=same_standardization, slack=slack)[name]
+    bounds = tensor_bounds(
+        model, x, foreign=foreign, same_standardization=same_standardization, slack=slack, in_one_pass=in_one_pass
+    )
+    return bounds[name]
 
 
 def tensor_bounds(
@@ -110,13 +115,15 @@ def tensor_bounds(
     foreign: bool = False,
     same_standardization: bool = False,
     slack: Mapping[str, Array] | None = None,
+    in_one_pass: bool = True,
 ) -> dict[str, Array]:
     """The largest difference, in real units, at each "NAME.output" and "NAME.preactivation" of a trace.
 
     The bound on the logits stands under `LOGITS` too. foreign: the other side may spell the same network otherwise, so
     that standardization (x * a + b for (x - mean) * inv_std) and the scales of int8-dynamic layers are rounded in
     another order; same_standardization: not the standardization. slack: by layer, what the other side's values before
-    the activation may differ by for the same input, (n_out,).
+    the activation may differ by for the same input, (n_out,). in_one_pass: whether one of the two may be onnxruntime,
+    whose normalizations round more; False for two engines of this project.
     """
     rows = np.atleast_2d(x)
     with np.errstate(over="ignore", invalid="ignore"):
@@ -127,7 +134,7 @@ def tensor_bounds(
         bound = _standardization_bound(model.preprocessing, rows)
     bounds: dict[str, Array] = {}
     for layer in model.layers:
-        before = _before_activation(layer, value, bound)
+        before = _before_activation(layer, value, bound, in_one_pass)
         if foreign and isinstance(layer, (DynamicQuantizedDense, Elementwise)):
             before = before + _rescaling_bound(layer, value, tensors[f"{layer.name}.preactivation"])
         before = _unknown_as_any(before + (slack or {}).get(layer.name, 0.0), value)
@@ -169,10 +176,10 @@ def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array, b
 
 
 @np.errstate(invalid="ignore")  # inf times 0, see `_unknown_as_any`
-def _before_activation(layer: Layer, value: Array, bound: Array) -> Array:
+def _before_activation(layer: Layer, value: Array, bound: Array, in_one_pass: bool) -> Array:
     """From the bound on a layer's input to that on its values before the activation, in real units."""
     if isinstance(layer, Stage):
-        return stage_bound(layer, value, bound)
+        return stage_bound(layer, value, bound, in_one_pass=in_one_pass)
     if isinstance(layer, DynamicQuantizedDense):
         return dynamic_bound(layer, value, bound)
     if isinstance(layer, Dense):

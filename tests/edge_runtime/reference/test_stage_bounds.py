@@ -140,6 +140,18 @@ def test_the_bound_of_a_map_is_its_scale_and_three_roundings_on_each_side(slope)
     np.testing.assert_allclose(stage_bound(layer, rows, entered), expected, rtol=1e-12)
 
 
+def test_engines_of_this_project_are_bound_more_narrowly():
+    """Values around 1,000 that vary by 1, as pressures do: only mean(x^2) - mean^2 may lose them altogether."""
+    layer, rows = random_layer_norm(64), random_rows(5, 64) + np.float32(1013)
+    exact = rows.astype(np.float64)
+    d = exact - exact.mean(axis=1, keepdims=True)
+    exact = d / np.sqrt(np.square(d).mean(axis=1, keepdims=True) + layer.epsilon) * layer.gamma + layer.beta
+    assert np.isposinf(stage_bound(layer, rows, nothing(rows))).all()
+    bound = stage_bound(layer, rows, nothing(rows), in_one_pass=False)
+    assert (np.abs(stage_values(layer, rows) - exact) <= bound).all()
+    assert bound.max() < 0.1
+
+
 def test_a_row_that_overflows_is_bounded_without_a_warning():
     """Beyond float64 too: the bound is infinite."""
     layer = random_layer_norm(3)
