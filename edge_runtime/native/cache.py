@@ -15,11 +15,19 @@ _OTHERS_WRITE = stat.S_IWGRP | stat.S_IWOTH
 
 
 def cache_folder() -> Path:
-    """The folder in the variable SMALLNET_CACHE; else `smallnet` in XDG_CACHE_HOME or in ~/.cache."""
+    """The folder in the variable SMALLNET_CACHE; else `smallnet` in XDG_CACHE_HOME or in ~/.cache.
+
+    Links are followed here, once: one that others turn elsewhere later changes nothing of what was checked. As its
+    standard says, a relative XDG_CACHE_HOME is none. Raises NativeUnavailable for a user who has no home.
+    """
     if os.environ.get(VARIABLE):
-        return Path(os.environ[VARIABLE]).absolute()
-    home = os.environ.get("XDG_CACHE_HOME") or os.path.join(os.path.expanduser("~"), ".cache")
-    return Path(home, "smallnet").absolute()
+        return Path(os.path.realpath(os.environ[VARIABLE]))
+    home = os.environ.get("XDG_CACHE_HOME", "")
+    if not os.path.isabs(home):
+        home = os.path.join(os.path.expanduser("~"), ".cache")
+    if not os.path.isabs(home):
+        raise NativeUnavailable(f"this user has no home folder; {_ADVICE}")
+    return Path(os.path.realpath(os.path.join(home, "smallnet")))
 
 
 def keep(folder: Path, key: str, content: bytes) -> Path:
@@ -44,7 +52,7 @@ def keep(folder: Path, key: str, content: bytes) -> Path:
 
 
 def find_kept(folder: Path, key: str) -> Path | None:
-    """The library that was kept under this key; None where there is none, or it is damaged.
+    """The library that was kept under this key; None where there is none, or it is damaged, unreadable or just gone.
 
     Raises NativeUnavailable for one that others may have written.
     """
@@ -54,9 +62,12 @@ def find_kept(folder: Path, key: str) -> Path | None:
         return None
     for name in names:
         path = folder / name
-        require_private(folder, path)
-        if name == f"{key}-{content_digest(path.read_bytes())}.so":
-            return path
+        try:
+            require_private(folder, path)
+            if name == f"{key}-{content_digest(path.read_bytes())}.so":
+                return path
+        except OSError:
+            continue
     return None
 
 

@@ -9,10 +9,14 @@ from pathlib import Path
 from typing import NamedTuple
 
 from edge_runtime.errors import NativeUnavailable
+from edge_runtime.files import shortened
 
 NAMES = ("cc", "gcc", "clang")
-FLAGS = ("-std=gnu11", "-O3", "-ffp-contract=off", "-fno-math-errno", "-shared", "-fPIC")
+# after what CC asks for: -ffast-math there would change the bits, and flush subnormal numbers in the whole process
+_EXACT = ("-fno-fast-math", "-fno-unsafe-math-optimizations", "-ffp-contract=off", "-fno-math-errno")
+FLAGS = ("-std=gnu11", "-O3", *_EXACT, "-shared", "-fPIC")
 _SECONDS = 300  # a compiler that takes longer hangs; ziglang's first run builds its own library
+_SAID = 200  # letters of what a compiler says
 _ADVICE = "install one (Debian: apt install gcc; anywhere: pip install ziglang), or take the numpy backend"
 
 
@@ -28,10 +32,8 @@ def find_compiler() -> Compiler:
 
     Raises NativeUnavailable where there is none, and for a CC that is not found.
     """
-    if os.environ.get("CC"):
-        import shlex
-
-        name, *options = shlex.split(os.environ["CC"])
+    if os.environ.get("CC", "").strip():
+        name, *options = _words(os.environ["CC"])
         path = _which(name)
         if path is None:
             raise NativeUnavailable(f"the C compiler {name!r} of the variable CC is not found; correct or unset CC")
@@ -46,22 +48,50 @@ def find_compiler() -> Compiler:
 
 def compile_source(compiler: Compiler, flags: tuple[str, ...], source: bytes) -> bytes:
     """The bytes of a shared library. Raises NativeUnavailable with what the compiler says first."""
-    import subprocess  # not for those who find a library that was kept
-    import tempfile
+    import tempfile  # not for those who find a library that was kept
 
-    with tempfile.TemporaryDirectory(prefix="smallnet-") as folder:  # only its owner may enter it
-        made, written = Path(folder, "kernels.so"), Path(folder, "kernels.c")
-        written.write_bytes(source)
-        command = [*compiler.command, *FLAGS, *flags, "-o", str(made), str(written)]
-        try:
-            result = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_SECONDS)
-        except (OSError, subprocess.TimeoutExpired) as error:
-            raise NativeUnavailable(f"the C compiler {compiler.command[0]} does not run ({error}); {_ADVICE}") from None
-        if result.returncode != 0 or not made.is_file():
-            lines = [line for line in result.stderr.splitlines() if "error" in line] or result.stderr.splitlines()
-            said = lines[0].strip() if lines else f"status {result.returncode}"
-            raise NativeUnavailable(f"{' '.join(compiler.command)} cannot compile the kernels ({said}); {_ADVICE}")
-        return made.read_bytes()
+    try:
+        with tempfile.TemporaryDirectory(prefix="smallnet-", ignore_cleanup_errors=True) as folder:  # its owner's alone
+            made, written = Path(folder, "kernels.so"), Path(folder, "kernels.c")
+            written.write_bytes(source)
+            _call([*compiler.command, *FLAGS, *flags, "-o", str(made), str(written)], compiler, made)
+            return made.read_bytes()
+    except OSError as error:
+        raise NativeUnavailable(
+            f"no room to compile the kernels in ({error.strerror or error}); name another folder in the variable "
+            "TMPDIR, or take the numpy backend"
+        ) from None
+
+
+def _call(command: list[str], compiler: Compiler, made: Path) -> None:
+    """Run a compiler until it has made a file. It has no standard input: what comes there is for the program."""
+    import subprocess
+
+    try:
+        result = subprocess.run(
+            command,
+            stdin=subprocess.DEVNULL,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            timeout=_SECONDS,
+        )
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise NativeUnavailable(f"the C compiler {compiler.command[0]} does not run ({error}); {_ADVICE}") from None
+    if result.returncode != 0 or not made.is_file():
+        lines = [line for line in result.stderr.splitlines() if "error" in line] or result.stderr.splitlines()
+        said = shortened(lines[0].strip(), _SAID) if lines else f"status {result.returncode}"
+        raise NativeUnavailable(f"{' '.join(compiler.command)} cannot compile the kernels ({said}); {_ADVICE}")
+
+
+def _words(text: str) -> list[str]:
+    """The variable CC as a command and its options, in the shell's spelling."""
+    import shlex
+
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise NativeUnavailable(f"the variable CC is {text!r} ({error}); correct or unset CC") from None
 
 
 def _identity(path: str, *options: str) -> str:

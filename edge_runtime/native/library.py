@@ -28,24 +28,25 @@ class Library:
     """
 
     def __init__(self, path: Path, features: tuple[str, ...]) -> None:
+        self.path, self.features = path, features
         try:
-            loaded = ctypes.CDLL(str(path))
-            loaded.smallnet_kind.restype = ctypes.c_char_p
-            self.kind = loaded.smallnet_kind().decode()
+            self._take(ctypes.CDLL(str(path)))
         except (OSError, AttributeError) as error:
             raise NativeUnavailable(f"{path}: does not load ({error}); delete it, and it is made anew") from None
+
+    def _take(self, loaded: ctypes.CDLL) -> None:
+        """What a library tells and its functions. Raises AttributeError where one is missing."""
+        loaded.smallnet_kind.restype = ctypes.c_char_p
+        self.kind = loaded.smallnet_kind().decode()
         found = (loaded.smallnet_layer_bytes(), loaded.smallnet_program_bytes())
         if found != (ctypes.sizeof(LayerFields), ctypes.sizeof(ProgramFields)):
-            raise NativeUnavailable(f"{path}: is of another release of smallnet; start this program again")
-        self.path, self.features = path, features
+            raise NativeUnavailable(f"{self.path}: is of another release of smallnet; start this program again")
         self.lanes, self.group = loaded.smallnet_lanes(), loaded.smallnet_group()
         self.block, self.offset = loaded.smallnet_block(), loaded.smallnet_offset()
         self.weight_dtype = np.dtype(np.int8 if loaded.smallnet_weight_bytes() == 1 else np.int16)
-        self.run = loaded.smallnet_run
+        self.run, self.run_on, self.pack = loaded.smallnet_run, loaded.smallnet_run_on, loaded.smallnet_pack
         self.run.argtypes, self.run.restype = [ctypes.c_void_p], None
-        self.run_on = loaded.smallnet_run_on
         self.run_on.argtypes, self.run_on.restype = [ctypes.c_void_p, ctypes.c_void_p], None
-        self.pack = loaded.smallnet_pack
         self.pack.argtypes = [ctypes.c_void_p, ctypes.c_int32, ctypes.c_int32, ctypes.c_void_p, ctypes.c_void_p]
         self.pack.restype = None
 

@@ -1,11 +1,15 @@
 import importlib.util
+import shlex
+import subprocess
 import sys
 
+import numpy as np
 import pytest
 
 from edge_runtime import Engine
 from edge_runtime.errors import InputError, NativeUnavailable
 from edge_runtime.native.compiler import compile_source, find_compiler
+from tests.adversarial import adversarial_model, adversarial_rows
 from tests.compilers import needs_compiler
 from tests.networks import random_model
 
@@ -91,3 +95,65 @@ def test_a_compiler_that_does_not_run_is_named(alone):
     path = place(alone, "cc", "\x7fno program")
     with pytest.raises(NativeUnavailable, match=f"{path} does not run"):
         compile_source(find_compiler(), (), b"")
+
+
+@pytest.mark.parametrize("cc", ["my-cc 'one", '"'])
+def test_a_cc_with_an_open_quote_is_refused(alone, monkeypatch, cc):
+    """In one line, with what the variable holds."""
+    monkeypatch.setenv("CC", cc)
+    with pytest.raises(NativeUnavailable, match=r"the variable CC is .*No closing quotation"):
+        find_compiler()
+
+
+def test_a_cc_of_blanks_is_none(alone, monkeypatch):
+    """The next name is looked for."""
+    path = place(alone, "cc")
+    monkeypatch.setenv("CC", "  ")
+    assert find_compiler().command == (path,)
+
+
+@needs_compiler
+@pytest.mark.parametrize("option", ["-ffast-math", "-funsafe-math-optimizations"])
+def test_inexact_arithmetic_in_cc_changes_nothing(tmp_path, monkeypatch, option):
+    """int8 keeps NumPy's bits, and the rest of the process its subnormal numbers."""
+    monkeypatch.setenv("CC", shlex.join([*find_compiler().command, option]))
+    monkeypatch.setenv("SMALLNET_CACHE", str(tmp_path / "kept"))
+    for seed in range(20):
+        model = adversarial_model(seed)
+        rows = adversarial_rows(model, seed)
+        with np.errstate(all="ignore"):
+            native, ours = (Engine(model, backend=name).logits(rows) for name in ("native", "numpy"))
+        np.testing.assert_array_equal(native.view(np.uint32), ours.view(np.uint32))
+    assert np.float32(1e-39) * np.float32(1) > 0
+
+
+def test_a_compiler_does_not_read_what_is_meant_for_the_program(alone):
+    """Rows may come on standard input; a compiler that reads there finds nothing."""
+    place(alone, "cc", "#!/bin/sh\nread line && exit 0\necho error: nothing to read >&2\nexit 1\n")
+    code = (
+        "from edge_runtime.errors import NativeUnavailable\n"
+        "from edge_runtime.native.compiler import compile_source, find_compiler\n"
+        "try:\n    compile_source(find_compiler(), (), b'')\n"
+        "except NativeUnavailable as error:\n    print(error)\nprint(input())"
+    )
+    done = subprocess.run([sys.executable, "-c", code], input="a row\n", capture_output=True, text=True)
+    assert "nothing to read" in done.stdout, done
+    assert done.stdout.endswith("a row\n")
+
+
+def test_where_nothing_temporary_can_be_written_one_line_says_so(alone, monkeypatch):
+    """A full disk, or a system that may only be read: `auto` goes on in NumPy."""
+    place(alone, "cc")
+    monkeypatch.setattr("tempfile.tempdir", str(alone / "missing"))
+    with pytest.raises(NativeUnavailable, match=r"no room to compile .*No such file.*TMPDIR"):
+        compile_source(find_compiler(), (), b"")
+    monkeypatch.setenv("SMALLNET_CACHE", str(alone / "kept"))
+    assert "no room to compile" in Engine(random_model([4, 3], ["relu"]), backend="auto").backend_reason
+
+
+def test_of_a_flood_only_its_ends_are_said(alone):
+    """A compiler's first line may have any length."""
+    place(alone, "cc", "#!/bin/sh\nprintf 'error %100000d' 1 >&2\nexit 1\n")
+    with pytest.raises(NativeUnavailable) as caught:
+        compile_source(find_compiler(), (), b"")
+    assert len(str(caught.value)) < 600

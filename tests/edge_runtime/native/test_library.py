@@ -171,6 +171,58 @@ def test_the_folder_is_where_caches_are(monkeypatch):
     assert cache_folder() == Path("/home/me/.cache/smallnet")
 
 
+def test_a_relative_xdg_cache_home_is_none(monkeypatch):
+    """As its standard says: what is compiled does not lie in whatever folder a program was started in."""
+    from edge_runtime.native.cache import cache_folder
+
+    monkeypatch.delenv(VARIABLE, raising=False)
+    monkeypatch.setenv("XDG_CACHE_HOME", "here")
+    monkeypatch.setenv("HOME", "/home/me")
+    assert cache_folder() == Path("/home/me/.cache/smallnet")
+
+
+def test_a_user_without_a_home_is_told(monkeypatch):
+    """Nothing is written into a folder that is called ~."""
+    from edge_runtime.native.cache import cache_folder
+
+    for name in (VARIABLE, "XDG_CACHE_HOME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr(os.path, "expanduser", lambda path: path)
+    with pytest.raises(NativeUnavailable, match=f"no home folder.*{VARIABLE}"):
+        cache_folder()
+
+
+def test_a_link_to_the_folder_is_followed_once(folder, tmp_path, monkeypatch):
+    """What was checked is what is loaded, though somebody turns the link elsewhere in between."""
+    folder.mkdir(mode=0o700)
+    (tmp_path / "link").symlink_to(folder)
+    monkeypatch.setenv(VARIABLE, str(tmp_path / "link"))
+    assert kernels().path.parent == folder
+
+
+def test_a_library_that_goes_or_cannot_be_read_is_made_anew(folder, counted, monkeypatch):
+    """Another process may remove it between two looks."""
+    path, asked = kernels().path, []
+    real = Path.read_bytes
+
+    def read(self):
+        if self == path and not asked:
+            asked.append(self)
+            raise FileNotFoundError(2, "No such file or directory", str(self))
+        return real(self)
+
+    monkeypatch.setattr(Path, "read_bytes", read)
+    assert kernels().path == path
+    assert len(counted[1]()) == 2
+
+
+def test_a_library_that_lacks_a_function_is_refused(folder, tmp_path, monkeypatch):
+    """Whatever a compiler made of the source."""
+    monkeypatch.setattr(library, "kernels_source", lambda: b'const char *smallnet_kind(void) { return "none"; }')
+    with pytest.raises(NativeUnavailable, match="does not load"):
+        kernels()
+
+
 def test_processes_that_compile_at_once_do_not_hurt_each_other(folder):
     """Four at the same time: each answers, and one library is kept."""
     code = (
