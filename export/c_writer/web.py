@@ -56,6 +56,9 @@ def page(model: Model, name: str, *, logits: bool = False, artifact: bytes | Non
     is_image = side * side == model.n_in and 7 <= side <= _MOST_SIDE and not words["feature_names"]
     # letters of the page's own script are written as escapes: no name can end it
     names = json.dumps(list(model.class_names)).replace("<", "\\u003c").replace(">", "\\u003e")
+    offsets = words["offsets"]
+    words |= {"taken_off": json.dumps([] if offsets is None else offsets.tolist())}
+    words |= {"columns": html.escape(", ".join(words["feature_names"]))}
     words |= {"names": names, "wasm": base64.b64encode(wasm).decode(), "wasm_bytes": f"{len(wasm):,}"}
     words |= {"side": side if is_image else 0, "top": _brightest(model), "p": html.escape(words["p"])}
     words |= {"fill": 1.0 if side < 16 else 0.72, "pen": 1.1 if side < 16 else 2}

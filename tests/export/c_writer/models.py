@@ -7,6 +7,9 @@ from export import quantize
 from tests.host_c import reference_logits
 from tests.networks import random_model, random_rows
 
+OFFSET = 1700000000.125
+OFFSET_SCHEMA = f'{{"columns": [{{"name": "time", "offset": {OFFSET}}}, "<width>", "height"]}}'
+
 
 def int8_model(sizes=(13, 9, 7, 5), hidden="relu", final="softmax", vectors=4, **changes):
     """A quantized model with test vectors; changes: of its fields."""

@@ -9,7 +9,7 @@ import pytest
 
 from edge_runtime import Engine, QuantizationError
 from export.c_writer import format_files, web
-from tests.export.c_writer.models import int8_model
+from tests.export.c_writer.models import OFFSET, OFFSET_SCHEMA, int8_model
 from tests.host_c import compiler, reference_logits, same_bits
 from tests.networks import random_rows
 
@@ -86,6 +86,26 @@ def test_a_missing_compiler_is_said(monkeypatch):
         web.wasm_module(MODEL)
 
 
+def test_a_page_takes_offsets_from_what_is_typed(wasmtime):
+    """The page names its inputs in their order, holds their offsets, and begins with a row that is them."""
+    model = int8_model((3, 8, 2), metadata={"schema": OFFSET_SCHEMA})
+    (content,) = format_files("html", model, "m").values()
+    page = content.decode()
+    assert f"const OFFSETS = [{OFFSET}, 0.0, 0.0];" in page
+    assert "in this order: time, &lt;width&gt;, height:" in page
+    assert "values.map((value, k) => value - (OFFSETS[k] ?? 0))" in page
+
+
+def test_offsets_are_taken_off_in_a_browser(wasmtime, tmp_path):
+    """Headless Chromium shows for the offsets what the network gives for zeros; skipped where there is none."""
+    model = int8_model((3, 8, 2), metadata={"schema": OFFSET_SCHEMA})
+    (content,) = format_files("html", model, "m").values()
+    (tmp_path / "m.html").write_bytes(content)
+    shown = _shown(tmp_path / "m.html")
+    found = [float(text) for text in re.findall(r"<td>([0-9.e-]+)</td><td><div", shown)]
+    assert np.abs(np.array(found) - Engine(model).run(np.zeros(3, np.float32))).max() < 1e-3
+
+
 def test_the_page_runs_in_a_browser(wasmtime, page, tmp_path):
     """Headless Chromium draws a stroke and shows an answer; skipped where there is none."""
     stroke = """
@@ -95,8 +115,13 @@ def test_the_page_runs_in_a_browser(wasmtime, page, tmp_path):
     }
     """
     (tmp_path / "m.html").write_text(page.replace("</script>", f"{stroke}</script>"))
-    command = [compiler("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
-    command += [f"--user-data-dir={tmp_path / 'profile'}", (tmp_path / "m.html").as_uri()]
-    shown = subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout
+    shown = _shown(tmp_path / "m.html")
     assert re.search(r'<b id="answer">answer: .', shown)
     assert shown.count("<tr>") == 10
+
+
+def _shown(path):
+    """What a browser makes of a page."""
+    command = [compiler("chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--dump-dom"]
+    command += [f"--user-data-dir={path.parent / 'profile'}", path.as_uri()]
+    return subprocess.run(command, capture_output=True, text=True, check=True, timeout=300).stdout

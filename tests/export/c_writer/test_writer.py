@@ -12,7 +12,7 @@ from edge_runtime.numerics import DEFINITIONS
 from export import quantize, write_c
 from export.c_writer import c_files
 from tests.adversarial import adversarial_model
-from tests.export.c_writer.models import int8_model
+from tests.export.c_writer.models import OFFSET, OFFSET_SCHEMA, int8_model
 from tests.host_c import WARNINGS, build, c_logits, compiler, hostile_rows, outputs, reference_logits, same_bits
 from tests.networks import random_model, random_rows
 
@@ -95,15 +95,14 @@ def test_names_of_inputs_are_those_of_the_table(tmp_path):
 
 def test_offsets_are_said_and_kept_in_double(tmp_path):
     """Values that float32 does not tell apart: the caller subtracts, and the header says so."""
-    schema = '{"columns": [{"name": "time", "offset": 1700000000.125}, "width", "height"]}'
-    model = int8_model((3, 4, 2), metadata={"schema": schema})
+    model = int8_model((3, 4, 2), metadata={"schema": OFFSET_SCHEMA})
     files = c_files(model, "m")
     assert b"x: M_N_IN differences from m_offsets" in files["m.h"]
     assert b"differences" not in c_files(int8_model((3, 4, 2)), "m")["m.h"]
     main = '#include <stdio.h>\n#include "m.h"\nint main(void) '
     main += '{ printf("%.17g %g", m_offsets[0], m_offsets[1]); return 0; }\n'
     printed = subprocess.run([build(tmp_path, files, main=main)], capture_output=True, check=True).stdout
-    assert list(map(float, printed.split())) == [1700000000.125, 0.0]
+    assert list(map(float, printed.split())) == [OFFSET, 0.0]
 
 
 def test_a_name_too_long_for_c_is_refused():
