@@ -165,12 +165,16 @@ def _standardization_bound(preprocessing: Standardization, rows: Array) -> Array
 def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array, before: Array) -> Array:
     """Four roundings of what is scaled and of what is added to it; a stage that does one of the two is exact.
 
+    Not one with slopes, or a function of its own, of which a file may have several in place of one: slopes multiply.
     value, before: what enters the layer, and what it has before its activation. The sums that int8-dynamic layers scale
     are exact.
     """
     if isinstance(layer, Elementwise):
-        reach = np.abs(value.astype(np.float64) * layer.scale) + np.abs(layer.shift)
-        return 4 * 2.0**-24 * reach if (layer.scale != 1).any() and layer.shift.any() else np.zeros(value.shape)
+        is_bent = layer.slope is not None or layer.activation.name not in ("linear", "relu", "clip")
+        if not is_bent and not ((layer.scale != 1).any() and layer.shift.any()):
+            return np.zeros(value.shape)
+        steepest = 1.0 if layer.slope is None else np.maximum(1.0, np.abs(layer.slope.astype(np.float64)))
+        return 4 * 2.0**-24 * steepest * (np.abs(value.astype(np.float64) * layer.scale) + np.abs(layer.shift))
     bias = layer.bias.astype(np.float64)
     return 4 * 2.0**-24 * (np.abs(before - bias) + np.abs(bias))
 

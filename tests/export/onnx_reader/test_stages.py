@@ -82,3 +82,18 @@ def test_wide_clipped_observations_stay_small(tmp_path):
     save(read_onnx(path), tmp_path / "wide.npz")
     assert path.stat().st_size < 310_000
     assert (tmp_path / "wide.npz").stat().st_size < path.stat().st_size + 8 * 4096 + 4096
+
+
+@pytest.mark.parametrize(
+    ("nodes", "kinds"),
+    [
+        ("a = PRelu(x, U) y = PRelu(a, V)", ["leaky_relu"]),
+        ("a = PRelu(x, U) b = PRelu(a, V) y = Mul(b, S)", ["leaky_relu", "linear"]),
+        ("a = PRelu(x, U) b = PRelu(a, V) y = Mean(a, b)", ["leaky_relu"]),
+    ],
+)
+def test_slopes_of_several_nodes_may_be_rounded_several_times(tmp_path, nodes, kinds):
+    """Where one slope takes their place nothing else follows whose bound would cover that."""
+    slopes = {"U": np.float32([0.4126535]), "V": np.float32([-0.6091394])}
+    found = imported(with_maps(nodes, tail="", target="float[N,6] y", **slopes), tmp_path)
+    assert [layer.activation.name for layer in found.model.layers] == kinds
