@@ -155,7 +155,7 @@ def _candidates(value: Callable[[float], float]) -> Iterator[Activation | Affine
         ("elu", {"alpha": -value(-60.0)}),
         ("hard_sigmoid", {"alpha": (value(2.0**-10) - zero) * 2.0**10, "beta": zero}),
         ("celu", {"alpha": -value(-1e6)}),
-        ("selu", {"alpha": -value(-60.0) / one if one else 0.0, "gamma": one}),
+        ("selu", {"alpha": -value(-60.0) / one if one and value(-60.0) else math.nan, "gamma": one}),  # no scaled relu
         ("threshold", {"threshold": _edge(value, -_ALWAYS_FINITE), "value": value(-_ALWAYS_FINITE)}),
         ("shrink", {"bias": _ALWAYS_FINITE - value(_ALWAYS_FINITE), "lambd": _edge(value, 0.0)}),
     ]

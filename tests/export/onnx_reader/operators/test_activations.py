@@ -166,3 +166,11 @@ def test_a_limit_on_one_side_is_none_on_the_other(limit, free, sign):
     assert dict(found.params)[free] == sign * float(np.finfo(np.float32).max)
     far = np.float32([sign * 2e35, sign * 3.3e38])
     np.testing.assert_array_equal(found(far), far)
+
+
+@pytest.mark.parametrize("nodes", ["m = Mul(h, C) r = Relu(m)", "m = Relu(h) r = Mul(m, C)", "m = Relu(h) r = Neg(m)"])
+def test_a_relu_times_a_number_stays_one(tmp_path, nodes):
+    """The number is folded into weights; selu without an exponential would compute one, and need a table in int8."""
+    constants = {"C": np.float32(0.3)} if "C)" in nodes else {}
+    found = imported(graph(f"h = Gemm(x, W1, B1) {nodes} y = Gemm(r, W2, B2)", **constants), tmp_path)
+    assert activations(found) == ["relu", "linear"]
