@@ -17,7 +17,8 @@ _EXACT = ("-fno-fast-math", "-fno-unsafe-math-optimizations", "-ffp-contract=off
 FLAGS = ("-std=gnu11", "-O3", *_EXACT, "-shared", "-fPIC")
 _SECONDS = 300  # a compiler that takes longer hangs; ziglang's first run builds its own library
 _SAID = 200  # letters of what a compiler says
-_ADVICE = "install one (Debian: apt install gcc; anywhere: pip install ziglang), or take the numpy backend"
+_INSTALL = "install one (Debian: apt install gcc; anywhere: pip install ziglang)"
+_INSTEAD = ", or take the numpy backend"
 
 
 class Compiler(NamedTuple):
@@ -27,10 +28,11 @@ class Compiler(NamedTuple):
     identity: str
 
 
-def find_compiler() -> Compiler:
+def find_compiler(instead: str = _INSTEAD) -> Compiler:
     """The compiler in the variable CC, else cc, gcc or clang, else that of the package ziglang.
 
-    Raises NativeUnavailable where there is none, and for a CC that is not found.
+    instead: what else may be done, for the error. Raises NativeUnavailable where there is none, or that of CC is not
+    found.
     """
     if os.environ.get("CC", "").strip():
         name, *options = _words(os.environ["CC"])
@@ -43,7 +45,7 @@ def find_compiler() -> Compiler:
     found = importlib.util.find_spec("ziglang")
     if found is not None and found.origin is not None:
         return Compiler((sys.executable, "-m", "ziglang", "cc"), _identity(found.origin))
-    raise NativeUnavailable(f"no C compiler found (looked for CC, {', '.join(NAMES)} and ziglang); {_ADVICE}")
+    raise NativeUnavailable(f"no C compiler found (looked for CC, {', '.join(NAMES)} and ziglang); {_INSTALL}{instead}")
 
 
 def compile_source(compiler: Compiler, flags: tuple[str, ...], source: bytes) -> bytes:
@@ -77,11 +79,11 @@ def _call(command: list[str], compiler: Compiler, made: Path) -> None:
             timeout=_SECONDS,
         )
     except (OSError, subprocess.TimeoutExpired) as error:
-        raise NativeUnavailable(f"the C compiler {compiler.command[0]} does not run ({error}); {_ADVICE}") from None
+        raise NativeUnavailable(f"the C compiler {compiler.command[0]} does not run ({error}); {_advice()}") from None
     if result.returncode != 0 or not made.is_file():
         lines = [line for line in result.stderr.splitlines() if "error" in line] or result.stderr.splitlines()
         said = shortened(lines[0].strip(), _SAID) if lines else f"status {result.returncode}"
-        raise NativeUnavailable(f"{' '.join(compiler.command)} cannot compile the kernels ({said}); {_ADVICE}")
+        raise NativeUnavailable(f"{' '.join(compiler.command)} cannot compile the kernels ({said}); {_advice()}")
 
 
 def _words(text: str) -> list[str]:
@@ -92,6 +94,11 @@ def _words(text: str) -> list[str]:
         return shlex.split(text)
     except ValueError as error:
         raise NativeUnavailable(f"the variable CC is {text!r} ({error}); correct or unset CC") from None
+
+
+def _advice() -> str:
+    """What to do about a compiler that fails: one that was named is not to be installed."""
+    return f"{'correct or unset CC' if os.environ.get('CC') else _INSTALL}{_INSTEAD}"
 
 
 def _identity(path: str, *options: str) -> str:

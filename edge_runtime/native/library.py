@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from edge_runtime.errors import NativeUnavailable
-from edge_runtime.native.cache import cache_folder, content_digest, find_kept, keep
+from edge_runtime.native.cache import VARIABLE, cache_folder, content_digest, find_kept, keep
 from edge_runtime.native.compiler import FLAGS, Compiler, compile_source, find_compiler
 from edge_runtime.native.processor import Processor, machine, processors
 from edge_runtime.native.structures import LayerFields, ProgramFields
@@ -32,7 +32,10 @@ class Library:
         try:
             self._take(ctypes.CDLL(str(path)))
         except (OSError, AttributeError) as error:
-            raise NativeUnavailable(f"{path}: does not load ({error}); delete it, and it is made anew") from None
+            raise NativeUnavailable(
+                f"{path}: does not load ({error}); name a compiler for this machine in the variable CC, or a folder "
+                f"from which code may be run in {VARIABLE}, or take the numpy backend"
+            ) from None
 
     def _take(self, loaded: ctypes.CDLL) -> None:
         """What a library tells and its functions. Raises AttributeError where one is missing."""

@@ -93,7 +93,7 @@ def verify_command(
         wanted.require_batch(len(rows))
     if c_path is not None:
         artifact = bytes(read_file(model_path, max_bytes=max_bytes or MODEL_MAX_BYTES))
-        report = verify_c(model, c_path, rows, artifact=artifact)
+        report = verify_c(model, c_path, rows, artifact=artifact, max_seconds=max_seconds)
     elif Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:

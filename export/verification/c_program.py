@@ -24,7 +24,8 @@ from export.verification.report import Report
 
 FORM, LEVEL = "c", "host"
 _FLAGS = ("-std=c99", "-O2", "-ffp-contract=off")
-_COMPILE_SECONDS, _RUN_SECONDS = 300, 600
+_COMPILE_SECONDS = 300
+_ROWS_AT_ONCE = 256  # that the limit on seconds is for
 _MAX_BYTES = 1 << 28  # of a source
 
 
@@ -34,13 +35,14 @@ def verify_c(
     x: ArrayLike | None = None,
     *,
     artifact: bytes | None = None,
+    max_seconds: float = 60.0,
 ) -> Report:
     """Compare what NAME.c, beside its NAME.h, computes on this machine with what the model says it must.
 
     Rules as for ONNX: integers and the logits of int8 layers bit for bit, floats within their bounds. x: rows, by
     default the stored test vectors. artifact: the file of the model: a source that was written from another is refused.
-    Raises InputError for files that are no C of ours and for a source that does not compile, NativeUnavailable where no
-    compiler is.
+    max_seconds: that the program may take for 256 rows. Raises InputError for files that are no C of ours, for a source
+    that does not compile and for a program that does not end, NativeUnavailable where no compiler is.
     """
     rows = rows_to_compare(model, x)
     sources = _sources(Path(path))
@@ -48,7 +50,8 @@ def verify_c(
     if artifact is not None and f'"{hashlib.sha256(artifact).hexdigest()}"' not in header:
         raise InputError(f"{path}: was written from another artifact, as its header says; export again")
     leaves_activation = re.search(r"_LOGITS 1$", header, re.MULTILINE) is not None
-    found = _run(model, Path(path), sources, rows, logits=leaves_activation)
+    seconds = max_seconds * -(-len(rows) // _ROWS_AT_ONCE)
+    found = _run(model, Path(path), sources, rows, logits=leaves_activation, seconds=seconds)
     run = found.pop("run")
     found["logits" if leaves_activation else "output"] = run
     return compare_tensors(model, rows, found, FORM, LEVEL)
@@ -71,17 +74,28 @@ def _sources(path: Path) -> dict[str, bytes]:
     return {name: bytes(read_file(path.with_name(name), max_bytes=_MAX_BYTES)) for name in names}
 
 
-def _run(model: Model, path: Path, sources: dict[str, bytes], rows: NDArray[np.float32], *, logits: bool) -> Tensors:
+def _run(
+    model: Model,
+    path: Path,
+    sources: dict[str, bytes],
+    rows: NDArray[np.float32],
+    *,
+    logits: bool,
+    seconds: float,
+) -> Tensors:
     with tempfile.TemporaryDirectory(prefix="smallnet-") as folder:
         for name, content in sources.items():
             Path(folder, name).write_bytes(content)
         main, program = Path(folder, "trace_main.c"), Path(folder, "trace_main")
         main.write_bytes(tracing_program(model, path.stem, logits=logits))
-        _compile(path, [*find_compiler().command, *_FLAGS, str(main), "-o", str(program), "-lm"])
+        _compile(path, [*find_compiler(instead="").command, *_FLAGS, str(main), "-o", str(program), "-lm"])
         try:
-            done = subprocess.run([program], input=rows.tobytes(), capture_output=True, timeout=_RUN_SECONDS)
+            done = subprocess.run([program], input=rows.tobytes(), capture_output=True, timeout=seconds)
         except subprocess.TimeoutExpired:
-            raise InputError(f"{path}: its program did not end within {_RUN_SECONDS} s") from None
+            raise InputError(
+                f"{path}: its program did not answer {len(rows):,} rows within {seconds:g} s; export again, or raise "
+                "max_seconds if you trust the file"
+            ) from None
     try:
         found = read_trace(done.stdout, model, logits=logits)
     except ValueError:
@@ -93,9 +107,18 @@ def _run(model: Model, path: Path, sources: dict[str, bytes], rows: NDArray[np.f
 
 def _compile(path: Path, command: list[str]) -> None:
     try:
-        done = subprocess.run(command, capture_output=True, text=True, errors="replace", timeout=_COMPILE_SECONDS)
+        done = subprocess.run(
+            command,
+            capture_output=True,
+            text=True,
+            errors="replace",
+            stdin=subprocess.DEVNULL,
+            timeout=_COMPILE_SECONDS,
+        )
     except (OSError, subprocess.TimeoutExpired) as error:
         raise InputError(f"the C compiler {command[0]} does not run ({error})") from None
     if done.returncode != 0:
-        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines() or [""]
-        raise InputError(f"{path}: does not compile for this model ({printable(lines[0], 200)}); export again")
+        lines = [line for line in done.stderr.splitlines() if "error" in line] or done.stderr.splitlines()
+        said = printable(re.sub(r"\S*/smallnet-\w+/", "", lines[0]), 200) if lines else f"status {done.returncode}"
+        advice = "export again" + (", or correct or unset CC" if os.environ.get("CC") else "")
+        raise InputError(f"{path}: does not compile for this model with {command[0]} ({said}); {advice}")

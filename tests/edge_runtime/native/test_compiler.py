@@ -90,6 +90,14 @@ def test_what_the_compiler_says_is_said():
         compile_source(found, (), b"int broken(")
 
 
+def test_a_compiler_in_cc_that_fails_is_not_to_be_installed(alone, monkeypatch):
+    """It was named: the name is what is wrong."""
+    place(alone, "my-cc", "#!/bin/sh\nexit 7\n")
+    monkeypatch.setenv("CC", "my-cc")
+    with pytest.raises(NativeUnavailable, match=r"\(status 7\); correct or unset CC, or take the numpy backend"):
+        compile_source(find_compiler(), (), b"")
+
+
 def test_a_compiler_that_does_not_run_is_named(alone):
     """A file of another system, for example."""
     path = place(alone, "cc", "\x7fno program")

@@ -81,13 +81,37 @@ def test_what_is_no_c_of_this_model_is_refused(tmp_path, what):
         verify_c(model, source, ROWS, artifact=artifact)
 
 
+def test_a_program_that_does_not_end_is_stopped(tmp_path):
+    """After the seconds that --max-seconds gives to 256 rows, in one line that says so."""
+    model = small()
+    save(model, tmp_path / "m.npz")
+    source = write_c(model, tmp_path, "m")[0]
+    source.write_text(source.read_text().replace("for (k = n / 4U; k != 0U; --k)", "for (k = 4U; k != 0U; )"))
+    done = run_command("verify", "--c", source, "--max-seconds", "0.2")
+    assert done.exit_code == 2
+    assert "did not answer 4 rows within 0.2 s" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "said"), [("false", "false (status 1)"), ("gcc -ffast-math", "-ffast-math")])
+def test_a_compiler_of_the_variable_that_fails_is_named(monkeypatch, tmp_path, command, said):
+    """With what it says, if anything, and where it was named; no path of a folder that is gone."""
+    compiler("gcc")
+    model = small()
+    source = write_c(model, tmp_path, "m")[0]
+    monkeypatch.setenv("CC", command)
+    with pytest.raises(InputError, match="or correct or unset CC") as caught:
+        verify_c(model, source, ROWS)
+    assert said in str(caught.value)
+    assert "/smallnet-" not in str(caught.value)
+
+
 def test_a_machine_without_a_compiler_is_told_so(monkeypatch, tmp_path):
     """Nothing was compared: that is an error in one line, and not a success."""
     monkeypatch.setenv("PATH", str(tmp_path))
     monkeypatch.delenv("CC", raising=False)
     monkeypatch.setattr("importlib.util.find_spec", lambda name: None)
     model = small()
-    with pytest.raises(NativeUnavailable, match="no C compiler found"):
+    with pytest.raises(NativeUnavailable, match=r"no C compiler found .*ziglang\)$"):  # there is no backend to take
         verify_c(model, write_c(model, tmp_path, "m")[0], ROWS)
     monkeypatch.undo()
     monkeypatch.setenv("CC", "no-such-compiler")
