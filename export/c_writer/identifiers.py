@@ -16,13 +16,17 @@ noexcept not not_eq nullptr operator or or_eq private protected public register 
 return short signed sizeof static static_assert static_cast struct switch template this thread_local throw true try
 typedef typeid typename union unsigned using virtual void volatile wchar_t while xor xor_eq"""  # of C and of C++
 _KEYWORDS = frozenset(_KEYWORD_TEXT.split())
+_FILE_TEXT = """arduino assert complex ctype errno fenv inttypes iso646 limits locale main math memory setjmp signal
+stdalign stdarg stdatomic stdbool stddef stdint stdio stdlib stdnoreturn string tgmath threads time uchar unistd version
+wchar wctype"""  # NAME.h would stand in the place of a header that others include, NAME.c in that of main.c
+_FILES = frozenset(_FILE_TEXT.split())
 
 
 def c_identifier(text: str) -> str:
     """`text` as an identifier of C and C++: letters, digits and single underscores, at most 48 of them.
 
     Accents are taken off; what is left of other letters is an underscore. "model" where nothing is left, before a
-    digit, and after a keyword.
+    digit, and after a keyword or the name of a header, which the files would stand in the place of.
     """
     plain = unicodedata.normalize("NFKD", text)
     plain = "".join(letter for letter in plain if not unicodedata.combining(letter))
@@ -30,7 +34,7 @@ def c_identifier(text: str) -> str:
     if not name or name[0].isdigit():
         name = f"model_{name}".rstrip("_")
     name = name[:_LONGEST_NAME].rstrip("_")
-    return f"{name}_model" if name in _KEYWORDS else name
+    return f"{name}_model" if name in _KEYWORDS or name.lower() in _FILES else name
 
 
 def c_string(text: str) -> str:

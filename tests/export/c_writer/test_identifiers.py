@@ -14,6 +14,9 @@ from export.c_writer.identifiers import c_identifier, c_string, comment_text
         ("7segments", "model_7segments"),
         ("int", "int_model"),
         ("namespace", "namespace_model"),
+        ("main", "main_model"),
+        ("Math", "Math_model"),
+        ("stdint", "stdint_model"),
         ("__init__", "init"),
         ("Größe", "Gro_e"),
         ("日本", "model"),
@@ -23,7 +26,7 @@ from export.c_writer.identifiers import c_identifier, c_string, comment_text
     ],
 )
 def test_any_text_becomes_an_identifier(name, expected):
-    """Keywords, digits, other letters and punctuation: of C and of C++, and never a reserved underscore."""
+    """Keywords, headers, digits, other letters and punctuation: of C and of C++, and never a reserved underscore."""
     assert c_identifier(name) == expected
 
 

@@ -32,6 +32,15 @@ def make(folder, *targets):
     return subprocess.run(command, capture_output=True, text=True, check=True).stdout
 
 
+@pytest.mark.parametrize("layout", LAYOUTS)
+@pytest.mark.parametrize("name", ["main", "MAIN", "stdio", "math"])
+def test_no_file_takes_the_place_of_another(name, layout):
+    """Of main.c in a project, on disks that tell no capitals apart too; nor of a header that others include."""
+    files = c_files(MODEL, name, layout=layout)
+    assert len({file.lower() for file in files}) == len(LAYOUTS[layout])
+    assert not any(file.lower().endswith(f"/{name.lower()}.h") for file in map("/{}".format, files))
+
+
 def test_a_project_builds_checks_itself_and_answers_rows(tmp_path):
     """`make check` runs the stored rows; the program takes rows of text, of commas or spaces."""
     compiler("make")
