@@ -38,11 +38,16 @@ def stage_bound(layer: Elementwise | LayerNorm, x: Array, bound: Array, *, in_on
 
 
 def _map_bound(layer: Elementwise, x: Array, bound: Array) -> Array:
-    """By the scale and the larger slope, and three roundings on each side; limits only bring values together."""
+    """By the scale and the larger slope, and three roundings on each side; limits only bring values together.
+
+    What is not bounded before is not after either, whatever the scale: 0 times an infinity is NaN.
+    """
     scale, shift = np.abs(layer.scale.astype(np.float64)), np.abs(layer.shift.astype(np.float64))
-    reach = scale * (np.abs(x) + bound) + shift
     steepness = 1.0 if layer.slope is None else np.maximum(1.0, np.abs(layer.slope.astype(np.float64)))
-    return np.where(bound > 0, (bound * scale + 6 * _U * reach) * steepness, 0.0)
+    with np.errstate(invalid="ignore"):
+        reach = scale * (np.abs(x) + bound) + shift
+        moved = (bound * scale + 6 * _U * reach) * steepness
+    return np.where(bound == 0, 0.0, np.where(np.isposinf(bound), np.inf, moved))
 
 
 def _norm_bound(layer: LayerNorm, x: Array, bound: Array, in_one_pass: bool) -> Array:

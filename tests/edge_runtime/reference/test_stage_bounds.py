@@ -157,3 +157,10 @@ def test_a_row_that_overflows_is_bounded_without_a_warning():
     layer = random_layer_norm(3)
     with np.errstate(all="raise"):
         assert np.isposinf(stage_bound(layer, np.float32([[3e38, 1, 2]]), np.full((1, 3), 1e200))).all()
+
+
+def test_what_is_not_bounded_before_a_map_is_not_after_it():
+    """A scale of 0 neither makes the bound 0, which correct engines would break, nor NaN; NaN stays NaN."""
+    layer = replace(random_elementwise(4), scale=np.array([0, 0, 1, 1], np.float32), slope=None)
+    found = stage_bound(layer, np.ones((1, 4), np.float32), np.array([[np.inf, np.nan, np.inf, 0.0]]))
+    np.testing.assert_array_equal(found, [[np.inf, np.nan, np.inf, 0.0]])
