@@ -11,6 +11,7 @@ from edge_runtime.numerics.activations import (
     tanh,
 )
 from edge_runtime.numerics.checks import as_array, as_numbers, first_not_finite, first_place, require_finite
+from edge_runtime.numerics.column_names import respelled
 from edge_runtime.numerics.frames import frame_cells, frame_names, frame_numbers, is_frame
 from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
 from edge_runtime.numerics.processor import cpu_features
@@ -73,6 +74,7 @@ __all__ = [
     "quantize_symmetric",
     "relu",
     "require_finite",
+    "respelled",
     "saturate",
     "scale_accumulator",
     "sigmoid",

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, TypeAlias
 import numpy as np
 
 from edge_runtime.errors import InputError
+from edge_runtime.numerics.column_names import respelled
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -46,10 +47,12 @@ def frame_names(x: Any, what: str = "input") -> tuple[str, ...]:
 def frame_numbers(x: Any, what: str, names: Sequence[str] = ()) -> Array:
     """The columns of a frame as numbers (rows, columns); with names, those columns, in this order.
 
-    Other columns are left out where names are given. Raises InputError, by the column's name: for one that is not
-    there, for text, dates and other things, and for missing cells.
+    Other columns are left out where names are given, which may have an exporter's spelling. Raises InputError, by the
+    column's name: for one that is not there, for text, dates and other things, and for missing cells.
     """
     found = frame_names(x, what)
+    meant = {new: name for name, new in respelled(found, names).items()}
+    names = [meant.get(name, name) for name in names]
     lacking = [name for name in names if name not in found]
     if found and lacking:
         raise InputError(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING
 
 from edge_runtime.errors import InputError
+from edge_runtime.numerics import respelled
 from edge_runtime.schema.names import listed, numbered, quoted
 
 if TYPE_CHECKING:
@@ -21,12 +22,15 @@ def places_in(schema: Schema, table: Table, what: str) -> tuple[list[int], list[
     if not set(wanted) & set(names) and (not names or schema.table_width or _only_count(names)):
         notes = ["the columns were taken by their place, not by the header"] if names else []
         return _by_position(schema, table.numbers.shape[1], what), notes
+    taken_for = respelled(names, wanted)
+    names = [taken_for.get(name, name) for name in names]
     _refuse_lacking(schema, names, what)
     for name in wanted:
         if names.count(name) > 1:
             raise InputError(f"{what}: column {quoted(name)} is there {names.count(name)} times; rename one")
     places = [names.index(name) for name in wanted]
-    return places, _order_notes(schema, names, places)
+    notes = [f"took column {quoted(name)} for {quoted(new)}" for name, new in taken_for.items()]
+    return places, notes + _order_notes(schema, names, places)
 
 
 def _order_notes(schema: Schema, names: list[str], places: list[int]) -> list[str]:

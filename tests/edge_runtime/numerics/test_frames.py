@@ -102,6 +102,12 @@ def test_columns_by_name() -> None:
     assert frame_numbers(Frame({0: [1], 1: [2]}), "x", ("a", "b")).tolist() == [[1, 2]]
 
 
+def test_columns_by_the_names_of_an_exporter() -> None:
+    """A frame that a pipeline was exported with is read by the inputs' names."""
+    frame = Frame({"length (cm)": [1], "width": [2]})
+    assert frame_numbers(frame, "x", ("width", "length__cm_")).tolist() == [[2, 1]]
+
+
 def test_many_names_are_shortened() -> None:
     """A message stays readable."""
     frame = frame_of(np.ones((1, 400)), [f"c{k}" for k in range(400)])

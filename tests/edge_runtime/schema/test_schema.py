@@ -56,6 +56,15 @@ def test_a_column_that_lacks_is_refused_by_its_name():
         SCHEMA.read(table("AX sex t", [1.0], ["F"], [2.0]), "new.csv")
 
 
+def test_a_column_is_found_under_the_name_that_its_exporter_made_of_it():
+    """skl2onnx has no blanks and brackets in names; what was taken for what is said."""
+    schema = Schema((Column("length__cm_"), Column("width")))
+    found = replace(table("a b", [1.0], [2.0]), names=("width", "length (cm)"))
+    x, _, notes = schema.read(found, "new.csv")
+    assert x.tolist() == [[2, 1]]
+    assert notes == ("took column 'length (cm)' for 'length__cm_'", "the columns were put in the model's order")
+
+
 def test_columns_that_are_too_many_are_left_out_and_said():
     """The label apart from what the model never saw; a name that is there twice is refused if it is needed."""
     wide = table("ax label sex t id", [1.0], ["walk"], ["F"], [1e15], [7])
