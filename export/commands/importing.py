@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.artifact import save
+from edge_runtime.layers import Elementwise, Layer, LayerNorm
 from edge_runtime.model import Model
 from edge_runtime.version import made_with
 from export.onnx_reader import Imported
@@ -63,9 +64,17 @@ def on_data(before: Checked, path: str, spec: str, rows: NDArray[np.float32], al
 
 
 def network_text(model: Model) -> str:
-    """Precision, widths and activations in a few words: "int8 16-32-4 relu, linear"."""
+    """Precision, widths, stages without weights, activations: "int8 16-32-32-4 linear, LayerNorm relu, linear"."""
     sizes = "-".join(map(str, model.layer_sizes))
-    return f"{model.precision} {sizes} {_in_turn([str(layer.activation) for layer in model.layers])}"
+    return f"{model.precision} {sizes} {_in_turn([_stage_text(layer) for layer in model.layers])}"
+
+
+def _stage_text(layer: Layer) -> str:
+    """The activation of a dense layer; of a stage without weights its kind, and the activation that follows it."""
+    if not isinstance(layer, Elementwise | LayerNorm):
+        return str(layer.activation)
+    kind = type(layer).__name__
+    return kind if layer.activation.name == "linear" else f"{kind} {layer.activation}"
 
 
 def _in_turn(names: Sequence[str]) -> str:

@@ -11,13 +11,25 @@ import numpy as np
 import onnx
 import pytest
 
-from edge_runtime import load
+from edge_runtime import Dense, Elementwise, LayerNorm, Model, load
+from edge_runtime.numerics import Activation
 from export.commands import import_many
+from export.commands.importing import network_text
 from tests.command import run_command
 from tests.export.foreign import graph, normal
 
 SOUND = "h = Gemm(x, W1, B1) r = Relu(h) y = Gemm(r, W2, B2)"
 BOMB = "v = Tile(one, many) w = MatMul(v, v) h = Gemm(x, W1, B1) y = MatMul(h, w)"
+
+
+def test_a_network_is_told_with_its_stages_without_weights():
+    """LayerNorm and limits of each feature are no "linear" layers."""
+    linear, relu, gelu = map(Activation.of, ("linear", "relu", "gelu"))
+    three, two = (np.ones((2, width), np.float32) for width in (3, 2))
+    stages = (LayerNorm("n", *three, 0.0, linear), Elementwise("e", *three, linear))
+    dense = Dense("d", np.ones((3, 2), np.float32), two[0], relu)
+    model = Model((*stages, dense, LayerNorm("m", *two, 0.0, gelu)))
+    assert network_text(model) == "float32 3-3-3-2-2 LayerNorm, Elementwise, relu, LayerNorm gelu"
 
 
 @pytest.fixture
