@@ -98,11 +98,12 @@ def _refuse_numbers(outputs: Mapping[str, Value]) -> None:
         return
     if len(outputs) == 1:
         raise Unsupported(f"output '{numbers[0]}' is one number for each row or batch; {SUPPORTED}")
-    raise Unsupported(f"the graph has {len(outputs)} outputs: {_listed(outputs)}; expected one, choose it {_BY_NAME}")
+    raise _of_several(outputs)
 
 
-def _listed(outputs: Mapping[str, Value]) -> str:
-    return _some([f"'{name}' {_shape_text(value)}" for name, value in outputs.items()])
+def _of_several(outputs: Mapping[str, Value]) -> Unsupported:
+    listed = _some([f"'{name}' {_shape_text(value)}" for name, value in outputs.items()])
+    return Unsupported(f"the graph has {len(outputs)} outputs: {listed}; expected one, choose it {_BY_NAME}")
 
 
 def _is_computed(value: Flow | Derived) -> bool:
@@ -125,7 +126,7 @@ def _require_one(floats: Mapping[str, Flow | Derived], has_label: bool, outputs:
             f"outputs {', '.join(floats)} beside the label hold one class each; expected all in one output "
             "(skl2onnx: zipmap False in place of 'columns')"
         )
-    raise Unsupported(f"the graph has {len(outputs)} outputs: {_listed(outputs)}; expected one, choose it {_BY_NAME}")
+    raise _of_several(outputs)
 
 
 def choice_text(names: Sequence[str], found: Mapping[str, Value]) -> str:

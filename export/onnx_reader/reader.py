@@ -136,9 +136,7 @@ def _one_line_errors(path: str | os.PathLike[str]) -> Iterator[None]:
         raise ArtifactError(f"{name}: {printable(in_few_letters(text))}") from error
     except OSError:
         raise
-    except (
-        Exception
-    ) as error:  # protobuf's DecodeError is no type of onnx; MemoryError and RecursionError come here too
+    except Exception as error:  # protobuf's DecodeError is no type of onnx; MemoryError and RecursionError come too
         raise ArtifactError(
             f"{describe(path)}: not a readable ONNX file ({printable(error, 200)}); export the model again"
         ) from error
@@ -199,10 +197,8 @@ class _Reader:
 
     def _widest(self, nodes: list[Node]) -> int:
         """No input can be wider than there are weights, and each weight takes a byte of a file at least."""
-        used = {name for node in nodes for name in node.inputs}
-        tensors = [
-            value for name, value in self.constants.items() if name in used and isinstance(value, onnx.TensorProto)
-        ]
+        used = [self.constants.get(name) for name in {name for node in nodes for name in node.inputs}]
+        tensors = [value for value in used if isinstance(value, onnx.TensorProto)]
         return max(LEAST_WIDTH, len(self.content) + self.tensors.external_bytes(tensors))
 
     def _constant(self, name: str) -> Const | None:
@@ -298,8 +294,7 @@ class _Reader:
             name, value = main_output(outputs)
         except Unsupported as error:
             raise error.at(self.producers.get(next(iter(outputs)))) from error
-        flow = value.flow
-        flow = flow.made_whole()
+        flow = value.flow.made_whole()
         chain = flow.chain
         if not flow.is_in_order:
             chain = chain.then(Select(flow.order.ravel()))

@@ -79,10 +79,8 @@ def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
     if isinstance(step, Bend) or (isinstance(step, Affine) and not step.is_uniform):
         return [step], start + 1
     if isinstance(step, Function) and step.rounds:
-        raise Unsupported(
-            "it is part of a function whose values are rounded on the way; supported is that between quantizers, after "
-            "a product"
-        ).at(step.node)
+        words = "it is part of a function whose values are rounded on the way; supported is that between quantizers"
+        raise Unsupported(words).at(step.node)
     is_named = isinstance(step, Function) and step.activation is not None
     stretch = list(takewhile(_is_uniform, run[start:]))
     functions = [start + index for index, each in enumerate(stretch) if isinstance(each, Function)]
@@ -106,11 +104,15 @@ def _next_pieces(run: list[Step], start: int) -> tuple[Pieces, int]:
 
 
 def _scaled(function: Callable[[Array], Array]) -> Pieces | None:
-    """An activation that grows as its input does, times a number: x * relu6(x + 3) is 6 hard_swish(x)."""
+    """An activation times a number, x * relu6(x + 3) is 6 hard_swish(x), or of a multiple: 10^x is exp(2.3 x)."""
     with np.errstate(all="ignore"):
         slope = float(np.asarray(function(np.array([_FAR]))).ravel()[0]) / _FAR
+        rate = np.log(float(np.asarray(function(np.array([1.0]))).ravel()[0]))
     found = recognized(lambda x: function(x) / slope) if np.isfinite(slope) and slope != 0 else None
-    return None if found is None else [found, Affine(np.array(slope), np.array(0.0))]
+    if found is not None:
+        return [found, Affine(np.array(slope), np.array(0.0))]
+    found = recognized(lambda x: function(x / rate)) if np.isfinite(rate) and rate != 0 else None
+    return None if found is None else [Affine(np.array(rate), np.array(0.0)), found]
 
 
 def _is_uniform(step: Step) -> bool:

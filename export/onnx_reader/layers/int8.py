@@ -23,7 +23,7 @@ from export.onnx_reader.layers.bias import Bias, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, Step
+from export.onnx_reader.steps import IDENTITY, Dequantize, Function, Linear, Lookup, Quantize, Step
 
 _FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
@@ -86,9 +86,12 @@ def _next(assembly: Assembly, grid: QuantParams) -> QuantParams | None:
     if not run and isinstance(after, Quantize) and after.grid == step.grid == grid:
         assembly.at += 1  # once more on the same grid, which changes nothing
         return grid
-    if isinstance(after, Quantize) and _takes_table(assembly, run):
-        assembly.at += 1
-        return _computed_table(assembly, run, step.grid, after.grid)
+    if isinstance(after, Quantize) and all(getattr(each, "is_uniform", isinstance(each, Function)) for each in run):
+        if _rounds(run) and not _keeps_table(assembly):  # codes of the input, or of what has no product
+            _ones(assembly, Tail(IDENTITY, LINEAR, [], grid), grid, grid.scale)
+        if _keeps_table(assembly):
+            assembly.at += 1
+            return _computed_table(assembly, run, step.grid, after.grid)
     assembly.at = start
     return _layer_of_ones(assembly, grid, step.grid.scale)
 
@@ -120,14 +123,19 @@ def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, st
 
 def _layer_of_ones(assembly: Assembly, grid: QuantParams, step: float) -> QuantParams | None:
     """A layer that changes nothing but grids, and, after it, stages for what the file does to real values."""
-    width = assembly.width
-    if width > _WIDEST:
-        raise Unsupported(f"no layer can take in what it does to {width:,} codes, expected {_WIDEST:,} at most")
-    assembly.budget.charge(width * width)
     start, tail = assembly.at, _tail(assembly)
     if not tail.after.is_identity:  # real numbers that a stage computes, with the file's own bits
         assembly.at, tail = start, Tail(IDENTITY, LINEAR, [])
         tail = tail._replace(rest=assembly.take_run())
+    return _ones(assembly, tail, grid, step)
+
+
+def _ones(assembly: Assembly, tail: Tail, grid: QuantParams, step: float) -> QuantParams | None:
+    """Each code for itself, worth `step`. Raises Unsupported for too many."""
+    width = assembly.width
+    if width > _WIDEST:
+        raise Unsupported(f"no layer can take in what it does to {width:,} codes, expected {_WIDEST:,} at most")
+    assembly.budget.charge(width * width)
     none = np.zeros(width)
     return _emit(assembly, tail, np.eye(width, dtype=np.int8), np.full(width, step, np.float32), Bias(none, none), grid)
 
@@ -153,12 +161,15 @@ def _emit(
     return tail.output
 
 
-def _takes_table(assembly: Assembly, run: list[Step]) -> bool:
-    """Whether the layer before can keep a table, and the run is the same function for every feature."""
+def _keeps_table(assembly: Assembly) -> bool:
+    """Whether the layer before can keep a table."""
     last = assembly.layers[-1] if assembly.layers else None
     fits = isinstance(last, QuantizedDense) and last.output is not None and last.table is None
-    same = all(isinstance(step, Function) or (isinstance(step, Affine) and step.is_uniform) for step in run)
-    return fits and same and last is not None and last.activation.name == "linear"
+    return fits and assembly.layers[-1].activation == LINEAR
+
+
+def _rounds(run: list[Step]) -> bool:
+    return any(getattr(step, "rounds", False) for step in run)
 
 
 def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, after: QuantParams) -> QuantParams:
@@ -166,7 +177,7 @@ def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, af
 
     Codes whose value stands so near to a tie that another engine's function may round it otherwise are noted.
     """
-    is_codes = any(isinstance(step, Function) and step.rounds for step in run)
+    is_codes = _rounds(run)
     parts: Sequence[Any] = run if is_codes else pieces(run)
     table = table_of(parts, before, after)
     assembly.ties |= {(assembly.layers[-1].name, code, other) for code, other in table.ties()}
@@ -180,7 +191,7 @@ def _stored_table(assembly: Assembly, step: Lookup, grid: QuantParams) -> QuantP
     """A table of the file; the grid of its codes is what the next node takes them for."""
     assembly.at += 1
     following = assembly.peek()
-    if not isinstance(following, Dequantize) or not _takes_table(assembly, []):
+    if not isinstance(following, Dequantize) or not _keeps_table(assembly):
         raise Unsupported("a table stands where no int8 layer can keep it")
     return _with_table(assembly, step.table, following.grid, LINEAR)
 

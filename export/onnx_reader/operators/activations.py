@@ -46,25 +46,19 @@ def gelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
 
 def clip(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Clip, its limits as attributes (before opset 11) or inputs."""
-    limits: dict[str, float | None] = {}
-    for position, name in ((1, "min"), (2, "max")):
-        value = optional(inputs, position)
-        if isinstance(value, Const) and value.array.size == 1:
-            limits[name] = float(value.array.ravel()[0])
-        elif value is None:
-            limits[name] = node.attribute(name, float, None) if name in node.attributes else None
-        else:
-            raise Unsupported(f"its {name} is not one constant number")
-    low, high = limits["min"], limits["max"]
-    low = None if low is not None and low < -3e38 else low  # exporters write no limit as float32's largest number
-    high = None if high is not None and high > 3e38 else high
-    if low is None and high is None:
-        return [inputs[0]]
-    if low == 0.0 and high is None:
-        return [applied(node, inputs[0], Activation.of("relu"))]
     largest = float(np.finfo(np.float32).max)
-    params = {"min": -largest if low is None else low, "max": largest if high is None else high}
-    return [applied(node, inputs[0], Activation.of("clip", params))]
+    limits = {"min": -largest, "max": largest}
+    for position, name in enumerate(limits, 1):
+        value = optional(inputs, position)
+        if value is not None and not (isinstance(value, Const) and value.array.size == 1):
+            raise Unsupported(f"its {name} is not one constant number")
+        given = node.attribute(name, float, limits[name]) if value is None else float(value.array.ravel()[0])
+        is_none = given < -3e38 if name == "min" else given > 3e38  # so exporters write no limit
+        limits[name] = limits[name] if is_none else given
+    if limits == {"min": -largest, "max": largest}:
+        return [inputs[0]]
+    is_relu = limits == {"min": 0.0, "max": largest}
+    return [applied(node, inputs[0], Activation.of("relu") if is_relu else Activation.of("clip", limits))]
 
 
 def prelu(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -93,11 +87,8 @@ def softmax(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         raise Unsupported(f"axis {axis} does not exist in a tensor of {rank} axes")
     sizes = list(flow.expanded.shape)
     over = sizes[axis:] if node.opset < 13 else [sizes[axis]]
-    is_over_batch = (
-        flow.batch is not None
-        and flow.rows != 1
-        and (flow.batch == axis % rank or (node.opset < 13 and flow.batch > axis % rank))
-    )
+    batch = -1 if flow.batch is None or flow.rows == 1 else flow.batch
+    is_over_batch = batch >= axis % rank if node.opset < 13 else batch == axis % rank
     if is_over_batch or math.prod(over) != flow.order.size:
         raise Unsupported("it does not work on whole rows")
     name = "softmax" if node.operator == "Softmax" else "log_softmax"

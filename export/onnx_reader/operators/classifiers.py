@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 
 from export.onnx_reader.nodes import Budget, Node, Unsupported
+from export.onnx_reader.operators.reductions import lp_normalization
 from export.onnx_reader.operators.selecting import class_names, gather, names_in
 from export.onnx_reader.operators.softmax import sums_to_one
 from export.onnx_reader.steps import Dequantize, Quantize
@@ -58,10 +59,14 @@ def label_encoder(node: Node, inputs: list[Value], budget: Budget) -> list[Value
 
 
 def normalizer(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """ai.onnx.ml Normalizer of probabilities that sum to 1 already."""
-    flow = inputs[0]
-    if node.attribute("norm", bytes, b"MAX") != b"L1" or not isinstance(flow, Flow) or not sums_to_one(flow):
-        raise Unsupported("it divides by sums that are not known to be 1; supported is L1 of shares")
+    """ai.onnx.ml Normalizer: rows of length 1, or shares that sum to 1 already."""
+    flow, norm = flow_of(inputs[0]), node.attribute("norm", bytes, b"MAX")
+    if norm == b"L2":
+        return lp_normalization(node, inputs, budget)
+    if norm != b"L1" or not sums_to_one(flow):
+        raise Unsupported(
+            "it divides rows by sums not known to be 1, or maxima; supported are norm L2, or L1 of shares"
+        )
     return [flow]
 
 

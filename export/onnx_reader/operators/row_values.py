@@ -9,7 +9,6 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from functools import partial
-from typing import Any
 
 import numpy as np
 
@@ -68,7 +67,11 @@ def row_values(node: Node, given: Sequence[Value], budget: Budget) -> Flow | Row
     if cost > _MOST_OPERATORS:
         raise Unsupported(f"more than {_MOST_OPERATORS} operators make it; {NO_NORMALIZATION}")
     budget.charge(16 * (base.width + size))
-    call = partial(_called, elementwise_function(node, len(parts)), [part.call for part in parts])
+    function = elementwise_function(node, len(parts))
+
+    def call(x: Array) -> Array:
+        return np.asarray(function(*(part.call(x) for part in parts)), np.float64)
+
     order = np.arange(base.width).reshape((1,) * max(0, first.order.ndim - 1) + (-1,))
     rows = replace(first, chain=base, order=order)
     steps = normalization(call, size) if size == base.width > 1 else None
@@ -100,10 +103,6 @@ def _part(value: Value, base: Chain) -> RowValues:
         return replace(value, call=lambda rows: value.call(composed(steps, rows)))
     order = value.order.ravel()
     return RowValues(value, lambda rows: composed(steps, rows)[:, order], order.size, 1)
-
-
-def _called(function: Callable[..., Any], parts: Sequence[Callable[[Array], Array]], rows: Array) -> Array:
-    return np.asarray(function(*(part(rows) for part in parts)), np.float64)
 
 
 def normalization(call: Callable[[Array], Array], n: int) -> list[Step] | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from functools import partial
 from itertools import accumulate
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
@@ -61,7 +62,7 @@ def _sliced(
         if at_rows:
             raise Unsupported("it takes as many features as there are rows, or counts from there")
     cut = (slice(None),) * at + (slice(start, end, step),)
-    return _picked(value, at, lambda array: array[cut], 1, budget)
+    return _picked(value, at, itemgetter(cut), 1, budget)
 
 
 def _picked(value: Value, axis: int, change: Callable[[Array], Array], new_axes: int, budget: Budget) -> Value:
@@ -87,11 +88,7 @@ def split(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     starts = [0, *accumulate(sizes[:-1])]
     cuts = [(slice(None),) * axis + (slice(start, start + size),) for start, size in zip(starts, sizes, strict=True)]
     axes = range(len(value.shape))
-    return [value.moved(partial(_cut, places=cut), axes) for cut in cuts]
-
-
-def _cut(array: Array, places: tuple[slice, ...]) -> Array:
-    return array[places]
+    return [value.moved(itemgetter(cut), axes) for cut in cuts]
 
 
 def _part_sizes(node: Node, inputs: list[Value], size: int) -> list[int]:

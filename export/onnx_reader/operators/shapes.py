@@ -91,9 +91,8 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [Const(cast_to, value.codes, value.scale, of_half=of_half, stored=value.stored)]
     before = np.dtype(value.kind)
     if code == TensorProto.BFLOAT16 or (dtype.kind != "f" and not np.can_cast(before, dtype, "safe")):
-        raise Unsupported(
-            f"it makes {'bfloat16' if code == TensorProto.BFLOAT16 else dtype} of {before} values, which cuts or wraps"
-        )
+        name = "bfloat16" if code == TensorProto.BFLOAT16 else dtype
+        raise Unsupported(f"it makes {name} of {before} values, which cuts or wraps")
     return [replace(value, kind=dtype.name)]
 
 

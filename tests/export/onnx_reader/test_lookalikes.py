@@ -46,6 +46,9 @@ LOOKALIKES = {
         f"{LOGITS} q = Softmax(h) p = Slice(q, a, b, c) y = ai.onnx.ml.Normalizer<norm=\"L1\">(p)",
         "float[N,2] y", FIRST_TWO, "not known to be 1",
     ),
+    "rows by their largest value": (
+        f"{LOGITS} y = ai.onnx.ml.Normalizer(h)", "float[N,3] y", {}, "or maxima; supported are norm L2",
+    ),
     "a maximum that widens": (
         "g = Gemm(x, W1, B1) h = Gemm(g, V) y = Max(h, zeros)", "float[N,3] y", WIDEN, "another shape",
     ),

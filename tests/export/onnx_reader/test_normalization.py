@@ -12,7 +12,8 @@ from export import read_onnx
 from export.onnx_reader.operators.row_values import TINIEST, normalization
 from tests.export.foreign import checked, graph, imported, normal
 from tests.export.onnx_reader.test_exporters import int8_without_a_difference
-from tests.export.onnx_reader.test_spelled_out import Rows
+from tests.export.onnx_reader.test_spelled_out import NUMBERS as SPELLED_NUMBERS
+from tests.export.onnx_reader.test_spelled_out import SPELLED, Rows
 from tests.networks import random_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # exporters and onnxruntime's quantizer warn about themselves
@@ -43,6 +44,7 @@ OTHERS = {
     "TensorFlow's l2_normalize": "p = Mul(h, h) o = ReduceSum<keepdims=1>(p, LAST) c = Max(o, TINY) s = Sqrt(c) "
     "i = Reciprocal(s) n = Mul(h, i)",
     "LpNormalization": "n = LpNormalization<axis=-1, p=2>(h)",
+    "scikit-learn's Normalizer": 'n = ai.onnx.ml.Normalizer<norm="L2">(h)',
     "by ReduceSumSquare": "o = ReduceSumSquare<axes=[1]>(h) e = Add(o, EPS) s = Sqrt(e) n = Div(h, s)",
 }
 NUMBERS = {name: np.float32(value) for name, value in {"TWO": 2, "ONE": 1, "ZERO": 0, "FIVE": 5, "FIFTH": 0.2}.items()}
@@ -113,6 +115,23 @@ def test_a_file_that_onnxruntime_quantized_around_its_normalization(tmp_path, na
     found = checked(tmp_path / "q.onnx", ("default",))
     assert found.model.precision == "int8"
     assert sum(isinstance(layer, LayerNorm) for layer in found.model.layers) == 1
+
+
+@pytest.mark.parametrize("name", ["silu", "mish", "gelu"])
+def test_a_function_between_grids_right_behind_a_normalization_is_a_table(tmp_path, name):
+    """It has no product before it whose codes it could take: a layer of ones keeps its table."""
+    text = f"k = Gemm(x, V, C) h = LayerNormalization<axis=-1>(k, G, B) {SPELLED[name]} y = Gemm(a, U, B2)"
+    rng = np.random.default_rng(4)
+    sizes = {"V": (6, 5), "C": 5, "U": (5, 3), "G": 5, "B": 5}
+    arrays = {key: rng.normal(size=size).astype(np.float32) for key, size in sizes.items()}
+    more = {key: value for key, value in SPELLED_NUMBERS.items() if f"{key}," in text or f"{key})" in text}
+    onnx.save(graph(text, 17, **arrays, **more), tmp_path / "f.onnx")
+    quantize_static(tmp_path / "f.onnx", tmp_path / "q.onnx", Rows(), QuantFormat.QDQ)
+    found = checked(tmp_path / "q.onnx", ("default",))
+    (norm,) = (place for place, layer in enumerate(found.model.layers) if isinstance(layer, LayerNorm))
+    ones = found.model.layers[norm + 1]
+    np.testing.assert_array_equal(ones.weight, np.eye(5))
+    assert (ones.table is not None, ones.input) == (True, ones.output)
 
 
 @pytest.mark.parametrize("dynamo", [False, True], ids=["torchscript", "dynamo"])

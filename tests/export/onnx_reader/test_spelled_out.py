@@ -56,6 +56,14 @@ def test_a_function_that_was_quantized_piece_by_piece_is_one_table(tmp_path, nam
     assert any(layer.table is not None for layer in found.model.layers)
 
 
+@pytest.mark.parametrize("base", [10.0, 2.0, 0.5])
+def test_powers_of_a_number_are_exp_of_a_multiple(tmp_path, base):
+    """The way back from log10 of a target is as good as that from its natural logarithm."""
+    proto = graph("h = Gemm(x, W1, B1) r = Relu(h) z = Gemm(r, W2, B2) y = Pow(TEN, z)", TEN=np.float32(base))
+    model = imported(proto, tmp_path).model
+    assert [layer.activation.name for layer in model.layers] == ["relu", "exp"]
+
+
 def test_such_a_function_at_the_end_is_refused_with_the_reason(tmp_path):
     """Real values that were rounded on the way are no activation and no table of codes."""
     nodes = "q = QuantizeLinear(h, u, z) d = DequantizeLinear(q, u, z) s = Sigmoid(d) "
