@@ -12,6 +12,7 @@ from edge_runtime.errors import ArtifactError
 from export.onnx_reader.reader import import_onnx, read_onnx
 from export.verification.import_check import verify_import
 from tests.export.foreign import B1, W2, checked, graph, imported, normal
+from tests.networks import random_rows
 
 
 @pytest.mark.parametrize("opset", [6, 8])
@@ -76,10 +77,10 @@ def test_scikit_learn_files_with_a_scaler(tmp_path, kind):
     from sklearn.pipeline import make_pipeline
     from sklearn.preprocessing import StandardScaler
 
-    rows = normal(60, 4, scale=3.0)
+    rows = 3 * random_rows(60, 4)
     networks = {
-        "classifier": MLPClassifier((5,), max_iter=2000),
-        "regressor": MLPRegressor(hidden_layer_sizes=(5,), max_iter=4000),
+        "classifier": MLPClassifier((5,), max_iter=2000, random_state=0),
+        "regressor": MLPRegressor(hidden_layer_sizes=(5,), max_iter=4000, random_state=0),
     }
     targets = {"classifier": np.arange(60) % 3, "regressor": rows[:, 0]}
     pipeline = make_pipeline(StandardScaler(), networks[kind]).fit(rows, targets[kind])
