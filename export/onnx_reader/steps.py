@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, NamedTuple
 
 import numpy as np
@@ -41,6 +41,13 @@ ROUNDED = 2.0**-22  # of a value: what a few roundings and one call of exp or er
 class Step:
     """One thing that is done to rows. Those that can be called take values, and `nudge` as `off_by` does."""
 
+    def picked(self, index: Array) -> Step:
+        """The same for some of the features that come out, by their places: of arrays, their last axis."""
+        parts = {
+            key: part[..., index] for key, part in vars(self).items() if isinstance(part, np.ndarray) and part.ndim
+        }
+        return replace(self, **parts)  # type: ignore[type-var]
+
 
 @dataclass(frozen=True, eq=False)
 class Affine(Step):
@@ -53,10 +60,6 @@ class Affine(Step):
     def is_uniform(self) -> bool:
         """Whether it is the same for every feature."""
         return self.scale.ndim == self.shift.ndim == 0
-
-    def picked(self, index: Array) -> Affine:
-        """The map of some of the features, by their places."""
-        return Affine(*(part[index] if part.ndim else part for part in (self.scale, self.shift)))
 
     @property
     def is_identity(self) -> bool:
@@ -86,10 +89,6 @@ class Bend(Step):
     slope: Array | None = None
     low: Array | None = None
     high: Array | None = None
-
-    def picked(self, index: Array) -> Bend:
-        """The same for some of the features, by their places."""
-        return Bend(*(None if part is None else part[index] for part in (self.slope, self.low, self.high)))
 
     def then(self, after: Bend) -> Bend | None:
         """Both as one, this one first; None where the second has a slope and the first anything."""
@@ -150,11 +149,6 @@ class Linear(Step):
     codes: Array | None = None
     scale: Array | None = None
     stored: NDArray[np.int8] | None = None
-
-    def picked(self, index: Array) -> Linear:
-        """The product's values at some places."""
-        parts = (self.weight, self.codes, self.scale, self.stored)
-        return Linear(*(None if part is None else part[..., index] for part in parts))  # type: ignore[arg-type]
 
 
 def off_by(nudge: float, activation: Activation | None, x: Array, value: Array) -> Array:

@@ -177,11 +177,10 @@ def _computed_table(assembly: Assembly, run: list[Step], before: QuantParams, af
 
     Codes whose value stands so near to a tie that another engine's function may round it otherwise are noted.
     """
-    is_codes = _rounds(run)
-    parts: Sequence[Any] = run if is_codes else pieces(run)
+    parts: Sequence[Any] = run if _rounds(run) else pieces(run)
     table = table_of(parts, before, after)
     assembly.ties |= {(assembly.layers[-1].name, code, other) for code, other in table.ties()}
-    functions = [] if is_codes else [part for part in parts if isinstance(part, Activation)]
+    functions = [part for part in parts if isinstance(part, Activation)]
     # a table is named after its function, unless that is one which a layer without a table computes by arithmetic
     is_named = len(functions) == 1 and not functions[0].definition.is_arithmetic_on_int8
     return _with_table(assembly, table.entries, after, functions[0] if is_named else LINEAR)

@@ -37,6 +37,9 @@ def array_feature_extractor(node: Node, inputs: list[Value], budget: Budget) -> 
     names, label = inputs[0], inputs[1]
     if isinstance(names, Flow) and isinstance(label, Const) and len(names.shape) == 2:
         columns = replace(label, array=label.array.reshape(-1))
+        if columns.array.max(initial=0) >= names.shape[1]:  # which onnxruntime refuses too
+            found = f"it takes column {columns.array.max() + 1} of {names.shape[1]}, as skl2onnx has it of a DataFrame"
+            raise Unsupported(f"{found}; export the pipeline with an array of rows")
         return gather(replace(node, attributes={"axis": 1}), [names, columns], budget)
     if not isinstance(names, Const) or not isinstance(label, Label):
         raise Unsupported("it neither names classes nor selects columns of the model's input")

@@ -23,7 +23,7 @@ def matmul(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
         return [product(first, second, budget)]
     if isinstance(first, Const) and isinstance(second, Flow):
         return [product_from_left(first, second, budget)]
-    raise Unsupported("it multiplies two constants, or two tensors that are made of the input")
+    raise Unsupported("it multiplies two constants, labels, or two tensors that are made of the input")
 
 
 def product(flow: Flow, constant: Const, budget: Budget) -> Flow:

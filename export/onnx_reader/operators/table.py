@@ -29,6 +29,10 @@ from export.onnx_reader.operators.origin import check_origins, with_origins
 from export.onnx_reader.values import Const, Handler, Noise, RowNumber, RowValues, Stacked, Value
 
 Key: TypeAlias = tuple[str, str]  # domain, operator
+_INSTEAD = {  # what to do about what prepares a table
+    "Imputer": "fill in missing values before the model, and export the pipeline without this step",
+    "OneHotEncoder": "export the pipeline without this step; its columns of zeros and ones are inputs",
+}
 
 _ONNX = (activations, classifiers, constants, dense, elementwise, quantized, reductions, selecting, shapes, softmax)
 _TABLES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
@@ -77,5 +81,5 @@ def _handler(node: Node, inputs: list[Value]) -> Handler:
     if any(isinstance(value, RowValues) for value in inputs) and node.operator not in ELEMENTWISE:
         raise Unsupported(NO_NORMALIZATION)
     if key not in HANDLERS:
-        raise Unsupported(f"not supported; {SUPPORTED}")
+        raise Unsupported(f"not supported; {_INSTEAD.get(node.operator, SUPPORTED)}")
     return HANDLERS[key]

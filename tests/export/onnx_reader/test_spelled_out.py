@@ -178,6 +178,28 @@ def test_columns_that_scikit_learn_selects(tmp_path):
     assert (found.model.n_in, found.model.n_out) == (6, 3)
 
 
+def test_columns_that_are_not_there_are_refused_with_what_to_do(tmp_path):
+    """skl2onnx selects among the columns of a DataFrame as if the first held them all, which no engine runs."""
+    nodes = "c = ai.onnx.ml.ArrayFeatureExtractor(x, I) y = Gemm(c, W, C)"
+    onnx.save(graph(nodes, I=np.array([[0, 6]]), W=normal(2, 3), C=normal(3)), tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match=r"it takes column 7 of 6, .*; export the pipeline with an array of rows"):
+        read_onnx(tmp_path / "f.onnx")
+
+
+@pytest.mark.parametrize(
+    ("step", "advice"),
+    [
+        ("Imputer<imputed_value_floats=[1.0]>", "fill in missing values before the model, and export the pipeline wi"),
+        ("OneHotEncoder<cats_int64s=[0, 1]>", "export the pipeline without this step; its columns of zeros and ones"),
+    ],
+)
+def test_what_prepares_a_table_is_refused_with_what_to_do(tmp_path, step, advice):
+    """Chains of products are no help to who has missing cells or categories."""
+    onnx.save(graph(f"c = ai.onnx.ml.{step}(x) y = Gemm(c, W1, B1)", target="float[N,5] y"), tmp_path / "f.onnx")
+    with pytest.raises(ArtifactError, match=rf"\(ai.onnx.ml.\w+, output 'c'\): not supported; {advice}"):
+        read_onnx(tmp_path / "f.onnx")
+
+
 CODES = "h = Gemm(x, W, C) q = QuantizeLinear(h, u, z) d = DequantizeLinear(q, u, z) "
 
 

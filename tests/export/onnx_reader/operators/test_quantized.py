@@ -104,7 +104,7 @@ REFUSED = {
     "real values": (lambda: one("DequantizeLinear", X, S, Z), "its input is not a quantized tensor made of"),
     "another dtype": (lambda: one("DequantizeLinear", codes(), S, SIGNED), "its zero point is int8, its input uint8"),
     "two constants": (lambda: one("QLinearMatMul", WEIGHT.T.copy(), S, SIGNED, WEIGHT, S, SIGNED, S, Z),
-                      "it multiplies two constants"),
+                      "it multiplies two constants, labels, or two tensors"),
     "transA": (lambda: one("QGemm", codes(), S, Z, WEIGHT, S, np.int8(0), transA=1), "it has transA or alpha, expected "
                "neither"),
     "alpha": (lambda: one("QGemm", codes(), S, Z, WEIGHT, S, np.int8(0), alpha=2.0), "it has transA or alpha"),
