@@ -4,14 +4,17 @@ from __future__ import annotations
 
 import numpy as np
 
+from edge_runtime.errors import ModelError
 from edge_runtime.layers import Elementwise, LayerNorm, QuantizedDense, Stage
 from edge_runtime.model import Model
+from edge_runtime.schema import Schema
 
 # Code of the generated file for a Cortex-M4 with a floating-point unit, by gcc 12 -O2, of the layers that a model has:
 # measured, with tables, remainders and standardization. Functions of <math.h>, and of floats where a core has none,
 # are the compiler's and not counted.
 CODE_BYTES = {"int8": 1_150, "float32": 800, "float16": 1_000}
 STAGE_CODE_BYTES = {Elementwise: 450, LayerNorm: 300}
+_POINTER_BYTES = 4
 
 
 def is_written_as_c(model: Model) -> bool:
@@ -23,10 +26,22 @@ def is_written_as_c(model: Model) -> bool:
 
 
 def c_code_bytes(model: Model) -> int:
-    """Flash of the code."""
+    """Flash of the code, and of the names and offsets that stand beside it."""
     dense = {layer.precision for layer in model.layers if not isinstance(layer, Stage)}
     stages = {type(layer) for layer in model.layers if isinstance(layer, Elementwise | LayerNorm)}
-    return sum(CODE_BYTES[precision] for precision in dense) + sum(STAGE_CODE_BYTES[kind] for kind in stages)
+    code = sum(CODE_BYTES[precision] for precision in dense) + sum(STAGE_CODE_BYTES[kind] for kind in stages)
+    return code + _column_bytes(model)
+
+
+def _column_bytes(model: Model) -> int:
+    """Names of classes and inputs, each with its pointer and filled up to words; offsets are doubles."""
+    try:
+        schema = Schema.of(model)
+    except ModelError:  # whoever exports it is told
+        schema = None
+    features = () if schema is None else schema.feature_names
+    texts = sum(_POINTER_BYTES + 4 * (len(name.encode()) // 4 + 1) for name in (*model.class_names, *features))
+    return texts + (0 if schema is None or schema.offsets is None else schema.offsets.nbytes)
 
 
 def c_ram_bytes(model: Model) -> int:

@@ -98,6 +98,7 @@ def test_offsets_are_said_and_kept_in_double(tmp_path):
     model = int8_model((3, 4, 2), metadata={"schema": OFFSET_SCHEMA})
     files = c_files(model, "m")
     assert b"x: M_N_IN differences from m_offsets" in files["m.h"]
+    assert b"Differences to codes, M_N_IN of each; NaN becomes the lowest." in files["m.h"]
     assert b"differences" not in c_files(int8_model((3, 4, 2)), "m")["m.h"]
     main = '#include <stdio.h>\n#include "m.h"\nint main(void) '
     main += '{ printf("%.17g %g", m_offsets[0], m_offsets[1]); return 0; }\n'
