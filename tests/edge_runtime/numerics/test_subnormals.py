@@ -49,9 +49,9 @@ def test_an_engine_computes_with_zeros_in_their_place_and_counts_the_copy(tmp_pa
     copy = model.layers[0].weight.nbytes
     assert found.plan.widened_bytes == expected.plan.widened_bytes + copy
     assert found.plan.total_bytes == expected.plan.total_bytes + copy
-    assert found._constants[0].weight.nbytes == copy
+    assert found._backend._constants[0].weight.nbytes == copy
     if lean:
-        assert found._constants[1].weight is found.model.layers[1].weight
+        assert found._backend._constants[1].weight is found.model.layers[1].weight
 
 
 def test_the_change_is_within_its_bound():
@@ -80,7 +80,7 @@ def test_they_cannot_slow_an_engine(batch):
     np.testing.assert_array_equal(found, Engine(zeroed(model)).run(x))
     with np.errstate(under="ignore"):
         assert np.abs(trace(model, rows)["dense0.output"]).max() > 1e-9
-    assert all(not count_subnormals(constants.weight) for constants in Engine(model)._constants[:1])
+    assert all(not count_subnormals(constants.weight) for constants in Engine(model)._backend._constants[:1])
 
 
 @pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-dynamic"])
