@@ -83,6 +83,8 @@ def unary(node: Node, array: Array, inputs: list[Value]) -> Any:
 @_of_numbers
 def activation(node: Node, array: Array, inputs: list[Value]) -> Any:
     """An activation of a constant, as of weights that are kept positive by Softplus."""
+    if array.dtype.kind != "f":
+        raise Unsupported(f"it is applied to {array.dtype}, expected float numbers")
     return activation_of(node, node.operator)(array)
 
 

@@ -318,5 +318,5 @@ def test_rows_that_blas_would_copy_are_copied_into_the_arena(kind, count):
     engine.run(rows)
     with traced() as peak:
         found = engine.run(rows)
-        assert peak() < found.nbytes + (2500 if count == 1 else 12_000)
+        assert peak() < found.nbytes + (2900 if count == 1 else 12_000)  # a row has 3,072
     np.testing.assert_array_equal(found, expected)

@@ -3,6 +3,7 @@
 import itertools
 
 import numpy as np
+import onnxruntime
 import pytest
 
 from edge_runtime import Engine
@@ -50,7 +51,9 @@ def test_adversarial_networks_with_stages_keep_their_rules_everywhere(seeds, tmp
         path = tmp_path / f"{seed}.onnx"
         path.write_bytes(to_onnx(model, form, opset=opset).SerializeToString())
         report = verify(model, path, rows, levels=ALL_LEVELS, threads=1 + seed % 2)
-        assert report.ok, (seed, form, opset, report.first_diverging_layer)
+        first = next((check for check in report.checks if check.differing), None)
+        is_old = onnxruntime.__version__ < "1.20"  # takes a variance from squares: it may come out negative, as NaN
+        assert first is None or (is_old and first.differing == first.lone_nans), (seed, form, opset, first)
         with np.errstate(all="ignore"):
             found, expected = Engine(model).logits(rows), logits(model, trace(model, rows))
         np.testing.assert_allclose(found, expected, rtol=1e-6)

@@ -139,7 +139,7 @@ CHANGES = {
     "map.high": lambda values: np.nextafter(values, np.float32(0)),
     "norm.gamma": lambda values: np.roll(values, 1),
     "norm.beta": lambda values: values + np.float32(0.001),
-    "norm.epsilon": lambda values: values * 30,
+    "norm.epsilon": lambda values: (values * 30).astype(np.float32),
 }
 
 
