@@ -178,9 +178,8 @@ def test_outputs_that_may_differ_by_any_amount_are_said_to(tmp_path):
             report = verify_import(model, tmp_path / "m.onnx", imported=found)
             assert offset > 0 or report.ok == (model is found.model)
             assert bool(report.notes) == (offset > 0)
-            assert any("256 of 256 outputs may differ by any amount here" in note for note in report.notes) == (
-                offset > 0
-            )
+            said = [note for note in report.notes if "of 256 outputs may differ by any amount here" in note]
+            assert len(said) == (offset > 0)
 
 
 def far_off(dtype):
