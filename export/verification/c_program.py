@@ -7,6 +7,7 @@ import os
 import re
 import subprocess
 import tempfile
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,7 +18,7 @@ from edge_runtime.errors import InputError
 from edge_runtime.files import printable, read_file
 from edge_runtime.model import Model
 from edge_runtime.native import find_compiler
-from export.c_writer import c_identifier, read_trace, tracing_program
+from export.c_writer import c_files, c_identifier, read_trace, tracing_program
 from export.verification.comparison import rows_to_compare
 from export.verification.dumps import compare_tensors
 from export.verification.report import Report
@@ -40,7 +41,8 @@ def verify_c(
     """Compare what NAME.c, beside its NAME.h, computes on this machine with what the model says it must.
 
     Rules as for ONNX: integers and the logits of int8 layers bit for bit, floats within their bounds. x: rows, by
-    default the stored test vectors. artifact: the file of the model: a source that was written from another is refused.
+    default the stored test vectors. artifact: the file of the model: a source that was written from another is refused,
+    and of one that is not what `write_c` makes of it the report's notes tell.
     max_seconds: that the program may take for 256 rows. Raises InputError for files that are no C of ours, for a source
     that does not compile and for a program that does not end, NativeUnavailable where no compiler is.
     """
@@ -54,7 +56,17 @@ def verify_c(
     found = _run(model, Path(path), sources, rows, logits=leaves_activation, seconds=seconds)
     run = found.pop("run")
     found["logits" if leaves_activation else "output"] = run
-    return compare_tensors(model, rows, found, FORM, LEVEL)
+    report = compare_tensors(model, rows, found, FORM, LEVEL)
+    if artifact is None:
+        return report
+    written = c_files(model, Path(path).stem, logits=leaves_activation, artifact=artifact)
+    changed = [name for name, content in sources.items() if written[name] != content]
+    return replace(report, notes=(*report.notes, *map(_change_text, changed)))
+
+
+def _change_text(name: str) -> str:
+    """Of a file that somebody wrote in: rows need not reach what was changed."""
+    return f"{name} is not what export writes of this artifact now: a change that no row here reaches would not show"
 
 
 def stated_artifact(path: str | os.PathLike[str]) -> str:

@@ -1,6 +1,5 @@
 """`--backend` of the commands that run a model."""
 
-import importlib.util
 import json
 
 import numpy as np
@@ -10,7 +9,7 @@ from edge_runtime import Engine, save
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
 from tests.command import run_command
-from tests.compilers import needs_compiler
+from tests.compilers import hide_compilers, needs_compiler
 from tests.networks import random_model, random_rows
 
 
@@ -27,10 +26,7 @@ def files(tmp_path):
 @pytest.fixture
 def no_compiler(tmp_path, monkeypatch):
     """A machine without one."""
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ziglang" else found(name))
+    hide_compilers(monkeypatch, tmp_path)
 
 
 @needs_compiler

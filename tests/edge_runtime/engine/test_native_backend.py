@@ -1,7 +1,6 @@
 """An engine of the native backend keeps the promises of every engine."""
 
 import copy
-import importlib.util
 import os
 import pickle
 import threading
@@ -26,7 +25,7 @@ from edge_runtime.errors import NativeUnavailable
 from edge_runtime.native import native_bytes
 from export.quantization.quantizer import quantize
 from export.quantization.test_rows import with_test_vectors
-from tests.compilers import needs_compiler
+from tests.compilers import hide_compilers, needs_compiler
 from tests.memory import traced
 from tests.networks import random_model, random_rows
 
@@ -42,10 +41,7 @@ def model_of(precision, hidden="relu", sizes=SIZES):
 @pytest.fixture
 def no_compiler(tmp_path, monkeypatch):
     """A machine without one."""
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ziglang" else found(name))
+    hide_compilers(monkeypatch, tmp_path)
 
 
 def test_numpy_is_the_backend_that_nobody_asked_for():

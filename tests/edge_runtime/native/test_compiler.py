@@ -10,17 +10,14 @@ from edge_runtime import Engine
 from edge_runtime.errors import InputError, NativeUnavailable
 from edge_runtime.native.compiler import compile_source, find_compiler
 from tests.adversarial import adversarial_model, adversarial_rows
-from tests.compilers import needs_compiler
+from tests.compilers import hide_compilers, needs_compiler
 from tests.networks import random_model
 
 
 @pytest.fixture
 def alone(tmp_path, monkeypatch):
     """A machine without a compiler; the folder is all there is in its PATH."""
-    monkeypatch.delenv("CC", raising=False)
-    monkeypatch.setenv("PATH", str(tmp_path))
-    found = importlib.util.find_spec
-    monkeypatch.setattr(importlib.util, "find_spec", lambda name: None if name == "ziglang" else found(name))
+    hide_compilers(monkeypatch, tmp_path)
     return tmp_path
 
 

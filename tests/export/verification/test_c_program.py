@@ -53,6 +53,23 @@ def test_the_first_layer_that_differs_is_named(tmp_path):
     assert report.first_diverging_layer == "dense1.output"
 
 
+def test_a_change_that_no_row_reaches_is_said(tmp_path):
+    """A weight of an input whose code is 0 in every row: the same answers, and a line. A whole file has none."""
+    model, rows = small(), ROWS.copy()
+    rows[:, 0] = -1e6
+    source, content = write_c(model, tmp_path, "m")[0], save_bytes(model)
+    assert verify_c(model, source, rows, artifact=content).notes == ()
+    text = source.read_text()
+    first = re.search(r"m_weight0\[\d+\] \w+ = \{\s+(-?\d+)", text)
+    source.write_text(text[: first.start(1)] + str(-int(first[1])) + text[first.end(1) :])
+    report = verify_c(model, source, rows, artifact=content)
+    assert report.ok
+    assert report.notes[0].startswith("m.c is not what export writes of this artifact now")
+    save(model, tmp_path / "m.npz")
+    facts = json.loads(run_command("verify", tmp_path / "m.npz", "--c", source, "--json").stdout)
+    assert any("m.c is not what export writes" in text for text in facts["warnings"])
+
+
 @pytest.mark.parametrize("what", ["another model", "not compiling", "no header", "another name", "stopping"])
 def test_what_is_no_c_of_this_model_is_refused(tmp_path, what):
     """In words, before or after the compiler."""
