@@ -103,14 +103,17 @@ def _trace_int8(layer: QuantizedDense, value: NDArray[Any]) -> Tensors:
     accumulator = accumulate(value, layer.input.zero_point, layer.weight, layer.bias)
     scaled = scale_accumulator(accumulator, layer.multiplier)
     tensors[f"{layer.name}.accumulator"], tensors[f"{layer.name}.scaled"] = accumulator, scaled
+    return tensors | behind_accumulator(layer, scaled)
+
+
+def behind_accumulator(layer: QuantizedDense, scaled: NDArray[np.float32]) -> Tensors:
+    """What a static int8 layer makes of scaled accumulators (batch, n_out): NAME.output, and NAME.codes of a table."""
     if layer.output is None:
-        tensors[f"{layer.name}.output"] = layer.activation(scaled)
-    elif layer.table is not None:
-        codes = tensors[f"{layer.name}.codes"] = saturate(scaled, layer.output.zero_point)
-        tensors[f"{layer.name}.output"] = layer.table[codes]
-    else:
-        tensors[f"{layer.name}.output"] = saturate(layer.activation(scaled), layer.output.zero_point)
-    return tensors
+        return {f"{layer.name}.output": layer.activation(scaled)}
+    if layer.table is None:
+        return {f"{layer.name}.output": saturate(layer.activation(scaled), layer.output.zero_point)}
+    codes = saturate(scaled, layer.output.zero_point)
+    return {f"{layer.name}.codes": codes, f"{layer.name}.output": layer.table[codes]}
 
 
 def logits(model: Model, tensors: Tensors) -> NDArray[np.float32]:
