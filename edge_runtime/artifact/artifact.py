@@ -1,6 +1,6 @@
 """The artifact: one `.npz` file that holds a `Model`, whole, and nothing that could run.
 
-Members: `format` (uint8 text: a line "smallnet 1 sha256=<hex>", or 2, then JSON with names, activations, grids and
+Members: `format` (uint8 text: a line "smallnet 1 sha256=<hex>", or 2 or 3, then JSON with names, activations, grids and
 metadata), `layer0.weight`, `layer0.bias`, ... in the order of the layers, and optionally `input.mean`, `input.inv_std`,
 `test.inputs`, `test.outputs`. The digest covers the JSON and every other member's name, dtype, shape and bytes.
 """
@@ -20,14 +20,14 @@ from edge_runtime.artifact.layer_entries import Members, build_layer, describe_l
 from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.files import printable, sha256_for
-from edge_runtime.layers import Stage
+from edge_runtime.layers import Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization, TestVectors, as_model
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 FORMAT_NAME = "smallnet"
-FORMAT_VERSION = 2  # the newest; a file is written as the oldest version that can say what it holds
+FORMAT_VERSION = 3  # the newest; a file is written as the oldest version that can say what it holds
 MODEL_MAX_BYTES = 1 << 28  # 256 MiB: far above any network this is made for
 _MAX_HEADER_BYTES = 1 << 20
 
@@ -129,9 +129,15 @@ def _header_text(model: Model) -> bytes:
 
 
 def _first_line(model: Model, digest: str) -> bytes:
-    """Stages and int16 weights came with version 2; what has none is version 1, which every reader takes."""
-    version = 2 if any(isinstance(layer, Stage) or layer.weight.dtype == np.int16 for layer in model.layers) else 1
+    version = max(map(_first_version, model.layers))
     return f"{FORMAT_NAME} {version} sha256={digest}\n".encode()
+
+
+def _first_version(layer: Layer) -> int:
+    """That can say what a layer is: 1, which every reader takes, unless it has what came later."""
+    if isinstance(layer, QuantizedDense) and layer.has_other_bits:
+        return 3
+    return 2 if isinstance(layer, Stage) or layer.arrays()["weight"].dtype == np.int16 else 1
 
 
 def from_members(members: Members) -> Model:

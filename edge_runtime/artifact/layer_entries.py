@@ -5,13 +5,22 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_runtime.errors import ArtifactError
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, LayerNorm, QuantizedDense, Stage
-from edge_runtime.numerics import Activation, QuantParams
+from edge_runtime.layers import (
+    Dense,
+    DynamicQuantizedDense,
+    Elementwise,
+    Int4Dense,
+    Layer,
+    LayerNorm,
+    QuantizedDense,
+    Stage,
+)
+from edge_runtime.numerics import FEWEST_BITS, Activation, Nibbles, QuantParams
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-KINDS = ("float32", "float16", "int8", "int8-dynamic", "elementwise", "layer_norm")
+KINDS = ("float32", "float16", "int8", "int4", "int8-dynamic", "elementwise", "layer_norm")
 
 Members: TypeAlias = "dict[str, NDArray[Any]]"
 
@@ -21,6 +30,8 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
     entry: dict[str, Any] = {"name": layer.name, "kind": _kind(layer), "activation": layer.activation.name}
     if layer.activation.params:
         entry["params"] = dict(layer.activation.params)
+    if isinstance(layer, Int4Dense):
+        entry["n_in"] = layer.n_in
     if isinstance(layer, QuantizedDense):
         entry["input"] = _grid_to_json(layer.input)
         if layer.output is not None:
@@ -35,7 +46,7 @@ def describe_layer(layer: Layer) -> dict[str, Any]:
 def _kind(layer: Layer) -> str:
     if isinstance(layer, Stage):
         return "layer_norm" if isinstance(layer, LayerNorm) else "elementwise"
-    return layer.precision
+    return f"int{layer.weight_bits}" if isinstance(layer, QuantizedDense) else layer.precision
 
 
 def build_layer(index: int, entry: dict[str, Any], members: Members) -> Layer:
@@ -59,13 +70,16 @@ def build_layer(index: int, entry: dict[str, Any], members: Members) -> Layer:
         return Dense(name, weight, bias, activation)
     if kind == "int8-dynamic":
         return DynamicQuantizedDense(name, weight, bias, take_member(members, f"layer{index}.weight_scale"), activation)
+    stored: Any = weight
+    if kind == "int4":
+        stored = Nibbles(weight, entry_of(entry.get("n_in"), int, f"{name}.n_in"))
     grid = _grid_from_json(entry.get("input"), f"{name}.input")
     if grid is None:
         raise ArtifactError(f"layer '{name}' has no input grid")
     table_output = _grid_from_json(entry.get("table_output"), f"{name}.table_output")
-    return QuantizedDense(
+    return (Int4Dense if kind == "int4" else QuantizedDense)(
         name=name,
-        weight=weight,
+        weight=stored,
         bias=bias,
         multiplier=take_member(members, f"layer{index}.multiplier"),
         input=grid,
@@ -91,16 +105,17 @@ def _layer_norm(name: str, prefix: str, activation: Activation, entry: dict[str,
 
 
 def _grid_to_json(grid: QuantParams) -> list[float]:
-    return [grid.scale, grid.zero_point]  # JSON keeps every bit of a float: Python prints the shortest that reads back
+    """JSON keeps every bit of a float: Python prints the shortest that reads back."""
+    return [grid.scale, grid.zero_point, *([grid.bits] if grid.bits > FEWEST_BITS else [])]
 
 
 def _grid_from_json(value: Any, what: str) -> QuantParams | None:
     if value is None:
         return None
-    pair = entry_of(value, list, what)
-    if len(pair) != 2:
-        raise ArtifactError(f"'{what}' has {len(pair)} values, expected a scale and a zero point")
-    return QuantParams(_number(pair[0], what), entry_of(pair[1], int, what))
+    entry = entry_of(value, list, what)
+    if len(entry) not in (2, 3):
+        raise ArtifactError(f"'{what}' has {len(entry)} values, expected a scale, a zero point and, above 8, the bits")
+    return QuantParams(_number(entry[0], what), *(entry_of(number, int, what) for number in entry[1:]))
 
 
 def entry_of(value: Any, kind: Any, what: str) -> Any:

@@ -1,14 +1,14 @@
 """The layers that a model is made of. Each checks itself when it is made.
 
-Matrix products: float, int8, and int8 with dynamic grids. Stages, which have no weights and keep the width of the rows:
-element-wise maps, and normalization over the row.
+Matrix products: float, int8, int4, and int8 with dynamic grids. Stages, which have no weights and keep the width of the
+rows: element-wise maps, and normalization over the row.
 """
 
 from __future__ import annotations
 
 from edge_runtime.layers.base import Remade, checked_array, count_nonfinite
 from edge_runtime.layers.dense import Dense, WeightedLayer
-from edge_runtime.layers.quantized import DynamicQuantizedDense, QuantizedDense
+from edge_runtime.layers.quantized import DynamicQuantizedDense, Int4Dense, QuantizedDense
 from edge_runtime.layers.stages import Elementwise, LayerNorm, Stage
 
 Layer = Dense | QuantizedDense | DynamicQuantizedDense | Elementwise | LayerNorm
@@ -17,6 +17,7 @@ __all__ = [
     "Dense",
     "DynamicQuantizedDense",
     "Elementwise",
+    "Int4Dense",
     "Layer",
     "LayerNorm",
     "QuantizedDense",

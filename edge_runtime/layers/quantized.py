@@ -1,21 +1,35 @@
-"""The layers of int8 weights: on grids that calibration found, and on grids found anew for each batch."""
+"""The layers of integer weights: on grids that calibration found, and on grids found anew for each batch."""
 
 from __future__ import annotations
 
 import functools
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 
 from edge_runtime.arguments import MODEL_CHECKS
 from edge_runtime.errors import ModelError
-from edge_runtime.layers.base import checked_array
+from edge_runtime.layers.base import check_name, checked_array
 from edge_runtime.layers.dense import WeightedLayer, check_weight
-from edge_runtime.numerics import INT32_LIMIT, WEIGHT_MAX, WIDE_WEIGHT_MAX, Activation, QuantParams, certificate
+from edge_runtime.numerics import (
+    FEWEST_BITS,
+    INT4_MAX,
+    INT4_MIN,
+    INT32_LIMIT,
+    WEIGHT_MAX,
+    WIDE_WEIGHT_MAX,
+    Activation,
+    Nibbles,
+    QuantParams,
+    certificate,
+    pack,
+)
 
 if TYPE_CHECKING:
     from edge_runtime.array_types import Array
+
+MOST_TABLE_BITS = 12  # 4,096 entries: 8 KB
 
 
 def _check_integers(weight: Any, name: str) -> Array:
@@ -32,6 +46,15 @@ def _check_integers(weight: Any, name: str) -> Array:
             f"the values of a column of '{name}.weight' span {span}, expected {WIDE_WEIGHT_MAX} at most, which 8 bits "
             "hold around a zero point"
         )
+    return weight
+
+
+def _check_int4(weight: Any, name: str) -> Array:
+    """Weights in -8..7 as int8."""
+    weight = check_weight(weight, name, (np.int8,))
+    for value in (int(weight.min()), int(weight.max())):
+        if not INT4_MIN <= value <= INT4_MAX:
+            raise ModelError(f"'{name}.weight' holds {value}, expected values in {INT4_MIN}..{INT4_MAX}")
     return weight
 
 
@@ -52,13 +75,14 @@ def _check_certificate(layer: QuantizedDense | DynamicQuantizedDense) -> None:
 
 @dataclass(frozen=True, eq=False, repr=False)
 class QuantizedDense(WeightedLayer):
-    """A dense layer in int8: exact integer accumulators, one float32 multiplication, one rounding.
+    """A dense layer in integers: exact accumulators, one float32 multiplication, one rounding.
 
     weight: int8 (n_in, n_out) in [-127, 127], or int16 in [-255, 255] for somebody's 8-bit weights less their zero
     point: no column spans more than 255. bias: int32 (n_out,). multiplier: positive float32 (n_out,). input: the grid
-    of its uint8 inputs. output: the grid of its uint8 outputs, or None where the layer gives the float32 values
-    `accumulator * multiplier` (then the activation is computed in float32 on them). table: uint8 (256,) applied to the
-    outputs, giving values on the grid `table_output`; None for the activations that are computed by arithmetic.
+    of its inputs. output: the grid of its outputs, or None where the layer gives the float32 values `accumulator *
+    multiplier` (then the activation is computed in float32 on them). table: an entry for each code of `output`, of 12
+    bits at most, applied to the outputs, giving codes on the grid `table_output`; None for the activations that are
+    computed by arithmetic. Codes are uint8, or uint16 on grids of more than 8 bits.
     """
 
     name: str
@@ -72,17 +96,18 @@ class QuantizedDense(WeightedLayer):
     table_output: QuantParams | None = None
 
     def __post_init__(self) -> None:
-        weight = _check_integers(self.weight, self.name)
-        n_out = weight.shape[1]
-        bias = checked_array(self.bias, f"'{self.name}.bias'", (np.int32,), (n_out,))
-        multiplier = _check_scale(self.multiplier, f"'{self.name}.multiplier'", n_out)
-        object.__setattr__(self, "weight", weight)
+        self._check_weight()
+        bias = checked_array(self.bias, f"'{self.name}.bias'", (np.int32,), (self.n_out,))
+        multiplier = _check_scale(self.multiplier, f"'{self.name}.multiplier'", self.n_out)
         object.__setattr__(self, "bias", bias)
         object.__setattr__(self, "multiplier", multiplier)
         object.__setattr__(self, "activation", Activation.of(self.activation))
         self._check_grids()
         self._check_table()
         _check_certificate(self)
+
+    def _check_weight(self) -> None:
+        object.__setattr__(self, "weight", _check_integers(self.weight, self.name))
 
     def _check_grids(self) -> None:
         if self.input is None:
@@ -104,19 +129,48 @@ class QuantizedDense(WeightedLayer):
                     f"layer '{self.name}' has a table and the activation '{self.activation}', which is computed by "
                     "arithmetic; expected one or the other"
                 )
-            object.__setattr__(self, "table", checked_array(self.table, f"'{self.name}.table'", (np.uint8,), (256,)))
+            self._check_entries(self.output)
         elif self.output is not None and not self.activation.definition.is_arithmetic_on_int8:
             raise ModelError(f"layer '{self.name}': activation '{self.activation}' between int8 layers needs a table")
 
+    def _check_entries(self, grid: QuantParams) -> None:
+        """Of the table, which is indexed on this grid."""
+        assert self.table_output is not None
+        if grid.bits > MOST_TABLE_BITS:
+            raise ModelError(
+                f"layer '{self.name}' has a table on a grid of {grid.bits} bits, expected {MOST_TABLE_BITS} at most"
+            )
+        what, top = f"'{self.name}.table'", self.table_output.top
+        table = checked_array(self.table, what, (self.table_output.dtype,), (grid.top + 1,))
+        if table.max() > top:
+            raise ModelError(f"{what} holds {table.max()}, expected codes of {self.table_output.bits} bits, 0..{top:,}")
+        object.__setattr__(self, "table", table)
+
+    @property
+    def weight_bits(self) -> int:
+        """Of a weight as it is stored."""
+        return 8
+
+    @property
+    def has_other_bits(self) -> bool:
+        """Whether its weights or a grid of it have another number of bits than 8."""
+        grids = [grid.bits for grid in (self.input, self.output, self.table_output) if grid is not None]
+        return any(bits != FEWEST_BITS for bits in (self.weight_bits, *grids))
+
+    @property
+    def stored_weight(self) -> Array:
+        """The weights as they are held and stored."""
+        return self.weight
+
     @property
     def precision(self) -> str:
-        """Always "int8"."""
-        return "int8"
+        """ "int8"; "int4" for weights of 4 bits; "int8-a16", "int4-a16" with inputs of more than 8 bits."""
+        return f"int{self.weight_bits}{'-a16' if self.input.bits > FEWEST_BITS else ''}"
 
     @functools.cached_property
     def certificate(self) -> int:
         """See `edge_runtime.numerics.quantization.certificate`."""
-        return certificate(self.weight, self.bias, self.input.zero_point)
+        return certificate(self.weight, self.bias, self.input.zero_point, self.input.bits)
 
     @property
     def final_grid(self) -> QuantParams | None:
@@ -125,8 +179,68 @@ class QuantizedDense(WeightedLayer):
 
     def arrays(self) -> dict[str, Array]:
         """The stored arrays by their short names, in file order."""
-        arrays = {"weight": self.weight, "bias": self.bias, "multiplier": self.multiplier}
+        arrays = {"weight": self.stored_weight, "bias": self.bias, "multiplier": self.multiplier}
         return arrays if self.table is None else {**arrays, "table": self.table}
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class Int4Dense(QuantizedDense):
+    """A `QuantizedDense` whose weights are 4-bit integers in -8..7 and are held two to a byte.
+
+    weight: given as int8 (n_in, n_out), or packed as `Nibbles`; read, it is int8, unpacked anew each time.
+    """
+
+    @property  # type: ignore[misc]  # a property takes what the field would be given
+    def weight(self) -> Array:
+        """The integers, int8 (n_in, n_out): a new array each time."""
+        return self.nibbles.unpacked()
+
+    @weight.setter
+    def weight(self, given: Any) -> None:
+        object.__setattr__(self, "nibbles", given)
+
+    nibbles: ClassVar[Nibbles]  # of each layer; no field: `weight` stands for it where layers are made and copied
+
+    def _check_weight(self) -> None:
+        given: Any = self.nibbles
+        if not isinstance(given, Nibbles):
+            given = pack(_check_int4(given, self.name))
+        check_name(self.name)
+        packed = checked_array(given.packed, f"'{self.name}.weight'", (np.uint8,))
+        rows = MODEL_CHECKS.whole(f"'{self.name}.n_in'", given.rows, 1)
+        if packed.ndim != 2 or packed.shape[0] != (rows + 1) // 2 or packed.shape[1] == 0:
+            raise ModelError(
+                f"'{self.name}.weight' has shape {packed.shape}, expected ({(rows + 1) // 2}, n_out): {rows} rows of "
+                "4-bit weights, two to a byte"
+            )
+        if rows % 2 and (packed[-1] > 0x0F).any():
+            raise ModelError(f"'{self.name}.weight' has bits behind its last row {rows - 1}, expected zeros")
+        object.__setattr__(self, "nibbles", Nibbles(packed, rows))
+
+    @property
+    def n_in(self) -> int:
+        """Width of the rows it takes."""
+        return self.nibbles.rows
+
+    @property
+    def n_out(self) -> int:
+        """Width of the rows it gives."""
+        return int(self.nibbles.packed.shape[1])
+
+    @property
+    def n_parameters(self) -> int:
+        """Numbers that training sets."""
+        return self.n_in * self.n_out + int(self.bias.size)
+
+    @property
+    def weight_bits(self) -> int:
+        """Of a weight as it is stored."""
+        return 4
+
+    @property
+    def stored_weight(self) -> Array:
+        """The packed integers, uint8 ((n_in + 1) // 2, n_out)."""
+        return self.nibbles.packed
 
 
 @dataclass(frozen=True, eq=False, repr=False)

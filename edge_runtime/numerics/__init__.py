@@ -13,12 +13,17 @@ from edge_runtime.numerics.activations import (
 from edge_runtime.numerics.checks import as_array, as_numbers, first_not_finite, first_place, require_finite
 from edge_runtime.numerics.column_names import respelled
 from edge_runtime.numerics.frames import frame_cells, frame_names, frame_numbers, is_frame
+from edge_runtime.numerics.nibbles import Nibbles, pack
 from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
 from edge_runtime.numerics.processor import cpu_features
 from edge_runtime.numerics.quantization import (
     CHUNK,
+    FEWEST_BITS,
     FLOAT32_EXACT,
+    INT4_MAX,
+    INT4_MIN,
     INT32_LIMIT,
+    MOST_BITS,
     QMAX,
     QMIN,
     WEIGHT_MAX,
@@ -26,6 +31,7 @@ from edge_runtime.numerics.quantization import (
     QuantParams,
     accumulate,
     certificate,
+    code_dtype,
     dequantize,
     dynamic_grid,
     quantize,
@@ -40,9 +46,14 @@ __all__ = [
     "Activation",
     "CHUNK",
     "DEFINITIONS",
+    "FEWEST_BITS",
     "FLOAT32_EXACT",
     "FileMap",
+    "INT4_MAX",
+    "INT4_MIN",
     "INT32_LIMIT",
+    "MOST_BITS",
+    "Nibbles",
     "QMAX",
     "QMIN",
     "QuantParams",
@@ -53,6 +64,7 @@ __all__ = [
     "as_array",
     "as_numbers",
     "certificate",
+    "code_dtype",
     "count_subnormals",
     "cpu_features",
     "dequantize",
@@ -69,6 +81,7 @@ __all__ = [
     "leaky_relu",
     "linear",
     "owner_of",
+    "pack",
     "quantize",
     "quantize_on",
     "quantize_symmetric",

@@ -1,7 +1,8 @@
-"""The int8 arithmetic, defined once: grids, quantize, requantize, and the certificate of exact integers.
+"""The integer arithmetic, defined once: grids, quantize, requantize, and the certificate of exact integers.
 
 The rules and their evidence: activations are uint8 on an affine grid, weights int8 in [-127, 127], biases int32, one
 float32 multiplier per output channel. Somebody's 8-bit weights less their zero point may need 9 bits: they are int16.
+Grids of 9 to 16 bits (uint16) and weights of 4 bits follow the same formulas.
 Rounding is to nearest, ties to even; the zero point is added after rounding.
 The same formulas stand in the ONNX graphs that `export` writes (QuantizeLinear, MatMulInteger) and give the same bits.
 """
@@ -20,7 +21,9 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 QMIN, QMAX = 0, 255  # the uint8 grid of activations
+FEWEST_BITS, MOST_BITS = 8, 16  # of a grid
 WEIGHT_MAX = 127  # -128 is left out: symmetric weights, and negating one can never overflow
+INT4_MIN, INT4_MAX = -8, 7
 WIDE_WEIGHT_MAX = 255  # of 8-bit numbers around any zero point, and of their span
 FLOAT32_EXACT = 1 << 24  # integers below this are exact in float32, in any order of summation
 INT32_LIMIT = 1 << 31  # an accumulator at or above this wraps on engines that add in int32
@@ -31,17 +34,32 @@ _SMALLEST_NORMAL, _LARGEST = float(np.finfo(np.float32).tiny), float(np.finfo(np
 
 @dataclass(frozen=True)
 class QuantParams:
-    """The affine grid real = scale * (quantized - zero_point): scale a positive float32, zero_point in 0..255."""
+    """The affine grid real = scale * (quantized - zero_point): scale a positive float32, zero_point in 0..top.
+
+    bits: 8, for codes 0..255, or up to 16, for codes 0..2^bits - 1.
+    """
 
     scale: float
     zero_point: int
+    bits: int = FEWEST_BITS
 
     def __post_init__(self) -> None:
         scale = MODEL_CHECKS.number("scale", self.scale)
         if not _SMALLEST_NORMAL <= scale <= _LARGEST or float(np.float32(scale)) != scale:
             raise ModelError(f"scale is {self.scale!r}, expected a positive, finite, normal float32 number")
         object.__setattr__(self, "scale", scale)
-        object.__setattr__(self, "zero_point", MODEL_CHECKS.whole("zero_point", self.zero_point, QMIN, QMAX))
+        object.__setattr__(self, "bits", MODEL_CHECKS.whole("bits", self.bits, FEWEST_BITS, MOST_BITS))
+        object.__setattr__(self, "zero_point", MODEL_CHECKS.whole("zero_point", self.zero_point, QMIN, self.top))
+
+    @property
+    def top(self) -> int:
+        """The largest code: 255 for 8 bits."""
+        return (1 << self.bits) - 1
+
+    @property
+    def dtype(self) -> type[np.uint8] | type[np.uint16]:
+        """Of the codes: uint8, or uint16 for more than 8 bits."""
+        return code_dtype(self.bits)
 
     @property
     def low(self) -> float:
@@ -51,40 +69,48 @@ class QuantParams:
     @property
     def high(self) -> float:
         """The largest real value on the grid."""
-        return self.scale * (QMAX - self.zero_point)
+        return self.scale * (self.top - self.zero_point)
 
 
-def quantize(x: NDArray[Any], grid: QuantParams) -> NDArray[np.uint8]:
+def code_dtype(bits: int) -> type[np.uint8] | type[np.uint16]:
+    """What holds codes of so many bits."""
+    return np.uint8 if bits <= FEWEST_BITS else np.uint16
+
+
+def quantize(x: NDArray[Any], grid: QuantParams) -> NDArray[np.unsignedinteger]:
     """Put real values on the grid as ONNX QuantizeLinear does: divide in float32, round half to even, saturate.
 
-    x: any shape, converted to float32 first. NaN becomes the grid's minimum (0). Returns uint8 of x's shape.
+    x: any shape, converted to float32 first. NaN becomes the grid's minimum (0). Returns codes of
+    x's shape, uint8, or uint16 on a grid of more than 8 bits.
     """
     # a division, not a multiplication with the reciprocal: the two differ by one step on some ties
     value = np.asarray(x, np.float32) / np.float32(grid.scale)
-    return saturate(value, grid.zero_point)
+    return saturate(value, grid.zero_point, grid.bits)
 
 
-def saturate(value: NDArray[np.floating], zero_point: int) -> NDArray[np.uint8]:
-    """Round scaled values half to even and add the zero point, clipping to 0..255 first. NaN becomes 0."""
-    low, high = np.float32(QMIN - zero_point), np.float32(QMAX - zero_point)
+def saturate(value: NDArray[np.floating], zero_point: int, bits: int = FEWEST_BITS) -> NDArray[np.unsignedinteger]:
+    """Round scaled values half to even and add the zero point, clipping to 0..2^bits - 1 first. NaN becomes 0."""
+    low, high = np.float32(QMIN - zero_point), np.float32((1 << bits) - 1 - zero_point)
     clipped = np.fmin(np.fmax(value, low), high)  # fmax drops NaN in favour of `low`; np.maximum would keep it
-    return (np.rint(clipped) + np.float32(zero_point)).astype(np.uint8)
+    return (np.rint(clipped) + np.float32(zero_point)).astype(code_dtype(bits))
 
 
 def quantize_symmetric(
-    x: NDArray[Any], scale: Any, limit: int = WEIGHT_MAX, out: NDArray[Any] | None = None
+    x: NDArray[Any], scale: Any, limit: int = WEIGHT_MAX, out: NDArray[Any] | None = None, *, low: int | None = None
 ) -> NDArray[Any]:
-    """Real values on a grid around 0, as weights are: x / scale rounded half to even, within -limit..limit.
+    """Real values on a grid around 0, as weights are: x / scale rounded half to even, within low..limit.
+
+    low: -limit if it is not given.
 
     Whole numbers as floats of x's dtype, which the division is made in. scale: positive, of a shape that fits x. out:
     an array of x's shape and dtype to write into, which may be x itself.
     """
     out = np.divide(x, scale, out=out)
     np.rint(out, out=out)
-    return np.clip(out, -limit, limit, out=out)
+    return np.clip(out, -limit if low is None else low, limit, out=out)
 
 
-def dequantize(q: NDArray[np.uint8], grid: QuantParams) -> NDArray[np.float32]:
+def dequantize(q: NDArray[np.unsignedinteger], grid: QuantParams) -> NDArray[np.float32]:
     """The real values of grid points: float32 scale * (q - zero_point)."""
     return (q.astype(np.float32) - np.float32(grid.zero_point)) * np.float32(grid.scale)
 
@@ -99,7 +125,7 @@ def scale_accumulator(accumulator: NDArray[Any], multiplier: NDArray[np.float32]
 
 
 def accumulate(
-    q: NDArray[np.uint8], zero_point: int, weight: NDArray[np.integer], bias: NDArray[np.int32]
+    q: NDArray[np.unsignedinteger], zero_point: int, weight: NDArray[np.integer], bias: NDArray[np.int32]
 ) -> NDArray[np.int32]:
     """Exact accumulators sum_k (q[k] - zero_point) * weight[k, j] + bias[j], int32 (batch, n_out).
 
@@ -130,13 +156,15 @@ def quantize_on(x: NDArray[np.float32], scale: np.float32, zero_point: int) -> N
     return saturate(x / scale, zero_point)
 
 
-def certificate(weight: NDArray[np.integer], bias: NDArray[np.int32], zero_point: int) -> int:
+def certificate(weight: NDArray[np.integer], bias: NDArray[np.int32], zero_point: int, bits: int = FEWEST_BITS) -> int:
     """The largest magnitude any partial sum of an accumulator can reach, over all inputs: an exact Python int.
 
-    max_j (sum_k |weight[k, j]| * max(zero_point, 255 - zero_point) + |bias[j]|). Below 2^24 a float32 matrix product of
+    max_j (sum_k |weight[k, j]| * max(zero_point, 255 - zero_point) + |bias[j]|). Of more than 8 bits the codes are
+    summed as they are, in two halves, and what the zero point takes is part of the bias: 2^bits - 1 in place of the
+    maximum bounds each of these sums. Below 2^24 a float32 matrix product of
     the integers is exact in any order of summation; below 2^31 an int32 accumulator cannot wrap.
     """
-    reach = max(zero_point - QMIN, QMAX - zero_point)
+    reach = max(zero_point - QMIN, QMAX - zero_point) if bits <= FEWEST_BITS else (1 << bits) - 1
     sums = np.abs(bias.astype(np.int64))
     rows = min(_INT16_ROWS[weight.itemsize], CHUNK // max(1, weight.shape[1]))  # loading needs little beside the model
     step = max(1, rows)

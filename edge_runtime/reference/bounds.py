@@ -18,7 +18,7 @@ import numpy as np
 
 from edge_runtime.layers import Dense, DynamicQuantizedDense, Elementwise, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, Standardization
-from edge_runtime.numerics import DEFINITIONS, TINY, Activation, dequantize, saturate
+from edge_runtime.numerics import DEFINITIONS, TINY, Activation, QuantParams, dequantize, saturate
 from edge_runtime.reference.dynamic_bound import dynamic_bound
 from edge_runtime.reference.stage_bounds import stage_bound
 from edge_runtime.reference.trace import trace
@@ -189,10 +189,10 @@ def _before_activation(layer: Layer, value: Array, bound: Array, in_one_pass: bo
     if isinstance(layer, Dense):
         weight = np.abs(layer.weight.astype(np.float64))
         return bound @ weight * (1 + SUM_ERROR) + product_bound(layer, value)
-    if value.dtype == np.uint8:
+    if value.dtype.kind == "u":
         steps = np.rint(bound / layer.input.scale)
     else:
-        steps = _reached(value / np.float32(layer.input.scale), bound / layer.input.scale, layer.input.zero_point)
+        steps = _reached(value / np.float32(layer.input.scale), bound / layer.input.scale, layer.input)
     scaled = steps @ np.abs(layer.weight.astype(np.float64)) * layer.multiplier
     return scaled * (1.0 if layer.output is None else layer.output.scale)
 
@@ -202,12 +202,12 @@ def _after_activation(layer: Layer, bound: Array, tensors: dict[str, Array], for
         before = tensors[f"{layer.name}.{'scaled' if isinstance(layer, QuantizedDense) else 'preactivation'}"]
         widened = activation_bound(layer.activation, before, bound)
         return widened + _logarithm_bound(before) if foreign and layer.activation.name == "log_sigmoid" else widened
-    scaled, steps, zero_point = tensors[f"{layer.name}.scaled"], bound / layer.output.scale, layer.output.zero_point
+    scaled, steps = tensors[f"{layer.name}.scaled"], bound / layer.output.scale
     if layer.table is None or layer.table_output is None:
         values = layer.activation(scaled)
-        return _reached(values, steps * steepness(layer.activation), zero_point) * layer.output.scale
+        return _reached(values, steps * steepness(layer.activation), layer.output) * layer.output.scale
     largest_jump = np.abs(np.diff(dequantize(layer.table, layer.table_output))).max(initial=0.0)
-    return _reached(scaled, steps, zero_point) * largest_jump
+    return _reached(scaled, steps, layer.output) * largest_jump
 
 
 def _logarithm_bound(x: Array) -> Array:
@@ -242,13 +242,17 @@ def _height(activation: Activation, place: float) -> float:
     return float(np.ptp(activation(sides)))
 
 
-def _reached(scaled: Array, bound: Array, zero_point: int) -> Array:
+def _reached(scaled: Array, bound: Array, grid: QuantParams) -> Array:
     """How many steps from the code of each scaled value another one within `bound` may come to lie; 0 far from ties.
 
     scaled: in steps of the grid. bound: float64, in the same; widened by what the division, or the product, rounds.
     """
+
+    def codes_of(values: Array) -> Array:
+        return saturate(values, grid.zero_point, grid.bits).astype(np.int64)
+
     size = np.abs(scaled.astype(np.float64))
     bound = np.where(bound > 0, bound + _ROUNDED * (size + bound), 0.0)
-    ends = (saturate(scaled.astype(np.float64) + side, zero_point).astype(np.int64) for side in (-bound, bound))
-    code = saturate(scaled, zero_point).astype(np.int64)
+    ends = (codes_of(scaled.astype(np.float64) + side) for side in (-bound, bound))
+    code = codes_of(scaled)
     return np.maximum.reduce([np.abs(end - code) for end in ends]).astype(np.float64)

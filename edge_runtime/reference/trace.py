@@ -4,13 +4,15 @@ The engine is the fast version of this and gives the same int8 bits. ONNX graphs
 names, so that a tensor of onnxruntime can be laid beside the one here:
 
     input.standardized      float32  rows after preprocessing
-    NAME.quantized_input    uint8    where real values enter an int8 layer
+    NAME.quantized_input    codes    where real values enter an int8 layer
     NAME.accumulator        int32    exact sums of an int8 layer
     NAME.scaled             float32  accumulator * multiplier (int8-dynamic: * weight_scale)
-    NAME.codes              uint8    table index, where the activation is a table
+    NAME.codes              codes    table index, where the activation is a table
     NAME.preactivation      float32  x @ weight + bias of a float layer; int8-dynamic: scaled * input scale + bias
                                      of a stage: its values before the activation
-    NAME.output             uint8 or float32: what the next layer, or the user, receives
+    NAME.output             codes or float32: what the next layer, or the user, receives
+
+Codes are uint8, or uint16 on a grid of more than 8 bits.
 """
 
 from __future__ import annotations
@@ -49,7 +51,7 @@ def trace(model: Model, x: NDArray[Any]) -> Tensors:
 
 
 def trace_layer(layer: Layer, value: NDArray[Any]) -> Tensors:
-    """The tensors of one layer. value: uint8 on its input grid, or float32, (batch, n_in)."""
+    """The tensors of one layer. value: codes on its input grid, or float32, (batch, n_in)."""
     if isinstance(layer, Dense):
         preactivation = value @ layer.weight.astype(np.float32) + layer.bias
         return {f"{layer.name}.preactivation": preactivation, f"{layer.name}.output": layer.activation(preactivation)}
@@ -98,7 +100,7 @@ def _trace_dynamic(layer: DynamicQuantizedDense, value: NDArray[Any]) -> Tensors
 
 def _trace_int8(layer: QuantizedDense, value: NDArray[Any]) -> Tensors:
     tensors: Tensors = {}
-    if value.dtype != np.uint8:
+    if value.dtype.kind == "f":
         value = tensors[f"{layer.name}.quantized_input"] = quantize(value, layer.input)
     accumulator = accumulate(value, layer.input.zero_point, layer.weight, layer.bias)
     scaled = scale_accumulator(accumulator, layer.multiplier)
@@ -110,9 +112,10 @@ def behind_accumulator(layer: QuantizedDense, scaled: NDArray[np.float32]) -> Te
     """What a static int8 layer makes of scaled accumulators (batch, n_out): NAME.output, and NAME.codes of a table."""
     if layer.output is None:
         return {f"{layer.name}.output": layer.activation(scaled)}
+    grid = layer.output
     if layer.table is None:
-        return {f"{layer.name}.output": saturate(layer.activation(scaled), layer.output.zero_point)}
-    codes = saturate(scaled, layer.output.zero_point)
+        return {f"{layer.name}.output": saturate(layer.activation(scaled), grid.zero_point, grid.bits)}
+    codes = saturate(scaled, grid.zero_point, grid.bits)
     return {f"{layer.name}.codes": codes, f"{layer.name}.output": layer.table[codes]}
 
 

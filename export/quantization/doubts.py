@@ -163,7 +163,7 @@ def _real(model: Model, name: str, tensors: dict[str, NDArray[np.generic]]) -> N
     layer = next(layer for layer in model.layers if layer.name == name)
     values = tensors[f"{name}.output"]
     if isinstance(layer, QuantizedDense) and layer.final_grid is not None:
-        return dequantize(values.astype(np.uint8), layer.final_grid)
+        return dequantize(values.astype(layer.final_grid.dtype), layer.final_grid)
     return values
 
 

@@ -9,6 +9,7 @@ sum is scaled by a power of two, so that the float32 function stays as it is, bi
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Sequence
 from dataclasses import replace
 from itertools import pairwise
@@ -16,8 +17,10 @@ from itertools import pairwise
 import numpy as np
 from numpy.typing import NDArray
 
+from edge_runtime.errors import QuantizationError
 from edge_runtime.layers import Dense, Layer
 from edge_runtime.model import Model, Standardization
+from export.quantization.recipe import QuantizationWarning
 
 LARGEST = 65504.0
 BEYOND = 65520.0  # from here on a half rounds to inf
@@ -39,6 +42,28 @@ def scale_for_float16(model: Model) -> Model:
         return model
     scaled = _scaled(model, shifts)
     return scaled if scaled is not None and _harm_of(scaled) < _harm_of(model) else model
+
+
+def to_float16(layer: Dense) -> Dense:
+    """The layer with its weights as halves. layer: float32.
+
+    Raises QuantizationError for a weight beyond their range. A QuantizationWarning says how many become 0, if that
+    harms the layer.
+    """
+    largest = float(np.abs(layer.weight).max())
+    if largest >= BEYOND:
+        raise QuantizationError(
+            f"'{layer.name}.weight' holds {largest:g}, beyond float16's largest number {LARGEST:.0f}, and no power of "
+            "two can be moved into its neighbours; use int8 or float32"
+        )
+    if count := lost_weights(layer):
+        warnings.warn(
+            f"layer '{layer.name}': {count:,} of {layer.weight.size:,} weights become 0 in float16, and no power of "
+            "two saves them; use float32, or rescale the inputs",
+            QuantizationWarning,
+            stacklevel=6,  # through the loop over the layers
+        )
+    return replace(layer, weight=layer.weight.astype(np.float16))
 
 
 def lost_weights(layer: Dense) -> int:

@@ -31,7 +31,7 @@ class FollowedRows:
         """
         if layer.n_in > WIDEST:
             return None
-        codes = self._value if self._value.dtype == np.uint8 else quantize(self._value, grid)
+        codes = self._value if self._value.dtype.kind == "u" else quantize(self._value, grid)
         exact, wanted = self._exact[entering], self._exact[f"{layer.name}.preactivation"]
         return moments(dequantize(codes, grid), exact, wanted, about_means=about_means)
 

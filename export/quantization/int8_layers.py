@@ -1,4 +1,4 @@
-"""Float layers become int8 layers, one after another, on grids whose ranges are known."""
+"""Float layers become integer layers, one after another, on grids whose ranges are known."""
 
 from __future__ import annotations
 
@@ -10,11 +10,21 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError, QuantizationError
-from edge_runtime.layers import Dense, Layer, QuantizedDense
-from edge_runtime.numerics import QMAX, QMIN, WEIGHT_MAX, Activation, QuantParams, quantize_symmetric
+from edge_runtime.layers import Dense, Int4Dense, Layer, QuantizedDense
+from edge_runtime.numerics import (
+    INT4_MAX,
+    INT4_MIN,
+    QMAX,
+    QMIN,
+    WEIGHT_MAX,
+    Activation,
+    QuantParams,
+    quantize_symmetric,
+)
+from export.quantization.float16 import to_float16
 from export.quantization.followed_rows import FollowedRows
 from export.quantization.ranges import Range
-from export.quantization.recipe import QuantizationWarning, Recipe
+from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe
 from export.quantization.rounding import compensated, corrected_bias, refitted
 from export.quantization.units import FloatLayer, Unit, units
 
@@ -23,6 +33,18 @@ _BIAS_ROOM = float(1 << 30)
 # Beside a bias this many times their reach, weights do not matter: then sums stay within float32's exact integers.
 _NEGLIGIBLE, _SMALL_BIAS_ROOM = float(1 << 16), float(1 << 22)
 _TINY = float(np.finfo(np.float32).tiny)
+
+
+class WeightLimits(NamedTuple):
+    """The smallest and the largest whole number that a weight may become, and the layer that holds it."""
+
+    low: int
+    high: int
+    layer: type[QuantizedDense]
+
+
+INT8, INT4 = WeightLimits(-WEIGHT_MAX, WEIGHT_MAX, QuantizedDense), WeightLimits(INT4_MIN, INT4_MAX, Int4Dense)
+_LIMITS = {"int8": INT8, "int8-a16": INT8, "int4": INT4}
 
 
 class _Fitted(NamedTuple):
@@ -36,21 +58,27 @@ class _Fitted(NamedTuple):
 def to_int8(
     layers: tuple[FloatLayer, ...], ranges: Mapping[str, Range], recipe: Recipe, followed: FollowedRows | None = None
 ) -> tuple[Layer, ...]:
-    """Dense layers on grids; stages stay, between a layer that gives floats and one that quantizes them.
+    """Dense layers in the precision that the recipe has for each.
 
+    Stages, and dense layers in floats, stand between a layer that gives floats and one that quantizes them.
     ranges: by tensor of the float network. followed: rows in both networks, which a recipe that looks at rows needs.
     Raises QuantizationError for what could not be exact.
     """
     quantized: list[Layer] = []
-    chain, entering = units(layers), "input"
+    floats = {layer.name for layer in layers if recipe.precision_of(layer.name) not in INTEGERS}
+    chain, entering = units(layers, floats), "input"
     grid: QuantParams | None = None
     for unit, after in zip(chain, [*chain[1:], None], strict=True):
         layer: Layer = unit.layer
-        if isinstance(unit.layer, Dense):
+        if isinstance(unit.layer, Dense) and unit.layer.name in floats:
+            layer = to_float16(unit.layer) if recipe.precision_of(unit.layer.name) == "float16" else unit.layer
+            grid = None
+        elif isinstance(unit.layer, Dense):
+            limits = _LIMITS[recipe.precision_of(unit.layer.name)]
             grid = grid or grid_for(ranges[entering], entering)
-            gives_codes = after is not None and isinstance(after.layer, Dense)
-            fitted = _fitted(unit.layer, grid, entering, recipe, followed)
-            layer = _int8_layer(unit, unit.layer, fitted, grid, ranges, gives_codes=gives_codes)
+            gives_codes = after is not None and isinstance(after.layer, Dense) and after.layer.name not in floats
+            fitted = _fitted(unit.layer, grid, entering, recipe, limits, followed)
+            layer = _integer_layer(unit, unit.layer, fitted, grid, ranges, limits, gives_codes=gives_codes)
             grid = layer.final_grid
         if followed is not None:
             followed.pass_through(layer)
@@ -59,27 +87,41 @@ def to_int8(
     return tuple(quantized)
 
 
-def _fitted(layer: Dense, grid: QuantParams, entering: str, recipe: Recipe, followed: FollowedRows | None) -> _Fitted:
+def _fitted(
+    layer: Dense,
+    grid: QuantParams,
+    entering: str,
+    recipe: Recipe,
+    limits: WeightLimits,
+    followed: FollowedRows | None,
+) -> _Fitted:
     """The layer's weights and bias as the recipe makes them."""
     weight, bias = layer.weight.astype(np.float64), layer.bias.astype(np.float64)
     seen = None
     if followed is not None and recipe.looks_at_rows:
         seen = followed.moments(layer, grid, entering, about_means=recipe.bias_correction)
     if seen is None:
-        scale = weight_scales(weight, bias, grid, recipe.per_channel)
-        return _Fitted(quantize_symmetric(weight, scale), scale, bias)
+        scale = weight_scales(weight, bias, grid, limits.high, recipe.per_channel)
+        return _Fitted(quantize_symmetric(weight, scale, limits.high, low=limits.low), scale, bias)
     if recipe.rounding == "compensated":
         weight = refitted(weight, seen)
-        scale = weight_scales(weight, bias, grid, recipe.per_channel)
-        steps = compensated(weight, scale, seen.covariance, WEIGHT_MAX)
+        scale = weight_scales(weight, bias, grid, limits.high, recipe.per_channel)
+        steps = compensated(weight, scale, seen.covariance, limits.high, low=limits.low)
     else:
-        scale = weight_scales(weight, bias, grid, recipe.per_channel)
-        steps = quantize_symmetric(weight, scale)
+        scale = weight_scales(weight, bias, grid, limits.high, recipe.per_channel)
+        steps = quantize_symmetric(weight, scale, limits.high, low=limits.low)
     return _Fitted(steps, scale, corrected_bias(steps * scale, seen) if recipe.bias_correction else bias)
 
 
-def _int8_layer(
-    unit: Unit, layer: Dense, fitted: _Fitted, grid: QuantParams, ranges: Mapping[str, Range], *, gives_codes: bool
+def _integer_layer(
+    unit: Unit,
+    layer: Dense,
+    fitted: _Fitted,
+    grid: QuantParams,
+    ranges: Mapping[str, Range],
+    limits: WeightLimits,
+    *,
+    gives_codes: bool,
 ) -> QuantizedDense:
     output, table, table_output, activation = None, None, None, unit.activation
     if gives_codes:
@@ -91,7 +133,7 @@ def _int8_layer(
             table = unit.table(output, after)
     step = fitted.scale * grid.scale
     try:
-        return QuantizedDense(
+        return limits.layer(
             name=layer.name,
             weight=fitted.steps.astype(np.int8),
             bias=_quantized_bias(layer.name, fitted.bias, step),
@@ -126,9 +168,9 @@ def grid_for(found: Range, name: str) -> QuantParams:
 
 
 def weight_scales(
-    weight: NDArray[np.float64], bias: NDArray[np.float64], grid: QuantParams, per_channel: bool
+    weight: NDArray[np.float64], bias: NDArray[np.float64], grid: QuantParams, largest: int, per_channel: bool
 ) -> NDArray[np.float64]:
-    """One scale per output channel, (n_out,): the largest weight becomes 127. All are equal where not `per_channel`.
+    """One scale per output channel, (n_out,): the largest weight becomes `largest`. One for all if not `per_channel`.
 
     Where a bias is so much larger than the channel's weights that it would leave int32, the scale is raised until the
     bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A channel
@@ -137,7 +179,7 @@ def weight_scales(
     sizes, offset = np.abs(weight), np.abs(bias)
     reach = sizes.sum(axis=0) * grid.scale * (QMAX - QMIN)
     room = np.where(offset > _NEGLIGIBLE * reach, _SMALL_BIAS_ROOM, _BIAS_ROOM)
-    scale = np.maximum(sizes.max(axis=0) / WEIGHT_MAX, offset / (grid.scale * room))
+    scale = np.maximum(sizes.max(axis=0) / largest, offset / (grid.scale * room))
     if not per_channel:
         scale = np.full_like(scale, scale.max())
     return np.where(scale == 0.0, 1.0, scale)

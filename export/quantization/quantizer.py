@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -18,8 +18,8 @@ from edge_runtime.model import Model, as_model
 from edge_runtime.numerics import WEIGHT_MAX, flushed, quantize_symmetric
 from edge_runtime.version import made_with
 from export.quantization.calibration import CalibrationRows, sampled, widened
-from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
-from export.quantization.recipe import QuantizationWarning, Recipe, Switches
+from export.quantization.float16 import scale_for_float16, to_float16
+from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 from export.quantization.trials import Trials, ladder
 from export.quantization.units import FloatLayer
@@ -27,7 +27,7 @@ from export.quantization.units import FloatLayer
 OnChoice: TypeAlias = Callable[[dict[str, float]], None] | None
 
 FEWEST_ROWS = 16  # with fewer, the ranges that a grid needs are a guess
-PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
+PRECISIONS = ("float32", "float16", "int8", "int8-dynamic", "int4")
 _TINY = float(np.finfo(np.float32).tiny)
 
 
@@ -49,20 +49,22 @@ def quantize(
     bias_correction: bool | None = None,
     rounding: str | None = None,
     per_channel: bool = True,
+    keep: Mapping[str, str] | None = None,
     test_vectors: int = DEFAULT_ROWS,
     on_choice: Callable[[dict[str, float]], None] | None = None,
 ) -> Model:
     """The same network with smaller weights.
 
-    model: float32 layers; or a trained network, whose `to_model` gives them. calibration: an array (n, n_in), a frame
-    or batches of rows as a user would feed them, needed for int8. precision: "float32", "float16" (weights stored as
-    halves, arithmetic in float32; layers that a half cannot hold are moved by powers of two, see
-    `export.quantization.float16`), "int8" (static), or "int8-dynamic" (no calibration: each layer's input is quantized
-    by the batch it is in, so that a row's answer depends on the rows around it). test_vectors: how many of the
-    calibration rows (without any: of the rows that `model` holds) are stored with the new model's outputs, for
-    `selftest`.
+    model: float32 layers; or a trained network, whose `to_model` gives them.
+    calibration: an array (n, n_in), a frame or batches of rows as a user would feed them, needed for int8 and int4.
+    precision: "float32"; "float16", weights stored as halves, arithmetic in float32 (layers that a half cannot hold are
+    moved by powers of two, see `export.quantization.float16`); "int8", static; "int4", static, weights of 4 bits on
+    inputs of 8; "int8-dynamic", no calibration: each layer's input is quantized by the batch it is in, so that a row's
+    answer depends on the rows around it.
+    test_vectors: how many of the calibration rows (without any: of the rows that `model` holds) are stored with the new
+    model's outputs, for `selftest`.
 
-    For int8 alone:
+    For the static precisions alone:
     method: how ranges are chosen, a key of `export.quantization.ranges.METHODS`; "auto" tries each, and takes the one
     whose outputs are closest to the float network's on held-out calibration rows.
     equalization: bring the ranges of hidden units together first (`export.quantization.equalization`).
@@ -71,6 +73,7 @@ def quantize(
     These three are tried with the method "auto" and taken if they help on the held-out rows; with a method that is
     named they are off. True, False and a rounding that is named hold in either case.
     per_channel: one weight scale per output channel instead of one per layer.
+    keep: precisions by the names of layers, "float32", "float16", "int8" or "int4", for those that differ.
     on_choice: told what was tried, in words, with its signal to noise (dB).
 
     In every precision, weights below float32's normal range become 0, and the metadata say how many (see
@@ -80,7 +83,7 @@ def quantize(
     what is no model. A QuantizationWarning says what works and needs a look: fewer than 16 calibration rows, a tensor
     that is 0 on all of them, weights that become 0 in float16 where that harms the layer.
     """
-    switches = Switches(method, equalization, bias_correction, rounding, per_channel)
+    switches = Switches(method, equalization, bias_correction, rounding, per_channel, keep=keep or {})
     return quantize_beside(model, calibration, precision, switches, test_vectors, on_choice).model
 
 
@@ -97,8 +100,8 @@ def quantize_beside(
     _check_arguments(calibration, precision, test_vectors)
     QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
     held, source = model.test_vectors, _float_source(model)
-    if precision == "int8" and calibration is not None:
-        found = _by_calibration(source, calibration, switches, on_choice)
+    if precision in INTEGERS and calibration is not None:
+        found = _by_calibration(source, calibration, replace(switches, precision=precision), on_choice)
     elif precision == "float16":
         found = Quantized(source, _to_halves(source))
     elif precision == "int8-dynamic":
@@ -129,7 +132,7 @@ def _float_source(model: Model) -> Model:
 
 def _to_halves(model: Model) -> Model:
     scaled = scale_for_float16(model)
-    return replace(scaled, layers=tuple(_each(map(widened, scaled.layers), _to_float16)))
+    return replace(scaled, layers=tuple(_each(map(widened, scaled.layers), to_float16)))
 
 
 def _each(layers: Iterable[FloatLayer], change: Callable[[Dense], Layer]) -> Iterator[Layer]:
@@ -154,7 +157,8 @@ def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switch
 def _notes(recipe: Recipe, tried: dict[str, float], rows: int) -> dict[str, str]:
     """How it was done, for the metadata."""
     reached = {"calibration_ladder": ladder(recipe, tried)} if tried else {}
-    return {"calibration": f"{recipe}, {rows} rows", **reached}
+    kept = {"kept_layers": ", ".join(f"{name} {precision}" for name, precision in recipe.keep)} if recipe.keep else {}
+    return {"calibration": f"{recipe}, {rows} rows", **kept, **reached}
 
 
 def longest_notes() -> dict[str, str]:
@@ -183,25 +187,8 @@ def _check_arguments(calibration: CalibrationRows | None, precision: str, test_v
     if not isinstance(test_vectors, (int, np.integer)) or isinstance(test_vectors, bool) or test_vectors < 0:
         raise QUANTIZATION_CHECKS.refusal("test_vectors", test_vectors, "how many rows to store, 0 for none")
     QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
-    if precision == "int8" and calibration is None:
-        raise QuantizationError("int8 needs calibration rows: some hundreds of real inputs")
-
-
-def _to_float16(layer: Dense) -> Dense:
-    largest = float(np.abs(layer.weight).max())
-    if largest >= BEYOND:
-        raise QuantizationError(
-            f"'{layer.name}.weight' holds {largest:g}, beyond float16's largest number {LARGEST:.0f}, and no power of "
-            "two can be moved into its neighbours; use int8 or float32"
-        )
-    if count := lost_weights(layer):
-        warnings.warn(
-            f"layer '{layer.name}': {count:,} of {layer.weight.size:,} weights become 0 in float16, and no power of "
-            "two saves them; use float32, or rescale the inputs",
-            QuantizationWarning,
-            stacklevel=6,  # through the loop over the layers
-        )
-    return replace(layer, weight=layer.weight.astype(np.float16))
+    if precision in INTEGERS and calibration is None:
+        raise QuantizationError(f"{precision} needs calibration rows: some hundreds of real inputs")
 
 
 def _to_dynamic(layer: Dense, per_channel: bool) -> DynamicQuantizedDense:

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from collections.abc import Mapping
+from dataclasses import dataclass, field
 from typing import Any
 
 from edge_runtime.arguments import QUANTIZATION_CHECKS
 from export.quantization.ranges import METHODS
 
 ROUNDINGS = ("nearest", "compensated")
+INTEGERS = ("int8", "int4", "int8-a16")  # precisions of layers on grids that calibration finds
+KEPT = ("float32", "float16", "int8", "int4", "int8-a16")  # what a layer that is named may be kept in
 
 
 class QuantizationWarning(UserWarning):
@@ -21,7 +24,8 @@ class Recipe:
 
     method: how ranges are chosen, a key of `export.quantization.ranges.METHODS`. equalization: see
     `export.quantization.equalization`. bias_correction, rounding: see `export.quantization.rounding`. per_channel: one
-    weight scale per output channel instead of one per layer.
+    weight scale per output channel instead of one per layer. precision: of the layers' weights and inputs, one of
+    `INTEGERS`. keep: layers by name that are in another precision, one of `KEPT`.
     """
 
     method: str = "minmax"
@@ -29,6 +33,12 @@ class Recipe:
     bias_correction: bool = False
     rounding: str = "nearest"
     per_channel: bool = True
+    precision: str = "int8"
+    keep: tuple[tuple[str, str], ...] = ()
+
+    def precision_of(self, layer: str) -> str:
+        """What a layer with weights becomes."""
+        return dict(self.keep).get(layer, self.precision)
 
     @property
     def looks_at_rows(self) -> bool:
@@ -49,7 +59,7 @@ class Recipe:
 class Switches:
     """What a caller decided; None, and the method "auto", leave it to the trials. See `Recipe`.
 
-    With a method that is named, None is off: that and nothing else is done.
+    With a method that is named, None is off: that and nothing else is done. keep: precisions by the names of layers.
     """
 
     method: str = "auto"
@@ -57,6 +67,8 @@ class Switches:
     bias_correction: bool | None = None
     rounding: str | None = None
     per_channel: bool = True
+    precision: str = "int8"
+    keep: Mapping[str, str] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         QUANTIZATION_CHECKS.choice("method", self.method, (*METHODS, "auto"))
@@ -66,6 +78,9 @@ class Switches:
         if self.rounding is not None:
             QUANTIZATION_CHECKS.choice("rounding", self.rounding, ROUNDINGS)
         QUANTIZATION_CHECKS.flag("per_channel", self.per_channel)
+        object.__setattr__(self, "keep", QUANTIZATION_CHECKS.mapping("keep", self.keep, "precisions by layer names"))
+        for name, precision in self.keep.items():
+            QUANTIZATION_CHECKS.choice(f"keep[{name!r}]", precision, KEPT)
 
     @property
     def is_open(self) -> bool:
@@ -76,7 +91,8 @@ class Switches:
         """The recipes of ranges, without equalization and with it as far as that is open, the plainest first."""
         methods = METHODS if self.is_open else [self.method]
         scales = (False, True) if self.is_open and self.equalization is None else (bool(self.equalization),)
-        rest = (bool(self.bias_correction), self.rounding or "nearest", self.per_channel)
+        keep = tuple(sorted(self.keep.items()))
+        rest = (bool(self.bias_correction), self.rounding or "nearest", self.per_channel, self.precision, keep)
         return [[Recipe(method, is_equalized, *rest) for method in methods] for is_equalized in scales]
 
     def further(self) -> list[dict[str, Any]]:

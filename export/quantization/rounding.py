@@ -72,11 +72,19 @@ def refitted(weight: NDArray[np.floating], seen: Moments) -> NDArray[np.float64]
 
 
 def compensated(
-    weight: NDArray[np.floating], scale: NDArray[np.float64], covariance: NDArray[np.float64], limit: int
+    weight: NDArray[np.floating],
+    scale: NDArray[np.float64],
+    covariance: NDArray[np.float64],
+    limit: int,
+    *,
+    low: int | None = None,
 ) -> NDArray[np.float64]:
-    """Whole numbers q in -limit..limit such that inputs @ (q * scale) is close to inputs @ weight.
+    """Whole numbers q in low..limit such that inputs @ (q * scale) is close to inputs @ weight.
 
-    weight: (n_in, n_out). scale: positive (n_out,), real value of one step. covariance: (n_in, n_in) of the inputs.
+    weight: (n_in, n_out).
+    scale: positive (n_out,), real value of one step.
+    covariance: (n_in, n_in) of the inputs.
+    low: -limit if it is not given.
     """
     order = np.argsort(-np.diag(covariance), kind="stable")
     factor = _inverse_factor(_damped(covariance)[np.ix_(order, order)])
@@ -84,7 +92,7 @@ def compensated(
     steps = np.empty_like(left)
     for start in range(0, len(left), _BLOCK):
         block = slice(start, start + _BLOCK)
-        steps[block], errors = _round_block(left[block], scale, factor[block, block], limit)
+        steps[block], errors = _round_block(left[block], scale, factor[block, block], limit, low)
         left[start + _BLOCK :] -= factor[block, start + _BLOCK :].T @ errors
     result = np.empty_like(steps)
     result[order] = steps
@@ -101,12 +109,12 @@ def corrected_bias(rounded: NDArray[np.float64], seen: Moments) -> NDArray[np.fl
 
 
 def _round_block(
-    left: NDArray[np.float64], scale: NDArray[np.float64], factor: NDArray[np.float64], limit: int
+    left: NDArray[np.float64], scale: NDArray[np.float64], factor: NDArray[np.float64], limit: int, low: int | None
 ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
     """The steps of a block's inputs, and the scaled error that each leaves to the inputs behind it."""
     left, steps, errors = left.copy(), np.empty_like(left), np.empty_like(left)
     for at in range(len(left)):
-        steps[at] = quantize_symmetric(left[at], scale, limit)
+        steps[at] = quantize_symmetric(left[at], scale, limit, low=low)
         errors[at] = (left[at] - steps[at] * scale) / factor[at, at]
         left[at + 1 :] -= np.outer(factor[at, at + 1 :], errors[at])
     return steps, errors

@@ -7,7 +7,7 @@ becomes that. Other stages stay what they are, in floats between two grids.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Mapping, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import NamedTuple, TypeAlias
@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.layers import Dense, Elementwise, LayerNorm
 from edge_runtime.model import Model
-from edge_runtime.numerics import QMAX, Activation, QuantParams, dequantize, quantize
+from edge_runtime.numerics import Activation, QuantParams, dequantize, quantize
 from edge_runtime.reference import stage_values
 
 FloatLayer: TypeAlias = Dense | Elementwise | LayerNorm
@@ -45,24 +45,31 @@ class Unit(NamedTuple):
         is_relu = self.folded is not None and self.layer.activation.name == "relu"
         return f"{self.layer.name}.{'output' if is_relu else 'preactivation'}"
 
-    def table(self, before: QuantParams, after: QuantParams) -> NDArray[np.uint8]:
-        """Activation and stage of all 256 grid points of `before`, on the grid `after`: computed once and stored."""
-        points = dequantize(np.arange(QMAX + 1, dtype=np.uint8), before)
+    def table(self, before: QuantParams, after: QuantParams) -> NDArray[np.unsignedinteger]:
+        """Activation and stage of all grid points of `before`, on the grid `after`: computed once and stored."""
+        points = dequantize(np.arange(before.top + 1, dtype=before.dtype), before)
         values = self.layer.activation(points)
         if self.folded is not None:
             values = self.folded.activation(stage_values(_of_one(self.folded), values[:, None])[:, 0])
         return quantize(values, after)
 
 
-def units(layers: Sequence[FloatLayer]) -> list[Unit]:
-    """The layers in their order, each with the stage that it takes in: one between two dense layers."""
+def units(layers: Sequence[FloatLayer], floats: Container[str] = ()) -> list[Unit]:
+    """The layers in their order, each with the stage that it takes in: one between two dense layers of integers.
+
+    floats: the names of layers with weights that stay in floats.
+    """
+
+    def is_integer(layer: FloatLayer | None) -> bool:
+        return isinstance(layer, Dense) and layer.name not in floats
+
     found: list[Unit] = []
     following = [*layers[1:], None, None]
     for position, layer in enumerate(layers):
         stage, after = following[position], following[position + 1]
         if found and layer is found[-1].folded:
             continue
-        is_held = isinstance(stage, Elementwise) and isinstance(layer, Dense) and isinstance(after, Dense)
+        is_held = isinstance(stage, Elementwise) and is_integer(layer) and is_integer(after)
         found.append(Unit(layer, stage if is_held and isinstance(stage, Elementwise) and _is_uniform(stage) else None))
     return found
 

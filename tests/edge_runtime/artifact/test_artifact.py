@@ -175,7 +175,7 @@ def replace_member(name, make):
     [
         (set_in("layers", value=[]), "unknown members"),
         (set_in("layers", value=7), "'layers' in its header"),
-        (set_in("layers", 0, "kind", value="int4"), "kind 'int4'"),
+        (set_in("layers", 0, "kind", value="int5"), "kind 'int5'"),
         (set_in("layers", 0, "activation", value="relou"), "relou"),
         (set_in("layers", 0, "input", value=None), "no input grid"),
         (set_in("layers", 0, "input", value=[1.0]), "1 values"),
@@ -205,8 +205,8 @@ def test_contents_that_do_not_fit_are_refused_even_with_a_right_digest(tmp_path,
 def test_another_version_is_named(tmp_path):
     """The version is checked before anything that may have changed with it."""
     members = to_members(small_model())
-    content = bytes(members["format"]).replace(b"smallnet 1", b"smallnet 3")
-    with pytest.raises(ArtifactError, match="format version 3, expected 1 to 2"):
+    content = bytes(members["format"]).replace(b"smallnet 1", b"smallnet 4")
+    with pytest.raises(ArtifactError, match="format version 4, expected 1 to 3"):
         from_members({**members, "format": np.frombuffer(content, np.uint8)})
 
 
@@ -329,12 +329,12 @@ WORDS = {
                           "for a float"),
     "an activation": (set_in("layers", 0, "activation", value=None), in_header("activation", "'None'")),
     "a kind": (set_in("layers", 0, "kind", value=8), "layer 'dense0' has kind 8, expected one of float32, float16, "
-               "int8, int8-dynamic, elementwise, layer_norm"),
+               "int8, int4, int8-dynamic, elementwise, layer_norm"),
     "another kind": (set_in("layers", 0, "kind", value="float16"), "'dense0.weight' has dtype int8, expected float16"),
     "no grid": (set_in("layers", 0, "input", value=None), "layer 'dense0' has no input grid"),
     "a grid": (set_in("layers", 0, "input", value=5), in_header("dense0.input", "'5'")),
-    "long grid": (set_in("layers", 0, "input", value=[1, 2, 3]), "'dense0.input' has 3 values, expected a scale and a "
-                  "zero point"),
+    "long grid": (set_in("layers", 0, "input", value=[1, 2, 9, 4]), "'dense0.input' has 4 values, expected a scale, a "
+                  "zero point and, above 8, the bits"),
     "a scale": (set_in("layers", 0, "input", value=["1", 2]), in_header("dense0.input", "'1'")),
     "a zero point": (set_in("layers", 0, "output", value=[1.0, 2.5]), in_header("dense0.output", "'2.5'")),
     "a last grid": (set_in("layers", 0, "table_output", value=[True, 0]), in_header("dense0.table_output", "'True'")),
@@ -385,7 +385,7 @@ def test_a_header_is_checked_from_its_first_word_on():
         assert said(with_format(line + b"\n{}")) == (f"its format line is {line!r}, expected 'smallnet 1 sha256=...'")
     assert said(with_format(b"x" * 50)) == f"its format line is {b'x' * 40!r}, expected 'smallnet 1 sha256=...'"
     assert said(with_format(content.replace(b"smallnet 1", b"smallnet 123456789012345678901234"))) == (
-        "format version 12345678901234567890, expected 1 to 2; install the smallnet that wrote it"
+        "format version 12345678901234567890, expected 1 to 3; install the smallnet that wrote it"
     )
     damaged = "the content does not match its SHA-256 digest, so the file is damaged; copy or export it again"
     assert said(with_format(content[:-1])) == damaged

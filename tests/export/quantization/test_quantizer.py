@@ -168,7 +168,7 @@ def test_arguments_are_checked():
     """An unknown precision and missing calibration rows say what was expected."""
     model = random_model([3, 2], ["linear"])
     with pytest.raises(QuantizationError, match="expected one of float32, float16, int8"):
-        quantize(model, precision="int4")
+        quantize(model, precision="int5")
     with pytest.raises(QuantizationError, match="expected one of minmax, percentile, mse, entropy, auto"):
         quantize(model, random_rows(5, 3), method="best")
     with pytest.raises(QuantizationError, match="needs calibration rows"):
