@@ -12,6 +12,7 @@ from edge_runtime.version import __version__ as __version__
 
 if TYPE_CHECKING:
     from export.c_writer import write_c
+    from export.diagnosis import Diagnosis, diagnose
     from export.onnx_reader import read_onnx
     from export.onnx_writer import write_onnx
     from export.quantization import quantize
@@ -21,6 +22,7 @@ __getattr__, __dir__ = lazy_names(
     __name__,
     {
         "c_writer": ("write_c",),
+        "diagnosis": ("Diagnosis", "diagnose"),
         "onnx_reader": ("read_onnx",),
         "onnx_writer": ("write_onnx",),
         "quantization": ("quantize",),
@@ -28,4 +30,14 @@ __getattr__, __dir__ = lazy_names(
     },
 )[:2]
 
-__all__ = ["Report", "quantize", "read_onnx", "verify", "verify_import", "write_c", "write_onnx"]
+__all__ = [
+    "Diagnosis",
+    "Report",
+    "diagnose",
+    "quantize",
+    "read_onnx",
+    "verify",
+    "verify_import",
+    "write_c",
+    "write_onnx",
+]

@@ -38,6 +38,7 @@ ROOMS = {
     "export": [
         "__main__",
         "commands",
+        "diagnosis",
         "verification",
         "quantization  onnx_writer  onnx_reader  c_writer",
     ],

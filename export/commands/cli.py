@@ -25,6 +25,9 @@ _PLACES = {
         "export.commands.verify", "verify_command", "Compare every tensor of an artifact with its ONNX file."
     ),
     "score": Place("export.commands.score", "score", "Judge a model on a file of rows with their labels."),
+    "diagnose": Place(
+        "export.commands.diagnose", "diagnose_command", "Say which layer shrinking broke, and what mends it."
+    ),
     "import": Place("export.commands.import_", "import_command", "Take a dense network from any ONNX file."),
     "bench": Place("export.commands.bench", "bench_command", "Measure latency, throughput, load time and memory."),
     **COMMANDS,

@@ -1,38 +1,59 @@
 """A float32 model becomes a float16 or an int8 one."""
 
+from export.quantization.calibration import calibrate, float_model, rows_that_fit
 from export.quantization.doubts import (
+    LEAST_DB,
+    LEAST_DB_INT8,
     MOST_CHANGED,
     Fidelity,
     calibration_doubts,
     comparison_doubts,
+    decisions,
     fidelity_doubts,
+    is_classifier,
     measure_fidelity,
     row_doubts,
 )
-from export.quantization.fidelity import finite
+from export.quantization.fidelity import finite, sqnr_db, squared_error
+from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, quantize, quantize_beside
 from export.quantization.ranges import METHODS
 from export.quantization.recipe import ROUNDINGS, QuantizationWarning, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+from export.quantization.units import float_stretches
 
 __all__ = [
+    "BEYOND",
     "DEFAULT_ROWS",
-    "PRECISIONS",
     "Fidelity",
+    "LARGEST",
+    "LEAST_DB",
+    "LEAST_DB_INT8",
     "METHODS",
     "MOST_CHANGED",
-    "ROUNDINGS",
+    "PRECISIONS",
     "QuantizationWarning",
     "Quantized",
+    "ROUNDINGS",
     "Switches",
+    "calibrate",
     "calibration_doubts",
     "comparison_doubts",
+    "decisions",
     "fidelity_doubts",
     "finite",
+    "float_model",
+    "float_stretches",
+    "is_classifier",
     "longest_notes",
+    "lost_weights",
     "measure_fidelity",
     "quantize",
     "quantize_beside",
     "row_doubts",
+    "rows_that_fit",
+    "scale_for_float16",
+    "sqnr_db",
+    "squared_error",
     "with_test_vectors",
 ]

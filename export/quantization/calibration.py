@@ -62,7 +62,7 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
     histograms: dict[str, Histogram] = {}
     held_out: list[NDArray[np.float32]] = []
     count = kept = 0
-    sample, followed = Sample(), Sample(max(FOLLOWED_LEAST, min(FOLLOWED_MOST, FOLLOWED_VALUES // _widths(network))))
+    sample, followed = Sample(), Sample(rows_that_fit(network))
     for block in blocks(model, rows):
         sample.add(block)
         apart = np.arange(count, count + len(block)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
@@ -85,9 +85,10 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
     return Calibration(histograms, np.concatenate(held_out), count, sample.rows, followed.rows)
 
 
-def _widths(network: Model) -> int:
-    """How many values one row takes in all tensors of the network."""
-    return network.n_in + 2 * sum(layer.n_out for layer in network.layers)
+def rows_that_fit(network: Model) -> int:
+    """How many rows may be followed through all tensors of the network together, in bounded memory."""
+    widths = network.n_in + 2 * sum(layer.n_out for layer in network.layers)
+    return max(FOLLOWED_LEAST, min(FOLLOWED_MOST, FOLLOWED_VALUES // widths))
 
 
 def sampled(model: Model, rows: CalibrationRows) -> NDArray[np.float32]:

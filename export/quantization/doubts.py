@@ -46,7 +46,7 @@ def measure_fidelity(model: Model, small: Model, rows: NDArray[np.float32]) -> F
     limits = Limits(max_batch=max(1, len(rows)))  # an int8-dynamic model takes its batch whole
     with np.errstate(over="ignore", invalid="ignore"):
         before, after = (Engine(network, limits).logits(rows) for network in (model, small))
-    changed = int(np.sum(_decisions(before) != _decisions(after)))
+    changed = int(np.sum(decisions(before) != decisions(after)))
     decides = model.metadata.get("target") not in ("regression", "autoencoder")
     worst = (None, None) if is_classifier(model) or _is_one_signal(model) else _worst_output(before, after)
     return Fidelity(len(rows), sqnr_db(before, after), changed if decides else None, *worst)
@@ -146,8 +146,8 @@ def is_classifier(model: Model) -> bool:
     return target == "class" or bool(model.class_names) or model.final_activation.name in _CLASSIFIERS
 
 
-def _decisions(values: NDArray[np.float32]) -> NDArray[np.int64]:
-    """As `Engine.predict` decides."""
+def decisions(values: NDArray[np.float32]) -> NDArray[np.int64]:
+    """The class of each row of logits (n, n_out), as `Engine.predict` decides, int64 (n,)."""
     return np.asarray(values[:, 0] > 0 if values.shape[1] == 1 else values.argmax(axis=1), np.int64)
 
 

@@ -15,7 +15,7 @@ from typing import NamedTuple, TypeAlias
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.layers import Dense, Elementwise, LayerNorm
+from edge_runtime.layers import Dense, Elementwise, Layer, LayerNorm
 from edge_runtime.model import Model
 from edge_runtime.numerics import Activation, QuantParams, dequantize, quantize
 from edge_runtime.reference import stage_values
@@ -74,11 +74,16 @@ def units(layers: Sequence[FloatLayer], floats: Container[str] = ()) -> list[Uni
     return found
 
 
-def float_outputs(model: Model, small: Model) -> Mapping[str, str]:
-    """By the name of a layer of `small`, made of the float `model`: the tensor of `model` that it gives."""
+def float_stretches(model: Model, small: Model) -> dict[str, tuple[Layer, ...]]:
+    """By the name of a layer of `small`, made of the float `model`: the layers of `model` that it stands for."""
     names = [layer.name for layer in model.layers]
     places = [names.index(layer.name) for layer in small.layers] + [len(names)]
-    return {names[place]: f"{names[end - 1]}.output" for place, end in pairwise(places)}
+    return {names[place]: model.layers[place:end] for place, end in pairwise(places)}
+
+
+def float_outputs(model: Model, small: Model) -> Mapping[str, str]:
+    """By the name of a layer of `small`, made of the float `model`: the tensor of `model` that it gives."""
+    return {name: f"{layers[-1].name}.output" for name, layers in float_stretches(model, small).items()}
 
 
 def _is_uniform(stage: Elementwise) -> bool:

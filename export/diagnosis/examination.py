@@ -1,0 +1,184 @@
+"""The whole examination: rows, both networks, each layer, what is wrong, what helps, and the sentence."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.arguments import QUANTIZATION_CHECKS
+from edge_runtime.errors import QuantizationError
+from edge_runtime.layers import Dense, Layer
+from edge_runtime.model import Model, as_model
+from export.diagnosis import verdict
+from export.diagnosis.aligned import in_units_of, with_names_of
+from export.diagnosis.answers import Answers, Judge
+from export.diagnosis.codes import Ranges
+from export.diagnosis.findings import Finding, findings_of
+from export.diagnosis.layer_errors import LayerErrors, layer_errors
+from export.diagnosis.losses import is_lost
+from export.diagnosis.pairs import SideBySide
+from export.diagnosis.remedies import Remedy, RemedyTrials, chosen
+from export.diagnosis.report import Diagnosis
+from export.diagnosis.rows import Overflow, Rows, rows_for
+from export.quantization import (
+    LARGEST,
+    PRECISIONS,
+    QuantizationWarning,
+    Switches,
+    calibrate,
+    float_model,
+    quantize_beside,
+)
+
+
+class _Both(NamedTuple):
+    """The float network with the units of the small one, the small one, and what to know of how it was made."""
+
+    source: Model
+    small: Model
+    notes: tuple[str, ...] = ()
+
+
+def diagnose(
+    model: Model,
+    rows: Any,
+    labels: Any = None,
+    *,
+    small: Model | None = None,
+    precision: str = "int8",
+    calibration: Any = None,
+    method: str = "auto",
+) -> Diagnosis:
+    """Which layer quantization broke, and what mends it, on real rows. `str` of it is a table and a sentence.
+
+    model: the float network; or a trained one, whose `to_model` gives it. rows: an array (n, n_in) or a frame, as a
+    user would feed them; as many as memory allows are looked at, spread evenly. labels: right classes, whole numbers
+    (n,), or targets, floats (n, n_out): with them damage is counted in right answers or R^2, without in decisions that
+    change or in decibels.
+    small: a smaller network that was made of `model` already; without it, `model` is quantized to `precision` by
+    `method`, as `export.quantize` does.
+    calibration: rows to quantize with, which should not be among `rows`. Without them each fifth of `rows` is looked
+    at, and the others calibrate (with fewer than 20 all do both).
+
+    Remedies are tried if something is lost, each by quantizing anew. Raises InputError for rows, labels and models that
+    do not fit together, QuantizationError for a network that cannot be quantized.
+    """
+    model = as_model(model)
+    QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
+    given = rows_for(model, rows, labels, calibration)
+    both = _both(model, small, precision, given, method)
+    seen = _ranges(both.source, given.calibration) if small is None or calibration is not None else {}
+    return _examined(model, both, given, seen, is_given=small is not None).diagnosis(both.notes)
+
+
+def _both(model: Model, small: Model | None, precision: str, given: Rows, method: str) -> _Both:
+    if small is not None:
+        small = with_names_of(model, as_model(small))
+        return _Both(in_units_of(model, small), small)
+    with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
+        warnings.simplefilter("always", QuantizationWarning)
+        try:
+            found = quantize_beside(model, given.calibration, precision, Switches(method), 0)
+            source, small = found.source, found.model
+        except QuantizationError:
+            if precision != "float16":
+                raise
+            source = replace(model, layers=float_model(model).layers)
+            small = replace(source, layers=tuple(map(_clipped_to_halves, source.layers)), test_vectors=None)
+    notes = tuple(str(each.message) for each in caught if issubclass(each.category, QuantizationWarning))
+    return _Both(in_units_of(source, small) if precision == "float16" else source, small, notes)
+
+
+def _clipped_to_halves(layer: Layer) -> Layer:
+    """Weights beyond float16 at its end: nothing that is written, but it shows what they cost."""
+    if not isinstance(layer, Dense):
+        return layer
+    return replace(layer, weight=np.clip(layer.weight, -LARGEST, LARGEST).astype(np.float16))
+
+
+def _ranges(source: Model, rows: NDArray[np.float32]) -> Ranges:
+    return {name: (seen.low, seen.high) for name, seen in calibrate(source, rows).histograms.items()}
+
+
+@dataclass(frozen=True, eq=False)
+class _Case:
+    """All that was seen, before anything is tried. layers: the most damaged first."""
+
+    model: Model
+    small: Model
+    given: Rows
+    judge: Judge
+    before: Answers
+    after: Answers
+    layers: list[LayerErrors]
+    findings: list[Finding]
+    is_given: bool
+
+    @property
+    def is_lost(self) -> bool:
+        """Whether a remedy is worth trying."""
+        return is_lost(self.before, self.after, self.precision)
+
+    @property
+    def precision(self) -> str:
+        """Of the smaller network."""
+        return self.small.precision
+
+    def remedies(self, worst: LayerErrors) -> list[Remedy]:
+        """All that were tried, in the order of what they cost."""
+        trials = RemedyTrials(self.model, self.precision, self.given.calibration, self.given.judged, self.judge)
+        kept = Remedy("keeping it in float16", f"--keep {worst.name}=float16", worst.kept["float16"])
+        return [*(trials.anew() if self.is_given else []), kept, *trials.other_precisions()]
+
+    def diagnosis(self, notes: tuple[str, ...]) -> Diagnosis:
+        """With the sentence."""
+        finding = next((each for each in self.findings if each.layer == self.layers[0].name), None)
+        remedies: list[Remedy] = []
+        if finding is not None and finding.kind == "dead":
+            text = verdict.dead(self.precision, finding, self.before, self.after)
+        elif self.is_lost:
+            remedies = self.remedies(self.layers[0])
+            best = chosen(remedies, self.before, self.after, self.precision)
+            text = verdict.broken(self.precision, self.layers[0], finding, self.before, self.after, remedies, best)
+        elif finding is not None:
+            text = verdict.harmless(self.precision, finding, self.before, self.after)
+        else:
+            text = verdict.sound(self.precision, self.before, self.after)
+        return Diagnosis(
+            precision=self.precision,
+            rows=len(self.given.judged),
+            float_answers=self.before,
+            small_answers=self.after,
+            layers=tuple(self.layers),
+            findings=tuple(self.findings),
+            worst=self.layers[0].name if self.is_lost or finding is not None else None,
+            remedies=tuple(remedies),
+            verdict=text,
+            notes=notes,
+        )
+
+
+def _examined(model: Model, both: _Both, given: Rows, seen: Ranges, *, is_given: bool) -> _Case:
+    beside = SideBySide(both.source, both.small, given.judged)
+    judge = Judge(model, beside.exact_logits, given.labels)
+    before, after = judge.answers(beside.exact_logits), judge.answers(beside.found_logits)
+    original = {layer.name: layer for layer in model.layers if isinstance(layer, Dense)}
+    layers, findings = [], _overflows(given.overflow)
+    for pair in beside.weighted:
+        layers.append(layer_errors(beside, pair, judge, seen))
+        findings += findings_of(beside, pair, original[pair.name], layers[-1])
+    wrong = {finding.layer for finding in findings}
+    layers.sort(key=lambda layer: (layer.name not in wrong, -layer.damage))
+    return _Case(model, both.small, given, judge, before, after, layers, findings, is_given)
+
+
+def _overflows(overflow: Overflow | None) -> list[Finding]:
+    if overflow is None:
+        return []
+    share = f"{overflow.rows:,} of {overflow.of:,} rows"
+    text = f"float32 itself overflows: the float model gives NaN or inf on {share}, which were left out"
+    return [Finding(overflow.layer, "nan", text)]

@@ -1,0 +1,84 @@
+"""What could be done about a loss, each really done: the network is made anew, and answers the same rows."""
+
+from __future__ import annotations
+
+import warnings
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from edge_runtime.errors import SmallnetError
+from edge_runtime.model import Model
+from edge_runtime.reference import logits, trace
+from export.diagnosis.answers import Answers, Judge
+from export.diagnosis.losses import is_lost, order
+from export.quantization import PRECISIONS, QuantizationWarning, quantize
+
+# what may be taken in the place of a precision, in the order of what it costs
+_LARGER = {
+    "int8": ("int8-a16", "float16"),
+    "int8-dynamic": ("int8", "float16"),
+    "int4": ("int8", "int8-a16", "float16"),
+    "int8-a16": ("float16",),
+    "float16": ("int8", "float32"),
+}
+
+
+@dataclass(frozen=True)
+class Remedy:
+    """Something that was tried. what: in words. option: of `smallnet export`, which does it.
+
+    answers: of the network that it gave; None where it could not be done, for the reason in `refused`.
+    """
+
+    what: str
+    option: str
+    answers: Answers | None
+    refused: str = ""
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**vars(self), "answers": None if self.answers is None else self.answers.as_dict()}
+
+
+class RemedyTrials:
+    """Tries remedies on the float `model` for one `precision`: calibrates on some rows, judges on others."""
+
+    def __init__(self, model: Model, precision: str, calibration: Any, rows: NDArray[np.float32], judge: Judge) -> None:
+        self._model, self._precision = model, precision
+        self._calibration, self._rows, self._judge = calibration, rows, judge
+
+    def anew(self) -> list[Remedy]:
+        """Another way to the same precision: for a model that somebody made already."""
+        if not self._precision.startswith("int") or self._precision == "int8-dynamic":
+            return []
+        return [self._try("made anew with the steps that help", "--method auto", self._precision)]
+
+    def other_precisions(self) -> list[Remedy]:
+        """The next ones up, the smallest files first."""
+        offers = [name for name in _LARGER.get(self._precision, ("float16",)) if name in PRECISIONS]
+        return [self._try(f"{name} as a whole", f"--precision {name}", name) for name in offers]
+
+    def _try(self, what: str, option: str, precision: str) -> Remedy:
+        try:
+            with warnings.catch_warnings(), np.errstate(all="ignore"):
+                warnings.simplefilter("ignore", QuantizationWarning)
+                made = quantize(self._model, self._calibration, precision, test_vectors=0)
+                return Remedy(what, option, self._judge.answers(logits(made, trace(made, self._rows))))
+        except SmallnetError as error:
+            return Remedy(what, option, None, str(error))
+
+
+def chosen(remedies: list[Remedy], before: Answers, small: Answers, precision: str) -> Remedy | None:
+    """The first after which nothing is lost any more: they stand in the order of what they cost.
+
+    Else the one that gives the most; None if none gives more than the `small` network itself.
+    """
+    able = [(remedy, remedy.answers) for remedy in remedies if remedy.answers is not None]
+    better = [each for each in able if order(each[1]) > order(small)]
+    enough = [remedy for remedy, answers in better if not is_lost(before, answers, precision)]
+    if enough or not better:
+        return enough[0] if enough else None
+    return max(better, key=lambda each: order(each[1]))[0]

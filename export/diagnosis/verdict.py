@@ -1,0 +1,61 @@
+"""One plain sentence: which layer it is, what was tried and what that gave, or that there is nothing to mend."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from export.diagnosis.answers import Answers
+from export.diagnosis.findings import Finding
+from export.diagnosis.layer_errors import LayerErrors
+from export.diagnosis.losses import decibels, figures, gained
+from export.diagnosis.remedies import Remedy
+
+NOTHING = "nothing to mend"
+
+
+def sound(precision: str, before: Answers, small: Answers) -> str:
+    """Where nothing is wrong."""
+    return f"{NOTHING}: {_result(precision, before, small)}"
+
+
+def harmless(precision: str, finding: Finding, before: Answers, small: Answers) -> str:
+    """Where a layer is odd, and its outputs do not suffer."""
+    return f"{_said(finding)}; nothing is lost by it on these rows: {_result(precision, before, small)}"
+
+
+def dead(precision: str, finding: Finding, before: Answers, small: Answers) -> str:
+    """Where the float model itself is worth nothing."""
+    advice = "no quantization did that and none mends it, train it again, with a lower learning rate or smaller biases"
+    return f"{_said(finding)}; {advice}; {_result(precision, before, small)}"
+
+
+def broken(
+    precision: str,
+    worst: LayerErrors,
+    finding: Finding | None,
+    before: Answers,
+    small: Answers,
+    remedies: Sequence[Remedy],
+    best: Remedy | None,
+) -> str:
+    """Where something is lost: the layer, and what helps of all that was tried."""
+    here = f"layer '{worst.name}': most of the error is made there, {decibels(worst.alone.sqnr_db)} by it alone"
+    said = here if finding is None else _said(finding)
+    return f"{said}; {_result(precision, before, small)}; {_help(small, remedies, best)}"
+
+
+def _help(small: Answers, remedies: Sequence[Remedy], best: Remedy | None) -> str:
+    if best is not None and best.answers is not None:
+        return f"{best.what} ({best.option}) {gained(small, best.answers)}"
+    if not remedies:
+        return "nothing was tried"
+    return f"{', '.join(remedy.option for remedy in remedies)} were tried, and none wins anything back"
+
+
+def _said(finding: Finding) -> str:
+    return f"layer '{finding.layer}': {finding.text}"
+
+
+def _result(precision: str, before: Answers, small: Answers) -> str:
+    verb = "gives" if small.changed is None else "loses"
+    return f"{precision} {verb} {figures(before, small)}"
