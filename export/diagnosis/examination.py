@@ -19,11 +19,11 @@ from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.codes import Ranges
 from export.diagnosis.findings import Finding, findings_of
 from export.diagnosis.layer_errors import LayerErrors, layer_errors
-from export.diagnosis.losses import is_lost
+from export.diagnosis.losses import is_lost, order
 from export.diagnosis.pairs import SideBySide
 from export.diagnosis.remedies import Remedy, RemedyTrials, chosen
 from export.diagnosis.report import Diagnosis
-from export.diagnosis.rows import Overflow, Rows, rows_for
+from export.diagnosis.rows import Overflow, GivenRows, rows_for
 from export.quantization import (
     LARGEST,
     PRECISIONS,
@@ -72,10 +72,11 @@ def diagnose(
     given = rows_for(model, rows, labels, calibration)
     both = _both(model, small, precision, given, method)
     seen = _ranges(both.source, given.calibration) if small is None or calibration is not None else {}
-    return _examined(model, both, given, seen, is_given=small is not None).diagnosis(both.notes)
+    has_other_ways = small is not None or method != "auto"
+    return _examined(model, both, given, seen, has_other_ways=has_other_ways).diagnosis(both.notes)
 
 
-def _both(model: Model, small: Model | None, precision: str, given: Rows, method: str) -> _Both:
+def _both(model: Model, small: Model | None, precision: str, given: GivenRows, method: str) -> _Both:
     if small is not None:
         small = with_names_of(model, as_model(small))
         return _Both(in_units_of(model, small), small)
@@ -110,13 +111,13 @@ class _Case:
 
     model: Model
     small: Model
-    given: Rows
+    given: GivenRows
     judge: Judge
     before: Answers
     after: Answers
     layers: list[LayerErrors]
     findings: list[Finding]
-    is_given: bool
+    has_other_ways: bool
 
     @property
     def is_lost(self) -> bool:
@@ -128,11 +129,16 @@ class _Case:
         """Of the smaller network."""
         return self.small.precision
 
-    def remedies(self, worst: LayerErrors) -> list[Remedy]:
-        """All that were tried, in the order of what they cost."""
+    def remedies(self) -> list[Remedy]:
+        """All that were tried, in the order of what they cost.
+
+        Two layers are tried in float16: the worst, and the one that wins most back, which is another if the grid
+        between them is what is wrong: a layer that stays float takes its inputs as they come.
+        """
         trials = RemedyTrials(self.model, self.precision, self.given.calibration, self.given.judged, self.judge)
-        kept = Remedy("keeping it in float16", f"--keep {worst.name}=float16", worst.kept["float16"])
-        return [*(trials.anew() if self.is_given else []), kept, *trials.other_precisions()]
+        winner = max(self.layers, key=lambda layer: order(layer.kept["float16"] or self.after))
+        kept = trials.keeping(list(dict.fromkeys([self.layers[0].name, winner.name])))
+        return [*(trials.anew() if self.has_other_ways else []), *kept, *trials.other_precisions()]
 
     def diagnosis(self, notes: tuple[str, ...]) -> Diagnosis:
         """With the sentence."""
@@ -141,7 +147,7 @@ class _Case:
         if finding is not None and finding.kind == "dead":
             text = verdict.dead(self.precision, finding, self.before, self.after)
         elif self.is_lost:
-            remedies = self.remedies(self.layers[0])
+            remedies = self.remedies()
             best = chosen(remedies, self.before, self.after, self.precision)
             text = verdict.broken(self.precision, self.layers[0], finding, self.before, self.after, remedies, best)
         elif finding is not None:
@@ -162,7 +168,7 @@ class _Case:
         )
 
 
-def _examined(model: Model, both: _Both, given: Rows, seen: Ranges, *, is_given: bool) -> _Case:
+def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, has_other_ways: bool) -> _Case:
     beside = SideBySide(both.source, both.small, given.judged)
     judge = Judge(model, beside.exact_logits, given.labels)
     before, after = judge.answers(beside.exact_logits), judge.answers(beside.found_logits)
@@ -173,7 +179,7 @@ def _examined(model: Model, both: _Both, given: Rows, seen: Ranges, *, is_given:
         findings += findings_of(beside, pair, original[pair.name], layers[-1])
     wrong = {finding.layer for finding in findings}
     layers.sort(key=lambda layer: (layer.name not in wrong, -layer.damage))
-    return _Case(model, both.small, given, judge, before, after, layers, findings, is_given)
+    return _Case(model, both.small, given, judge, before, after, layers, findings, has_other_ways)
 
 
 def _overflows(overflow: Overflow | None) -> list[Finding]:

@@ -14,7 +14,7 @@ from edge_runtime.model import Model
 from edge_runtime.reference import logits, trace
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.losses import is_lost, order
-from export.quantization import PRECISIONS, QuantizationWarning, quantize
+from export.quantization import INTEGERS, PRECISIONS, QuantizationWarning, quantize
 
 # what may be taken in the place of a precision, in the order of what it costs
 _LARGER = {
@@ -51,21 +51,30 @@ class RemedyTrials:
         self._calibration, self._rows, self._judge = calibration, rows, judge
 
     def anew(self) -> list[Remedy]:
-        """Another way to the same precision: for a model that somebody made already."""
-        if not self._precision.startswith("int") or self._precision == "int8-dynamic":
+        """Another way to the same precision: for a model that somebody made already, or by a method that was named."""
+        if self._precision not in INTEGERS:
             return []
-        return [self._try("made anew with the steps that help", "--method auto", self._precision)]
+        return [self._try("making it anew with the steps that help", "--method auto", self._precision)]
+
+    def keeping(self, layers: list[str]) -> list[Remedy]:
+        """Each of the layers in float16, by itself."""
+        if self._precision not in INTEGERS:
+            return []
+        return [
+            self._try(f"keeping '{name}' in float16", f"--keep {name}=float16", self._precision, {name: "float16"})
+            for name in layers
+        ]
 
     def other_precisions(self) -> list[Remedy]:
         """The next ones up, the smallest files first."""
         offers = [name for name in _LARGER.get(self._precision, ("float16",)) if name in PRECISIONS]
         return [self._try(f"{name} as a whole", f"--precision {name}", name) for name in offers]
 
-    def _try(self, what: str, option: str, precision: str) -> Remedy:
+    def _try(self, what: str, option: str, precision: str, keep: dict[str, str] | None = None) -> Remedy:
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore", QuantizationWarning)
-                made = quantize(self._model, self._calibration, precision, test_vectors=0)
+                made = quantize(self._model, self._calibration, precision, keep=keep, test_vectors=0)
                 return Remedy(what, option, self._judge.answers(logits(made, trace(made, self._rows))))
         except SmallnetError as error:
             return Remedy(what, option, None, str(error))

@@ -14,7 +14,7 @@ from export.diagnosis.layer_errors import LayerErrors
 from export.diagnosis.losses import decibels, gained
 from export.diagnosis.remedies import Remedy
 
-WIDTH = 100
+REPORT_WIDTH = 100
 _COLUMNS = {
     "layer": "layer",
     "weights": "weights",
@@ -29,6 +29,7 @@ _COLUMNS = {
     "float32": "float32",
 }
 _LEFT_OUT = ("cosine", "float32")
+_ALSO_LEFT_OUT = (*_LEFT_OUT, "weights", "behind", "codes")
 LEGEND = (
     "Decibels (signal to noise) of the weights; of the values behind the layer; of the error made here, on exact "
     "inputs; of the error inherited, by the float layer; of the outputs if this layer alone is small. Then clipped "
@@ -69,15 +70,15 @@ class Diagnosis:
         return f"Diagnosis({self.precision}, {len(self.layers):,} layers, {self.rows:,} rows, {worst})"
 
     def __str__(self) -> str:
-        """The table, at most `WIDTH` letters wide, and the sentence."""
-        return f"{self.table(WIDTH)}\n\n{wrapped(self.verdict, WIDTH)}"
+        """The table, at most `REPORT_WIDTH` letters wide, and the sentence."""
+        return f"{self.table(REPORT_WIDTH)}\n\n{wrapped(self.verdict, REPORT_WIDTH)}"
 
     def table(self, width: int | None = None) -> str:
         """The layers, and what was tried. width: letters that a line may have, None for any number."""
         rows = [_row(layer, self.small_answers) for layer in self.layers]
-        few = {key: heading for key, heading in _COLUMNS.items() if key not in _LEFT_OUT}
+        few = [{key: _COLUMNS[key] for key in _COLUMNS if key not in left} for left in (_LEFT_OUT, _ALSO_LEFT_OUT)]
         tried = [_tried(remedy, self.small_answers) for remedy in self.remedies]
-        return "\n".join([fit_table(rows, width, _COLUMNS, few), *(wrapped(text, width) for text in (LEGEND, *tried))])
+        return "\n".join([fit_table(rows, width, _COLUMNS, *few), *(wrapped(text, width) for text in (LEGEND, *tried))])
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data; a figure that is not finite is None."""

@@ -26,7 +26,7 @@ class Overflow(NamedTuple):
     of: int
 
 
-class Rows(NamedTuple):
+class GivenRows(NamedTuple):
     """calibration: to quantize with. judged: to look at, with their labels or None. overflow: what was left out."""
 
     calibration: NDArray[np.float32]
@@ -35,16 +35,16 @@ class Rows(NamedTuple):
     overflow: Overflow | None
 
 
-def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> Rows:
+def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRows:
     """See `export.diagnose`. Raises InputError for rows or labels that are not the model's."""
-    judged = checked_rows(model, rows, "rows")
+    judged = rows_of_model(model, rows, "rows")
     known = checked_labels(model, labels, len(judged))
     if calibration is None:
         apart = np.arange(len(judged)) % 5 == 2 if len(judged) >= FEWEST_TO_CUT else np.ones(len(judged), bool)
         calibrated = judged[~apart] if not apart.all() else judged
         judged, known = judged[apart], None if known is None else known[apart]
     else:
-        calibrated = checked_rows(model, calibration, "calibration")
+        calibrated = rows_of_model(model, calibration, "calibration")
     few = _spread(len(judged), rows_that_fit(model))
     judged, known = judged[few], None if known is None else known[few]
     network = float_model(model)
@@ -57,11 +57,11 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> Rows:
             f"layer '{found.layer}' of the float model gives NaN or inf on all {found.of:,} rows: float32 overflows "
             "there, and nothing can be compared; train it with a lower learning rate, or look at the units of the rows"
         )
-    return Rows(calibrated[kept], judged[is_finite], None if known is None else known[is_finite], overflow)
+    return GivenRows(calibrated[kept], judged[is_finite], None if known is None else known[is_finite], overflow)
 
 
-def checked_rows(model: Model, rows: Any, what: str) -> NDArray[np.float32]:
-    """Rows as float32 (n, n_in), at least one, all finite. Raises InputError for others."""
+def rows_of_model(model: Model, rows: Any, what: str) -> NDArray[np.float32]:
+    """GivenRows as float32 (n, n_in), at least one, all finite. Raises InputError for others."""
     found = as_inputs(model, rows, what)
     if found.ndim != 2 or found.shape[1] != model.n_in or not len(found):
         raise InputError(f"{what} have shape {found.shape}, expected (n, {model.n_in}), at least one row")

@@ -37,6 +37,7 @@ CHOICES = {
     ("train", "--schedule"): SCHEDULES,
     ("export", "--precision"): (*PRECISIONS, "all"),
     ("export", "--method"): (*METHODS, "auto"),
+    ("diagnose", "--precision"): PRECISIONS[1:],
     ("export", "--form"): FORMS,
     ("export", "--format"): FORMATS,
     ("run", "--over-batch"): OVER_BATCH,
