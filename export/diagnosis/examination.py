@@ -23,7 +23,7 @@ from export.diagnosis.losses import is_lost, order
 from export.diagnosis.pairs import SideBySide
 from export.diagnosis.remedies import Remedy, RemedyTrials, chosen
 from export.diagnosis.report import Diagnosis
-from export.diagnosis.rows import Overflow, GivenRows, rows_for
+from export.diagnosis.rows import GivenRows, Overflow, rows_for
 from export.quantization import (
     LARGEST,
     PRECISIONS,
@@ -130,15 +130,17 @@ class _Case:
         return self.small.precision
 
     def remedies(self) -> list[Remedy]:
-        """All that were tried, in the order of what they cost.
+        """Those that were tried, in the order of what they cost, up to the first that is enough.
 
         Two layers are tried in float16: the worst, and the one that wins most back, which is another if the grid
         between them is what is wrong: a layer that stays float takes its inputs as they come.
         """
         trials = RemedyTrials(self.model, self.precision, self.given.calibration, self.given.judged, self.judge)
         winner = max(self.layers, key=lambda layer: order(layer.kept["float16"] or self.after))
-        kept = trials.keeping(list(dict.fromkeys([self.layers[0].name, winner.name])))
-        return [*(trials.anew() if self.has_other_ways else []), *kept, *trials.other_precisions()]
+        names = list(dict.fromkeys([self.layers[0].name, winner.name]))
+        return trials.tried(
+            names, lambda answers: not is_lost(self.before, answers, self.precision), anew=self.has_other_ways
+        )
 
     def diagnosis(self, notes: tuple[str, ...]) -> Diagnosis:
         """With the sentence."""

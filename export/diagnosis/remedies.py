@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,6 +44,15 @@ class Remedy:
         return {**vars(self), "answers": None if self.answers is None else self.answers.as_dict()}
 
 
+class _Offer(NamedTuple):
+    """What would be tried: `quantize` to a precision, with layers kept in others."""
+
+    what: str
+    option: str
+    precision: str
+    keep: dict[str, str] | None = None
+
+
 class RemedyTrials:
     """Tries remedies on the float `model` for one `precision`: calibrates on some rows, judges on others."""
 
@@ -50,25 +60,33 @@ class RemedyTrials:
         self._model, self._precision = model, precision
         self._calibration, self._rows, self._judge = calibration, rows, judge
 
-    def anew(self) -> list[Remedy]:
-        """Another way to the same precision: for a model that somebody made already, or by a method that was named."""
-        if self._precision not in INTEGERS:
-            return []
-        return [self._try("making it anew with the steps that help", "--method auto", self._precision)]
+    def tried(self, layers: list[str], is_enough: Callable[[Answers], bool], *, anew: bool) -> list[Remedy]:
+        """One after another, in the order of what they cost, until one is enough.
 
-    def keeping(self, layers: list[str]) -> list[Remedy]:
-        """Each of the layers in float16, by itself."""
-        if self._precision not in INTEGERS:
-            return []
-        return [
-            self._try(f"keeping '{name}' in float16", f"--keep {name}=float16", self._precision, {name: "float16"})
-            for name in layers
-        ]
+        layers: that may stay float16. anew: whether another way to the same precision is one: if somebody made the
+        small model already, or by a method that was named.
+        """
+        found: list[Remedy] = []
+        for offer in (*(self._same_precision(layers, anew)), *self._other_precisions()):
+            found.append(self._try(*offer))
+            answers = found[-1].answers
+            if answers is not None and is_enough(answers):
+                break
+        return found
 
-    def other_precisions(self) -> list[Remedy]:
+    def _same_precision(self, layers: list[str], anew: bool) -> Iterator[_Offer]:
+        if self._precision not in INTEGERS:
+            return
+        if anew:
+            yield _Offer("making it anew with the steps that help", "--method auto", self._precision)
+        for name in layers:
+            yield _Offer(f"keeping '{name}' in float16", f"--keep {name}=float16", self._precision, {name: "float16"})
+
+    def _other_precisions(self) -> Iterator[_Offer]:
         """The next ones up, the smallest files first."""
-        offers = [name for name in _LARGER.get(self._precision, ("float16",)) if name in PRECISIONS]
-        return [self._try(f"{name} as a whole", f"--precision {name}", name) for name in offers]
+        for name in _LARGER.get(self._precision, ("float16",)):
+            if name in PRECISIONS:
+                yield _Offer(f"{name} as a whole", f"--precision {name}", name)
 
     def _try(self, what: str, option: str, precision: str, keep: dict[str, str] | None = None) -> Remedy:
         try:
