@@ -34,9 +34,9 @@ from edge_runtime.numerics import DEFINITIONS
 from edge_runtime.schema import RULES
 from trainer.activations import DERIVATIVES
 from trainer.baseline import Baselines, baseline_doubts, constant_baseline, linear_baseline
-from trainer.data import STANDARDIZATIONS, TARGETS, shared_doubts, shared_note, shared_rows
+from trainer.data import STANDARDIZATIONS, TARGETS, Augmentation, shared_doubts, shared_note, shared_rows
 from trainer.datasets import Dataset, Split, files_of, for_autoencoder, load_another, load_dataset, split
-from trainer.errors import DataWarning, TrainingDiverged, TrainingStopped
+from trainer.errors import ConfigurationError, DataWarning, TrainingDiverged, TrainingStopped
 from trainer.fitting import history_doubts, training_doubts
 from trainer.history import EpochRecord, History
 from trainer.optimizers import OPTIMIZERS
@@ -70,6 +70,10 @@ _RATE_HELP = "Size of a step, at the start."
 _STANDARDIZE_HELP = (
     "Bring inputs to mean 0 and deviation 1: all together (auto: images), each feature by itself, or not."
 )
+_AUGMENT_HELP = (
+    "Move images a little at random in each epoch, by pixels, degrees and a share of their size: "
+    "shift=2,rotate=10,scale=0.1. They are square, or height=H,width=W are added."
+)
 _MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss, or the accuracy."
 
 
@@ -91,6 +95,19 @@ class Sizes(click.ParamType):
         if any(not 1 <= size <= 1_000_000 for size in sizes):
             self.fail(f"{value!r} found, expected widths from 1 to 1,000,000 such as 32 or 128,64, or none", param, ctx)
         return sizes
+
+
+class Moves(click.ParamType):
+    """How images are moved, such as shift=2,rotate=10."""
+
+    name = "MOVES"
+
+    def convert(self, value: Any, param: Any, ctx: Any) -> Augmentation | None:
+        """The augmentation; fails for moves that are not known, or that move nothing."""
+        try:
+            return Augmentation.of(value)
+        except ConfigurationError as error:
+            self.fail(str(error), param, ctx)
 
 
 @click.command()
@@ -168,6 +185,7 @@ class Sizes(click.ParamType):
     show_default=True,
     help=_STANDARDIZE_HELP,
 )
+@click.option("--augment", type=Moves(), help=_AUGMENT_HELP)
 @click.option(
     "--seed", metavar="N", type=int, default=0, show_default=True, help="Seed of weights, order, dropout and split."
 )

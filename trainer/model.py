@@ -29,8 +29,10 @@ from trainer.config import (
     check_whole,
 )
 from trainer.data import (
+    Augmentation,
     ClassWeight,
     TargetUnits,
+    check_images,
     checked_rows,
     coarse_targets,
     dominated_columns,
@@ -338,6 +340,7 @@ class NeuralNetworkModel:
         label_smoothing: float = Defaults.label_smoothing,
         class_weight: ClassWeight = None,
         standardize: str = Defaults.standardize,
+        augment: str | Augmentation | None = None,
         checkpoint: PathLike | None = None,
         resume: PathLike | None = None,
         on_epoch: Callable[[EpochRecord], object] | None = None,
@@ -359,6 +362,8 @@ class NeuralNetworkModel:
         weights. Unless "none", regression targets of "mse" and "huber" behind a linear last layer are standardized too,
         output by output (an autoencoder's as its inputs are): the losses that are reported are then of standardized
         targets, while metrics, outputs and `evaluate` are in real units.
+        augment: images are moved a little at random in each epoch, as an `Augmentation` or a text says:
+        "shift=2,rotate=10" (pixels, degrees). Not with "per-feature", nor for an autoencoder.
         checkpoint: a file that is written after each epoch, in one step, and after Ctrl-C. resume: such a file to
         continue from; data, names of classes and settings must be the same, and epochs not fewer than it holds.
         on_epoch: called with each EpochRecord. Raises InputError for data, ConfigurationError for settings,
@@ -370,7 +375,7 @@ class NeuralNetworkModel:
             epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
             validation_share=validation_share, patience=patience, monitor=monitor, shuffle=shuffle,
             optimizer=optimizer, schedule=schedule, loss=loss,
-            label_smoothing=label_smoothing, class_weight=class_weight, standardize=standardize,
+            label_smoothing=label_smoothing, class_weight=class_weight, standardize=standardize, augment=augment,
             checkpoint=checkpoint, resume=resume, on_epoch=on_epoch,
         )  # fmt: skip
         return self._train(x, y, validation_data, options, sample_weight)
@@ -393,6 +398,8 @@ class NeuralNetworkModel:
         kept = self.preprocessing, self.target_units
         try:
             self._learn_scales(x, y, function, options.standardize, weight)
+            if options.augment is not None:
+                check_images(options.augment, x, y, self.preprocessing)
             rows = self._rows(x, y, function, options.label_smoothing, options.class_weight, weight)
             if validation_data is None:
                 rows, validation = with_share_apart(rows, options.validation_share, self.config.seed)

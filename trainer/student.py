@@ -21,7 +21,7 @@ from edge_runtime.inputs import frame_inputs
 from edge_runtime.numerics import Activation, frame_names, frame_numbers, is_frame
 from edge_runtime.schema import KEY, Column, Schema
 from trainer.config import CHECKS, PrecisionConfig, check_flag
-from trainer.data import ClassWeight, Dataset, as_truth, class_indices
+from trainer.data import Augmentation, ClassWeight, Dataset, as_truth, class_indices
 from trainer.errors import ConfigurationError, DataWarning, NotFittedError
 from trainer.fitting import OF_ONE_RUN, SETTINGS, Defaults, TrainingOptions, pair_of
 from trainer.history import EpochRecord, History
@@ -92,6 +92,7 @@ class NeuralNetwork(NeuralNetworkModel):
         label_smoothing: float = Defaults.label_smoothing,
         class_weight: ClassWeight = None,
         standardize: str = Defaults.standardize,
+        augment: str | Augmentation | None = None,
         class_names: Sequence[str] = (),
         warm_start: bool = False,
     ) -> None:
@@ -100,7 +101,7 @@ class NeuralNetwork(NeuralNetworkModel):
         self.monitor, self.shuffle = monitor, shuffle
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
         self.label_smoothing, self.class_weight, self.standardize = label_smoothing, class_weight, standardize
-        self.warm_start = warm_start
+        self.augment, self.warm_start = augment, warm_start
         super().__init__(
             layer_sizes, activations, l2_lambda, dropout_rate, precision_config,
             batch_norm=batch_norm, between=between, init=init,
@@ -161,6 +162,7 @@ class NeuralNetwork(NeuralNetworkModel):
         label_smoothing: float = AS_SET,
         class_weight: ClassWeight = AS_SET,
         standardize: str = AS_SET,
+        augment: str | Augmentation | None = AS_SET,
         checkpoint: PathLike | None = None,
         resume: PathLike | None = None,
         on_epoch: Callable[[EpochRecord], object] | None = None,
@@ -175,7 +177,7 @@ class NeuralNetwork(NeuralNetworkModel):
             "validation_share": validation_share, "patience": patience, "min_delta": min_delta, "monitor": monitor,
             "shuffle": shuffle, "optimizer": optimizer,
             "schedule": schedule, "loss": loss, "label_smoothing": label_smoothing, "class_weight": class_weight,
-            "standardize": standardize,
+            "standardize": standardize, "augment": augment,
         }  # fmt: skip
         options = TrainingOptions.of(**self._settings(given), checkpoint=checkpoint, resume=resume, on_epoch=on_epoch)
         goes_on = check_flag("warm_start", self.warm_start) and self._has_learned

@@ -1,5 +1,6 @@
 """From files and tables to arrays that a network learns from."""
 
+from trainer.data.augmentation import Augmentation, check_images
 from trainer.data.dataset import Dataset
 from trainer.data.idx import idx_files, is_idx_folder
 from trainer.data.idx_data import load_idx
@@ -38,6 +39,7 @@ from trainer.data.target_units import TargetUnits, coarse_targets
 from trainer.data.weights import weighted_rows
 
 __all__ = [
+    "Augmentation",
     "Choices",
     "ClassWeight",
     "Columns",
@@ -51,6 +53,7 @@ __all__ = [
     "Targets",
     "as_known_classes",
     "as_names",
+    "check_images",
     "as_truth",
     "checked_rows",
     "class_indices",

@@ -27,6 +27,7 @@ _HEADER = "checkpoint"
 _STATED_LATER = (
     "seed",
     "standardize",
+    "augment",
     "class_weight",
     "label_smoothing",
     "classes",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, fields, replace
 
 from edge_runtime.files import PathLike
 from trainer.config import CHECKS, check_flag, check_number, check_whole
-from trainer.data import STANDARDIZATIONS, ClassWeight
+from trainer.data import STANDARDIZATIONS, Augmentation, ClassWeight
 from trainer.history import EpochRecord
 from trainer.losses import Loss
 from trainer.optimizers import Optimizer, choose_optimizer
@@ -59,6 +59,7 @@ class TrainingOptions:
     label_smoothing: float
     class_weight: ClassWeight
     standardize: str
+    augment: Augmentation | None
     checkpoint: PathLike | None
     resume: PathLike | None
     on_epoch: Callable[[EpochRecord], object] | None
@@ -75,12 +76,14 @@ class TrainingOptions:
         optimizer: str | Optimizer,
         schedule: str | Schedule,
         learning_rate: float | None,
+        augment: str | Augmentation | None,
         **others: object,
     ) -> TrainingOptions:
-        """Options with optimizer and schedule by name; learning_rate None is the optimizer's own."""
+        """Options with optimizer, schedule and augmentation by name; learning_rate None is the optimizer's own."""
         rule = choose_optimizer(optimizer)
         rate = rule.default_learning_rate if learning_rate is None else learning_rate
-        return cls(optimizer=rule, schedule=choose_schedule(schedule), learning_rate=rate, **others)  # type: ignore[arg-type]
+        chosen = {"schedule": choose_schedule(schedule), "augment": Augmentation.of(augment)}
+        return cls(optimizer=rule, learning_rate=rate, **chosen, **others)  # type: ignore[arg-type]
 
     def __post_init__(self) -> None:
         check_whole("epochs", self.epochs, 0)

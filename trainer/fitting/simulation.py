@@ -59,7 +59,10 @@ def count_memory(
 ) -> MemoryCount:
     """The bytes of training in batches of `batch_size`. owned_bytes: of the data's copies that `fit` made."""
     values = parameters.values.nbytes
-    batch = _bytes(batch_shapes(rows, batch_size, gathers=options.shuffle or rows.picked is not None))
+    gathers = options.shuffle or rows.picked is not None or options.augment is not None
+    batch = _bytes(batch_shapes(rows, batch_size, gathers=gathers))
+    if options.augment is not None:
+        batch += options.augment.scratch_bytes(batch_size, rows.x.shape[1])
     if validation is not None:
         batch += _bytes(batch_shapes(validation, batch_size, gathers=False))
     penalty = min(PENALTY_CHUNK, parameters.decayed) * parameters.values.itemsize

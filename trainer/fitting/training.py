@@ -64,6 +64,18 @@ class TrainingRun:
         if options.resume is not None:
             self._resume(options.resume)
 
+    def start_from_present(self) -> EpochRecord:
+        """Let the weights that the run begins with be the best ones, until an epoch is better on the validation rows.
+
+        Returns what they reach there, as the record of epoch 0. The run must have validation rows.
+        """
+        assert self.validation is not None
+        self.check_batch = Batch(self.validation, self.batch_size, gathers=False)
+        loss, metric = self._validate()
+        record = EpochRecord(0, self.learning_rate, loss, metric, loss, metric)
+        self.stopping.best_value = self._watched(record)
+        return record
+
     def run(self) -> History:
         """Train to the end; the network then has the kept weights. Raises TrainingDiverged, KeyboardInterrupt."""
         self.batch = Batch(self.rows, self.batch_size, gathers=self._gathers)
@@ -92,7 +104,7 @@ class TrainingRun:
     @property
     def _gathers(self) -> bool:
         """Whether batches are copied together; else they are parts of the data as they stand."""
-        return self.options.shuffle or self.rows.picked is not None
+        return self.options.shuffle or self.rows.picked is not None or self.options.augment is not None
 
     @property
     def learning_rate(self) -> float:
@@ -124,6 +136,8 @@ class TrainingRun:
             batch.gather(self.order[self.offset : self.offset + rows])
         else:
             batch.view(self.offset)
+        if self.options.augment is not None:
+            self.options.augment.move(batch.x, self.rng)
         outputs = chain.forward(batch.x, self.rng)
         loss, metric = batch.measure(self.loss, outputs)
         if not math.isfinite(loss):
