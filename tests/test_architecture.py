@@ -27,7 +27,7 @@ ROOMS = {
         "baseline",
         "recipe  estimators",
         "student",
-        "model",
+        "model  fine_tuning",
         "fitting  datasets",
         "network  data",
         "losses  optimizers  schedules  history  layers  activations  scores",

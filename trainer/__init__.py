@@ -6,6 +6,7 @@
     net.predict(x); net.predict_proba(x); net.score(x, y); net.evaluate(x, y)
     net.to_model(class_names=..., metadata=..., dataset=...)
     net.save_weights("digits.npz"); net.load_weights("digits.npz")
+    fine_tune(net, quantized, x, y)  # int8 or int4, of export.quantize, trained on the integers that it runs on
 
 With scikit-learn (`pip install 'smallnet[sklearn]'`), for its pipelines and searches, both ends from the data:
 
@@ -24,6 +25,7 @@ from edge_runtime.lazy import public_names
 from edge_runtime.version import __version__ as __version__
 from trainer.config import DEFAULT_CONFIG, PrecisionConfig
 from trainer.errors import CheckpointError, ConfigurationError, DataWarning, NotFittedError, TrainingDiverged
+from trainer.fine_tuning import fine_tune
 from trainer.fitting import HardwareLimitWarning, MemoryCount, Profile
 from trainer.history import EpochRecord, History
 from trainer.model import Evaluation, NeuralNetworkModel
@@ -49,6 +51,7 @@ __all__ = [
     "PrecisionConfig",
     "Profile",
     "TrainingDiverged",
+    "fine_tune",
 ]
 
 

@@ -134,7 +134,7 @@ class DenseLayer(Layer):
     backward pass's gradients.
     """
 
-    PARAMETERS = ("weights", "bias")
+    PARAMETERS: ClassVar[tuple[str, ...]] = ("weights", "bias")
     DECAYED = ("weights",)
     weights = Parameter()
     bias = Parameter()

@@ -169,6 +169,26 @@ class Huber(Loss):
         np.clip(out, a.dtype.type(-self.delta), a.dtype.type(self.delta), out=out)
 
 
+@dataclass(frozen=True, eq=False)
+class ScaledLoss(Loss):
+    """The loss `inner` of outputs and targets that are multiplied with `factor`, float32 (n_out,).
+
+    For the losses that look at a - t alone: it is then that of other units, with outputs and targets in their own.
+    """
+
+    inner: Loss
+    factor: Array
+
+    def elements(self, a: Array, targets: Array, out: Array, scratch: Array) -> None:
+        """Those of the scaled difference."""
+        self.inner.elements(a * self.factor, targets * self.factor, out, scratch)
+
+    def gradient(self, a: Array, targets: Array, out: Array) -> None:
+        """By a: that of the scaled difference, times the factor."""
+        self.inner.gradient(a * self.factor, targets * self.factor, out)
+        np.multiply(out, self.factor, out=out)
+
+
 LOSSES: dict[str, Loss] = {
     loss.name: loss for loss in (CrossEntropy(), BinaryCrossEntropy(), MeanSquaredError(), Huber())
 }

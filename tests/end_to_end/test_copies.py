@@ -29,7 +29,7 @@ from export.quantization import QuantizationWarning, Switches, quantize_beside
 from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
 from tests.networks import random_elementwise, random_layer_norm, random_model, random_rows
-from trainer.data import Choices, Reading, TargetUnits
+from trainer.data import Augmentation, Choices, Reading, TargetUnits
 from trainer.datasets import load_dataset, split
 from trainer.fitting import TrainingOptions
 from trainer.losses import LOSSES, Huber
@@ -234,6 +234,7 @@ def trained_objects() -> Uses:
         ),
         "Targets": (rows.targets, lambda value: (value.values.tobytes(), value.labels.tobytes())),
         "Rows": (rows, lambda value: (len(value), value.x.tobytes(), value.targets.values.tobytes())),
+        "Augmentation": (Augmentation(shift=1, height=4, width=5), text),
         "TrainingOptions": (options_of(network), text),
         **{f"loss {name}": (loss, costs) for name, loss in {**LOSSES, "sharp": Huber(0.25)}.items()},
         **{f"optimizer {rule}": (rule, learns("optimizer")) for rule in (*OPTIMIZERS.values(), Momentum(0.5, True))},
@@ -255,6 +256,7 @@ NOT_COPIED = {
         ("Loss", "Optimizer", "Schedule", "Remade", "Stage", "WeightedLayer"), "bases, with nothing of their own"
     ),
     **dict.fromkeys(("Batch", "TrainingRun", "ProfiledChain", "Throttle"), "parts of a run, which ends with `fit`"),
+    **dict.fromkeys(("FloatBlock", "QuantizedBlock", "ScaledLoss"), "parts of a run, which ends with `fine_tune`"),
     **dict.fromkeys(("Block", "FlatParameters", "LayerChain"), "parts of a network, copied with it"),
     "DataWarning": "a warning, which is shown where it arises",
     "TrainingStopped": "Ctrl-C, which ends what is running",

@@ -2,6 +2,7 @@
 
 from trainer.network.block import Block
 from trainer.network.chain import LayerChain
+from trainer.network.fake_quantization import FloatBlock, QuantizedBlock
 from trainer.network.layer_types import LAYER_TYPES
 from trainer.network.layout import checked_between, checked_layout, describe_layout
 from trainer.network.parameters import FlatParameters
@@ -11,8 +12,10 @@ __all__ = [
     "Block",
     "LayerChain",
     "FlatParameters",
+    "FloatBlock",
     "LAYER_TYPES",
     "LoweredDense",
+    "QuantizedBlock",
     "checked_between",
     "checked_layout",
     "describe_layout",

@@ -1,0 +1,240 @@
+"""Fine-tuning: a quantized model goes on learning on the very integers that it runs on, and wins back what was lost."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+from edge_runtime import Dense, Engine, Model, QuantizedDense, TestVectors
+from edge_runtime.array_types import Array
+from edge_runtime.layers import Layer
+from edge_runtime.model import as_model
+from edge_runtime.version import made_with
+from trainer.activations import DERIVATIVES
+from trainer.config import check_whole
+from trainer.data import (
+    Augmentation,
+    ClassWeight,
+    TargetUnits,
+    check_images,
+    checked_rows,
+    encode_targets,
+    weighted_rows,
+)
+from trainer.errors import ConfigurationError, DataWarning
+from trainer.fitting import Rows, Throttle, TrainingOptions, TrainingRun, pair_of, with_share_apart
+from trainer.history import EpochRecord
+from trainer.losses import Loss, ScaledLoss, choose_loss
+from trainer.network import FlatParameters, FloatBlock, LayerChain, QuantizedBlock
+from trainer.optimizers import Optimizer
+from trainer.schedules import Schedule
+
+WEIGHT_LIMITS = {8: (-127, 127), 4: (-8, 7)}  # the smallest and the largest integer of a weight, by its bits
+NOTE = "fine_tuning"  # the key of the metadata that says how it was done
+
+
+@dataclass(frozen=True)
+class TuningDefaults:
+    """What is used where nothing is said, by `fine_tune` and the command: fewer and smaller steps than a training's."""
+
+    epochs: int = 20
+    batch_size: int | None = None
+    learning_rate: float = 0.002
+    optimizer: str = "adam"
+    schedule: str = "cosine"
+    validation_share: float = 0.1
+    monitor: str = "loss"
+
+
+def fine_tune(
+    model: Model,
+    quantized: Model,
+    x: ArrayLike,
+    y: ArrayLike | None,
+    *,
+    sample_weight: ArrayLike | None = None,
+    epochs: int = TuningDefaults.epochs,
+    batch_size: int | None = TuningDefaults.batch_size,
+    learning_rate: float | None = TuningDefaults.learning_rate,
+    validation_data: tuple[ArrayLike, ArrayLike | None] | None = None,
+    validation_share: float = TuningDefaults.validation_share,
+    patience: int | None = None,
+    min_delta: float = 0.0,
+    monitor: str = TuningDefaults.monitor,
+    shuffle: bool = True,
+    optimizer: str | Optimizer = TuningDefaults.optimizer,
+    schedule: str | Schedule = TuningDefaults.schedule,
+    loss: str | Loss | None = None,
+    label_smoothing: float = 0.0,
+    class_weight: ClassWeight = None,
+    augment: str | Augmentation | None = None,
+    seed: int = 0,
+    on_epoch: Callable[[EpochRecord], object] | None = None,
+) -> Model:
+    """`quantized` with integers that were trained on rows x (rows, n_in), on the same grids.
+
+    model: the float32 model that `quantized` was made of, with its units (equalized, if it is). quantized: of layers
+    in int8 or int4; those in float32 or float16 are trained as floats.
+    y: labels (rows,) as indices of classes, or target values (rows, n_out) in real units, the rows themselves for an
+    autoencoder. None: what `model` answers to x, for rows without labels.
+    The forward pass is that of the device, bit for bit; weights, biases and the scales of weights follow gradients that
+    pass through the rounding (`trainer.network.fake_quantization`). Ranges of activations stay.
+    validation_data: (x, y); without it, so large a `validation_share` of the rows, drawn by the seed, is held out, and
+    where that is too few rows, all of them are judged on. What is kept is the best epoch on these rows. If none is
+    better than `quantized` itself, that is returned as it is, with a DataWarning.
+    batch_size: as in `NeuralNetworkModel.fit`, and so are the other arguments. learning_rate: in parts of the largest
+    weight of a channel. seed: of the order of rows, of what is held out and of augmentation.
+    The metadata say what was done; stored test vectors keep their inputs. Raises InputError for data,
+    ConfigurationError for settings and for layers that cannot be trained, TrainingDiverged.
+    """
+    options = TrainingOptions.of(
+        epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
+        validation_share=validation_share, patience=patience, monitor=monitor, shuffle=shuffle, optimizer=optimizer,
+        schedule=schedule, loss=loss, label_smoothing=label_smoothing, class_weight=class_weight,
+        standardize="none", augment=augment, checkpoint=None, resume=None, on_epoch=on_epoch,
+    )  # fmt: skip
+    check_whole("seed", seed, 0)
+    model = as_model(model)
+    blocks = training_blocks(model, as_model(quantized))
+    rows, validation, function = _data(model, quantized, x, y, sample_weight, validation_data, options, seed)
+    options = options.for_rows(len(rows))
+    rng = np.random.Generator(np.random.PCG64(seed))
+    parameters = FlatParameters([block.dense for block in blocks], np.dtype(np.float32))
+    run = TrainingRun(LayerChain(blocks), parameters, rng, options, function, 0.0, rows, validation, {}, Throttle(1.0))
+    before = run.start_from_present()
+    history = run.run()
+    if history.best_epoch == 0:
+        warnings.warn(_no_better(before, history.metric_name, len(validation)), DataWarning, stacklevel=2)
+        return quantized
+    best = history.records[history.best_epoch - 1]
+    reached = f"{_reached(before, history.metric_name)} before, {_reached(best, history.metric_name)} after"
+    note = f"{_done(options, best, seed)}; {reached}, on {len(validation):,} rows"
+    layers = tuple(block.to_layer() for block in blocks)
+    return _finished(replace(quantized, layers=layers, metadata={**quantized.metadata, **made_with(), NOTE: note}))
+
+
+def training_blocks(model: Model, quantized: Model) -> list[FloatBlock | QuantizedBlock]:
+    """A block for each layer of `quantized`, on whose integers it begins. Raises ConfigurationError."""
+    if not any(isinstance(layer, QuantizedDense) for layer in quantized.layers):
+        raise ConfigurationError(
+            f"quantized is a {quantized.precision} model, expected layers in int8 or int4; export.quantize makes them"
+        )
+    sources = {layer.name: layer for layer in model.layers}
+    return [_block(layer, sources.get(layer.name)) for layer in quantized.layers]
+
+
+def _block(layer: Layer, source: Layer | None) -> FloatBlock | QuantizedBlock:
+    if not isinstance(layer, (Dense, QuantizedDense)):
+        raise ConfigurationError(
+            f"layer '{layer.name}' is a {type(layer).__name__}, which cannot be fine-tuned; expected dense layers "
+            "alone, on grids of their own or in floats"
+        )
+    if not isinstance(source, Dense) or source.weight.shape != layer.weight.shape:
+        found = "none" if source is None else repr(source)
+        raise ConfigurationError(
+            f"layer '{layer.name}' of quantized is {layer.n_in} x {layer.n_out}, the model's is {found}; give the "
+            "float model that it was made of"
+        )
+    has_table = isinstance(layer, QuantizedDense) and layer.table is not None
+    if layer.activation.name not in DERIVATIVES and not has_table:
+        raise ConfigurationError(
+            f"layer '{layer.name}' has {layer.activation}, which can be run but not trained; expected one of "
+            f"{', '.join(DERIVATIVES)}, or a table between int8 layers"
+        )
+    if isinstance(layer, Dense):
+        return FloatBlock(layer, source)
+    if layer.weight.dtype != np.int8:
+        raise ConfigurationError(
+            f"layer '{layer.name}' has weights of 9 bits, an import's uint8 less their zero point; expected int8: "
+            "quantize the float model anew"
+        )
+    return QuantizedBlock(layer, source, WEIGHT_LIMITS[getattr(layer, "weight_bits", 8)])
+
+
+def _data(
+    model: Model,
+    quantized: Model,
+    x: ArrayLike,
+    y: ArrayLike | None,
+    sample_weight: ArrayLike | None,
+    validation_data: Any,
+    options: TrainingOptions,
+    seed: int,
+) -> tuple[Rows, Rows, Loss]:
+    """Rows to train on, rows to judge on, and the loss."""
+    loss = choose_loss(options.loss, quantized.final_activation, quantized.n_out)
+    x, y, weight = weighted_rows(x, _truth(model, x, y), sample_weight)
+    rows = _rows(quantized, x, y, loss, options, weight)
+    if options.augment is not None:
+        check_images(options.augment, x, y, quantized.preprocessing)
+    if validation_data is None:
+        rows, validation = with_share_apart(rows, options.validation_share, seed)
+    else:
+        held, truth = pair_of(validation_data)
+        plain = replace(options, label_smoothing=0.0, class_weight=None)
+        validation = _rows(quantized, held, _truth(model, held, truth), loss, plain, None, "validation ")
+    if loss.takes_units and quantized.final_activation.name == "linear" and rows.targets.labels is None:
+        scale = TargetUnits.of(rows.targets.values.astype(np.float64), weight).scale
+        loss = ScaledLoss(loss, (1 / scale).astype(np.float32))
+    return rows, rows if validation is None else validation, loss
+
+
+def _truth(model: Model, x: ArrayLike, y: ArrayLike | None) -> ArrayLike:
+    """The labels or targets; without any, the float model's own answers."""
+    if y is not None:
+        return y
+    rows = checked_rows(x, model.n_in, np.dtype(np.float32))
+    return Engine(model).run(rows)
+
+
+def _rows(
+    model: Model,
+    x: ArrayLike,
+    y: ArrayLike,
+    loss: Loss,
+    options: TrainingOptions,
+    weight: Array | None,
+    what: str = "",
+) -> Rows:
+    """Rows as they enter the first layer, and their targets in real units."""
+    rows = checked_rows(x, model.n_in, np.dtype(np.float32), f"{what}x")
+    targets = encode_targets(
+        y, len(rows), model.n_out, loss, np.dtype(np.float32),
+        label_smoothing=options.label_smoothing, class_weight=options.class_weight, sample_weight=weight,
+        what=f"{what}y",
+    )  # fmt: skip
+    return Rows(rows if model.preprocessing is None else model.preprocessing(rows), targets)
+
+
+def _finished(model: Model) -> Model:
+    """With the outputs that it gives for the inputs of its test vectors."""
+    if model.test_vectors is None:
+        return model
+    inputs = model.test_vectors.inputs
+    outputs = Engine(replace(model, test_vectors=None)).logits(inputs)
+    return model.with_test_vectors(TestVectors(inputs, outputs))
+
+
+def _no_better(before: EpochRecord, metric: str, rows: int) -> str:
+    return (
+        f"no epoch was better than the model before ({_reached(before, metric)}, on {rows:,} rows): it stays as it is; "
+        "try a lower learning_rate, or more rows"
+    )
+
+
+def _done(options: TrainingOptions, best: EpochRecord, seed: int) -> str:
+    """How it was done, for the metadata: no time and no path, so that equal runs write equal bytes."""
+    moved = "" if options.augment is None else f", {options.augment}"
+    return (
+        f"epoch {best.epoch} of {options.epochs}, {options.optimizer.name}, learning rate "
+        f"{options.learning_rate:g}, {options.schedule.name}, batches of {options.batch_size}, seed {seed}{moved}"
+    )
+
+
+def _reached(record: EpochRecord, metric: str) -> str:
+    return f"loss {record.validation_loss:.4g}, {metric.replace('_', ' ')} {record.validation_metric:.4g}"
