@@ -1,87 +1,77 @@
-"""What training reaches and quantization costs on Fashion-MNIST and MNIST; signal to noise of a deep autoencoder.
+"""What training reaches and quantization costs, step by step and beside other quantizers, over seeds with their spread.
 
-Part 1: 256-128-64 hidden units, both data sets, test accuracy of float32, float16 and int8.
-Part 2: 784-128-64-10 on Fashion-MNIST, the same.
-Part 3: 784-128-128-128-128-8-128-128-128-128-784 autoencoder on Fashion-MNIST: signal to quantization noise by step.
+Part "classify": 784-256-128-64-10 and 784-128-64-10, one seed: accuracy of float32, float16 and int8 on test rows.
+Part "quantize": classifiers 784-128-64-10 and a deep autoencoder, without and with BatchNorm, of each seed. Every way
+gets the same weights, the same 4,000 calibration rows and the same test rows. Points of accuracy lost and signal to
+noise of the outputs before softmax (dB), mean and range over seeds. Other tools take part if a Python of --peers has
+them, with all their settings; "best" is the setting with the most decibels on these test rows.
+Part "time": quantizing 784-256-128-64-10 with all steps on 4,000 rows.
 """
 
 from __future__ import annotations
 
 import argparse
+import sys
+import tempfile
 import time
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from benchmarks._process import run_in_one_thread
-from benchmarks.datasets import find
 
 if TYPE_CHECKING:
-    from trainer.data import Target
+    from benchmarks._accuracy_table import Table
 
-SETTINGS: dict[str, Any] = {
-    "batch_size": 128,
-    "learning_rate": 0.002,
-    "optimizer": "adam",
-    "schedule": "cosine",
-    "monitor": "metric",
-    "standardize": "global",
-}
-TARGET_DB = 35.0  # the mean of each output, in which 5 dB of these images are, counts as no signal
-WAYS: dict[str, dict[str, Any]] = {  # the last is what `export` does
-    "min-max ranges": {"method": "minmax"},
-    "equalized": {"method": "minmax", "equalization": True},
-    "bias correction": {"method": "minmax", "bias_correction": True},
-    "compensated rounding": {"method": "minmax", "rounding": "compensated"},
-    "all three": {"method": "minmax", "equalization": True, "bias_correction": True, "rounding": "compensated"},
-    "as chosen": {},
-}
-AUTOENCODER = [128, 128, 128, 128, 8, 128, 128, 128, 128]
+PARTS = ("classify", "quantize", "time")
+MOST_SECONDS = 20.0
 
 
 def main(argv: list[str]) -> int:
-    """Run the three parts; exit status 1 when a stated target is missed."""
-    parser = argparse.ArgumentParser(prog="python -m benchmarks accuracy", description=__doc__)
-    parser.add_argument("--epochs", type=int, default=25)
-    parser.add_argument("--seed", type=int, default=0)
-    parser.add_argument("--only", choices=["classify", "autoencode"], help="one part instead of all")
-    options = parser.parse_args(argv)
+    """Run the parts; exit status 1 when a stated target is missed."""
+    options = _arguments(argv)
     status = run_in_one_thread("accuracy", argv)
     if status is not None:
         return status
-    print(f"{SETTINGS}, {options.epochs} epochs, seed {options.seed}, one thread")
+    print(f"{options.epochs} epochs, {options.seeds} seeds, one thread")
     checks = []
-    if options.only != "autoencode":
-        checks.append(_classify("fashion", [256, 128, 64], options, at_least=0.895))
-        checks.append(_classify("mnist", [256, 128, 64], options, at_least=0.982))
-        checks.append(_classify("fashion", [128, 64], options, at_least=0.0))
-    if options.only != "classify":
-        checks.append(_autoencode(options))
+    with tempfile.TemporaryDirectory() as temporary:
+        options.folder = Path(options.folder or temporary)
+        if "classify" in options.parts:
+            checks.append(_classify("fashion", [256, 128, 64], options, at_least=0.895))
+            checks.append(_classify("mnist", [256, 128, 64], options, at_least=0.982))
+            checks.append(_classify("fashion", [128, 64], options, at_least=0.0))
+        if "quantize" in options.parts:
+            checks += _quantize(options)
+        if "time" in options.parts:
+            checks.append(_time(options))
     return 0 if all(checks) else 1
 
 
-def _parts(name: str, target: Target, seed: int) -> Any:
-    from trainer.datasets import load_dataset, split
+def _arguments(argv: list[str]) -> Any:
+    from benchmarks._networks import DESIGNS
 
-    return split(load_dataset(find(name), target=target), seed=seed)
+    parser = argparse.ArgumentParser(
+        prog="python -m benchmarks accuracy", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    parser.add_argument("--epochs", type=int, default=25, help="of classifiers; a third of it of autoencoders")
+    parser.add_argument("--seeds", type=int, default=5, help="networks of each kind (default %(default)s)")
+    parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="some instead of all")
+    parser.add_argument("--networks", nargs="+", choices=DESIGNS, default=list(DESIGNS), help="some instead of all")
+    parser.add_argument("--folder", help="where trained networks are put and found (default: a temporary one)")
+    parser.add_argument("--peers", nargs="*", default=[], metavar="PYTHON", help="that may have other quantizers")
+    return parser.parse_args(argv)
 
 
 def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bool:
+    from benchmarks._networks import Design, parts_of, trained
     from export.commands.pipeline import LabeledRows
-    from export.quantization.quantizer import quantize
-    from trainer import NeuralNetwork, PrecisionConfig
+    from export.quantization import quantize
 
-    parts = _parts(name, "auto", options.seed)
+    design = Design("", name, tuple(hidden))
+    parts = parts_of(design, seed=0)
     started = time.perf_counter()
-    network = NeuralNetwork(
-        [784, *hidden, 10],
-        ["relu"] * len(hidden) + ["softmax"],
-        l2_lambda=1e-5,
-        dropout_rate=0.1,
-        precision_config=PrecisionConfig(seed=options.seed),
-    )
-    validation = (parts.validation.x, parts.validation.y)
-    network.fit(parts.train.x, parts.train.y, epochs=options.epochs, validation_data=validation, **SETTINGS)
+    model = trained(design, parts, options.epochs, seed=0)
     seconds = time.perf_counter() - started
-    model = network.to_model(class_names=parts.train.class_names)
     test = LabeledRows(parts.test.x, parts.test.y)
     scores = {kind: test.score(quantize(model, parts.train.x, kind)) for kind in ("float32", "float16", "int8")}
     drops = {kind: 100 * (scores["float32"] - scores[kind]) for kind in ("float16", "int8")}
@@ -96,27 +86,48 @@ def _classify(name: str, hidden: list[int], options: Any, at_least: float) -> bo
     return is_met
 
 
-def _autoencode(options: Any) -> bool:
-    from edge_runtime import Engine
-    from export.quantization.fidelity import sqnr_db
-    from export.quantization.quantizer import quantize
-    from trainer import NeuralNetwork, PrecisionConfig
+def _quantize(options: Any) -> list[bool]:
+    """A table for each network, and what was wanted of it."""
+    from benchmarks._quantizers import installed
 
-    parts = _parts("fashion", "autoencoder", options.seed)
-    network = NeuralNetwork(
-        [784, *AUTOENCODER, 784],
-        ["relu"] * len(AUTOENCODER) + ["linear"],
-        precision_config=PrecisionConfig(seed=options.seed),
-        batch_norm=True,  # as the published autoencoder of this form has it; it is folded away
+    peers = installed([sys.executable, *options.peers])
+    print("beside " + ", ".join(f"{peer.tool} {peer.version}" for peer in peers))
+    return [_table(key, peers, options).print() for key in options.networks]
+
+
+def _table(key: str, peers: Any, options: Any) -> Table:
+    from benchmarks._accuracy_table import Table
+    from benchmarks._networks import DESIGNS, case
+    from benchmarks._quantizers import ours, theirs
+
+    table = Table(DESIGNS[key])
+    for seed in range(options.seeds):
+        started = time.perf_counter()
+        network = case(key, options.epochs, seed, options.folder)
+        table.begin(network)
+        for small in ours(network):
+            table.add(network, small)
+        for peer in peers:
+            for small in theirs(network, peer):
+                table.add(network, small)
+        print(f"{DESIGNS[key].title}, seed {seed}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
+    return table
+
+
+def _time(options: Any) -> bool:
+    from benchmarks._networks import CALIBRATION_ROWS, Design, parts_of, trained
+    from export.quantization import quantize
+
+    design = Design("", "fashion", (256, 128, 64))
+    parts = parts_of(design, seed=0)
+    model, rows = trained(design, parts, 1, seed=0), parts.train.x[:CALIBRATION_ROWS]
+    started = time.perf_counter()
+    tried: dict[str, float] = {}
+    quantize(model, rows, "int8", on_choice=tried.update)
+    seconds = time.perf_counter() - started
+    is_met = seconds <= MOST_SECONDS
+    print(
+        f"784-256-128-64-10 to int8 on {len(rows):,} rows, {len(tried)} ways tried: {seconds:.1f} s"
+        f"{'' if is_met else f'  TARGET of {MOST_SECONDS:g} s MISSED'}"
     )
-    network.fit(parts.train.x, parts.train.x, epochs=max(1, options.epochs // 3), **{**SETTINGS, "monitor": "loss"})
-    model = network.to_model()
-    reference = Engine(model).run(parts.test.x)
-    print("autoencoder with BatchNorm, signal to quantization noise of the outputs on test rows:")
-    for name, switches in WAYS.items():
-        small = quantize(model, parts.train.x, "int8", **switches)
-        decibels = sqnr_db(reference, Engine(small).run(parts.test.x))
-        print(f"  {name}: {decibels:.1f} dB ({small.metadata['calibration']})", flush=True)
-    is_met = decibels >= TARGET_DB
-    print(f"  target {TARGET_DB:g} dB as chosen: " + ("met" if is_met else "MISSED"))
     return is_met

@@ -1,0 +1,77 @@
+import numpy as np
+import pytest
+
+from benchmarks import _quantizers
+from benchmarks._accuracy_table import Table
+from benchmarks._networks import Case, Design
+from benchmarks._quantizers import CHOSEN, STEPS, Small, Way, installed, ours
+from edge_runtime import Dense, Model
+from edge_runtime.numerics import Activation
+
+INT8 = Way("int8", "", CHOSEN)
+
+
+@pytest.fixture(scope="module")
+def case():
+    """A classifier of 12 features with labels that are its own answers, but for the first rows."""
+    rng = np.random.default_rng(3)
+    layers = (
+        Dense("a", rng.normal(size=(12, 8)).astype(np.float32), np.zeros(8, np.float32), Activation("relu")),
+        Dense("b", rng.normal(size=(8, 3)).astype(np.float32), np.zeros(3, np.float32), Activation("softmax")),
+    )
+    rows = rng.normal(size=(400, 12)).astype(np.float32)
+    logits = np.maximum(rows @ layers[0].weight, 0) @ layers[1].weight
+    labels = logits.argmax(axis=1)
+    labels[:4] = (labels[:4] + 1) % 3
+    return Case(Model(layers), rows[:200], rows, labels, rows[:200], labels[:200])
+
+
+def test_each_way_of_ours_answers_all_test_rows(case):
+    """Each step at each precision; 3 bits use 8 whole numbers, and leave int4 as it was."""
+    found = list(ours(case))
+    assert [small.way.name for small in found] == list(STEPS) * len(_quantizers.PRECISIONS)
+    assert all(small.logits.shape == (400, 3) for small in found)
+    small = _quantizers._quantized(case, "3 bits", {"method": "minmax"})
+    assert all(-4 <= layer.weight.min() < layer.weight.max() == 3 for layer in small.layers)
+    assert _quantizers._quantized(case, "int4", {"method": "minmax"}).layers[0].weight.max() == 7
+
+
+def table_of(case, *ways, **design):
+    """A table in which each way has logits that are off by an amount: 0 is the float network's."""
+    from edge_runtime import Engine
+
+    table = Table(Design("net", "fashion", (8,), **design))
+    table.begin(case)
+    logits = Engine(case.model).logits(case.test)
+    noise = np.random.default_rng(1).normal(size=logits.shape)
+    for way, amount in ways:
+        table.add(case, Small(way, (logits + amount * noise).astype(np.float32)))
+    return table
+
+
+def test_points_and_decibels_stand_in_the_table(case, capsys):
+    """Per way, mean and range; what float32 reaches stands above."""
+    assert table_of(case, (INT8, 1e-6)).print()
+    lines = capsys.readouterr().out.splitlines()
+    assert "## net, 1 seeds; float32 99.00 (99.00..99.00)" in lines
+    assert any(line.startswith("| int8 | as chosen | 0.00 (0.00..0.00) | 1") for line in lines)
+    assert "int8 as chosen loses 0.00 points, at most 0.1" in lines
+
+
+def test_what_is_missed_is_said_and_gives_the_status(case, capsys):
+    """Points lost, decibels of an autoencoder, and another tool that is ahead."""
+    assert not table_of(case, (INT8, 5.0)).print()
+    assert "at most 0.1  MISSED" in capsys.readouterr().out
+    assert not table_of(case, (INT8, 1.0), is_autoencoder=True, batch_norm=True).print()
+    assert "at least 40  MISSED" in capsys.readouterr().out
+    assert not table_of(case, (INT8, 1e-3), (Way("int8", "other", "a"), 1e-4), is_autoencoder=True).print()
+    assert "int8 as chosen beside other, a: -20.0 (-20.0..-20.0) dB  MISSED" in capsys.readouterr().out
+    assert table_of(case, (INT8, 1e-3), (Way("int4", "other", "a"), 1e-4), is_autoencoder=True).print()
+
+
+def test_tools_are_found_by_asking_each_python(tmp_path):
+    """onnxruntime's is here; a program that is no Python has nothing, and is no reason to stop."""
+    import sys
+
+    assert [peer.program for peer in installed([sys.executable])] == ["by_onnxruntime"]
+    assert installed([str(tmp_path / "missing")]) == []
