@@ -17,10 +17,10 @@ def case():
     rng = np.random.default_rng(3)
     layers = (
         Dense("a", rng.normal(size=(12, 8)).astype(np.float32), np.zeros(8, np.float32), Activation("relu")),
-        Dense("b", rng.normal(size=(8, 3)).astype(np.float32), np.zeros(3, np.float32), Activation("softmax")),
+        Dense("b", rng.normal(size=(8, 3)).astype(np.float32), np.arange(3, dtype=np.float32), Activation("softmax")),
     )
     rows = rng.normal(size=(400, 12)).astype(np.float32)
-    logits = np.maximum(rows @ layers[0].weight, 0) @ layers[1].weight
+    logits = np.maximum(rows @ layers[0].weight, 0) @ layers[1].weight + layers[1].bias
     labels = logits.argmax(axis=1)
     labels[:4] = (labels[:4] + 1) % 3
     return Case(Model(layers), rows[:200], rows, labels, rows[:200], labels[:200])
