@@ -17,6 +17,7 @@ from edge_runtime.numerics import QMAX, TINY, dynamic_grid, quantize_on
 if TYPE_CHECKING:
     from edge_runtime.array_types import Array
 
+_SUMMED = 8 * 2.0**-24  # of a value and its bias: sum to float32, two scales, bias, on each side
 _ROUNDED = 2.0**-22  # of a scale or a quotient: two roundings to float32, and to spare
 
 
@@ -28,7 +29,7 @@ class _Grids(NamedTuple):
 
 
 def dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> Array:
-    """The largest difference of the values before the activation, float64 (batch, n_out), but for their own rounding.
+    """The largest difference of the values before the activation, float64 (batch, n_out).
 
     value: our float32 inputs (batch, n_in), a whole batch. bound: what the other engine's may differ by. The same input
     gives the same bits.
@@ -43,8 +44,10 @@ def dynamic_bound(layer: DynamicQuantizedDense, value: Array, bound: Array) -> A
     low, high = _codes(value.astype(np.float64), bound, grids)
     weight = layer.weight.astype(np.float64)
     moved = np.maximum(np.maximum(high - codes, codes - low), 0) @ np.abs(weight)
-    rescaled = (grids.scale[1] - grids.scale[0]) * np.abs(codes @ weight)
-    return np.asarray((grids.scale[1] * moved + rescaled) * layer.weight_scale)
+    sums = np.abs(codes @ weight)
+    rescaled = (grids.scale[1] - grids.scale[0]) * sums
+    largest = grids.scale[1] * (sums + moved) * layer.weight_scale + np.abs(layer.bias.astype(np.float64))
+    return np.asarray((grids.scale[1] * moved + rescaled) * layer.weight_scale + _SUMMED * largest)
 
 
 def _grids(value: Array, bound: Array) -> _Grids:
