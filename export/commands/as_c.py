@@ -9,18 +9,20 @@ from typing import Any
 from edge_runtime.artifact import MODEL_MAX_BYTES, load_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.files import fit_table, make_folder, read_file, write_together
+from edge_runtime.layers import Stage
 from edge_runtime.model import Model
 from export.c_writer import c_identifier, format_files
 from export.commands.pipeline import ExportOptions
 
 
 def read_small(path: str, precision: str, max_bytes: int | None) -> tuple[Model, bytes] | None:
-    """The model in an artifact of that precision, with the file's bytes; None for what is to be shrunk first."""
+    """An artifact's model that has layers of that precision, with the file's bytes; None for what is to be shrunk."""
     if path.lower().endswith(".onnx"):
         return None
     content = bytes(read_file(path, max_bytes=max_bytes or MODEL_MAX_BYTES))
     model = load_bytes(content, path)
-    return (model, content) if model.precision == precision != "float32" else None
+    has_it = any(layer.precision == precision for layer in model.layers if not isinstance(layer, Stage))
+    return (model, content) if has_it and precision != "float32" else None
 
 
 def write_as_c(

@@ -43,7 +43,7 @@ from export.commands.pipeline import (
 )
 from export.commands.reports import export_facts, export_table, method_text
 from export.onnx_writer import FORMS
-from export.quantization import METHODS, PRECISIONS, ROUNDINGS, Switches
+from export.quantization import INTEGERS, KEPT, METHODS, PRECISIONS, ROUNDINGS, Switches
 from export.verification import RunLimits
 from trainer.datasets import files_of
 
@@ -54,6 +54,9 @@ closest to the float network on rows kept apart. With a method that is named, on
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
 _BIAS_HELP = "Move biases so that each unit's mean is that of the float network."
 _ROUNDING_HELP = "compensated: the weights of a layer make good what rounding takes from the others."
+_KEEP_HELP = """A layer that stays in another precision than the rest, as dense1=float16; may be given more than once.
+Beside int8 and int4: float32, float16, int8, int4; beside float16 and int8-dynamic: float32, float16. The layers are
+named by smallnet inspect."""
 _FORMAT_HELP = """What is written beside the artifact; may be given more than once (default: onnx). c: NAME.c and NAME.h
 for microcontrollers; c-project: with main.c and a Makefile; arduino: a library folder;
 html: a page that holds the model."""
@@ -84,6 +87,7 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--equalize/--no-equalize", "equalization", default=None, help=_EQUALIZE_HELP)
 @click.option("--bias-correction/--no-bias-correction", default=None, help=_BIAS_HELP)
 @click.option("--rounding", type=click.Choice(ROUNDINGS), help=_ROUNDING_HELP)
+@click.option("--keep", metavar="NAME=PRECISION", multiple=True, help=_KEEP_HELP)
 @click.option("--format", "formats", type=click.Choice(FORMATS), multiple=True, help=_FORMAT_HELP)
 @click.option("--logits", is_flag=True, help=_LOGITS_HELP)
 @click.option("--form", type=click.Choice(FORMS), default="integer", show_default=True, help=_FORM_HELP)
@@ -119,7 +123,7 @@ def export(
     if small is not None:
         written = write_as_c(*small, model_path, options["out"], chosen, force=options["force"])
         return echo_json(written) if as_json else echo(as_c_table(written, width_for(wide)))
-    if spec is None and "int8" in wanted:
+    if spec is None and set(INTEGERS) & set(wanted):
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
     sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
@@ -169,9 +173,24 @@ def _chosen(options: dict[str, Any]) -> ExportOptions:
     elif options["logits"]:
         raise click.UsageError("--logits is given without a format of C, expected both or none")
     steps = {name: options[name] for name in ("method", "equalization", "bias_correction", "rounding")}
-    switches = Switches(**steps, per_channel=not options["per_tensor"])
+    switches = Switches(**steps, per_channel=not options["per_tensor"], keep=_kept(options["keep"]))
     names = ("form", "opset", "portable", "logits")
     return ExportOptions(switches, formats=formats, **{name: options[name] for name in names})
+
+
+def _kept(given: tuple[str, ...]) -> dict[str, str]:
+    """Precisions by the names of layers."""
+    kept: dict[str, str] = {}
+    for text in given:
+        name, _, precision = text.rpartition("=")
+        if not name or precision not in KEPT:
+            raise click.UsageError(
+                f"--keep {text} found, expected NAME=PRECISION such as dense1=float16, in one of {', '.join(KEPT)}"
+            )
+        if name in kept:
+            raise click.UsageError(f"--keep names {name} twice, expected each layer once")
+        kept[name] = precision
+    return kept
 
 
 def _refuse_broken(failed: list[Exported]) -> None:

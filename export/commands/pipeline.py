@@ -17,11 +17,13 @@ from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.files import make_folder, write_together
+from edge_runtime.layers import Stage
 from edge_runtime.model import Model
 from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
 from export.onnx_writer import OPSET, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
+    INTEGERS,
     Fidelity,
     QuantizationWarning,
     Switches,
@@ -110,6 +112,11 @@ class Exported:
     def score(self) -> float | None:
         """The one of the scores that stands for all."""
         return None if self.scores is None else self.scores.value
+
+    @property
+    def layers(self) -> dict[str, str]:
+        """The precision of each layer with weights, by name."""
+        return {layer.name: layer.precision for layer in self.model.layers if not isinstance(layer, Stage)}
 
     @property
     def decisions_changed(self) -> int | None:
@@ -214,7 +221,7 @@ def export_model(
             _write({path: contents[name] for name, path in paths.items()}, on_file)
         fidelity = measure_fidelity(model, small, judged)
         texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
-        if precision == "int8":
+        if precision in INTEGERS:
             texts += calibration_doubts(rows, judged, small, source)
         texts += saturation_doubts(proto)
         scores = None if evaluation is None else evaluation.scores(small)

@@ -29,7 +29,8 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
     """Sizes, scores and verification of each precision, under the model before; columns are called as in the JSON.
 
     "sqnr dB" and "decisions changed" are beside float32 on held-out rows, "max abs error" is of the file in onnxruntime
-    beside the artifact. width: letters that a line may have, None for any number; so in all functions here.
+    beside the artifact. Of a mixed model each layer's precision is said below. width: letters that a line may have,
+    None for any number; so in all functions here.
     """
     before = facts["before"]
     first = {"precision": f"{before['precision']} (before)", "npz": f"{before['bytes']:,}", "onnx": "-"}
@@ -60,7 +61,19 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
     if facts["score"] is None:
         del columns["score"], narrow["score"]
     narrower = [_without(narrow, *left_out) for left_out in (("error",), ("error", "sqnr"))]
-    return fit_table([first, *rows], width, columns, narrow, *narrower)
+    table = fit_table([first, *rows], width, columns, narrow, *narrower)
+    return "\n".join([table, *(wrapped(text, width) for text in map(_mixed_text, facts["exported"]) if text)])
+
+
+def _mixed_text(row: dict[str, Any]) -> str:
+    """Which layers have which precision, if it is not one for all: "int8, mixed: int8 dense0; float16 dense1"."""
+    names: dict[str, list[str]] = {}
+    for name, precision in row["layers"].items():
+        names.setdefault(precision, []).append(printable(name))
+    if len(names) < 2:
+        return ""
+    parts = [f"{each} {', '.join(found)}" for each, found in names.items()]
+    return f"{row['precision']}, mixed: {'; '.join(parts)}"
 
 
 def import_facts(source: Imported, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
@@ -199,6 +212,7 @@ def _without(columns: dict[str, str], *keys: str) -> dict[str, str]:
 def _exported(result: Exported) -> dict[str, Any]:
     return {
         "precision": result.precision,
+        "layers": result.layers,
         "artifact": str(result.artifact),
         "onnx": None if result.onnx is None else str(result.onnx),
         "c": [str(path) for path in result.c],

@@ -4,18 +4,20 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.engine import Engine, Limits
-from edge_runtime.layers import QuantizedDense
+from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams, dequantize
 from edge_runtime.reference import WARN_ABOVE, logits, range_warning, trace
 from export.quantization.calibration import float_model
 from export.quantization.fidelity import sqnr_db
 from export.quantization.float16 import scale_for_float16
+from export.quantization.recipe import FLOATS
 from export.quantization.units import float_outputs
 
 LEAST_DB = {"float16": 40.0}  # 11 bits give some 65
@@ -71,7 +73,7 @@ def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found
 
     model: float32, with the units of `small`: equalized, or as it was. rows, found: of `measure_fidelity`.
     """
-    least = LEAST_DB.get(small.precision, LEAST_DB_INT8)
+    least = LEAST_DB["float16"] if _is_half(small) else LEAST_DB_INT8
     changed = found.decisions_changed or 0
     texts = []
     if is_classifier(model) and changed > MOST_CHANGED * found.rows:
@@ -92,7 +94,7 @@ def fidelity_doubts(model: Model, small: Model, rows: NDArray[np.float32], found
 
 def by_layer(model: Model, small: Model, rows: NDArray[np.float32]) -> dict[str, float]:
     """Signal to noise (dB) behind each layer, before a final activation, on the first rows."""
-    source = scale_for_float16(float_model(model)) if small.precision == "float16" else model
+    source = scale_for_float16(float_model(model)) if _is_half(small) else model
     with np.errstate(over="ignore", invalid="ignore"):
         before, after = trace(source, rows[:MOST_ROWS]), trace(small, rows[:MOST_ROWS])
     tensors = float_outputs(model, small)
@@ -104,7 +106,7 @@ def by_layer(model: Model, small: Model, rows: NDArray[np.float32]) -> dict[str,
 def calibration_doubts(
     calibration: NDArray[np.float32], held_out: NDArray[np.float32], small: Model, model: Model
 ) -> list[str]:
-    """What the calibration rows did not show. model: float32, with the units of the static int8 model `small`."""
+    """What the calibration rows did not show. model: float32, with the units of `small`, which has static grids."""
     rows = np.asarray(calibration)
     spread = np.ptp(rows, axis=0) == 0
     if spread.all():
@@ -146,6 +148,12 @@ def is_classifier(model: Model) -> bool:
     return target == "class" or bool(model.class_names) or model.final_activation.name in _CLASSIFIERS
 
 
+def _is_half(model: Model) -> bool:
+    """Whether all its layers are floats, some of them float16: then they may have been scaled by powers of two."""
+    dense = [layer.precision for layer in model.layers if not isinstance(layer, Stage)]
+    return "float16" in dense and set(dense) <= {*FLOATS}
+
+
 def decisions(values: NDArray[np.float32]) -> NDArray[np.int64]:
     """The class of each row of logits (n, n_out), as `Engine.predict` decides, int64 (n,)."""
     return np.asarray(values[:, 0] > 0 if values.shape[1] == 1 else values.argmax(axis=1), np.int64)
@@ -178,10 +186,12 @@ def _clipped_layers(model: Model, small: Model, held_out: NDArray[np.float32]) -
     """Layers whose outputs leave the calibrated range on many held-out values: the worst is named."""
     with np.errstate(over="ignore", invalid="ignore"):
         tensors = trace(float_model(model), held_out[:MOST_ROWS])
-    shares, names = {}, float_outputs(model, small)
-    for layer in small.layers[:-1]:
-        if isinstance(layer, QuantizedDense) and layer.final_grid is not None:
-            shares[layer.name] = _outside(tensors[names[layer.name]], layer.final_grid)
+    names = float_outputs(model, small)
+    shares = {
+        layer.name: _outside(tensors[names[layer.name]], after.input)
+        for layer, after in pairwise(small.layers)
+        if isinstance(after, QuantizedDense)
+    }
     name = max(shares, key=lambda name: shares[name], default="")
     if not name or shares[name] <= WARN_ABOVE:
         return []

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import replace
 from functools import partial
 from typing import NamedTuple, TypeAlias
@@ -19,6 +19,7 @@ from edge_runtime.numerics import WEIGHT_MAX, flushed, quantize_symmetric
 from edge_runtime.version import made_with
 from export.quantization.calibration import CalibrationRows, sampled, widened
 from export.quantization.float16 import scale_for_float16, to_float16
+from export.quantization.kept import checked_keep, kept_note, without_note
 from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 from export.quantization.trials import Trials, ladder
@@ -72,16 +73,20 @@ def quantize(
     rounding: "nearest", or "compensated", which keeps a layer's outputs in place (`export.quantization.rounding`).
     These three are tried with the method "auto" and taken if they help on the held-out rows; with a method that is
     named they are off. True, False and a rounding that is named hold in either case.
-    per_channel: one weight scale per output channel instead of one per layer.
-    keep: precisions by the names of layers, "float32", "float16", "int8" or "int4", for those that differ.
     on_choice: told what was tried, in words, with its signal to noise (dB).
+
+    per_channel: of int8-dynamic too: one weight scale per output channel instead of one per layer.
+    keep: precisions by the names of layers, for those that differ from the rest: "float32" or "float16" beside any
+    precision but float32; "int8" or "int4" beside another static one. What is done to the others leaves the weights of
+    a layer in floats as they are, up to their rounding to float16 and the powers of two of equalization.
 
     In every precision, weights below float32's normal range become 0, and the metadata say how many (see
     `edge_runtime.numerics.subnormals`). What was chosen, and the versions that did it, are noted in the metadata.
     Raises QuantizationError where the result could not be exact: a bias or an accumulator that leaves int32, a scale or
-    multiplier below float32's normal range, a weight beyond float16's range, or bad calibration rows; InputError for
-    what is no model. A QuantizationWarning says what works and needs a look: fewer than 16 calibration rows, a tensor
-    that is 0 on all of them, weights that become 0 in float16 where that harms the layer.
+    multiplier below float32's normal range, a weight beyond float16's range, bad calibration rows, or layers to keep
+    that there are not; InputError for what is no model. A QuantizationWarning says what works and needs a look: fewer
+    than 16 calibration rows, a tensor that is 0 on all of them, weights that become 0 in float16 where that harms the
+    layer.
     """
     switches = Switches(method, equalization, bias_correction, rounding, per_channel, keep=keep or {})
     return quantize_beside(model, calibration, precision, switches, test_vectors, on_choice).model
@@ -100,15 +105,11 @@ def quantize_beside(
     _check_arguments(calibration, precision, test_vectors)
     QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
     held, source = model.test_vectors, _float_source(model)
+    switches = replace(switches, precision=precision, keep=checked_keep(model, precision, switches.keep))
     if precision in INTEGERS and calibration is not None:
-        found = _by_calibration(source, calibration, replace(switches, precision=precision), on_choice)
-    elif precision == "float16":
-        found = Quantized(source, _to_halves(source))
-    elif precision == "int8-dynamic":
-        to_dynamic = partial(_to_dynamic, per_channel=switches.per_channel)
-        found = Quantized(source, replace(source, layers=tuple(_each(map(widened, source.layers), to_dynamic))))
+        found = _by_calibration(source, calibration, switches, on_choice)
     else:
-        found = Quantized(source, source)
+        found = Quantized(source, _without_grids(source, switches))
     rows = found.rows
     if rows is None and calibration is not None and test_vectors:
         rows = sampled(model, calibration)
@@ -125,19 +126,25 @@ def _float_source(model: Model) -> Model:
     return replace(
         model,
         layers=tuple(map(_without_subnormals, layers)),
-        metadata={**model.metadata, **noted, **made_with()},
+        metadata={**without_note(model.metadata), **noted, **made_with()},
         test_vectors=None,
     )
 
 
-def _to_halves(model: Model) -> Model:
-    scaled = scale_for_float16(model)
-    return replace(scaled, layers=tuple(_each(map(widened, scaled.layers), to_float16)))
-
-
-def _each(layers: Iterable[FloatLayer], change: Callable[[Dense], Layer]) -> Iterator[Layer]:
-    """The layers, those with weights changed."""
-    return (change(layer) if isinstance(layer, Dense) else layer for layer in layers)
+def _without_grids(model: Model, switches: Switches) -> Model:
+    """The network in a precision that needs no calibration rows."""
+    if switches.precision == "float16":
+        model = scale_for_float16(model)
+    change: dict[str, Callable[[Dense], Layer]] = {
+        "float32": lambda layer: layer,
+        "float16": to_float16,
+        "int8-dynamic": partial(_to_dynamic, per_channel=switches.per_channel),
+    }
+    layers = [
+        change[switches.keep.get(layer.name, switches.precision)](layer) if isinstance(layer, Dense) else layer
+        for layer in map(widened, model.layers)
+    ]
+    return replace(model, layers=tuple(layers), metadata={**model.metadata, **kept_note(switches.keep)})
 
 
 def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switches, on_choice: OnChoice) -> Quantized:
@@ -157,8 +164,7 @@ def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switch
 def _notes(recipe: Recipe, tried: dict[str, float], rows: int) -> dict[str, str]:
     """How it was done, for the metadata."""
     reached = {"calibration_ladder": ladder(recipe, tried)} if tried else {}
-    kept = {"kept_layers": ", ".join(f"{name} {precision}" for name, precision in recipe.keep)} if recipe.keep else {}
-    return {"calibration": f"{recipe}, {rows} rows", **kept, **reached}
+    return {"calibration": f"{recipe}, {rows} rows", **kept_note(dict(recipe.keep)), **reached}
 
 
 def longest_notes() -> dict[str, str]:

@@ -11,7 +11,8 @@ from export.quantization.ranges import METHODS
 
 ROUNDINGS = ("nearest", "compensated")
 INTEGERS = ("int8", "int4", "int8-a16")  # precisions of layers on grids that calibration finds
-KEPT = ("float32", "float16", "int8", "int4", "int8-a16")  # what a layer that is named may be kept in
+FLOATS = ("float32", "float16")
+KEPT = (*FLOATS, *INTEGERS)  # what a layer that is named may be kept in
 
 
 class QuantizationWarning(UserWarning):

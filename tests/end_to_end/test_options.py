@@ -30,6 +30,7 @@ TEXT_OF_ITS_OWN = {
     "drop": "the same",
     "features": "the same",
     "one_hot": "the same, or auto",
+    "keep": "the name of a layer and a precision",
 }  # parameters that are neither chosen, a file nor a number
 CHOICES = {
     ("train", "--activation"): set(DERIVATIVES) - {"softmax"},

@@ -67,6 +67,7 @@ def test_every_figure_of_an_export_is_in_the_json(results):
     for row, result in zip(facts["exported"], results, strict=True):
         assert row == {
             "precision": result.precision,
+            "layers": {"dense0": result.precision, "dense1": result.precision},
             "artifact": str(result.artifact),
             "onnx": str(result.onnx),
             "c": [],
