@@ -14,8 +14,8 @@ from export.diagnosis.aligned import real_weight
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.codes import GridUse, Ranges, grids_of
 from export.diagnosis.pairs import Pair, SideBySide
-from export.diagnosis.won_back import FLOATS, logits_with_float
-from export.quantization import finite, sqnr_db, squared_error
+from export.diagnosis.won_back import logits_with_float
+from export.quantization import FLOATS, finite, sqnr_db, squared_error
 
 
 @dataclass(frozen=True)

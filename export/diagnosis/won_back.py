@@ -13,8 +13,6 @@ from edge_runtime.layers import Dense, Layer, QuantizedDense
 from edge_runtime.model import Model
 from export.diagnosis.pairs import Pair, SideBySide, passed
 
-FLOATS = ("float32", "float16")
-
 
 def logits_with_float(beside: SideBySide, pair: Pair, precision: str) -> NDArray[Any] | None:
     """The logits of the smaller network in which `pair` is float32 or float16; None if float16 cannot hold it.

@@ -18,13 +18,14 @@ from export.quantization.fidelity import finite, sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, quantize, quantize_beside
 from export.quantization.ranges import METHODS
-from export.quantization.recipe import INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
+from export.quantization.recipe import FLOATS, INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 from export.quantization.units import float_stretches
 
 __all__ = [
     "BEYOND",
     "DEFAULT_ROWS",
+    "FLOATS",
     "Fidelity",
     "INTEGERS",
     "KEPT",
