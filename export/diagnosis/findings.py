@@ -15,7 +15,8 @@ from export.diagnosis.layer_errors import LayerErrors
 from export.diagnosis.pairs import Pair, SideBySide
 from export.quantization import BEYOND, LARGEST, lost_weights
 
-APART = 20.0  # times as large as the next: a weight that is so far from all others stands alone
+APART = 10.0  # times as large as the next: a weight that is so far from all others stands alone
+FEWEST_WEIGHTS = 16  # of a layer in which any may stand alone
 MOST_APART = 16  # weights that may stand apart together, and one in 64 of the layer at most
 LEAST_CLIPPED_DB = 20.0  # what clipping may leave: less than that is a range that does not fit
 FEW_CODES, MUCH_TOO_WIDE = 8, 0.1  # codes that rows use of a grid of which they reach so little
@@ -86,7 +87,7 @@ def _outlier(pair: Pair, original: Dense) -> Iterator[str]:
 def apart(sizes: NDArray[np.float64]) -> tuple[int, float]:
     """How many of the largest magnitudes stand apart, and how many times the next largest the last of them is."""
     most = min(MOST_APART, max(1, sizes.size // 64))
-    if sizes.size < 8:
+    if sizes.size < FEWEST_WEIGHTS:
         return 0, 1.0
     top = np.sort(np.partition(sizes.ravel(), sizes.size - most - 1)[-most - 1 :])[::-1]
     ratios = np.divide(top[:-1], top[1:], out=np.ones(most), where=top[1:] > 0)

@@ -23,9 +23,9 @@ def is_lost(before: Answers, after: Answers, precision: str) -> bool:
     """Whether the smaller network's answers are so much worse that a remedy is worth trying.
 
     With labels: accuracy lost by more than `LEAST_POINTS`, and by more than chance makes of as many changed decisions.
-    Labels that are all as the float network answers say nothing beyond its decisions, and are judged as without:
-    decisions changed by more than `MOST_CHANGED`, and not at ties alone, which a loud signal shows. For values: R^2,
-    or the signal to noise below what a precision gives at least.
+    Labels that are all as the float network answers say nothing beyond its decisions, and are judged as without: more
+    decisions changed than `MOST_CHANGED` and chance make, and not at ties alone, which a loud signal shows. For
+    values: R^2, or the signal to noise below what a precision gives at least.
     """
     least = LEAST_DB.get(precision, LEAST_DB_INT8)
     lost = lost_decisions(before, after)
@@ -34,7 +34,8 @@ def is_lost(before: Answers, after: Answers, precision: str) -> bool:
         return is_worse or after.sqnr_db < least
     if before.right is not None and before.right < before.rows:
         return lost > max(LEAST_POINTS * before.rows, 2 * math.sqrt(after.changed))
-    return after.changed > MOST_CHANGED * before.rows and after.sqnr_db < FINE_DB
+    usual = MOST_CHANGED * before.rows
+    return after.changed > usual + 2 * math.sqrt(usual) and after.sqnr_db < FINE_DB
 
 
 def order(answers: Answers) -> tuple[float, float]:
@@ -50,7 +51,7 @@ def figures(before: Answers, after: Answers) -> str:
     if lost is None:
         fit = "" if before.r2 is None else f"R^2 {before.r2:.4f} -> {after.r2:.4f}, "
         return f"{fit}{end}"
-    what = "decision" if lost == 1 else "decisions"
+    lost, what = max(lost, 0), "decision" if lost == 1 else "decisions"
     if before.accuracy is None:
         return f"{lost:,} {what} of {after.rows:,}, {end}"
     accuracy = f"accuracy {before.accuracy:.4f} -> {after.accuracy:.4f}"
@@ -61,12 +62,16 @@ def gained(small: Answers, mended: Answers) -> str:
     """What a remedy gave, in words."""
     if small.right is not None and mended.right is not None:
         accuracy = f"accuracy {small.accuracy:.4f} -> {mended.accuracy:.4f}"
-        return f"wins {mended.right - small.right:,} right answers back ({accuracy}, {decibels(mended.sqnr_db)})"
+        return f"wins {_back(mended.right - small.right)} right answers back ({accuracy}, {decibels(mended.sqnr_db)})"
     if small.changed is not None and mended.changed is not None:
         back = small.changed - mended.changed
-        return f"wins {back:,} of {small.changed:,} decisions back ({decibels(mended.sqnr_db)})"
+        return f"wins {_back(back)} of {small.changed:,} decisions back ({decibels(mended.sqnr_db)})"
     fit = "" if small.r2 is None else f", R^2 {small.r2:.4f} -> {mended.r2:.4f}"
     return f"gives {decibels(mended.sqnr_db)} in place of {decibels(small.sqnr_db)}{fit}"
+
+
+def _back(count: int) -> str:
+    return f"{count:,}" if count > 0 else "none"
 
 
 def decibels(value: float) -> str:

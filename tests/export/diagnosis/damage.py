@@ -29,17 +29,17 @@ class Case:
 
 @cache
 def random_case(seed: int) -> Case:
-    """A network of 2 to 5 layers; every second one is trained on its rows, and every third is a regression."""
+    """A network of 2 to 4 layers; every second one is trained on its rows, and every third is a regression."""
     rng = np.random.default_rng(seed)
     n_in, n_out = (int(rng.integers(low, high)) for low, high in ((8, 48), (2, 10)))
-    sizes = [n_in, *(int(rng.integers(10, 64)) for _ in range(int(rng.integers(1, 5)))), n_out]
+    sizes = [n_in, *(int(rng.integers(10, 48)) for _ in range(int(rng.integers(1, 4)))), n_out]
     names = [str(rng.choice(HIDDEN)) for _ in sizes[2:]] + ["linear" if seed % 3 == 0 else "softmax"]
-    rows = correlated(900, n_in, seed)
+    rows = correlated(600, n_in, seed)
     if seed % 2:
         return _trained(sizes, names, rows, seed)
     model = random_model(sizes, names, seed, standardize=bool(seed % 4), weight_scale=1.5)
     target = "regression" if names[-1] == "linear" else "class"
-    return Case(replace(model, metadata={"target": target}), rows[:600], rows[600:])
+    return Case(replace(model, metadata={"target": target}), rows[:400], rows[400:])
 
 
 def correlated(count: int, width: int, seed: int) -> np.ndarray:
@@ -55,10 +55,10 @@ def _trained(sizes: list[int], names: list[str], rows: np.ndarray, seed: int) ->
     is_regression = names[-1] == "linear"
     labels = values if is_regression else values.argmax(axis=1)
     network = NeuralNetwork(sizes, names, precision_config=PrecisionConfig(seed=seed))
-    network.fit(rows[:600], labels[:600], epochs=10, learning_rate=0.01, patience=None)
+    network.fit(rows[:400], labels[:400], epochs=10, learning_rate=0.01, patience=None)
     model = network.to_model()
     target = "regression" if is_regression else "class"
-    return Case(replace(model, metadata={**model.metadata, "target": target}), rows[:600], rows[600:], labels[600:])
+    return Case(replace(model, metadata={**model.metadata, "target": target}), rows[:400], rows[400:], labels[400:])
 
 
 def with_layer(model: Model, place: int, **changes: object) -> Model:

@@ -1,0 +1,167 @@
+"""The layer that is damaged is named first, of each kind of damage; where none is, there is nothing to mend."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, InputError, Limits, Model, QuantizationError
+from export import diagnose, quantize
+from export.quantization import PRECISIONS
+from tests.export.diagnosis.damage import (
+    random_case,
+    with_dead_layer,
+    with_layer,
+    with_outlier,
+    with_saturating_range,
+)
+from tests.networks import random_model, random_rows, staged_model
+from trainer import NeuralNetwork
+
+MODEL = random_model([12, 24, 16, 5], ["relu", "tanh", "softmax"])
+ROWS, CALIBRATION = random_rows(300, 12, 5), random_rows(400, 12, 6)
+DAMAGE = {"outlier": with_outlier, "dead": with_dead_layer, "saturation": with_saturating_range}
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_the_damaged_layer_is_named_first(seed):
+    """One of each kind in turn, in any layer of a random network: first in the table, and in the sentence."""
+    kind, rng = list(DAMAGE)[seed % 3], np.random.default_rng(seed)
+    whole = random_case(seed)
+    count = len(whole.model.layers)
+    place = int(rng.integers(count if kind == "outlier" else count - 1))
+    case = DAMAGE[kind](whole, place, rng)
+    found = diagnose(case.model, case.rows, case.labels, small=case.small, calibration=case.calibration, method="mse")
+    name = case.model.layers[place].name
+    assert found.layers[0].name == found.worst == name
+    assert found.verdict.startswith(f"layer '{name}'")
+    assert kind in [finding.kind for finding in found.findings if finding.layer == name]
+
+
+@pytest.mark.parametrize("seed", range(50))
+def test_nothing_is_to_mend_where_nothing_is_damaged(seed):
+    """Trained networks and random ones, classifiers and regressions, with labels and without."""
+    case = random_case(seed)
+    found = diagnose(case.model, case.rows, case.labels, calibration=case.calibration, method="mse")
+    assert found.ok
+    assert found.worst is None
+    assert found.findings == found.remedies == ()
+    assert found.verdict.startswith("nothing to mend: int8 ")
+
+
+@pytest.mark.parametrize("precision", PRECISIONS[1:])
+@pytest.mark.parametrize("staged", [False, True])
+def test_every_precision_and_stages_between_layers_are_looked_at(precision, staged):
+    """Each layer with weights has its line, with figures that are numbers."""
+    model = staged_model([12, 24, 16, 5]) if staged else MODEL
+    found = diagnose(model, ROWS, precision=precision, calibration=CALIBRATION, method="mse")
+    assert {layer.name for layer in found.layers} == {"dense0", "dense1", "dense2"}
+    assert found.precision == precision
+    for layer in found.layers:
+        assert layer.weights_db > 5
+        assert 0.9 < layer.cosine <= 1.000001
+        assert layer.alone.rows == found.rows == 300
+
+
+def test_float32_has_no_errors():
+    """Nothing differs from itself."""
+    found = diagnose(MODEL, ROWS, precision="float32", calibration=CALIBRATION)
+    assert all(layer.behind_db == layer.here_db == layer.weights_db == np.inf for layer in found.layers)
+    assert found.verdict == "nothing to mend: float32 loses 0 decisions of 300, no error at the outputs"
+
+
+def test_a_network_that_was_dead_before_is_said_to_be():
+    """Nothing is lost by int8, and the model is worth nothing."""
+    dead = with_layer(MODEL, 0, bias=MODEL.layers[0].bias - np.float32(1e4))
+    found = diagnose(dead, ROWS, calibration=CALIBRATION, method="minmax")
+    assert found.worst == "dense0"
+    assert found.verdict.startswith("layer 'dense0': it is dead in the float model: it gives 0 for all 300 rows")
+    assert "int8 loses 0 decisions of 300" in found.verdict
+    assert found.remedies == ()
+
+
+def test_weights_beyond_float16_are_named_and_what_holds_them():
+    """quantize refuses such a network; here the layer and the remedy are said."""
+    model = random_model([12, 24, 16, 5], ["tanh", "tanh", "softmax"])
+    weight = model.layers[1].weight.copy()
+    weight[3, 4] = 1e9
+    bound = with_layer(model, 1, weight=weight)
+    with pytest.raises(QuantizationError, match="beyond float16's largest number"):
+        quantize(bound, precision="float16")
+    found = diagnose(bound, ROWS, precision="float16", calibration=CALIBRATION)
+    assert found.worst == "dense1"
+    (finding,) = found.findings
+    assert finding.kind == "overflow"
+    assert finding.text == "float16 overflows: 1 weights are beyond its largest number 65504, up to 1e+09"
+
+
+def test_weights_that_float16_takes_as_0_are_named():
+    """Behind a tanh, which no power of two passes."""
+    weight = MODEL.layers[2].weight * np.float32(1e-9)
+    faint = with_layer(MODEL, 2, weight=weight)
+    faint = replace(faint, layers=(*faint.layers[:2], replace(faint.layers[2], bias=faint.layers[2].bias * 0)))
+    found = diagnose(faint, ROWS, precision="float16", calibration=CALIBRATION)
+    assert found.worst == "dense2"
+    assert found.findings[0].kind == "underflow"
+    assert f"{weight.size:,} of {weight.size:,} weights become 0" in found.verdict
+
+
+def test_rows_on_which_float32_overflows_are_left_out_and_counted():
+    """With the first layer that does; where all do, nothing can be compared."""
+    loud = random_model([12, 24, 16, 5], ["linear"] * 3, weight_scale=1e15)
+    rows = ROWS.copy()
+    rows[1:] *= np.float32(1e-20)
+    found = diagnose(loud, rows, calibration=rows[1:], method="minmax")
+    assert found.rows == 299
+    assert found.findings[0].layer == "dense2"
+    assert "NaN or inf on 1 of 300 rows, which were left out" in found.verdict
+    with pytest.raises(InputError, match="layer 'dense2' of the float model gives NaN or inf on all 300 rows"):
+        diagnose(loud, ROWS, calibration=ROWS)
+
+
+def test_rows_without_others_to_calibrate_with_are_cut():
+    """Each fifth is looked at; of few rows all are."""
+    assert diagnose(MODEL, ROWS, method="minmax").rows == 60
+    assert diagnose(MODEL, ROWS[:19], method="minmax").rows == 19
+
+
+def test_a_trained_network_and_a_frame_of_labels_will_do():
+    """Whatever has `to_model`, and labels as a list."""
+    network = NeuralNetwork([12, 8, 3], ["relu", "softmax"])
+    network.fit(ROWS, np.arange(300) % 3, epochs=1)
+    found = diagnose(network, ROWS, [index % 3 for index in range(300)], calibration=CALIBRATION, method="minmax")
+    assert found.small_answers.right is not None
+
+
+@pytest.mark.parametrize(
+    ("arguments", "text"),
+    [
+        ({"rows": ROWS[:, :5]}, r"rows have shape \(300, 5\), expected \(n, 12\)"),
+        ({"rows": ROWS[:0]}, "at least one row"),
+        ({"rows": np.where(ROWS > 2, np.nan, ROWS)}, "rows row .* nan is not a finite number"),
+        ({"labels": np.arange(300)}, "labels run from 0 to 299, the model has classes 0..4"),
+        ({"labels": np.zeros(7, int)}, r"labels have dtype int64 and shape \(7,\)"),
+        ({"small": quantize(random_model([12, 5], ["softmax"]), ROWS)}, "the small model has the layers dense0 12-5"),
+        ({"precision": "int3"}, "precision is 'int3', expected one of"),
+        ({"calibration": ROWS[:, :3]}, "calibration have shape"),
+    ],
+)
+def test_what_does_not_fit_is_refused(arguments, text):
+    """With what was found and what was expected."""
+    with pytest.raises((InputError, QuantizationError), match=text):
+        diagnose(MODEL, **{"rows": ROWS, **arguments})
+
+
+def test_figures_are_those_of_the_networks_themselves():
+    """Of the small model that is given: its decisions, right answers and decibels are the engines' own."""
+    small = quantize(MODEL, CALIBRATION, method="minmax", test_vectors=0)
+    labels = np.arange(300) % 5
+    found = diagnose(MODEL, ROWS, labels, small=small, calibration=CALIBRATION)
+    assert found.small_answers.right == _right(small, labels)
+    assert found.float_answers.right == _right(MODEL, labels)
+
+
+def _right(model: Model, labels: np.ndarray) -> int:
+    return int(np.sum(Engine(model, Limits(max_batch=300)).predict(ROWS) == labels))
