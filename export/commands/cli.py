@@ -28,6 +28,7 @@ _PLACES = {
     "diagnose": Place(
         "export.commands.diagnose", "diagnose_command", "Say which layer shrinking broke, and what mends it."
     ),
+    "diff": Place("export.commands.diff", "diff_command", "Say where two models differ, in every bit."),
     "import": Place("export.commands.import_", "import_command", "Take a dense network from any ONNX file."),
     "bench": Place("export.commands.bench", "bench_command", "Measure latency, throughput, load time and memory."),
     **COMMANDS,

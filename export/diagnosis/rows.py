@@ -45,7 +45,7 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRow
         judged, known = judged[apart], None if known is None else known[apart]
     else:
         calibrated = rows_of_model(model, calibration, "calibration")
-    few = _spread(len(judged), rows_that_fit(model))
+    few = spread(len(judged), rows_that_fit(model))
     judged, known = judged[few], None if known is None else known[few]
     network = float_model(model)
     is_finite, overflow = _finite(network, judged)
@@ -69,7 +69,7 @@ def rows_of_model(model: Model, rows: Any, what: str) -> NDArray[np.float32]:
     return found.astype(np.float32)
 
 
-def _spread(count: int, most: int) -> NDArray[np.int64]:
+def spread(count: int, most: int) -> NDArray[np.int64]:
     """The places of at most so many rows, spread evenly over all."""
     return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 

@@ -45,6 +45,7 @@ export m.npz --precision all --calibrate digits --out out
 verify out/m.int8.npz out/m.int8.onnx --data digits
 score out/m.int8.onnx --data digits
 diagnose m.npz --data digits
+diff m.npz m.npz
 import out/m.float32.onnx --out i.npz --data digits
 run out/m.int8.npz --input x.npy --output y.csv
 inspect out/m.int8.npz

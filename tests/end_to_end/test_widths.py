@@ -67,10 +67,12 @@ CASES = [
     "verify FOLDER/d.int8.npz FOLDER/d.float16.onnx --data digits",
     "score FOLDER/d.int8.npz --data digits",
     "diagnose FOLDER/d.npz --data digits --precision float16",
+    "diff FOLDER/d.npz FOLDER/d.int8.npz --data digits",
+    "diff FOLDER/large.npz FOLDER/large.int8.npz",
     "diagnose FOLDER/large.npz FOLDER/large.int8.npz --data FOLDER/rows.npz",
     "run FOLDER/d.int8.npz --input FOLDER/x.npy --output FOLDER/y.npy",
 ]
-COMMANDS_OF_ALL = (*COMMANDS, "demo", "train", "export", "verify", "score", "diagnose", "import", "bench")
+COMMANDS_OF_ALL = (*COMMANDS, "demo", "train", "export", "verify", "score", "diagnose", "diff", "import", "bench")
 
 
 LONG = ("demo", "train", "bench", "import")  # what takes seconds is measured at one width

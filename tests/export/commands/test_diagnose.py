@@ -1,0 +1,81 @@
+"""`smallnet diagnose`: the training rows calibrate, the held-out rows judge, one sentence decides."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import save
+from export import diagnose, quantize
+from tests.command import run_command
+from tests.export.diagnosis.damage import random_case, with_grid_scaled, with_outlier
+
+CASE = random_case(5)  # a trained classifier
+MODEL = replace(CASE.model, metadata={"target": "class", "seed": "3"})
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model, one damaged copy, and one int8 version with a range that is too small."""
+    folder = tmp_path_factory.mktemp("diagnose")
+    rows = np.concatenate([CASE.calibration, CASE.rows])
+    rng = np.random.default_rng(0)
+    save(MODEL, folder / "m.npz")
+    save(with_outlier(CASE, 0, rng).model, folder / "outlier.npz")
+    small = quantize(MODEL, CASE.calibration, method="minmax")
+    save(with_grid_scaled(small, 0, 0.05), folder / "small.npz")
+    np.savez(folder / "rows.npz", x=rows, y=rng.integers(0, MODEL.n_out, len(rows)))
+    np.save(folder / "x.npy", rows)
+    return folder
+
+
+def test_a_sound_network_has_nothing_to_mend(folder):
+    """In one line of its own, as long as it is, where no terminal is."""
+    result = run_command("diagnose", folder / "m.npz", "--data", folder / "rows.npz")
+    assert result.exit_code == 0, result.output
+    assert result.stdout.splitlines()[-1].startswith("nothing to mend: int8 loses ")
+
+
+def test_a_small_model_that_is_given_is_looked_at(folder):
+    """Its range that saturates is named, and what mends it, with the option."""
+    result = run_command("diagnose", folder / "m.npz", folder / "small.npz", "--data", folder / "rows.npz")
+    assert result.exit_code == 0, result.output
+    verdict = result.stdout.splitlines()[-1]
+    assert verdict.startswith("layer 'dense0': its range saturates: its outputs reach ")
+    assert "calibration saw" in verdict
+
+
+def test_json_has_all_that_the_library_says(folder):
+    """As plain data, which JSON can hold."""
+    arguments = ("diagnose", folder / "outlier.npz", "--data", folder / "rows.npz", "--json")
+    facts = json.loads(run_command(*arguments).stdout, parse_constant=pytest.fail)
+    assert facts["worst"] == facts["layers"][0]["name"] == "dense0"
+    assert facts["findings"][0]["kind"] == "outlier"
+    assert set(facts) - {"file", "small_file"} == set(diagnose(MODEL, CASE.rows, method="minmax").as_dict())
+
+
+@pytest.mark.parametrize("precision", ["int8-dynamic", "float16", "int4"])
+def test_other_precisions_are_asked_for_by_name(folder, precision):
+    """And said in the sentence."""
+    result = run_command("diagnose", folder / "m.npz", "--data", folder / "rows.npz", "--precision", precision)
+    assert result.exit_code == 0, result.output
+    assert precision in result.stdout.splitlines()[-1]
+
+
+def test_a_small_model_and_a_precision_are_one_too_many(folder):
+    """The small model has its own."""
+    arguments = ("diagnose", folder / "m.npz", folder / "small.npz", "--data", folder / "rows.npz")
+    result = run_command(*arguments, "--precision", "int8")
+    assert result.exit_code == 2
+    assert "expected one of the two" in result.stderr
+
+
+def test_two_models_that_have_nothing_to_do_with_one_another_are_refused(folder, tmp_path):
+    """With the layers of both."""
+    save(random_case(3).model, tmp_path / "other.npz")
+    result = run_command("diagnose", folder / "m.npz", tmp_path / "other.npz", "--data", folder / "rows.npz")
+    assert result.exit_code == 2
+    assert "give the float model that it was made of" in result.stderr

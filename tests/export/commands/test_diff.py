@@ -1,0 +1,74 @@
+"""`smallnet diff`: exit status 0 for the same bits, 1 for others, 2 for trouble."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from edge_runtime import save
+from export import quantize, write_onnx
+from tests.command import run_command
+from tests.networks import random_model, random_rows
+
+MODEL = replace(random_model([6, 8, 3], ["relu", "softmax"]), metadata={"target": "class"})
+ROWS = random_rows(200, 6)
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A model, what was made of it, and labelled rows."""
+    folder = tmp_path_factory.mktemp("diff")
+    small = quantize(MODEL, ROWS, method="minmax")
+    save(MODEL, folder / "m.npz")
+    save(MODEL, folder / "again.npz")
+    save(small, folder / "s.npz")
+    write_onnx(MODEL, folder / "m.onnx")
+    write_onnx(small, folder / "s.onnx")
+    np.savez(folder / "rows.npz", x=ROWS, y=np.arange(200) % 3)
+    return folder
+
+
+def test_the_same_bits_give_status_0(folder):
+    """Of two files."""
+    result = run_command("diff", folder / "m.npz", folder / "again.npz")
+    assert (result.exit_code, result.stderr) == (0, "")
+    assert result.stdout.splitlines()[-1] == "the same in every bit"
+    assert "random normal rows" in result.stdout
+
+
+def test_a_difference_gives_status_1_and_what_the_rows_say(folder):
+    """Layers, scores of both, decisions that flip, decibels."""
+    result = run_command("diff", folder / "m.npz", folder / "s.npz", "--data", folder / "rows.npz", "--wide")
+    assert result.exit_code == 1
+    assert "layer 'dense0': kind Dense -> QuantizedDense; precision float32 -> int8" in result.stdout
+    assert "on 40 rows (held out of rows.npz): accuracy 0." in result.stdout
+    assert "decisions flip, " in result.stdout
+    assert "tensor that differs most: dense" in result.stdout
+
+
+def test_what_an_onnx_file_does_not_say_is_a_difference_although_the_bits_agree(folder):
+    """Test vectors are lost; no tensor differs."""
+    result = run_command("diff", folder / "s.npz", folder / "s.onnx", "--wide")
+    assert result.exit_code == 1
+    assert "test vectors" in result.stdout
+    assert "no tensor differs" in result.stdout
+
+
+def test_json_has_all_of_it(folder):
+    """As plain data, which JSON can hold."""
+    result = run_command("diff", folder / "m.npz", folder / "s.onnx", "--json")
+    facts = json.loads(result.stdout, parse_constant=pytest.fail)
+    assert facts["same"] is False
+    assert facts["facts"]["precision"] == ["float32", "int8"]
+    assert facts["layers"][0]["facts"]["activation"][0] == "relu"
+    assert facts["rows"]["tensor"]["name"].endswith(".output")
+    assert facts["file_bytes"][0] == (folder / "m.npz").stat().st_size
+
+
+def test_trouble_gives_status_2(folder):
+    """A file that is not there, and one that is no model."""
+    assert run_command("diff", folder / "m.npz", folder / "nothing.npz").exit_code == 2
+    assert run_command("diff", folder / "m.npz", folder / "rows.npz").exit_code == 2
