@@ -5,11 +5,12 @@ They are made directly, grid by grid, and not by calibration, so that no well-be
 
 from __future__ import annotations
 
-from dataclasses import replace
+from dataclasses import fields, replace
 
 import numpy as np
 
 from edge_runtime import Activation, Elementwise, LayerNorm, Model, QuantizedDense, QuantParams, Standardization
+from edge_runtime.layers import Int4Dense, Layer
 
 HIDDEN = ("relu", "linear", "leaky_relu", "tanh")
 
@@ -58,6 +59,18 @@ def adversarial_model(seed: int, sizes=None, zero_point=None) -> Model:
         mean, inv_std = rng.normal(size=n_in), rng.uniform(0.1, 10.0, size=n_in)
         preprocessing = Standardization(mean.astype(np.float32), inv_std.astype(np.float32))
     return Model(tuple(layers), preprocessing)
+
+
+def in_int4(model: Model) -> Model:
+    """The same network with the high four bits of its weights, all in -8..7."""
+    return replace(model, layers=tuple(map(_layer_in_int4, model.layers)))
+
+
+def _layer_in_int4(layer: Layer) -> Layer:
+    if not isinstance(layer, QuantizedDense):
+        return layer
+    values = {field.name: getattr(layer, field.name) for field in fields(layer)}
+    return Int4Dense(**{**values, "weight": layer.weight >> 4})
 
 
 def staged_adversarial_model(seed: int) -> Model:

@@ -11,6 +11,7 @@ import numpy as np
 from edge_runtime.engine.buffers import Buffers, Constants
 from edge_runtime.engine.calls import NumpyCall
 from edge_runtime.engine.numpy_internals import has_avx512
+from edge_runtime.numerics import Nibbles, unpack_rows
 
 if TYPE_CHECKING:
     from edge_runtime.array_types import Array
@@ -78,13 +79,13 @@ def _steps(constants: Constants, source: Array, target: Array, buffers: Buffers)
 def _tiled(constants: Constants, source: Array, target: Array, buffers: Buffers) -> list[NumpyCall]:
     """The product; for a lean layer from weights that are widened first, at once or tile by tile."""
     weight, tile_rows = constants.weight, constants.tile_rows
-    if not tile_rows:
+    if not tile_rows and not isinstance(weight, Nibbles):
         return _multiply(source, weight, target, buffers.by_rows)
     assert buffers.tile is not None
-    if tile_rows < len(weight):
+    if tile_rows < len(source):
         return [partial(_run_tiles, constants, source, target, buffers)]
-    tile = buffers.tile.reshape(weight.shape)
-    return [partial(np.copyto, tile, weight), *_multiply(source, tile, target, buffers.by_rows)]
+    tile = buffers.tile.reshape(tile_rows, -1)
+    return [partial(_widen, tile, weight, 0, buffers.nibbles), *_multiply(source, tile, target, buffers.by_rows)]
 
 
 def _run_tiles(constants: Constants, source: Array, target: Array, buffers: Buffers) -> None:
@@ -92,18 +93,28 @@ def _run_tiles(constants: Constants, source: Array, target: Array, buffers: Buff
 
     The calls are made anew at each run: bound once they would take a kilobyte a tile, more than small tiles save.
     """
-    weight, tile_rows = constants.weight, constants.tile_rows
+    tile_rows = constants.tile_rows
     assert buffers.tile is not None
     assert buffers.partial is not None
-    for start in range(0, len(weight), tile_rows):
-        rows = weight[start : start + tile_rows]
-        tile = buffers.tile[: rows.size].reshape(rows.shape)
-        np.copyto(tile, rows)
+    whole = buffers.tile.reshape(tile_rows, -1)
+    for start in range(0, len(source), tile_rows):
+        tile = whole[: len(source) - start]
+        _widen(tile, constants.weight, start, buffers.nibbles)
         product = buffers.partial if start else target
         for step in _multiply(source[start : start + tile_rows], tile, product, buffers.by_rows):
             step()
         if start:
             np.add(target, product, target)
+
+
+def _widen(tile: Array, weight: Array | Nibbles, start: int, nibbles: Array | None) -> None:
+    """Write the weights from row `start` on to a tile; of 4-bit weights, from an even row on."""
+    if isinstance(weight, Nibbles):
+        assert nibbles is not None
+        packed = weight.packed[start // 2 : (start + len(tile) + 1) // 2]
+        unpack_rows(tile, packed, nibbles[: packed.size].reshape(packed.shape))
+    else:
+        np.copyto(tile, weight[start : start + len(tile)])
 
 
 def _multiply(source: Array, weight: Array, target: Array, by_rows: bool) -> list[NumpyCall]:

@@ -55,10 +55,9 @@ class NativeBackend:
                 raise NativeUnavailable(
                     f"compiled kernels do not run layer '{layer.name}' ({layer.precision}); {_ADVICE}"
                 )
-            if isinstance(layer, QuantizedDense) and layer.weight.dtype != np.int8:
+            if isinstance(layer, QuantizedDense) and layer.stored_weight.dtype == np.int16:
                 raise NativeUnavailable(
-                    f"compiled kernels have int8 weights, those of layer '{layer.name}' are {layer.weight.dtype}; "
-                    f"{_ADVICE}"
+                    f"compiled kernels have int8 weights, those of layer '{layer.name}' are int16; {_ADVICE}"
                 )
         self._model, self._library = model, kernels()
         self._chains = list(_chains(model.layers))

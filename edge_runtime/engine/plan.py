@@ -13,7 +13,7 @@ import numpy as np
 
 from edge_runtime.engine.arena import ALIGNMENT, Region, lay_out
 from edge_runtime.engine.model_bytes import held_bytes
-from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, LayerNorm, QuantizedDense, Stage
+from edge_runtime.layers import Dense, DynamicQuantizedDense, Int4Dense, Layer, LayerNorm, QuantizedDense, Stage
 from edge_runtime.model import Model
 from edge_runtime.numerics import FLOAT32_EXACT
 
@@ -26,7 +26,8 @@ class PlanStep(NamedTuple):
 
     lean: the weights are widened at each run, `tile_rows` rows of the matrix at a time, instead of being kept widened.
     stacked: the copy has the bias as a row over the weights, so that the product adds it. tile_bytes, partial_bytes: of
-    the arena, for a tile, and for each row of a product that is one of several to be added up.
+    the arena, for a tile, and for each row of a product that is one of several to be added up. nibble_bytes: of the
+    arena, in which 4-bit weights of a tile are taken apart.
     """
 
     name: str
@@ -38,6 +39,7 @@ class PlanStep(NamedTuple):
     tile_rows: int
     tile_bytes: int
     partial_bytes: int
+    nibble_bytes: int = 0
 
 
 class MemoryPlan(NamedTuple):
@@ -144,13 +146,14 @@ class Drafts:
             "sums": self._sums_bytes,
             "partial": block * max(step.partial_bytes for step in steps),
             "tile": max(step.tile_bytes for step in steps),
+            "nibbles": max(step.nibble_bytes for step in steps),
         }
 
 
 def _step(layer: Layer, copied: bool, tile_bytes: int) -> PlanStep:
     lean = layer.precision != "float32" and not copied
     row_bytes = layer.n_out * np.dtype(compute_dtype(layer)).itemsize
-    tile_rows = min(layer.n_in, max(1, tile_bytes // row_bytes)) if lean else 0
+    tile_rows = _tile_rows(layer, tile_bytes // row_bytes) if lean else 0
     return PlanStep(
         name=layer.name,
         kind=layer.precision,
@@ -161,7 +164,14 @@ def _step(layer: Layer, copied: bool, tile_bytes: int) -> PlanStep:
         tile_rows=tile_rows,
         tile_bytes=tile_rows * row_bytes,
         partial_bytes=row_bytes if 0 < tile_rows < layer.n_in else 0,
+        nibble_bytes=(tile_rows + 1) // 2 * layer.n_out if isinstance(layer, Int4Dense) else 0,
     )
+
+
+def _tile_rows(layer: Layer, rows: int) -> int:
+    """As many rows as fit, and one at least; of 4-bit weights, two of which are a byte, an even number of them."""
+    together = 2 if isinstance(layer, Int4Dense) else 1
+    return min(layer.n_in, max(1, rows // together) * together)
 
 
 def _row_bytes(model: Model) -> dict[str, int]:

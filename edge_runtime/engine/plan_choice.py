@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_runtime.engine.limits import Limits
 from edge_runtime.engine.plan import Drafts, MemoryPlan, PlanStep, compute_dtype, copy_bytes, is_dynamic
-from edge_runtime.layers import Layer, Stage, WeightedLayer
+from edge_runtime.layers import Int4Dense, Layer, Stage, WeightedLayer
 from edge_runtime.model import Model
 
 BLOCKS = (256, 128, 64, 32, 16, 8, 4, 2, 1)  # rows that go through the network together
@@ -23,6 +23,7 @@ _CALL, _TILE_CALLS = 1000, 2300
 _MULTIPLICATION, _ADDITION = 0.022, 0.4
 _WEIGHT, _WEIGHT_FOR_ONE_ROW = 0.5, 0.2  # read and rearranged by the BLAS, once for each block
 _WIDENED = {"i": 0.15, "f": 1.15}  # integers and halves, by the kind of their dtype
+_UNPACKED, _UNPACKED_ROW = 0.3, 60  # a 4-bit weight, and a row of them: every other row is written at a time
 
 
 def fastest_plan(model: Model, limits: Limits, smallest: MemoryPlan) -> MemoryPlan:
@@ -67,16 +68,21 @@ def _fitting(model: Model, limits: Limits, ram_bytes: int) -> Iterator[MemoryPla
 def _fewest_lean(
     drafts: Drafts, block: int, tile: int, copied: list[int], ram_bytes: int, *, is_all: bool
 ) -> MemoryPlan | None:
-    """The plan with the fewest of `copied` given up that fits, by bisection; None where not even all are enough."""
+    """The plan with the fewest of `copied` given up that fits, by bisection; None where not even all are enough.
+
+    None given up may take less than one: a tile of 4-bit weights needs a little more than the copy of a small matrix.
+    """
 
     def plan_without(count: int) -> MemoryPlan:
         return drafts.lay(block, frozenset(copied[:count]), tile)
 
     most = len(copied)
+    least = most if is_all else 1
+    if not is_all and (found := plan_without(0)).total_bytes <= ram_bytes:
+        return found
     found = plan_without(most)
     if found.total_bytes > ram_bytes:
         return None
-    least = most if is_all else 0
     while least < most:
         middle = (least + most) // 2
         plan = plan_without(middle)
@@ -101,7 +107,7 @@ def row_blocks(model: Model, limits: Limits) -> tuple[int, ...]:
 def _tiles(model: Model) -> tuple[int, ...]:
     """The tiles that differ: one that holds the largest widened matrix is like every larger one."""
     lean = [layer for layer in model.layers if isinstance(layer, WeightedLayer) and layer.precision != "float32"]
-    largest = max((layer.weight.size * np.dtype(compute_dtype(layer)).itemsize for layer in lean), default=0)
+    largest = max((layer.macs * np.dtype(compute_dtype(layer)).itemsize for layer in lean), default=0)
     holding = [tile for tile in TILES if tile >= largest]
     return (*holding[-1:], *(tile for tile in TILES if tile < largest))
 
@@ -130,6 +136,12 @@ def _layer_cost(layer: Layer, step: PlanStep, block: int, rows: int) -> float:
         cost += blocks * _CALL + rows * _ADDITION * layer.n_out
     if step.lean:
         tiles = -(-layer.n_in // step.tile_rows)
-        widened = _WIDENED[layer.weight.dtype.kind] * weights
-        cost += blocks * (widened + tiles * _TILE_CALLS) + (tiles - 1) * rows * _ADDITION * layer.n_out
+        cost += blocks * (_widening(layer) + tiles * _TILE_CALLS) + (tiles - 1) * rows * _ADDITION * layer.n_out
     return cost
+
+
+def _widening(layer: WeightedLayer) -> float:
+    """Predicted nanoseconds for the weights as floats, without the calls."""
+    if isinstance(layer, Int4Dense):
+        return _UNPACKED * layer.macs + _UNPACKED_ROW * layer.n_in
+    return _WIDENED[layer.weight.dtype.kind] * layer.macs

@@ -14,6 +14,7 @@ from edge_runtime.engine.matmul import FEW_ROWS, product_of_rows
 from edge_runtime.engine.plan import MemoryPlan, compute_dtype, needs_scratch
 from edge_runtime.layers import Dense, Layer, LayerNorm, QuantizedDense
 from edge_runtime.model import Model
+from edge_runtime.numerics import Nibbles
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -33,7 +34,9 @@ def compile_program(
     is_multiplied = not _starts_in_arena(model) and not plan.steps[0].lean
     if is_multiplied:  # straight from the user's rows: nothing is copied first
         by_rows = rows is not None and is_by_rows(model, 0, rows)
-        enter = product_of_rows(constants[0].weight, _target(model, arena, 0, rows), rows, by_rows=by_rows)
+        weight = constants[0].weight
+        assert not isinstance(weight, Nibbles)  # an integer layer starts in the arena
+        enter = product_of_rows(weight, _target(model, arena, 0, rows), rows, by_rows=by_rows)
     sections = layer_sections(model, plan, arena, constants, rows, activate=activate, is_multiplied=is_multiplied)
     steps = [*first, *(step for _name, steps in sections for step in steps)]
     last = len(model.layers) - 1
@@ -125,6 +128,7 @@ def _buffers(model: Model, plan: MemoryPlan, arena: Arena, position: int, rows: 
         indices=like_target("index", np.intp) if has_table else None,
         partial=like_target("partial", dtype) if is_tiled else None,
         tile=arena.view("tile", (step.tile_rows * layer.n_out,), dtype) if step.lean else None,
+        nibbles=arena.view("nibbles", (step.nibble_bytes,), np.uint8) if step.nibble_bytes else None,
     )
 
 

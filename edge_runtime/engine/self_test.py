@@ -19,8 +19,8 @@ from edge_runtime.reference import agree, count_lone_nans, output_bound
 class SelfTest:
     """What came of a replay of the stored test vectors.
 
-    values: logits compared. differing: how many break the rule. exact: whether the rule is equality of bits (int8) or
-    the bound of `edge_runtime.reference.bounds`. max_abs_error and bound: the largest difference seen between numbers,
+    values: logits compared. differing: how many break the rule. exact: whether the rule is equality of bits or the
+    bound of `edge_runtime.reference.bounds`. max_abs_error and bound: the largest difference seen between numbers,
     and the bound at that place. decisions_changed: rows whose largest output is another one. nans: values that came out
     as NaN, which no stored output is. backend, backend_reason: of the engine.
     """

@@ -23,6 +23,8 @@ from edge_runtime.numerics import (
     Nibbles,
     QuantParams,
     certificate,
+    largest_sum,
+    magnitudes,
     pack,
 )
 
@@ -170,7 +172,10 @@ class QuantizedDense(WeightedLayer):
     @functools.cached_property
     def certificate(self) -> int:
         """See `edge_runtime.numerics.quantization.certificate`."""
-        return certificate(self.weight, self.bias, self.input.zero_point, self.input.bits)
+        return largest_sum(self._magnitudes(), self.bias, self.input.zero_point, self.input.bits)
+
+    def _magnitudes(self) -> Array:
+        return magnitudes(self.weight)
 
     @property
     def final_grid(self) -> QuantParams | None:
@@ -200,6 +205,10 @@ class Int4Dense(QuantizedDense):
         object.__setattr__(self, "nibbles", given)
 
     nibbles: ClassVar[Nibbles]  # of each layer; no field: `weight` stands for it where layers are made and copied
+
+    def _magnitudes(self) -> Array:
+        """Added up in parts: the matrix is unpacked nowhere as a whole."""
+        return sum((magnitudes(part) for part in self.nibbles.parts()), np.zeros(self.n_out, np.int64))
 
     def _check_weight(self) -> None:
         given: Any = self.nibbles

@@ -5,16 +5,16 @@ from __future__ import annotations
 import ctypes
 import functools
 import sys
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from edge_runtime.layers import Dense, Layer, LayerNorm, QuantizedDense, Stage
+from edge_runtime.layers import Dense, Int4Dense, Layer, LayerNorm, QuantizedDense, Stage
 from edge_runtime.model import Standardization
 from edge_runtime.native.library import Library
 from edge_runtime.native.structures import LayerFields, ProgramFields
-from edge_runtime.numerics import QMAX, QMIN, flush
+from edge_runtime.numerics import QMAX, QMIN, Nibbles, flush
 
 if TYPE_CHECKING:
     from edge_runtime.array_types import Array
@@ -167,13 +167,25 @@ def _pack(library: Library, layer: Layer, parts: Sequence[Array]) -> None:
 def _pack_int8(library: Library, layer: QuantizedDense, parts: Sequence[Array]) -> None:
     """The biases hold what the zero point adds to the sums, modulo 2^32, which the sums are exact in."""
     totals = np.zeros(layer.n_out, np.int32)
-    addresses = (layer.weight.ctypes.data, layer.n_in, layer.n_out, parts[0].ctypes.data, totals.ctypes.data)
-    library.pack(*addresses)
+    panel_bytes = parts[0].nbytes // -(-layer.n_out // library.lanes)
+    for first, columns in _columns(layer, library.lanes):
+        to = parts[0].ctypes.data + first // library.lanes * panel_bytes
+        library.pack(columns.ctypes.data, *columns.shape, to, totals[first:].ctypes.data)
     bias = layer.bias.astype(np.int64) - (layer.input.zero_point - library.offset) * totals.astype(np.int64)
     parts[1].view(np.uint32)[: layer.n_out] = bias & 0xFFFFFFFF
     parts[2].view(np.float32)[: layer.n_out] = layer.multiplier
     if layer.table is not None:
         parts[3][:] = layer.table
+
+
+def _columns(layer: QuantizedDense, lanes: int) -> Iterator[tuple[int, Array]]:
+    """The weights as int8, and which output is their first: 4-bit ones a panel at a time, unpacked."""
+    if not isinstance(layer, Int4Dense):
+        yield 0, layer.weight
+        return
+    for first in range(0, layer.n_out, lanes):
+        packed = layer.nibbles.packed[:, first : first + lanes]
+        yield first, Nibbles(packed, layer.n_in).unpacked()
 
 
 def _fill(fields: LayerFields, layer: Layer, addresses: Sequence[int], *, on_grid: bool) -> None:

@@ -13,7 +13,7 @@ from edge_runtime.numerics.activations import (
 from edge_runtime.numerics.checks import as_array, as_numbers, first_not_finite, first_place, require_finite
 from edge_runtime.numerics.column_names import respelled
 from edge_runtime.numerics.frames import frame_cells, frame_names, frame_numbers, is_frame
-from edge_runtime.numerics.nibbles import Nibbles, pack
+from edge_runtime.numerics.nibbles import Nibbles, pack, unpack_rows
 from edge_runtime.numerics.ownership import FileMap, frozen, owner_of
 from edge_runtime.numerics.processor import cpu_features
 from edge_runtime.numerics.quantization import (
@@ -34,6 +34,8 @@ from edge_runtime.numerics.quantization import (
     code_dtype,
     dequantize,
     dynamic_grid,
+    largest_sum,
+    magnitudes,
     quantize,
     quantize_on,
     quantize_symmetric,
@@ -78,8 +80,10 @@ __all__ = [
     "frame_numbers",
     "frozen",
     "is_frame",
+    "largest_sum",
     "leaky_relu",
     "linear",
+    "magnitudes",
     "owner_of",
     "pack",
     "quantize",
@@ -93,4 +97,5 @@ __all__ = [
     "sigmoid",
     "softmax",
     "tanh",
+    "unpack_rows",
 ]

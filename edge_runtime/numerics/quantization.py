@@ -80,8 +80,8 @@ def code_dtype(bits: int) -> type[np.uint8] | type[np.uint16]:
 def quantize(x: NDArray[Any], grid: QuantParams) -> NDArray[np.unsignedinteger]:
     """Put real values on the grid as ONNX QuantizeLinear does: divide in float32, round half to even, saturate.
 
-    x: any shape, converted to float32 first. NaN becomes the grid's minimum (0). Returns codes of
-    x's shape, uint8, or uint16 on a grid of more than 8 bits.
+    x: any shape, converted to float32 first. NaN becomes the grid's minimum (0). Returns codes of x's shape, uint8, or
+    uint16 on a grid of more than 8 bits.
     """
     # a division, not a multiplication with the reciprocal: the two differ by one step on some ties
     value = np.asarray(x, np.float32) / np.float32(grid.scale)
@@ -161,14 +161,25 @@ def certificate(weight: NDArray[np.integer], bias: NDArray[np.int32], zero_point
 
     max_j (sum_k |weight[k, j]| * max(zero_point, 255 - zero_point) + |bias[j]|). Of more than 8 bits the codes are
     summed as they are, in two halves, and what the zero point takes is part of the bias: 2^bits - 1 in place of the
-    maximum bounds each of these sums. Below 2^24 a float32 matrix product of
-    the integers is exact in any order of summation; below 2^31 an int32 accumulator cannot wrap.
+    maximum bounds each of these sums. Below 2^24 a float32 matrix product of the integers is exact in any order of
+    summation; below 2^31 an int32 accumulator cannot wrap.
     """
+    return largest_sum(magnitudes(weight), bias, zero_point, bits)
+
+
+def largest_sum(
+    magnitudes: NDArray[np.int64], bias: NDArray[np.int32], zero_point: int, bits: int = FEWEST_BITS
+) -> int:
+    """The `certificate` of weights whose magnitudes add up to these sums, one for each output."""
     reach = max(zero_point - QMIN, QMAX - zero_point) if bits <= FEWEST_BITS else (1 << bits) - 1
-    sums = np.abs(bias.astype(np.int64))
+    return int((np.abs(bias.astype(np.int64)) + reach * magnitudes).max(initial=0))
+
+
+def magnitudes(weight: NDArray[np.integer]) -> NDArray[np.int64]:
+    """The sums of the weights' magnitudes, one for each output."""
+    sums = np.zeros(weight.shape[1], np.int64)
     rows = min(_INT16_ROWS[weight.itemsize], CHUNK // max(1, weight.shape[1]))  # loading needs little beside the model
     step = max(1, rows)
     for start in range(0, len(weight), step):
-        part = np.add.reduce(np.abs(weight[start : start + step]), axis=0, dtype=np.int16)
-        sums += reach * part.astype(np.int64)
-    return int(sums.max(initial=0))
+        sums += np.add.reduce(np.abs(weight[start : start + step]), axis=0, dtype=np.int16)
+    return sums

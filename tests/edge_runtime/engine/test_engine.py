@@ -39,9 +39,10 @@ def network(name, precision, standardize=True):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("standardize", [False, True])
-def test_int8_logits_are_those_of_the_plain_implementation_bit_for_bit(name, standardize):
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_integer_logits_are_those_of_the_plain_implementation_bit_for_bit(name, standardize, precision):
     """The fast path gives the bits of the obvious one, for every activation and beyond float32's exact integers."""
-    model = network(name, "int8", standardize)
+    model = network(name, precision, standardize)
     rows = random_rows(100, model.n_in, seed=9) * 3
     found, expected = Engine(model).logits(rows), logits(model, trace(model, rows))
     np.testing.assert_array_equal(found.view(np.uint32), expected.view(np.uint32))
@@ -58,16 +59,17 @@ def test_float_outputs_are_close_to_the_plain_implementation(name, precision):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-def test_an_int8_answer_does_not_depend_on_the_rows_around_it(name):
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_an_integer_answer_does_not_depend_on_the_rows_around_it(name, precision):
     """One at a time, in odd batches, or all at once: the same bits."""
-    engine = Engine(network(name, "int8"))
+    engine = Engine(network(name, precision))
     rows = random_rows(2 * BLOCKS[0] + 5, engine.model.n_in)
     together = engine.run(rows)
     np.testing.assert_array_equal(np.stack([engine.run(row) for row in rows]), together)
     np.testing.assert_array_equal(np.concatenate([engine.run(rows[:7]), engine.run(rows[7:])]), together)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
 def test_shapes_follow_the_input(precision):
     """A vector gives a vector, a batch gives a batch, and no rows give no rows."""
     engine = Engine(network("small", precision))

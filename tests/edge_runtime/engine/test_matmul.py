@@ -12,6 +12,7 @@ from edge_runtime.engine.matmul import (
     product_steps,
     row_slices,
 )
+from edge_runtime.numerics import pack
 from edge_runtime.reference.trace import logits, trace
 from export.quantization.quantizer import quantize
 from tests.networks import random_model, random_rows
@@ -61,11 +62,12 @@ def test_the_product_of_the_users_rows_is_the_product(rows, n_in, n_out, avx512,
 @pytest.mark.parametrize("avx512", [False, True])
 @pytest.mark.parametrize("lean", [False, True])
 @pytest.mark.parametrize("sizes", [[300, 70, 60, 10], [40, 130, 130, 5]])
-def test_every_batch_gives_the_plain_bits_in_int8(sizes, lean, avx512, monkeypatch):
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_every_batch_gives_the_plain_bits_in_integers(sizes, lean, avx512, precision, monkeypatch):
     """By rows and feature-major, biases stacked or added, sliced or whole: one answer."""
     monkeypatch.setattr(products, "has_avx512", lambda: avx512)
     model = random_model(sizes, ["relu", "tanh", "softmax"], standardize=True)
-    model = quantize(model, random_rows(100, sizes[0]), "int8", "minmax")
+    model = quantize(model, random_rows(100, sizes[0]), precision, "minmax")
     engine = Engine(model, Limits(lean=lean))
     rows = random_rows(256, sizes[0], seed=3)
     expected = logits(model, trace(model, rows))
@@ -103,17 +105,21 @@ def test_as_many_rows_as_are_few_are_cut_and_one_more_is_not(monkeypatch):
 @pytest.mark.parametrize("by_rows", [False, True])
 @pytest.mark.parametrize("has_bias", [False, True])
 @pytest.mark.parametrize("wide", [False, True])
-def test_tiles_add_up_to_the_product(monkeypatch, avx512, tile_rows, rows, by_rows, has_bias, wide):
-    """Kept widened, widened at once, and a few rows at a time with a rest; with and without float64 and a bias."""
+@pytest.mark.parametrize("n_in", [20, 19])
+def test_tiles_add_up_to_the_product(monkeypatch, avx512, tile_rows, rows, by_rows, has_bias, wide, n_in):
+    """Kept widened, widened at once, and a few rows at a time with a rest; with and without float64 and a bias.
+
+    An even number of rows at a time is taken from 4-bit weights too, with a last row that has a byte for itself.
+    """
     monkeypatch.setattr(products, "has_avx512", lambda: avx512)
     monkeypatch.setattr(products, "UNPACKED_MULTIPLICATIONS", 1000)
     rng, dtype = np.random.default_rng(0), np.float64 if wide else np.float32
-    weight, x = rng.integers(-9, 10, (20, 6)).astype(np.int8), rng.integers(-9, 10, (rows or 1, 20))
+    weight, x = rng.integers(-8, 8, (n_in, 6)).astype(np.int8), rng.integers(-9, 10, (rows or 1, n_in))
     bias = rng.integers(-9, 10, 6).astype(dtype) if has_bias else None
     shape = (6,) if rows is None else (rows, 6) if by_rows else (6, rows)
     source = np.array(x[0] if rows is None else x.T, np.float32, order="F" if by_rows else "C")
     target = np.full(shape, np.nan, np.float32)
-    constants = Constants(weight if tile_rows else weight.astype(dtype), bias, None, None, tile_rows)
+    tile_rows = min(tile_rows, n_in)
     buffers = Buffers(
         source=source,
         source_and_one=None,
@@ -125,12 +131,15 @@ def test_tiles_add_up_to_the_product(monkeypatch, avx512, tile_rows, rows, by_ro
         wide_source=np.array(source, np.float64, order="F" if by_rows else "C") if wide else None,
         wide_target=np.full(shape, np.nan) if wide else None,
         indices=None,
-        partial=np.full(shape, np.nan, dtype) if 0 < tile_rows < 20 else None,
+        partial=np.full(shape, np.nan, dtype) if 0 < tile_rows < n_in else None,
         tile=np.full(tile_rows * 6, np.nan, dtype) if tile_rows else None,
+        nibbles=np.empty((tile_rows + 1) // 2 * 6, np.uint8),
     )
     expected = x @ weight.astype(np.int64) + (0 if bias is None else bias.astype(np.int64))
-    for _ in range(2):
-        for step in product_steps(constants, buffers):
+    stored = [weight, pack(weight)] if tile_rows % 2 == 0 or tile_rows == n_in else [weight]
+    for held in stored * 2 if tile_rows else [weight.astype(dtype)]:
+        target[...] = np.nan
+        for step in product_steps(Constants(held, bias, None, None, tile_rows), buffers):
             step()
         found = target[None] if rows is None else target if by_rows else target.T
         np.testing.assert_array_equal(found, expected)

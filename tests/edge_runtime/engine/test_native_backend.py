@@ -91,7 +91,7 @@ def test_lean_is_for_numpy():
 
 
 @needs_compiler
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
 def test_the_plan_adds_up(precision):
     """Weights as stored, packed arrays, arena; each layer's packed bytes are those that its network holds."""
     model = model_of(precision, "tanh")

@@ -25,7 +25,7 @@ def network(name, precision):
     return quantize(model, random_rows(20, sizes[0]), precision, "minmax")
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
 @pytest.mark.parametrize("name", NETWORKS)
 def test_more_memory_is_never_predicted_to_be_slower(name, precision):
     """40 budgets from the smallest plan to no limit: each plan fits, and is as fast as that of the budget before."""
@@ -57,14 +57,15 @@ def test_a_lean_engine_without_a_budget_widens_as_much_as_stays_in_the_cache():
     assert plan.block == 256
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8"])
+@pytest.mark.parametrize("precision", ["float16", "int8", "int4"])
 def test_a_little_more_than_the_least_ends_tiles_of_one_row(precision):
-    """The slowest plan is for those alone who have no byte more: 2 KiB give tiles of more than one row."""
+    """The slowest plan is for those alone who have no byte more: 2 KiB give tiles of more than one row, or two."""
     model = network("small", precision)
     smallest = smallest_plan(model, Limits())
-    assert [step.tile_rows for step in smallest.steps] == [1, 1]
+    least = 2 if precision == "int4" else 1  # of 4-bit weights a byte is two rows
+    assert [step.tile_rows for step in smallest.steps] == [least, least]
     plan = make_plan(model, Limits(ram_bytes=smallest.total_bytes + 2048))
-    assert all(step.tile_rows > 1 for step in plan.steps if step.lean)
+    assert all(step.tile_rows > least for step in plan.steps if step.lean)
 
 
 @pytest.mark.parametrize(("most", "block"), [(1, 1), (2, 2), (3, 2), (100, 64), (300, 256)])

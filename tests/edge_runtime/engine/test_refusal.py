@@ -23,7 +23,7 @@ NETWORKS = {
     "tables": ([40, 30, 20, 5], ["tanh", "sigmoid", "linear"]),
     "over 2^24": ([3000, 20, 4], ["relu", "tanh"]),
 }
-PRECISIONS = ("float32", "float16", "int8", "int8-dynamic")
+PRECISIONS = ("float32", "float16", "int8", "int4", "int8-dynamic")
 
 
 def network(name, precision, vectors=8):

@@ -17,24 +17,23 @@ def model(precision):
     return with_test_vectors(quantize(random_model([12, 9, 4], ["relu", "softmax"]), rows, precision), rows)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
 def test_an_artifact_proves_itself(precision):
-    """The stored outputs come out again, under limits too; int8 is compared bit for bit."""
+    """The stored outputs come out again, under limits too; integers are compared bit for bit."""
     for limits in (None, Limits(max_batch=3), Limits(max_batch=3, over="split")):
         result = selftest(model(precision), limits)
         assert result.ok
         assert (result.rows, result.values) == (8, 32)
-        assert result.exact == (precision == "int8")
+        assert result.exact == (precision in ("int8", "int4"))
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
 def test_a_wrong_weight_is_found(precision):
-    """One step in one int8 weight, or a hundredth in a float one, fails the test."""
+    """One step in one integer weight, or a hundredth in a float one, fails the test."""
     good = model(precision)
     weight = good.layers[0].weight.copy()
-    weight[3, 2] = (
-        weight[3, 2] + (1 if weight[3, 2] < 100 else -1) if precision == "int8" else weight[3, 2] * 1.01 + 0.01
-    )
+    step = 1 if weight[3, 2] < 7 else -1
+    weight[3, 2] = weight[3, 2] + step if weight.dtype == np.int8 else weight[3, 2] * 1.01 + 0.01
     bad = replace(good, layers=(replace(good.layers[0], weight=weight), *good.layers[1:]))
     assert not selftest(bad).ok
 

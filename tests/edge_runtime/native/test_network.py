@@ -11,8 +11,8 @@ from edge_runtime import Activation, Dense, Engine, Model, QuantizedDense, Quant
 from edge_runtime.native import library
 from edge_runtime.native.processor import processors
 from edge_runtime.numerics import DEFINITIONS
-from edge_runtime.reference import agree, output_bound
-from tests.adversarial import adversarial_model, adversarial_rows
+from edge_runtime.reference import agree, logits, output_bound, trace
+from tests.adversarial import adversarial_model, adversarial_rows, in_int4
 from tests.compilers import COMPILERS, needs_compiler
 from tests.networks import (
     random_elementwise,
@@ -50,6 +50,18 @@ def test_int8_logits_have_numpys_bits(kernels_of):
             ours, native = (Engine(model, backend=name) for name in ("numpy", "native"))
             assert bits(native.logits(rows)) == bits(ours.logits(rows)), seed
             assert bits(native.logits(rows[0])) == bits(ours.logits(rows[0])), seed
+
+
+def test_int4_logits_have_numpys_bits(kernels_of):
+    """The same networks with 4-bit weights, packed for the kernels a panel at a time."""
+    for seed in range(300):
+        model = in_int4(adversarial_model(seed))
+        rows = adversarial_rows(model, seed)
+        with np.errstate(all="ignore"):
+            ours, native = (Engine(model, backend=name) for name in ("numpy", "native"))
+            assert bits(native.logits(rows)) == bits(ours.logits(rows)), seed
+            assert bits(ours.logits(rows)) == bits(logits(model, trace(model, rows))), seed
+            assert bits(ours.logits(rows[0])) == bits(native.logits(rows[0])), seed
 
 
 @settings(max_examples=60, deadline=None)

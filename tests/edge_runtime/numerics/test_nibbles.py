@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from edge_runtime.numerics import Nibbles, pack
+from edge_runtime.numerics import CHUNK, Nibbles, pack
 
 MATRICES = arrays.arrays(np.int8, st.tuples(st.integers(1, 9), st.integers(1, 5)), elements=st.integers(-8, 7))
 
@@ -20,6 +20,16 @@ def test_what_is_packed_comes_back_in_half_the_bytes(values):
         back = packed.unpacked(dtype)
         assert back.dtype == dtype
         assert np.array_equal(back, values)
+
+
+@pytest.mark.parametrize("shape", [(1, 1), (2, 1), (513, 300), (40_001, 3), (3, 40_000), (1, 70_000)])
+def test_parts_are_all_the_rows_in_order(shape):
+    """Of few values each, also where one row is many: together the matrix, as an unpacking into floats gives it."""
+    values = np.random.default_rng(0).integers(-8, 8, shape).astype(np.int8)
+    parts = list(pack(values).parts())
+    assert np.array_equal(np.concatenate(parts), values)
+    assert all(part.size <= CHUNK or len(part) <= 2 for part in parts)
+    assert np.array_equal(pack(values).unpacked(np.float64), values)
 
 
 @pytest.mark.parametrize(("low", "high", "byte"), [(0, 0, 0x00), (1, 0, 0x01), (-1, 7, 0x7F), (-8, -8, 0x88)])
