@@ -77,9 +77,8 @@ def _use(
     outside = (values < grid.low - grid.scale) | (values > grid.high + grid.scale)
     decibels = sqnr_db(values, np.clip(values, grid.low, grid.high))
     counts = np.bincount(codes.ravel(), minlength=1)
-    of = 1 << getattr(grid, "bits", 8)
-    ends = (grid.low, grid.high)
-    return GridUse(place, ends, (low, high), seen, float(np.mean(outside)), decibels, int(np.sum(counts > 0)), of)
+    used, ends = int(np.sum(counts > 0)), (grid.low, grid.high)
+    return GridUse(place, ends, (low, high), seen, float(np.mean(outside)), decibels, used, grid.top + 1)
 
 
 def _table_use(

@@ -90,8 +90,10 @@ def _both(model: Model, small: Model | None, precision: str, given: GivenRows, m
                 raise
             source = replace(model, layers=float_model(model).layers)
             small = replace(source, layers=tuple(map(_clipped_to_halves, source.layers)), test_vectors=None)
-    notes = tuple(str(each.message) for each in caught if issubclass(each.category, QuantizationWarning))
-    return _Both(in_units_of(source, small) if precision == "float16" else source, small, notes)
+    notes = [str(each.message) for each in caught if issubclass(each.category, QuantizationWarning)]
+    if "calibration_ladder" in small.metadata:
+        notes.append(f"auto took {small.metadata['calibration']}: {small.metadata['calibration_ladder']}")
+    return _Both(in_units_of(source, small) if precision == "float16" else source, small, tuple(notes))
 
 
 def _clipped_to_halves(layer: Layer) -> Layer:
@@ -135,7 +137,7 @@ class _Case:
         Two layers are tried in float16: the worst, and the one that wins most back, which is another if the grid
         between them is what is wrong: a layer that stays float takes its inputs as they come.
         """
-        trials = RemedyTrials(self.model, self.precision, self.given.calibration, self.given.judged, self.judge)
+        trials = RemedyTrials(self.model, self.small, self.given.calibration, self.given.judged, self.judge)
         winner = max(self.layers, key=lambda layer: order(layer.kept["float16"] or self.after))
         names = list(dict.fromkeys([self.layers[0].name, winner.name]))
         return trials.tried(

@@ -11,11 +11,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import SmallnetError
+from edge_runtime.layers import WeightedLayer
 from edge_runtime.model import Model
 from edge_runtime.reference import logits, trace
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.losses import is_lost, order
-from export.quantization import INTEGERS, PRECISIONS, QuantizationWarning, quantize
+from export.quantization import INTEGERS, KEPT, PRECISIONS, QuantizationWarning, quantize
 
 # what may be taken in the place of a precision, in the order of what it costs
 _LARGER = {
@@ -24,6 +25,7 @@ _LARGER = {
     "int4": ("int8", "int8-a16", "float16"),
     "int8-a16": ("float16",),
     "float16": ("int8", "float32"),
+    "mixed": ("int8", "int8-a16", "float16"),
 }
 
 
@@ -54,10 +56,11 @@ class _Offer(NamedTuple):
 
 
 class RemedyTrials:
-    """Tries remedies on the float `model` for one `precision`: calibrates on some rows, judges on others."""
+    """Makes others of the float `model` in the place of `small`: calibrated on some rows, judged on others."""
 
-    def __init__(self, model: Model, precision: str, calibration: Any, rows: NDArray[np.float32], judge: Judge) -> None:
-        self._model, self._precision = model, precision
+    def __init__(self, model: Model, small: Model, calibration: Any, rows: NDArray[np.float32], judge: Judge) -> None:
+        self._model, self._precision = model, small.precision
+        self._mix = {layer.name: layer.precision for layer in small.layers if isinstance(layer, WeightedLayer)}
         self._calibration, self._rows, self._judge = calibration, rows, judge
 
     def tried(self, layers: list[str], is_enough: Callable[[Answers], bool], *, anew: bool) -> list[Remedy]:
@@ -75,12 +78,14 @@ class RemedyTrials:
         return found
 
     def _same_precision(self, layers: list[str], anew: bool) -> Iterator[_Offer]:
-        if self._precision not in INTEGERS:
+        base = next((name for name in INTEGERS if name in self._mix.values()), None)
+        if base is None or not set(self._mix.values()) <= set(KEPT):
             return
+        mix = {name: precision for name, precision in self._mix.items() if precision != base}
         if anew:
-            yield _Offer("making it anew with the steps that help", "--method auto", self._precision)
+            yield _Offer("making it anew", "--method auto", base, mix)
         for name in layers:
-            yield _Offer(f"keeping '{name}' in float16", f"--keep {name}=float16", self._precision, {name: "float16"})
+            yield _Offer(f"keeping '{name}' in float16", f"--keep {name}=float16", base, {**mix, name: "float16"})
 
     def _other_precisions(self) -> Iterator[_Offer]:
         """The next ones up, the smallest files first."""
@@ -93,6 +98,8 @@ class RemedyTrials:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore", QuantizationWarning)
                 made = quantize(self._model, self._calibration, precision, keep=keep, test_vectors=0)
+                if option == "--method auto":
+                    what = f"{what} ({made.metadata['calibration']})"
                 return Remedy(what, option, self._judge.answers(logits(made, trace(made, self._rows))))
         except SmallnetError as error:
             return Remedy(what, option, None, str(error))
