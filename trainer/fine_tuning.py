@@ -14,6 +14,7 @@ from edge_runtime import Dense, Engine, Model, QuantizedDense, TestVectors
 from edge_runtime.array_types import Array
 from edge_runtime.layers import Layer
 from edge_runtime.model import as_model
+from edge_runtime.numerics import INT4_MAX, INT4_MIN, WEIGHT_MAX
 from edge_runtime.version import made_with
 from trainer.activations import DERIVATIVES
 from trainer.config import check_whole
@@ -34,7 +35,7 @@ from trainer.network import FlatParameters, FloatBlock, LayerChain, QuantizedBlo
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
 
-WEIGHT_LIMITS = {8: (-127, 127), 4: (-8, 7)}  # the smallest and the largest integer of a weight, by its bits
+WEIGHT_LIMITS = {8: (-WEIGHT_MAX, WEIGHT_MAX), 4: (INT4_MIN, INT4_MAX)}  # of a weight's integers, by its bits
 NOTE = "fine_tuning"  # the key of the metadata that says how it was done
 
 
@@ -153,7 +154,7 @@ def _block(layer: Layer, source: Layer | None) -> FloatBlock | QuantizedBlock:
             f"layer '{layer.name}' has weights of 9 bits, an import's uint8 less their zero point; expected int8: "
             "quantize the float model anew"
         )
-    return QuantizedBlock(layer, source, WEIGHT_LIMITS[getattr(layer, "weight_bits", 8)])
+    return QuantizedBlock(layer, source, WEIGHT_LIMITS[layer.weight_bits])
 
 
 def _data(

@@ -30,12 +30,13 @@ def logits_in_training(model, tuned, x):
     return np.ascontiguousarray(blocks[-1].z)
 
 
+@pytest.mark.parametrize("precision", ["int8", "int4"])
 @pytest.mark.parametrize("kind", KINDS)
-def test_the_trainer_and_every_form_of_the_model_have_the_same_bits(kind, tmp_path):
+def test_the_trainer_and_every_form_of_the_model_have_the_same_bits(kind, precision, tmp_path):
     """Of logits, in the trainer, in the engine, read back from the artifact, and in onnxruntime from the ONNX file."""
     activations, standardize = KINDS[kind]
     model, x = random_model([11, 9, 7, 4], activations, 1, standardize), random_rows(400, 11)
-    small = quantize(model, x, method="minmax", bias_correction=True, rounding="compensated")
+    small = quantize(model, x, precision, "minmax", bias_correction=True, rounding="compensated")
     y = np.random.default_rng(3).integers(0, 2, (400, 4)).astype(np.float32)
     tuned = fine_tune(model, small, x, None if kind == "classifier" else y, epochs=4)
     assert any((a.weight != b.weight).any() for a, b in zip(tuned.layers, small.layers, strict=True))

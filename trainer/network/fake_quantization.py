@@ -24,6 +24,7 @@ from numpy.typing import NDArray
 from edge_runtime import Dense, QuantizedDense
 from edge_runtime.array_types import Array
 from edge_runtime.numerics import (
+    FEWEST_BITS,
     INT32_LIMIT,
     Activation,
     QuantParams,
@@ -69,14 +70,15 @@ class QuantizedBlock(Block):
         self._top = float(limits[1])
         after = 1.0 if layer.output is None else layer.output.scale
         self._scale = layer.multiplier.astype(np.float64) * after / layer.input.scale  # real value of a weight's step
-        self._reach = max(layer.input.zero_point, _top_code(layer.input) - layer.input.zero_point)
-        self._bias_span = float(self._reach)  # what the largest input multiplies a weight with, in its steps
+        grid = layer.input
+        self._bias_span = float(max(grid.zero_point, grid.top - grid.zero_point))  # the largest input, in steps
+        self._reach = self._bias_span if grid.bits == FEWEST_BITS else float(grid.top)  # see `certificate`
         self._bias_room = float(INT32_LIMIT - 1 - layer.n_in * max(map(abs, limits)) * self._reach)
         # a table is looked up, whatever its activation: it need not be one that floats are trained with
         super().__init__(GridDense(*self._latent(source)), layer.activation if layer.table is None else _LINEAR)
         self._slopes = None if layer.table is None else _table_slopes(layer)
         self._inside: NDArray[np.bool_] | None = None
-        self._codes = self._found = np.empty(0, np.uint8)
+        self._codes: NDArray[np.unsignedinteger] = np.empty(0, np.uint8)
 
     def _latent(self, source: Dense) -> tuple[Array, Array]:
         """Weights and bias that round to the layer's own, as near to the float layer's as that allows."""
@@ -105,8 +107,7 @@ class QuantizedBlock(Block):
         return steps.astype(np.int8), np.clip(bias, -room, room).astype(np.int32)
 
     def _steps(self, values: Array) -> Array:
-        low, high = self.limits
-        return np.clip(quantize_symmetric(values, np.float32(1 / self._top), high - low), low, high)
+        return quantize_symmetric(values, np.float32(1 / self._top), self.limits[1], low=self.limits[0])
 
     def multiplier(self) -> NDArray[np.float32]:
         """Of the accumulator, (n_out,): as the quantizer rounds it; the layer's own as long as the gain is 0."""
@@ -151,9 +152,10 @@ class QuantizedBlock(Block):
         if layer.table is None:
             value = self._activate(scaled, None, **self._params)
             self._inside = _is_inside(value, layer.output)
-            self.raw[...] = dequantize(saturate(value, layer.output.zero_point), layer.output)
+            self.raw[...] = dequantize(saturate(value, layer.output.zero_point, layer.output.bits), layer.output)
             return self.raw
-        self._codes, self._inside = saturate(scaled, layer.output.zero_point), _is_inside(scaled, layer.output)
+        self._codes = saturate(scaled, layer.output.zero_point, layer.output.bits)
+        self._inside = _is_inside(scaled, layer.output)
         assert layer.table_output is not None
         self.raw[...] = dequantize(layer.table[self._codes], layer.table_output)
         return self.raw
@@ -201,13 +203,9 @@ class FloatBlock(Block):
         return replace(self.layer, weight=weight.astype(self.layer.weight.dtype), bias=bias)
 
 
-def _top_code(grid: QuantParams) -> int:
-    return int(getattr(grid, "top", 255))
-
-
 def _is_inside(steps: Array, grid: QuantParams) -> NDArray[np.bool_]:
     """Whether values in steps of the grid are on it, once rounded: others are clipped, and a step changes nothing."""
-    low, high = -grid.zero_point - 0.5, _top_code(grid) - grid.zero_point + 0.5
+    low, high = -grid.zero_point - 0.5, grid.top - grid.zero_point + 0.5
     return (steps >= low) & (steps <= high)
 
 

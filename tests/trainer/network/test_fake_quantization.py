@@ -9,6 +9,7 @@ from edge_runtime.numerics import dequantize
 from export import quantize
 from tests.networks import random_model, random_rows
 from tests.trainer.quantized import lattice_model
+from trainer.fine_tuning import training_blocks
 from trainer.layers import DenseLayer
 from trainer.losses import choose_loss
 from trainer.network import Block, FlatParameters, FloatBlock, LayerChain, QuantizedBlock
@@ -19,15 +20,12 @@ KINDS = {
     "tables": (["tanh", "sigmoid", "sigmoid"], True),
     "others": (["gelu", "clip", "softmax"], False),
 }
+PRECISIONS = ("int8", "int4")
 
 
-def blocks_of(model, small, limits=(-127, 127)):
+def blocks_of(model, small):
     """A block for each layer."""
-    pairs = zip(small.layers, model.layers, strict=True)
-    return [
-        QuantizedBlock(layer, source, limits) if isinstance(layer, QuantizedDense) else FloatBlock(layer, source)
-        for layer, source in pairs
-    ]
+    return training_blocks(model, small)
 
 
 def outputs_of(blocks, small, x):
@@ -39,11 +37,11 @@ def outputs_of(blocks, small, x):
     return outputs, blocks[-1].z.copy()
 
 
-def small_and_float(kind, seed=0, **settings):
-    """A random network of odd widths and its int8 form."""
+def small_and_float(kind, precision="int8", seed=0, **settings):
+    """A random network of odd widths and its quantized form."""
     activations, standardize = KINDS[kind]
     model = random_model([9, 7, 5, 3], activations, seed, standardize)
-    return model, quantize(model, random_rows(300, 9, seed + 1), method="minmax", test_vectors=0, **settings)
+    return model, quantize(model, random_rows(300, 9, seed + 1), precision, "minmax", test_vectors=0, **settings)
 
 
 def bits(array):
@@ -51,10 +49,11 @@ def bits(array):
 
 
 @pytest.mark.parametrize("rounding", ["nearest", "compensated"])
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_it_begins_as_the_layer_that_it_trains(kind, rounding):
+def test_it_begins_as_the_layer_that_it_trains(kind, precision, rounding):
     """Integers and multipliers of each layer to the bit, however they were rounded."""
-    model, small = small_and_float(kind, rounding=rounding, bias_correction=rounding == "compensated")
+    model, small = small_and_float(kind, precision, rounding=rounding, bias_correction=rounding == "compensated")
     for block, layer in zip(blocks_of(model, small), small.layers, strict=True):
         made = block.to_layer()
         for name, array in layer.arrays().items():
@@ -62,11 +61,12 @@ def test_it_begins_as_the_layer_that_it_trains(kind, rounding):
             assert made.arrays()[name].dtype == array.dtype
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", range(3))
+@pytest.mark.parametrize("precision", PRECISIONS)
 @pytest.mark.parametrize("kind", KINDS)
-def test_what_is_trained_is_what_runs(kind, seed):
+def test_what_is_trained_is_what_runs(kind, precision, seed):
     """After steps of training, the blocks' forward pass and the engine's logits have the same bits, and so the ends."""
-    model, small = small_and_float(kind, seed)
+    model, small = small_and_float(kind, precision, seed)
     blocks, x = blocks_of(model, small), random_rows(40, 9, seed + 2)
     chain, loss = LayerChain(blocks), choose_loss("mse", Activation("linear"), 3)
     parameters = FlatParameters([block.dense for block in blocks], np.dtype(np.float32))
