@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import warnings
 from collections.abc import Callable
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import asdict, dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 from numpy.typing import ArrayLike
@@ -29,7 +29,7 @@ from trainer.data import (
 )
 from trainer.errors import ConfigurationError, DataWarning
 from trainer.fitting import Rows, Throttle, TrainingOptions, TrainingRun, pair_of, with_share_apart
-from trainer.history import EpochRecord
+from trainer.history import EpochRecord, History
 from trainer.losses import Loss, ScaledLoss, choose_loss
 from trainer.network import FlatParameters, FloatBlock, LayerChain, QuantizedBlock
 from trainer.optimizers import Optimizer
@@ -93,15 +93,54 @@ def fine_tune(
     The metadata say what was done; stored test vectors keep their inputs. Raises InputError for data,
     ConfigurationError for settings and for layers that cannot be trained, TrainingDiverged.
     """
-    options = TrainingOptions.of(
+    options = tuning_options(
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
         validation_share=validation_share, patience=patience, monitor=monitor, shuffle=shuffle, optimizer=optimizer,
-        schedule=schedule, loss=loss, label_smoothing=label_smoothing, class_weight=class_weight,
-        standardize="none", augment=augment, checkpoint=None, resume=None, on_epoch=on_epoch,
+        schedule=schedule, loss=loss, label_smoothing=label_smoothing, class_weight=class_weight, augment=augment,
+        on_epoch=on_epoch,
     )  # fmt: skip
-    check_whole("seed", seed, 0)
-    model = as_model(model)
-    blocks = training_blocks(model, as_model(quantized))
+    found = tune(
+        as_model(model), as_model(quantized), x, y, options, sample_weight=sample_weight,
+        validation_data=validation_data, seed=check_whole("seed", seed, 0),
+    )  # fmt: skip
+    for text in found.doubts:
+        warnings.warn(text, DataWarning, stacklevel=2)
+    return found.model
+
+
+class Tuned(NamedTuple):
+    """model: the best one; the quantized model itself if no epoch was better. before: what that reaches, as epoch 0.
+
+    doubts: what to know before trusting it, a line each.
+    """
+
+    model: Model
+    history: History
+    before: EpochRecord
+    doubts: tuple[str, ...] = ()
+
+
+def tuning_options(**given: Any) -> TrainingOptions:
+    """The options of a run, by the names of `fine_tune`'s arguments; what is not given is by default."""
+    defaults = {"patience": None, "min_delta": 0.0, "shuffle": True, "loss": None, "label_smoothing": 0.0}
+    defaults |= {"class_weight": None, "augment": None, "on_epoch": None}
+    own = {"standardize": "none", "checkpoint": None, "resume": None}
+    return TrainingOptions.of(**{**defaults, **asdict(TuningDefaults()), **own, **given})
+
+
+def tune(
+    model: Model,
+    quantized: Model,
+    x: ArrayLike,
+    y: ArrayLike | None,
+    options: TrainingOptions,
+    *,
+    sample_weight: ArrayLike | None = None,
+    validation_data: Any = None,
+    seed: int = 0,
+) -> Tuned:
+    """`fine_tune`, with what it went through."""
+    blocks = training_blocks(model, quantized)
     rows, validation, function = _data(model, quantized, x, y, sample_weight, validation_data, options, seed)
     options = options.for_rows(len(rows))
     rng = np.random.Generator(np.random.PCG64(seed))
@@ -110,13 +149,13 @@ def fine_tune(
     before = run.start_from_present()
     history = run.run()
     if history.best_epoch == 0:
-        warnings.warn(_no_better(before, history.metric_name, len(validation)), DataWarning, stacklevel=2)
-        return quantized
+        return Tuned(quantized, history, before, (_no_better(before, history.metric_name, len(validation)),))
     best = history.records[history.best_epoch - 1]
     reached = f"{_reached(before, history.metric_name)} before, {_reached(best, history.metric_name)} after"
     note = f"{_done(options, best, seed)}; {reached}, on {len(validation):,} rows"
     layers = tuple(block.to_layer() for block in blocks)
-    return _finished(replace(quantized, layers=layers, metadata={**quantized.metadata, **made_with(), NOTE: note}))
+    metadata = {**quantized.metadata, **made_with(), NOTE: note}
+    return Tuned(_finished(replace(quantized, layers=layers, metadata=metadata)), history, before)
 
 
 def training_blocks(model: Model, quantized: Model) -> list[FloatBlock | QuantizedBlock]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -14,7 +15,7 @@ from edge_runtime.model import Model
 from edge_runtime.schema import Schema
 from export.commands.pipeline import LabeledRows
 from export.verification import rows_within
-from trainer.datasets import Dataset, for_autoencoder, load_another, load_dataset, split
+from trainer.datasets import Dataset, Split, for_autoencoder, load_another, load_dataset, split
 from trainer.recipe import TESTED_ON
 
 FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a warning
@@ -62,6 +63,25 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX
     if not _labels_fit(model, dataset):
         test, notes = None, [*notes, "the data's labels are not the model's classes: no accuracy"]  # type: ignore[assignment]
     return ExportRows(parts.train.x, dataset.x, parts.test.x, test, "; ".join(notes), names)
+
+
+def parts_for_tuning(model: Model, spec: str, test: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> Split:
+    """The data as the model's training cut it: rows to learn from, to choose the best epoch on, and held out.
+
+    test: a file whose rows are the held-out ones. Where labels are missing, or are not the model's, y is (n, 0). Raises
+    InputError for rows that the model does not take, and for a model that was tested on another file if none is named.
+    """
+    dataset = load_rows(model, spec, max_bytes=max_bytes)
+    if test is not None:
+        dataset = replace(dataset, test=load_rows(model, test, max_bytes=max_bytes))
+    elif TESTED_ON in model.metadata and dataset.test is None:
+        raise InputError(f"{spec}: the model was tested on {model.metadata[TESTED_ON]}; name it again with --test")
+    return split(dataset, seed=_seed(model))
+
+
+def labels_of(model: Model, rows: Dataset) -> Any:
+    """Their classes or targets, if these mean the model's outputs, else None."""
+    return rows.y if rows.n_out and _labels_fit(model, rows) else None
 
 
 def _without_labels(x: Any) -> ExportRows:
