@@ -8,21 +8,31 @@ from typing import Any
 
 from edge_runtime.artifact import MODEL_MAX_BYTES, load_bytes
 from edge_runtime.console import check_folder, check_output
-from edge_runtime.files import fit_table, make_folder, read_file, write_together
-from edge_runtime.layers import Stage
+from edge_runtime.files import make_folder, read_file, write_together
+from edge_runtime.layers import DynamicQuantizedDense, QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import c_identifier, format_files
 from export.commands.pipeline import ExportOptions
 
 
-def read_small(path: str, precision: str, max_bytes: int | None) -> tuple[Model, bytes] | None:
-    """An artifact's model that has layers of that precision, with the file's bytes; None for what is to be shrunk."""
+def read_small(path: str, precision: str | None, max_bytes: int | None) -> tuple[Model, bytes] | None:
+    """An artifact's model that has layers of that precision, with the file's bytes; None for what is to be shrunk.
+
+    precision: None takes every artifact with layers in integers, which cannot be shrunk any more.
+    """
     if path.lower().endswith(".onnx"):
         return None
     content = bytes(read_file(path, max_bytes=max_bytes or MODEL_MAX_BYTES))
     model = load_bytes(content, path)
+    if precision is None:
+        return (model, content) if has_integers(model) else None
     has_it = any(layer.precision == precision for layer in model.layers if not isinstance(layer, Stage))
     return (model, content) if has_it and precision != "float32" else None
+
+
+def has_integers(model: Model) -> bool:
+    """Whether some of its layers are in integers."""
+    return any(isinstance(layer, (QuantizedDense, DynamicQuantizedDense)) for layer in model.layers)
 
 
 def write_as_c(
@@ -53,9 +63,3 @@ def write_as_c(
     before = {"file": path, "precision": model.precision, "bytes": len(content), "score": None, "scores": None}
     exported = {"precision": model.precision, "artifact": path, "onnx": None, "c": list(map(str, files))}
     return {"before": before, "score": None, "exported": [exported], "note": "", "warnings": []}
-
-
-def as_c_table(facts: dict[str, Any], width: int | None = None) -> str:
-    """The files and their sizes."""
-    rows = [{"file": file, "bytes": f"{Path(file).stat().st_size:,}"} for file in facts["exported"][0]["c"]]
-    return fit_table(rows, width, {"file": "file", "bytes": "bytes"})

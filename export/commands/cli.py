@@ -19,7 +19,7 @@ Try it: smallnet demo
 """
 _PLACES = {
     "demo": Place("export.commands.demo", "demo", "Train, export, verify and time the digits, in under a minute."),
-    "train": Place("export.commands.train", "train", "Train a float32 network and write it as an artifact."),
+    "train": Place("export.commands.train", "train_command", "Train a float32 network and write it as an artifact."),
     "export": Place("export.commands.export", "export", "Shrink a model, write .npz and .onnx, and verify the pair."),
     "verify": Place(
         "export.commands.verify", "verify_command", "Compare every tensor of an artifact with its ONNX file."

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -21,7 +22,9 @@ from edge_runtime.console import (
     wide_option,
     width_for,
 )
-from export.commands.as_c import as_c_table, read_small, write_as_c
+from edge_runtime.model import Model
+from export.commands.as_c import has_integers, read_small, write_as_c
+from export.commands.as_onnx import as_it_is_text, write_as_onnx
 from export.commands.data import rows_for_export
 from export.commands.extras import require_extra
 from export.commands.options import (
@@ -111,7 +114,7 @@ def export(
     """Shrink a trained model, write .npz and .onnx, and verify the pair at once. Exit status 1 if that fails.
 
     In format c, NAME.c and NAME.h take the place of the .onnx, NAME made of the file of the model and the precision.
-    An artifact that has the precision already is written as C as it is, and needs no data.
+    An artifact that is small already is written as it is, as NAME.onnx or as C, and needs no data.
 
     Sizes and accuracy are printed beside those of the model before. Accuracy is taken on the rows that `train` held
     out: the data is split by the seed that the model remembers.
@@ -119,10 +122,9 @@ def export(
     Example: smallnet export digits.npz --calibrate digits --out build/
     """
     wanted, chosen = _precisions(precisions), _chosen(options)
-    small = read_small(model_path, wanted[0], max_bytes) if "onnx" not in chosen.formats and len(wanted) == 1 else None
+    small = _already_small(model_path, precisions, chosen.formats, max_bytes)
     if small is not None:
-        written = write_as_c(*small, model_path, options["out"], chosen, force=options["force"])
-        return echo_json(written) if as_json else echo(as_c_table(written, width_for(wide)))
+        return _as_it_is(*small, model_path, spec, chosen, {**options, "max_bytes": max_bytes}, as_json, wide)
     if spec is None and set(INTEGERS) & set(wanted):
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
@@ -163,6 +165,40 @@ def export(
     else:
         echo(export_table(facts, width_for(wide)))
     return _refuse_broken([result for result in results if not result.report.ok])
+
+
+def _already_small(
+    path: str, precisions: tuple[str, ...], formats: tuple[str, ...], max_bytes: int | None
+) -> tuple[Model, bytes] | None:
+    """The model in an artifact that is written as it is, with the file's bytes; None for one to shrink."""
+    wanted = _precisions(precisions)
+    if len(wanted) > 1:
+        return None
+    small = read_small(path, wanted[0] if precisions else None, max_bytes)
+    return small if small is None or "onnx" not in formats or has_integers(small[0]) else None
+
+
+def _as_it_is(
+    model: Model,
+    content: bytes,
+    path: str,
+    spec: str | None,
+    chosen: ExportOptions,
+    options: dict[str, Any],
+    as_json: bool,
+    wide: bool,
+) -> None:
+    """Write an artifact that has its precision already as C, as ONNX, or as both."""
+    of_c = tuple(form for form in chosen.formats if form != "onnx")
+    facts = write_as_c(model, content, path, options["out"], replace(chosen, formats=of_c), force=options["force"])
+    if "onnx" in chosen.formats:
+        facts = write_as_onnx(model, path, spec, chosen, options, facts)
+    if as_json:
+        echo_json(facts)
+    else:
+        echo(as_it_is_text(facts, width_for(wide)))
+    if facts["exported"][0].get("verified") is False:
+        raise click.exceptions.Exit(1)
 
 
 def _chosen(options: dict[str, Any]) -> ExportOptions:

@@ -39,6 +39,7 @@ from export.quantization import (
 from trainer.cli import FALSE_ALARM_RATE, epoch_told
 from trainer.datasets import Split, files_of
 from trainer.fine_tuning import Tuned, tune, tuning_options
+from trainer.fitting import TrainingOptions
 from trainer.recipe import THRESHOLD, with_threshold
 from trainer.scores import chance_doubts
 
@@ -59,10 +60,11 @@ def run_fine_tuning(source: str, precision: str, settings: dict[str, Any], optio
     settings: of the run, as far as they were given. options: of the command. Raises what the parts raise.
     """
     _check_out(source, options)
+    chosen = tuning_options(**settings)
     model = load_any(source, options["max_bytes"], writes=[Path(options["out"])])
     parts = parts_for_tuning(model, options["spec"], options["test"], **cap(options["max_bytes"]))
     found = quantize_beside(model, parts.train.x, precision, Switches(), 0, lambda seen: note(method_text(seen)))
-    tuned = _tuned(found, parts, settings, options["seed"])
+    tuned = _tuned(found, parts, chosen, options["seed"])
     finished = _finished(tuned.model, model, parts, precision)
     save(finished, options["out"])
     _report(model, found.model, finished, tuned, parts, {**options, "source": source})
@@ -73,21 +75,17 @@ def _check_out(source: str, options: dict[str, Any]) -> None:
         raise click.UsageError(
             f"--out is {options['out']}, expected the name of an artifact (.npz); export writes ONNX"
         )
-    read: list[str | Path] = [
-        source,
-        *files_of(options["spec"]),
-        *(files_of(options["test"]) if options["test"] else []),
-    ]
+    data = [name for name in (options["spec"], options["test"]) if name is not None]
+    read: list[str | Path] = [source, *(file for name in data for file in files_of(name))]
     check_output(options["out"], "artifact", force=options["force"], sources=read)
 
 
-def _tuned(found: Quantized, parts: Split, settings: dict[str, Any], seed: int) -> Tuned:
+def _tuned(found: Quantized, parts: Split, chosen: TrainingOptions, seed: int) -> Tuned:
     """Trained on the training rows, chosen on the validation rows; without labels, on what the float model answers."""
     train, validation = (labels_of(found.model, part) for part in (parts.train, parts.validation))
     if train is None:
         note("the data has no labels that are the model's: it learns what the float model answers")
     with Progress(after=0.0) as progress:
-        chosen = tuning_options(**settings)
         told = epoch_told(progress, chosen.epochs, parts.train.is_classification or train is None)
         return tune(
             found.source, found.model, parts.train.x, train, replace(chosen, on_epoch=told),

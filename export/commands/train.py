@@ -54,7 +54,7 @@ def _documented(text: str) -> str:
     return inspect.cleandoc(text).replace("Example: ", f"{_ADDED}\n\nExample: ")
 
 
-train = click.Command(
+train_command = click.Command(
     "train",
     callback=_train,
     params=[

@@ -121,7 +121,7 @@ REFUSED = {
     "export: no data": ["export", "{m}/m.npz", "--out", "new"],
     "export: an opset of the future": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--opset", "99"],
     "export: an unknown form": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--form", "x"],
-    "export: what is int8": ["export", "{m}/m.int8.npz", "--calibrate", "digits", "--out", "new"],
+    "export: what is int8": ["export", "{m}/m.int8.npz", "--precision", "float16", "--calibrate", "digits"],
     "import: empty": ["import", "{m}/m.int8.onnx", "--out", ""],
     "import: a folder": ["import", "{m}/m.int8.onnx", "--out", "folder.npz"],
     "bundle: empty": ["bundle", "{m}/m.int8.npz", "-o", ""],

@@ -23,14 +23,17 @@ class Augmentation:
     """Small shifts, rotations and changes of size of images, drawn anew for each row of each batch.
 
     shift: at most so many pixels, up or down, and left or right. rotate: at most so many degrees, either way. scale: at
-    most this share larger or smaller. All are uniform draws. height, width: of the images, whose rows hold the pixels
-    line by line; None, None: as wide as high. Values between pixels are bilinear, those beyond the edge are its own.
+    most this share larger or smaller. All are uniform draws. share: of the rows that are moved; the others stay as they
+    are, so that the network sees images as sharp as it will be asked for. height, width: of the images, whose rows hold
+    the pixels line by line; None, None: as wide as high. Values between pixels are bilinear, those beyond the edge are
+    its own.
     Raises ConfigurationError.
     """
 
     shift: float = 0.0
     rotate: float = 0.0
     scale: float = 0.0
+    share: float = 1.0
     height: int | None = None
     width: int | None = None
 
@@ -38,6 +41,9 @@ class Augmentation:
         check_number("augment: shift", self.shift, low=0.0)
         check_number("augment: rotate", self.rotate, low=0.0)
         check_number("augment: scale", self.scale, low=0.0, below=1.0)
+        check_number("augment: share", self.share, above=0.0)
+        if self.share > 1:
+            raise CHECKS.refusal("augment: share", self.share, "a share of the rows, 1 at most")
         if not (self.shift or self.rotate or self.scale):
             raise ConfigurationError("augment moves nothing, expected a shift, a rotation or a scale above 0")
         if (self.height is None) != (self.width is None):
@@ -79,7 +85,8 @@ class Augmentation:
     def move(self, x: Array, rng: np.random.Generator) -> None:
         """Move each image of x (rows, n_in), in place. rng: is asked for as many numbers whatever is moved."""
         height, width = self.shape(x.shape[1])
-        drawn = rng.random((len(x), 4), np.float32) * np.float32(2) - np.float32(1)
+        shares = rng.random((len(x), 5), np.float32)
+        drawn = np.where(shares[:, 4:] < self.share, shares[:, :4] * np.float32(2) - np.float32(1), np.float32(0))
         step = _rows_at_once(x.shape[1])
         for start in range(0, len(x), step):
             part = slice(start, start + step)

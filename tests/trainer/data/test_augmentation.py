@@ -15,7 +15,8 @@ MOVES = ("shift", "rotate", "scale")
 def moved(image, draws, **settings):
     """An image (height, width) moved by what was drawn: down, right, angle and size, each from -1 to 1."""
     height, width = image.shape
-    rng = types.SimpleNamespace(random=lambda shape, dtype: ((np.float32([draws]) + 1) / 2).astype(dtype))
+    drawn = (np.float32([[*draws, -1]]) + 1) / 2
+    rng = types.SimpleNamespace(random=lambda shape, dtype: drawn.astype(dtype))
     row = image.reshape(1, -1).astype(np.float32)
     Augmentation(height=height, width=width, **settings).move(row, rng)
     return row.reshape(height, width)
@@ -87,8 +88,16 @@ def test_each_move_draws_as_many_numbers(name):
     rng = np.random.default_rng(1)
     Augmentation(**{name: 0.5}).move(np.zeros((3, 4), np.float32), rng)
     after = np.random.default_rng(1)
-    after.random((3, 4), np.float32)
+    after.random((3, 5), np.float32)
     assert rng.bit_generator.state == after.bit_generator.state
+
+
+def test_a_share_of_the_rows_stays_as_it_is():
+    """About as many as it says, and these to the bit."""
+    x = np.random.default_rng(0).random((400, 16), np.float32)
+    found = x.copy()
+    Augmentation(1, 10, share=0.25).move(found, np.random.default_rng(1))
+    assert 75 < (found != x).any(axis=1).sum() < 125
 
 
 def test_a_text_says_the_same():
@@ -101,12 +110,17 @@ def test_a_text_says_the_same():
 @pytest.mark.parametrize(
     ("spec", "message"),
     [
-        ("shift", "augment is 'shift', expected shift=..., rotate=..., scale=..., height=..., width=..., separated"),
+        (
+            "shift",
+            "augment is 'shift', expected shift=..., rotate=..., scale=..., share=..., height=...,",
+        ),
         ("spin=3", "augment is 'spin=3', expected shift="),
         ("shift=two", "augment is 'shift=two', expected shift="),
         ("shift=0", "augment moves nothing, expected a shift, a rotation or a scale above 0"),
         ("shift=-1", "augment: shift is -1.0, expected a finite number at least 0"),
         ("scale=1", "augment: scale is 1.0, expected a finite number at least 0 and below 1"),
+        ("shift=1,share=0", "augment: share is 0.0, expected a finite number above 0"),
+        ("shift=1,share=1.5", "augment: share is 1.5, expected a share of the rows, 1 at most"),
         ("rotate=nan", "augment: rotate is nan, expected a finite number"),
         ("shift=1,height=4", "augment knows one side of the images, expected height and width, or neither"),
         ("shift=1,height=0,width=4", "augment: height is 0, expected a whole number of at least 1"),

@@ -1,0 +1,173 @@
+import json
+
+import numpy as np
+import pytest
+
+from edge_runtime import Engine, load, selftest
+from tests.command import run_command
+from trainer.datasets import load_dataset, split
+from trainer.fine_tuning import NOTE
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory):
+    """A float network of digits, trained briefly, and a table with an autoencoder and a regression."""
+    folder = tmp_path_factory.mktemp("tuned")
+    trained = run_command("train", "--hidden", "8", "--epochs", "8", "--seed", "3", "--out", folder / "d.npz")
+    assert trained.exit_code == 0, trained.stderr
+    rng = np.random.default_rng(0)
+    a, b = rng.normal(size=(2, 300))
+    lines = ["a;b;kind;y"]
+    for row in range(300):
+        y = 100 + 3 * a[row] - a[row] * b[row] + row % 3
+        lines.append(f"{a[row]:.5f};{b[row]:.5f};{'xyz'[row % 3]};{y:.5f}")
+    (folder / "t.csv").write_text("\n".join(lines) + "\n")
+    return folder
+
+
+def tuned(folder, *more, start="d.npz", data="digits"):
+    return run_command(
+        "train", "--from", folder / start, "--data", data if data == "digits" else folder / data, "--epochs", "4", *more
+    )
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_a_float_model_becomes_a_small_one_that_has_learned_on(folder, tmp_path, precision):
+    """The artifact proves itself, says how it was made, and its scores are those of the rows that training held out."""
+    done = tuned(folder, "--quantization-aware", precision, "--out", tmp_path / "s.npz", "--json")
+    assert done.exit_code == 0, done.stderr
+    model, facts = load(tmp_path / "s.npz"), json.loads(done.stdout)
+    assert model.precision == precision
+    assert selftest(model).ok
+    assert model.metadata["made_by"] == f"smallnet train --quantization-aware {precision}"
+    assert model.metadata["seed"] == "3"
+    assert "of 4, adam" in model.metadata[NOTE]
+    assert "calibration" in model.metadata
+    digits = load_dataset("digits")
+    test = split(digits, seed=3).test
+    scores = [row["score"] for row in facts["models"]]
+    assert scores[2] == pytest.approx(np.mean(Engine(model).predict(test.x) == test.y))
+    assert [row["precision"] for row in facts["models"]] == ["float32", precision, precision]
+    assert facts["rows_test"] == len(test)
+    assert facts["file_bytes"] == (tmp_path / "s.npz").stat().st_size
+
+
+def test_it_says_what_was_before_and_what_is_after(folder, tmp_path):
+    """A table of three lines, which epoch was kept, and the next command, which then runs."""
+    done = tuned(folder, "--quantization-aware", "int4", "--out", tmp_path / "s.npz", "--learning-rate", "0.01")
+    assert done.exit_code == 0, done.stderr
+    lines = done.stdout.splitlines()
+    assert [line.split()[0:2] for line in lines[2:5]] == [
+        ["float32", "(before)"], ["int4", "(shrunk)"], ["int4", "(fine-tuned)"]
+    ]  # fmt: skip
+    assert "best epoch" in lines[5]
+    assert lines[-1].startswith("next: ")
+    assert "epoch   4/4" in done.stderr
+    exported = run_command("export", tmp_path / "s.npz", "--out", tmp_path / "build")
+    assert exported.exit_code == 0, exported.stderr
+    assert (tmp_path / "build" / "s.onnx").exists()
+
+
+def test_equal_commands_write_equal_files(folder, tmp_path):
+    """Byte for byte; another seed writes others."""
+    files = []
+    for name, seed in (("a", "1"), ("b", "1"), ("c", "2")):
+        done = tuned(folder, "--quantization-aware", "int4", "--seed", seed, "--out", tmp_path / name)
+        assert done.exit_code == 0, done.stderr
+        files.append((tmp_path / name).read_bytes())
+    assert files[0] == files[1] != files[2]
+
+
+@pytest.mark.parametrize("target", ["regression", "autoencoder"])
+def test_tables_keep_their_columns_and_units(folder, tmp_path, target):
+    """Read by the model's schema: categories and standardization; an autoencoder has a threshold of its own."""
+    start = tmp_path / "t.npz"
+    trained = run_command(
+        "train",
+        "--data",
+        folder / "t.csv",
+        "--target",
+        target,
+        "--one-hot",
+        "kind",
+        "--hidden",
+        "12",
+        "--epochs",
+        "30",
+        "--out",
+        start,
+    )
+    assert trained.exit_code == 0, trained.stderr
+    command = ["train", "--from", start, "--data", folder / "t.csv", "--quantization-aware", "int8", "--epochs", "3"]
+    done = run_command(*command, "--learning-rate", "0.0005", "--out", tmp_path / "s.npz", "--json")
+    assert done.exit_code == 0, done.stderr
+    before, after, facts = load(start), load(tmp_path / "s.npz"), json.loads(done.stdout)
+    assert after.metadata["schema"] == before.metadata["schema"]
+    assert after.preprocessing.mean.tobytes() == before.preprocessing.mean.tobytes()
+    assert facts["score"] == "R^2"
+    scores = [row["score"] for row in facts["models"]]
+    assert scores[2] > scores[0] - 0.05
+    assert ("threshold" in after.metadata) == (target == "autoencoder")
+    judged = run_command("score", tmp_path / "s.npz", "--data", folder / "t.csv")
+    assert judged.exit_code == 0, judged.stderr
+
+
+def test_rows_without_labels_teach_what_the_float_model_answers(folder, tmp_path):
+    """No score; how many decisions changed is still said."""
+    np.savez(tmp_path / "x.npz", x=load_dataset("digits").x[:400])
+    done = run_command(
+        "train", "--from", folder / "d.npz", "--data", tmp_path / "x.npz", "--quantization-aware", "int4",
+        "--epochs", "3", "--out", tmp_path / "s.npz", "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["score"] is None
+    assert facts["models"][2]["decisions_changed"] is not None
+    assert "it learns what the float model answers" in " ".join(done.stderr.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--from", "d.npz"], "--from is given alone, expected both or none: add --quantization-aware int8"),
+        (["--quantization-aware", "int8"], "--quantization-aware is given alone, expected both or none: add --from"),
+        (["--from", "d.npz", "--quantization-aware", "int8", "--hidden", "3"], "--hidden is for a training from the"),
+        (["--from", "d.npz", "--quantization-aware", "int8", "--checkpoint", "c"], "--checkpoint is for a training"),
+        (["--from", "d.npz", "--quantization-aware", "int8", "--out", "s.onnx"], "expected the name of an artifact"),
+        (["--from", "d.npz", "--quantization-aware", "int8", "--out", "d.npz"], "is what the command reads"),
+        (["--from", "d.npz", "--quantization-aware", "int8", "--learning-rate", "-1"], "learning_rate is -1.0"),
+    ],
+)
+def test_what_does_not_fit_together_is_refused(folder, monkeypatch, options, said):
+    """In one line, before any work."""
+    monkeypatch.chdir(folder)
+    done = run_command("train", *options)
+    assert done.exit_code == 2
+    assert said in done.stderr
+    assert len(done.stderr.splitlines()) == 1
+
+
+def test_a_small_model_is_no_start(folder, tmp_path):
+    """It has no float weights any more."""
+    small = tmp_path / "s.npz"
+    assert tuned(folder, "--quantization-aware", "int8", "--out", small).exit_code == 0
+    done = run_command("train", "--from", small, "--quantization-aware", "int8", "--out", tmp_path / "t.npz")
+    assert (done.exit_code, "is int8 already; start from the float32 model" in done.stderr) == (2, True)
+
+
+def test_a_model_that_was_tested_on_another_file_is_tested_on_it_again(folder, tmp_path):
+    """Or on one that is named: rows of the data itself were trained on."""
+    digits = load_dataset("digits")
+    for name, part in (("train", slice(0, 1500)), ("test", slice(1500, None))):
+        np.savez(tmp_path / f"{name}.npz", x=digits.x[part], y=digits.y[part])
+    data = ["--data", tmp_path / "train.npz"]
+    test = ["--test", tmp_path / "test.npz"]
+    assert (
+        run_command("train", *data, *test, "--hidden", "8", "--epochs", "3", "--out", tmp_path / "m.npz").exit_code == 0
+    )
+    command = ["train", "--from", tmp_path / "m.npz", *data, "--quantization-aware", "int8", "--epochs", "1"]
+    refused = run_command(*command, "--out", tmp_path / "s.npz")
+    assert (refused.exit_code, "name it again with --test" in refused.stderr) == (2, True)
+    done = run_command(*command, *test, "--out", tmp_path / "s.npz", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["rows_test"] == 297
