@@ -52,6 +52,7 @@ def shown(tmp_path_factory):
         er.estimate(random_model([640, 900, 640], ["relu", "linear"]), "stm32g0b1"), er.Limits(device="esp32"),
         engine.trace(parts.test.x[:5]), imported, export.verify(model, folder / "m.onnx", parts.test.x),
         export.verify(model, folder / "m.onnx", parts.test.x).checks[0], measure_fidelity(model, small, parts.test.x),
+        export.diagnose(model, parts.test.x, small=small),
         # as long as they get
         random_layer_norm(5000, name=LONG), random_elementwise(5000, name=LONG),
         deep, deep.layers[0], er.Engine(deep), er.Engine(deep).plan, replace(imported, model=deep, output=LONG),

@@ -1,0 +1,107 @@
+"""What is worth a remedy, and in which words figures are said."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+
+from export.diagnosis.answers import Answers
+from export.diagnosis.losses import decibels, figures, gained, is_lost, order
+
+
+def classes(changed, db, right=None, rows=1000):
+    """Of a classifier."""
+    return Answers(rows, db, changed, right)
+
+
+FLOAT, LABELLED = classes(0, math.inf), classes(0, math.inf, 950)
+VALUES = Answers(1000, math.inf, None, None, 0.1, 0.95)
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (FLOAT, classes(10, 12.0), False),  # one in a hundred
+        (FLOAT, classes(16, 12.0), False),  # as chance makes of one in a hundred
+        (FLOAT, classes(17, 12.0), True),
+        (FLOAT, classes(40, 30.0), False),  # ties, beside so loud a signal
+        (LABELLED, classes(30, 12.0, 945), False),  # half a point
+        (LABELLED, classes(5, 12.0, 944), True),
+        (LABELLED, classes(100, 12.0, 930), False),  # as chance makes of a hundred changes
+        (LABELLED, classes(100, 40.0, 929), True),
+        (classes(0, math.inf, 1000), classes(40, 30.0, 960), False),  # labels that are the float network's own
+        (Answers(1000, math.inf), Answers(1000, 21.0), False),
+        (Answers(1000, math.inf), Answers(1000, 19.0), True),
+        (VALUES, Answers(1000, 30.0, None, None, 0.1, 0.945), False),
+        (VALUES, Answers(1000, 30.0, None, None, 0.2, 0.935), True),
+    ],
+)
+def test_what_is_lost(before, after, expected):
+    """By right answers, changed decisions or R^2, each beyond chance and ties."""
+    assert is_lost(before, after, "int8") == expected
+
+
+def test_a_precision_is_held_to_what_it_gives_at_least():
+    """30 dB are fine for int8 and a fault for float16."""
+    assert not is_lost(Answers(9, math.inf), Answers(9, 30.0), "int8")
+    assert is_lost(Answers(9, math.inf), Answers(9, 30.0), "float16")
+
+
+def test_the_order_is_of_answers_and_then_of_decibels():
+    """Right ones if they are known, else those that stay; of values decibels alone."""
+    assert order(classes(9, 20.0, 940)) > order(classes(1, 30.0, 939))
+    assert order(classes(1, 20.0)) > order(classes(2, 30.0))
+    assert order(classes(1, 21.0)) > order(classes(1, 20.0))
+    assert order(Answers(9, 21.0)) > order(Answers(9, 20.0))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (FLOAT, classes(1, 30.0), "1 decision of 1,000, 30.0 dB at the outputs"),
+        (
+            LABELLED,
+            classes(12, 30.0, 945),
+            "5 decisions of 1,000 (accuracy 0.9500 -> 0.9450; 12 changed), 30.0 dB at the outputs",
+        ),
+        (
+            LABELLED,
+            classes(12, 30.0, 951),
+            "0 decisions of 1,000 (accuracy 0.9500 -> 0.9510; 12 changed), 30.0 dB at the outputs",
+        ),
+        (VALUES, Answers(1000, 30.0, None, None, 0.1, 0.94), "R^2 0.9500 -> 0.9400, 30.0 dB at the outputs"),
+        (Answers(9, math.inf), Answers(9, math.inf), "no error at the outputs"),
+    ],
+)  # fmt: skip
+def test_figures_in_words(before, after, text):
+    """More right answers than before are no loss."""
+    assert figures(before, after) == text
+
+
+@pytest.mark.parametrize(
+    ("small", "mended", "text"),
+    [
+        (classes(30, 12.0), classes(2, 30.0), "wins 28 of 30 decisions back (30.0 dB)"),
+        (classes(30, 12.0), classes(31, 30.0), "wins none of 30 decisions back (30.0 dB)"),
+        (
+            classes(30, 12.0, 900),
+            classes(2, 30.0, 948),
+            "wins 48 right answers back (accuracy 0.9000 -> 0.9480, 30.0 dB)",
+        ),
+        (Answers(9, 12.0), Answers(9, 30.0), "gives 30.0 dB in place of 12.0 dB"),
+        (
+            Answers(9, 12.0, None, None, 0.3, 0.5),
+            Answers(9, 30.0, None, None, 0.1, 0.9),
+            "gives 30.0 dB in place of 12.0 dB, R^2 0.5000 -> 0.9000",
+        ),
+    ],
+)  # fmt: skip
+def test_gains_in_words(small, mended, text):
+    """None is said as none."""
+    assert gained(small, mended) == text
+
+
+def test_decibels_in_words():
+    """What no number says."""
+    assert [decibels(value) for value in (3.14159, math.inf, -math.inf)] == ["3.1 dB", "no error", "no signal"]

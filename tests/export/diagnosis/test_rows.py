@@ -1,0 +1,42 @@
+"""Which rows are looked at: bounded in number, spread over all, apart from those that calibrate."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from export.diagnosis.rows import rows_for, spread
+from export.quantization import rows_that_fit
+from tests.networks import random_model, random_rows
+
+MODEL = random_model([6, 5, 3], ["relu", "softmax"])
+
+
+def test_each_fifth_is_judged_where_no_others_calibrate():
+    """With its label; the others calibrate."""
+    rows = random_rows(100, 6)
+    found = rows_for(MODEL, rows, np.arange(100) % 3, None)
+    np.testing.assert_array_equal(found.judged, rows[2::5])
+    np.testing.assert_array_equal(found.labels, (np.arange(100) % 3)[2::5])
+    np.testing.assert_array_equal(found.calibration, np.delete(rows, np.arange(2, 100, 5), axis=0))
+
+
+def test_no_more_are_looked_at_than_memory_allows():
+    """Of a wide network few, spread over all."""
+    wide = random_model([8, 30_000, 3], ["relu", "softmax"])
+    assert rows_that_fit(wide) == 279
+    rows = np.repeat(np.arange(1000, dtype=np.float32)[:, None], 8, axis=1)
+    found = rows_for(wide, rows, None, rows[:50])
+    assert len(found.judged) == 279
+    assert found.judged[[0, -1], 0].tolist() == [0, 999]
+    assert len(found.calibration) == 50
+
+
+@pytest.mark.parametrize(("count", "most"), [(5, 9), (9, 5), (1, 1), (1000, 7)])
+def test_spread_evenly(count, most):
+    """Different places, the first and the last among them."""
+    places = spread(count, most)
+    assert len(places) == min(count, most)
+    assert (np.diff(places) >= 1).all()
+    assert places[0] == 0
+    assert places[-1] == count - 1
