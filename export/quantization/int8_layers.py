@@ -26,9 +26,10 @@ from export.quantization.followed_rows import FollowedRows
 from export.quantization.ranges import Range
 from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe
 from export.quantization.rounding import compensated, corrected_bias, refitted
+from export.quantization.scale_search import ScaleSearch
 from export.quantization.units import FloatLayer, Unit, units
 
-# A bias may use this much of int32; the rest is room for the products. See `_weight_scales`.
+# A bias may use this much of int32; the rest is room for the products. See `least_scales`.
 _BIAS_ROOM = float(1 << 30)
 # Beside a bias this many times their reach, weights do not matter: then sums stay within float32's exact integers.
 _NEGLIGIBLE, _SMALL_BIAS_ROOM = float(1 << 16), float(1 << 22)
@@ -101,14 +102,19 @@ def _fitted(
     if followed is not None and recipe.looks_at_rows:
         seen = followed.moments(layer, grid, entering, about_means=recipe.bias_correction)
     if seen is None:
-        scale = weight_scales(weight, bias, grid, limits.high, recipe.per_channel)
+        scale = weight_scales(weight, bias, grid, limits, recipe.per_channel)
         return _Fitted(quantize_symmetric(weight, scale, limits.high, low=limits.low), scale, bias)
     if recipe.rounding == "compensated":
         weight = refitted(weight, seen)
-        scale = weight_scales(weight, bias, grid, limits.high, recipe.per_channel)
-        steps = compensated(weight, scale, seen.covariance, limits.high, low=limits.low)
+        scale = weight_scales(weight, bias, grid, limits, recipe.per_channel)
+        if limits is INT4 and recipe.per_channel:
+            search = ScaleSearch(weight, scale, least_scales(weight, bias, grid), seen.covariance, *limits[:2])
+            search.run()
+            steps, scale = search.steps, search.scale
+        else:
+            steps = compensated(weight, scale, seen.covariance, limits.high, low=limits.low)
     else:
-        scale = weight_scales(weight, bias, grid, limits.high, recipe.per_channel)
+        scale = weight_scales(weight, bias, grid, limits, recipe.per_channel)
         steps = quantize_symmetric(weight, scale, limits.high, low=limits.low)
     return _Fitted(steps, scale, corrected_bias(steps * scale, seen) if recipe.bias_correction else bias)
 
@@ -168,9 +174,18 @@ def grid_for(found: Range, name: str) -> QuantParams:
 
 
 def weight_scales(
-    weight: NDArray[np.float64], bias: NDArray[np.float64], grid: QuantParams, largest: int, per_channel: bool
+    weight: NDArray[np.float64], bias: NDArray[np.float64], grid: QuantParams, limits: WeightLimits, per_channel: bool
 ) -> NDArray[np.float64]:
-    """One scale per output channel, (n_out,): the largest weight becomes `largest`. One for all if not `per_channel`.
+    """One scale per output channel, (n_out,): its weights just reach a limit. One for all if not `per_channel`."""
+    held = np.maximum(weight.max(axis=0) / limits.high, weight.min(axis=0) / limits.low)
+    scale = np.maximum(held, least_scales(weight, bias, grid))
+    if not per_channel:
+        scale = np.full_like(scale, scale.max())
+    return np.where(scale == 0.0, 1.0, scale)
+
+
+def least_scales(weight: NDArray[np.float64], bias: NDArray[np.float64], grid: QuantParams) -> NDArray[np.float64]:
+    """What the scale of an output's weights may not be below, (n_out,), for the bias to stay within int32.
 
     Where a bias is so much larger than the channel's weights that it would leave int32, the scale is raised until the
     bias fits; the weights' resolution that this costs is below what the bias's own rounding in float32 costs. A channel
@@ -179,10 +194,7 @@ def weight_scales(
     sizes, offset = np.abs(weight), np.abs(bias)
     reach = sizes.sum(axis=0) * grid.scale * (QMAX - QMIN)
     room = np.where(offset > _NEGLIGIBLE * reach, _SMALL_BIAS_ROOM, _BIAS_ROOM)
-    scale = np.maximum(sizes.max(axis=0) / largest, offset / (grid.scale * room))
-    if not per_channel:
-        scale = np.full_like(scale, scale.max())
-    return np.where(scale == 0.0, 1.0, scale)
+    return offset / (grid.scale * room)
 
 
 def _quantized_bias(name: str, bias: NDArray[np.float64], step: NDArray[np.float64]) -> NDArray[np.int32]:

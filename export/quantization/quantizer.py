@@ -70,7 +70,8 @@ def quantize(
     whose outputs are closest to the float network's on held-out calibration rows.
     equalization: bring the ranges of hidden units together first (`export.quantization.equalization`).
     bias_correction: biases with which each unit's mean is that of the float network, over the calibration rows.
-    rounding: "nearest", or "compensated", which keeps a layer's outputs in place (`export.quantization.rounding`).
+    rounding: "nearest", or "compensated", which keeps a layer's outputs in place (`export.quantization.rounding`) and
+    looks for the scales of 4-bit weights (`export.quantization.scale_search`).
     These three are tried with the method "auto" and taken if they help on the held-out rows; with a method that is
     named they are off. True, False and a rounding that is named hold in either case.
     on_choice: told what was tried, in words, with its signal to noise (dB).

@@ -86,17 +86,35 @@ def compensated(
     covariance: (n_in, n_in) of the inputs.
     low: -limit if it is not given.
     """
-    order = np.argsort(-np.diag(covariance), kind="stable")
-    factor = _inverse_factor(_damped(covariance)[np.ix_(order, order)])
-    left = weight.astype(np.float64)[order]
-    steps = np.empty_like(left)
-    for start in range(0, len(left), _BLOCK):
-        block = slice(start, start + _BLOCK)
-        steps[block], errors = _round_block(left[block], scale, factor[block, block], limit, low)
-        left[start + _BLOCK :] -= factor[block, start + _BLOCK :].T @ errors
-    result = np.empty_like(steps)
-    result[order] = steps
-    return result
+    return Compensation(covariance).rounded(weight, scale, limit, low=low)
+
+
+class Compensation:
+    """`compensated` for one covariance (n_in, n_in) of inputs: what roundings with many scales share."""
+
+    def __init__(self, covariance: NDArray[np.float64]) -> None:
+        self._damped = _damped(covariance)
+        self._order = np.argsort(-np.diag(covariance), kind="stable")
+        self._factor = _inverse_factor(self._damped[np.ix_(self._order, self._order)])
+
+    def rounded(
+        self, weight: NDArray[np.floating], scale: NDArray[np.float64], limit: int, *, low: int | None = None
+    ) -> NDArray[np.float64]:
+        """See `compensated`."""
+        factor, left = self._factor, weight.astype(np.float64)[self._order]
+        steps = np.empty_like(left)
+        for start in range(0, len(left), _BLOCK):
+            block = slice(start, start + _BLOCK)
+            steps[block], errors = _round_block(left[block], scale, factor[block, block], limit, low)
+            left[start + _BLOCK :] -= factor[block, start + _BLOCK :].T @ errors
+        result = np.empty_like(steps)
+        result[self._order] = steps
+        return result
+
+    def squared_errors(self, error: NDArray[np.float64]) -> NDArray[np.float64]:
+        """The mean square of what weights that are off by `error` (n_in, n_out) add to each output, (n_out,)."""
+        products: NDArray[np.float64] = (error * (self._damped @ error)).sum(axis=0)
+        return products
 
 
 def corrected_bias(rounded: NDArray[np.float64], seen: Moments) -> NDArray[np.float64]:

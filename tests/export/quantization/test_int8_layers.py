@@ -5,7 +5,7 @@ import pytest
 
 from edge_runtime import QuantizationError
 from edge_runtime.numerics.quantization import QuantParams
-from export.quantization.int8_layers import _multiplier, _quantized_bias, grid_for
+from export.quantization.int8_layers import INT4, INT8, _multiplier, _quantized_bias, grid_for, weight_scales
 from export.quantization.ranges import Range
 from export.quantization.recipe import QuantizationWarning
 
@@ -59,3 +59,13 @@ def test_multipliers_are_normal_float32_numbers(values, fits):
     else:
         with pytest.raises(QuantizationError, match=r"'dense0.multiplier' runs from .* \(smallest at channel \d\)"):
             _multiplier("dense0", np.array(values))
+
+
+def test_four_bits_are_used_to_both_ends():
+    """An output whose largest weight is negative has it at -8; of int8 it is at -127, whichever its sign."""
+    weight = np.array([[4.0, -4.0, 0.0], [-2.0, 2.0, 0.0]])
+    for limits, scales in ((INT4, [4 / 7, 0.5, 1.0]), (INT8, [4 / 127, 4 / 127, 1.0])):
+        found = weight_scales(weight, np.zeros(3), QuantParams(1.0, 0), limits, True)
+        assert found.tolist() == scales
+        together = weight_scales(weight, np.zeros(3), QuantParams(1.0, 0), limits, False)
+        assert together.tolist() == [max(scales[:2])] * 3
