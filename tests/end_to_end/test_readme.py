@@ -22,6 +22,7 @@ PAGES = (
     "edge_runtime/native/README.md",
     "export/onnx_writer/README.md",
     "export/onnx_reader/README.md",
+    "export/diagnosis/README.md",
 )
 PACKAGES = ("trainer", "export", "edge_runtime", "tests", "benchmarks")
 EVERY_PAGE = [
