@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from export.diagnosis import Diagnosis, diagnose
     from export.onnx_reader import read_onnx
     from export.onnx_writer import write_onnx
-    from export.quantization import quantize
+    from export.quantization import quantize, quantize_within
     from export.verification import Report, verify, verify_import
 
 __getattr__, __dir__ = lazy_names(
@@ -25,7 +25,7 @@ __getattr__, __dir__ = lazy_names(
         "diagnosis": ("Diagnosis", "diagnose"),
         "onnx_reader": ("read_onnx",),
         "onnx_writer": ("write_onnx",),
-        "quantization": ("quantize",),
+        "quantization": ("quantize", "quantize_within"),
         "verification": ("Report", "verify", "verify_import"),
     },
 )[:2]
@@ -35,6 +35,7 @@ __all__ = [
     "Report",
     "diagnose",
     "quantize",
+    "quantize_within",
     "read_onnx",
     "verify",
     "verify_import",

@@ -14,6 +14,7 @@ from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name, read_row
 from edge_runtime.model import Model
 from edge_runtime.schema import Schema
 from export.commands.pipeline import LabeledRows
+from export.commands.within import JudgedRows, rows_apart
 from export.verification import rows_within
 from trainer.datasets import Dataset, Split, for_autoencoder, load_another, load_dataset, split
 from trainer.recipe import TESTED_ON
@@ -25,7 +26,8 @@ class ExportRows(NamedTuple):
     """Rows to calibrate on, rows to compare on, and held-out rows, with their labels where these fit the model.
 
     held_out: rows that nothing was calibrated on, where there are enough. test: they and their labels, or None. names:
-    of the labels' classes or targets. note: what a user should know about them, or "".
+    of the labels' classes or targets. note: what a user should know about them, or "". chosen_on, checked: to choose
+    precisions on, and to check the choice on.
     """
 
     calibration: Any
@@ -34,6 +36,8 @@ class ExportRows(NamedTuple):
     test: tuple[Any, Any] | None
     note: str = ""
     names: tuple[str, ...] = ()
+    chosen_on: JudgedRows = JudgedRows(None, None)
+    checked: JudgedRows = JudgedRows(None, None)
 
 
 def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> ExportRows:
@@ -46,9 +50,8 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX
         random = np.random.default_rng(0).normal(size=(rows_within(model), model.n_in)).astype(np.float32)
         if model.preprocessing is not None:
             random = model.preprocessing.inverse(random).astype(np.float32)
-        return ExportRows(
-            random, random, random, None, f"no data given: {len(random)} random rows, no accuracy, no test vectors"
-        )
+        note = f"no data given: {len(random)} random rows, no accuracy, no test vectors"
+        return ExportRows(random, random, random, None, note)
     dataset = load_rows(model, spec, max_bytes=max_bytes)
     notes = list(dataset.reading.notes)
     if dataset.n_out == 0:
@@ -57,12 +60,15 @@ def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX
     if TESTED_ON in model.metadata:
         notes.append(f"accuracy is of {model.metadata[TESTED_ON]}, not of this data: see smallnet score")
         parts = split(dataset, test=0, validation=0.2, seed=_seed(model))
-        return ExportRows(parts.train.x, dataset.x, parts.validation.x, None, "; ".join(notes))
+        chosen_on, checked = rows_apart(parts.validation.x, None)
+        return ExportRows(parts.train.x, dataset.x, parts.validation.x, None, "; ".join(notes), (), chosen_on, checked)
     parts = split(dataset, seed=_seed(model))
     test, names = (parts.test.x, parts.test.y), dataset.class_names or dataset.reading.label
     if not _labels_fit(model, dataset):
         test, notes = None, [*notes, "the data's labels are not the model's classes: no accuracy"]  # type: ignore[assignment]
-    return ExportRows(parts.train.x, dataset.x, parts.test.x, test, "; ".join(notes), names)
+    known = [part.y if test is not None else None for part in (parts.validation, parts.test)]
+    chosen_on, checked = JudgedRows(parts.validation.x, known[0]), JudgedRows(parts.test.x, known[1])
+    return ExportRows(parts.train.x, dataset.x, parts.test.x, test, "; ".join(notes), names, chosen_on, checked)
 
 
 def parts_for_tuning(model: Model, spec: str, test: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> Split:
@@ -88,9 +94,11 @@ def _without_labels(x: Any) -> ExportRows:
     """Each fifth row is held out where there are enough to calibrate on the others."""
     if len(x) < FEWEST_TO_SPLIT:
         note = f"the data has no labels: no accuracy; {len(x)} rows are too few to hold some out"
-        return ExportRows(x, x, x, None, note)
+        both = JudgedRows(x, None)
+        return ExportRows(x, x, x, None, note, (), both, both)
     apart = np.arange(len(x)) % 5 == 2
-    return ExportRows(x[~apart], x, x[apart], None, "the data has no labels: no accuracy")
+    chosen_on, checked = rows_apart(x[apart], None)
+    return ExportRows(x[~apart], x, x[apart], None, "the data has no labels: no accuracy", (), chosen_on, checked)
 
 
 def load_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES) -> Dataset:

@@ -45,13 +45,22 @@ from export.commands.pipeline import (
     export_paths,
 )
 from export.commands.reports import export_facts, export_table, method_text
+from export.commands.within import AUTO, Within, check_text, trial_text
 from export.onnx_writer import FORMS
-from export.quantization import INTEGERS, KEPT, METHODS, PRECISIONS, ROUNDINGS, Switches
+from export.quantization import INTEGERS, KEPT, METHODS, METRICS, PRECISIONS, ROUNDINGS, Switches
 from export.verification import RunLimits
 from trainer.datasets import files_of
 
-_PRECISION_HELP = """May be given more than once (default: int8); all is the first three. int8-dynamic needs no
-representative rows, but a row's answer depends on the other rows of its batch."""
+_PRECISION = click.Choice((*PRECISIONS, AUTO, "all"))
+_PRECISION_HELP = f"""One of {", ".join(_PRECISION.choices)}. May be given more than once (default: int8).
+all: float32, float16, int8. int8-dynamic needs no
+representative rows, but a row's answer depends on the other rows of its batch. auto: for each layer the one with which
+the file is smallest within --max-drop."""
+_MAX_DROP_HELP = """With --precision auto, which needs it: what may be lost on rows that nothing was calibrated on, in
+the unit of --metric. Exit status 1, and nothing written, if the files lose more on rows that the choice did not see."""
+_METRIC_HELP = """accuracy: percentage points (without labels: of decisions that change). rmse: percent by which the
+error grows. sqnr: dB of signal to noise at the outputs below what float16 gives. By default accuracy for classes, rmse
+for targets, else sqnr."""
 _METHOD_HELP = """How int8 ranges are chosen; auto tries the others, and the three steps below, and takes what comes
 closest to the float network on rows kept apart. With a method that is named, only the steps asked for are taken."""
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
@@ -74,14 +83,14 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
     everything = ("float32", "float16", "int8")
     names = [name for value in given or ("int8",) for name in (everything if value == "all" else (value,))]
     for name in names:
-        if name not in PRECISIONS:
-            raise click.UsageError(f"precision {name!r} found, expected one of {', '.join(PRECISIONS)} or all")
+        if name not in (*PRECISIONS, AUTO):
+            raise click.UsageError(f"precision {name!r} found, expected one of {', '.join(PRECISIONS)}, auto or all")
     return list(dict.fromkeys(names))
 
 
 @click.command()
 @click.argument("model_path", metavar="MODEL.npz|MODEL.onnx", type=FILE)
-@click.option("--precision", "precisions", type=click.Choice((*PRECISIONS, "all")), multiple=True, help=_PRECISION_HELP)
+@click.option("--precision", "precisions", type=_PRECISION, metavar="NAME", multiple=True, help=_PRECISION_HELP)
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
 @click.option("--calibrate", "spec", type=FILE, help=f"Data whose training rows set the int8 grids: {DATA_HELP}.")
 @click.option("--out", type=FILE, default="build", show_default=True, help="Folder for the files.")
@@ -90,6 +99,8 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.option("--equalize/--no-equalize", "equalization", default=None, help=_EQUALIZE_HELP)
 @click.option("--bias-correction/--no-bias-correction", default=None, help=_BIAS_HELP)
 @click.option("--rounding", type=click.Choice(ROUNDINGS), help=_ROUNDING_HELP)
+@click.option("--max-drop", metavar="X", type=click.FloatRange(0), help=_MAX_DROP_HELP)
+@click.option("--metric", type=click.Choice(list(METRICS)), help=_METRIC_HELP)
 @click.option("--keep", metavar="NAME=PRECISION", multiple=True, help=_KEEP_HELP)
 @click.option("--format", "formats", type=click.Choice(FORMATS), multiple=True, help=_FORMAT_HELP)
 @click.option("--logits", is_flag=True, help=_LOGITS_HELP)
@@ -122,10 +133,11 @@ def export(
     Example: smallnet export digits.npz --calibrate digits --out build/
     """
     wanted, chosen = _precisions(precisions), _chosen(options)
+    _check_auto(wanted, options)
     small = _already_small(model_path, precisions, chosen.formats, max_bytes)
     if small is not None:
         return _as_it_is(*small, model_path, spec, chosen, {**options, "max_bytes": max_bytes}, as_json, wide)
-    if spec is None and set(INTEGERS) & set(wanted):
+    if spec is None and {*INTEGERS, AUTO} & set(wanted):
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
     sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
@@ -138,6 +150,9 @@ def export(
     if rows.note:
         note(rows.note)
     evaluation = LabeledRows(*rows.test, names=rows.names) if rows.test is not None else None
+    within = None
+    if AUTO in wanted:
+        within = Within(options["max_drop"], options["metric"], rows.chosen_on, rows.checked)
     with Progress("verifying") as on_rows:
         results = export_model(
             model,
@@ -154,6 +169,8 @@ def export(
             on_file=lambda name: note(f"wrote {name}"),
             on_rows=on_rows,
             run_limits=run_limits,
+            within=within,
+            on_trial=lambda trial: note(trial_text(trial)),
         )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
     scores = None if evaluation is None else evaluation.scores(model)
@@ -164,7 +181,7 @@ def export(
         echo_json(facts)
     else:
         echo(export_table(facts, width_for(wide)))
-    return _refuse_broken([result for result in results if not result.report.ok])
+    return _refuse_broken([result for result in results if not result.ok])
 
 
 def _already_small(
@@ -214,6 +231,20 @@ def _chosen(options: dict[str, Any]) -> ExportOptions:
     return ExportOptions(switches, formats=formats, **{name: options[name] for name in names})
 
 
+def _check_auto(wanted: list[str], options: dict[str, Any]) -> None:
+    """Raise UsageError for options of --precision auto that are missing, without it, or decided by it."""
+    if AUTO not in wanted:
+        for name in ("max_drop", "metric"):
+            if options[name] is not None:
+                raise click.UsageError(
+                    f"--{name.replace('_', '-')} is given without --precision auto, expected both or none"
+                )
+    elif options["max_drop"] is None:
+        raise click.UsageError("--precision auto without --max-drop found, expected what may be lost: --max-drop 0.2")
+    elif options["keep"]:
+        raise click.UsageError("--keep is given with --precision auto, which decides on each layer; give one of both")
+
+
 def _kept(given: tuple[str, ...]) -> dict[str, str]:
     """Precisions by the names of layers."""
     kept: dict[str, str] = {}
@@ -233,6 +264,8 @@ def _refuse_broken(failed: list[Exported]) -> None:
     """A line for each pair that was not written, and exit status 1 if there is one."""
     for result in failed:
         broken = f"{result.report.differing:,} values break their rule, first at {result.report.first_diverging_layer}"
+        if result.report.ok and result.check is not None:
+            broken = f"{check_text(result.check)}; allow more, give more rows, or name a precision"
         say(f"error: {result.precision}: {broken}; not written")
     if failed:
         raise click.exceptions.Exit(1)

@@ -17,17 +17,20 @@ from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.files import make_folder, write_together
-from edge_runtime.layers import Stage
+from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
+from export.commands.within import AUTO, Within, WrittenCheck, check_files
 from export.onnx_writer import OPSET, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
-    INTEGERS,
+    Choice,
     Fidelity,
     QuantizationWarning,
     Switches,
+    Trial,
     calibration_doubts,
+    choose_within,
     fidelity_doubts,
     measure_fidelity,
     quantize_beside,
@@ -94,6 +97,7 @@ class Exported:
     onnx: None if that is not written; c: the files of C, or nothing. report: of the artifact beside ONNX,
     which is compared whether it is written or not.
     fidelity: beside the float32 model on held-out rows. warnings: what to know before trusting it, a line each.
+    choice, check: of the precision "auto".
     """
 
     precision: str
@@ -107,6 +111,13 @@ class Exported:
     model: Model
     warnings: tuple[str, ...] = ()
     c: tuple[Path, ...] = ()
+    choice: Choice | None = None
+    check: WrittenCheck | None = None
+
+    @property
+    def ok(self) -> bool:
+        """Whether it was written: verified, and no worse than what was allowed."""
+        return self.report.ok and (self.check is None or self.check.ok)
 
     @property
     def score(self) -> float | None:
@@ -186,7 +197,9 @@ def export_model(
     on_file: Callable[[str], None] | None = None,
     on_choice: Callable[[dict[str, float]], None] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
+    on_trial: Callable[[Trial], None] | None = None,
     run_limits: RunLimits | None = None,
+    within: Within | None = None,
 ) -> list[Exported]:
     """Write STEM.PRECISION.npz and .onnx, or STEM_PRECISION.c and .h, into the folder `out` for each precision.
 
@@ -197,6 +210,8 @@ def export_model(
     are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
     evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
     saw. on_rows: told how many rows of how many have been compared. run_limits: what running an ONNX file may take.
+    within: what the precision "auto" is chosen by, which also is checked on the files before they get their names.
+    on_trial: told of each candidate for it.
     Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
@@ -206,8 +221,17 @@ def export_model(
     before = None if evaluation is None else evaluation.scores(model)
     results = []
     for precision in precisions:
+        choice, check = None, None
         with _heard() as texts:
-            found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)
+            if precision == AUTO and within is not None:
+                choice = choose_within(
+                    model, rows, *within.chosen_on, within.allowed, chosen.switches, test_vectors=0, on_trial=on_trial
+                )
+            found = (
+                choice.quantized
+                if choice is not None
+                else quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)
+            )
         source, small = found.source, with_test_vectors(found.model, rows, test_vectors)
         paths = _paths(out, stem, precision, chosen.formats)
         # may refuse: nothing is written before
@@ -217,11 +241,13 @@ def export_model(
         contents = {onnx.name: content, artifact.name: save_bytes(small)}
         contents |= _c_contents(small, c_name(stem, precision), contents[artifact.name], chosen)
         report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
-        if report.ok:
+        if choice is not None and within is not None:
+            check = check_files(choice, within, contents[artifact.name], proto, report.session_config)
+        if report.ok and (check is None or check.ok):
             _write({path: contents[name] for name, path in paths.items()}, on_file)
         fidelity = measure_fidelity(model, small, judged)
         texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
-        if precision in INTEGERS:
+        if any(isinstance(layer, QuantizedDense) for layer in small.layers):
             texts += calibration_doubts(rows, judged, small, source)
         texts += saturation_doubts(proto)
         scores = None if evaluation is None else evaluation.scores(small)
@@ -239,6 +265,8 @@ def export_model(
                 model=small,
                 warnings=tuple(f"{precision}: {text}" for text in texts),
                 c=tuple(path for path in paths.values() if path not in (artifact, onnx)),
+                choice=choice,
+                check=check,
             )
         )
     return results

@@ -8,6 +8,7 @@ from typing import Any
 from edge_runtime.console import is_quiet, typed_path, typed_program, wrapped
 from edge_runtime.files import fit_table, printable
 from export.commands.pipeline import Exported
+from export.commands.within import choice_facts
 from export.onnx_reader import Imported
 from export.quantization import finite
 from export.verification import Report, TensorCheck
@@ -62,7 +63,8 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
         del columns["score"], narrow["score"]
     narrower = [_without(narrow, *left_out) for left_out in (("error",), ("error", "sqnr"))]
     table = fit_table([first, *rows], width, columns, narrow, *narrower)
-    return "\n".join([table, *(wrapped(text, width) for text in map(_mixed_text, facts["exported"]) if text)])
+    texts = [text for row in facts["exported"] for text in (_mixed_text(row), _check_text(row)) if text]
+    return "\n".join([table, *(wrapped(text, width) for text in texts)])
 
 
 def _mixed_text(row: dict[str, Any]) -> str:
@@ -74,6 +76,11 @@ def _mixed_text(row: dict[str, Any]) -> str:
         return ""
     parts = [f"{each} {', '.join(found)}" for each, found in names.items()]
     return f"{row['precision']}, mixed: {'; '.join(parts)}"
+
+
+def _check_text(row: dict[str, Any]) -> str:
+    """What came of the check of a precision that was chosen."""
+    return "" if row["check"] is None else f"{row['precision']}: {row['check']['text']}"
 
 
 def import_facts(source: Imported, reports: dict[str, Report], out: str | None) -> dict[str, Any]:
@@ -230,6 +237,8 @@ def _exported(result: Exported) -> dict[str, Any]:
         "values_differing": result.report.differing,
         "max_abs_error": result.report.max_abs_error,
         "session_config": dict(result.report.session_config),
+        "choice": None if result.choice is None else choice_facts(result.choice),
+        "check": None if result.check is None else result.check.as_dict(),
         "warnings": list(result.warnings),
     }
 

@@ -8,7 +8,6 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.errors import InputError
 from edge_runtime.model import Model
 from export.quantization import decisions, finite, is_classifier, sqnr_db
 
@@ -71,21 +70,3 @@ def _errors(targets: NDArray[Any], values: NDArray[Any]) -> tuple[float, float]:
     varies = np.ptp(wanted, axis=0) > 0
     r2 = np.mean(np.where(varies, 1 - squared / np.where(varies, spread, 1), 0))
     return float(np.sqrt(squared.sum() / wanted.size)), float(r2)
-
-
-def checked_labels(model: Model, labels: Any, count: int) -> NDArray[Any] | None:
-    """Labels as an array: int classes (n,) of the model, or float targets (n, n_out). Raises InputError for others."""
-    if labels is None:
-        return None
-    found = np.asarray(labels)
-    if found.dtype.kind in "iub" and found.shape == (count,):
-        classes = max(model.n_out, 2)
-        if count and not (found.min() >= 0 and found.max() < classes):
-            raise InputError(f"labels run from {found.min()} to {found.max()}, the model has classes 0..{classes - 1}")
-        return found.astype(np.int64)
-    if found.dtype.kind == "f" and found.size == count * model.n_out and len(found) == count:
-        return found.reshape(count, model.n_out)
-    raise InputError(
-        f"labels have dtype {found.dtype} and shape {found.shape}, expected whole numbers ({count},) for classes or "
-        f"floats ({count}, {model.n_out}) for values"
-    )

@@ -14,9 +14,9 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import dequantize
 from edge_runtime.reference import logits, trace
 from export.diagnosis.aligned import in_units_of
-from export.diagnosis.answers import Answers, Judge, checked_labels
+from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.rows import rows_of_model, spread
-from export.quantization import finite, rows_that_fit
+from export.quantization import checked_labels, finite, rows_that_fit
 
 ROWS_DRAWN = 256
 

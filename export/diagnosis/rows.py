@@ -12,8 +12,7 @@ from edge_runtime.inputs import as_inputs
 from edge_runtime.model import Model
 from edge_runtime.numerics import require_finite
 from edge_runtime.reference import trace
-from export.diagnosis.answers import checked_labels
-from export.quantization import float_model, rows_that_fit
+from export.quantization import checked_labels, float_model, rows_that_fit
 
 FEWEST_TO_CUT = 20  # rows, of which a fifth is kept to judge on
 

@@ -1,5 +1,6 @@
-"""A float32 model becomes a float16 or an int8 one."""
+"""A float32 model becomes one with smaller weights, in one precision or in several."""
 
+from export.quantization.automatic import Choice, Trial, choose_within, mix_text, quantize_within
 from export.quantization.calibration import calibrate, float_model, rows_that_fit
 from export.quantization.doubts import (
     LEAST_DB,
@@ -14,8 +15,10 @@ from export.quantization.doubts import (
     measure_fidelity,
     row_doubts,
 )
+from export.quantization.drops import METRICS, AllowedDrop
 from export.quantization.fidelity import finite, sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
+from export.quantization.labels import checked_labels
 from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, quantize, quantize_beside
 from export.quantization.ranges import METHODS
 from export.quantization.recipe import FLOATS, INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
@@ -23,7 +26,9 @@ from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 from export.quantization.units import float_stretches
 
 __all__ = [
+    "AllowedDrop",
     "BEYOND",
+    "Choice",
     "DEFAULT_ROWS",
     "FLOATS",
     "Fidelity",
@@ -33,14 +38,18 @@ __all__ = [
     "LEAST_DB",
     "LEAST_DB_INT8",
     "METHODS",
+    "METRICS",
     "MOST_CHANGED",
     "PRECISIONS",
     "QuantizationWarning",
     "Quantized",
     "ROUNDINGS",
     "Switches",
+    "Trial",
     "calibrate",
     "calibration_doubts",
+    "checked_labels",
+    "choose_within",
     "comparison_doubts",
     "decisions",
     "fidelity_doubts",
@@ -51,8 +60,10 @@ __all__ = [
     "longest_notes",
     "lost_weights",
     "measure_fidelity",
+    "mix_text",
     "quantize",
     "quantize_beside",
+    "quantize_within",
     "row_doubts",
     "rows_that_fit",
     "scale_for_float16",

@@ -105,12 +105,12 @@ def quantize_beside(
     model = as_model(model)
     _check_arguments(calibration, precision, test_vectors)
     QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
-    held, source = model.test_vectors, _float_source(model)
+    held, source = model.test_vectors, float_source(model)
     switches = replace(switches, precision=precision, keep=checked_keep(model, precision, switches.keep))
     if precision in INTEGERS and calibration is not None:
         found = _by_calibration(source, calibration, switches, on_choice)
     else:
-        found = Quantized(source, _without_grids(source, switches))
+        found = Quantized(source, without_grids(source, switches))
     rows = found.rows
     if rows is None and calibration is not None and test_vectors:
         rows = sampled(model, calibration)
@@ -119,7 +119,7 @@ def quantize_beside(
     return found if rows is None else found._replace(model=with_test_vectors(found.model, rows, test_vectors))
 
 
-def _float_source(model: Model) -> Model:
+def float_source(model: Model) -> Model:
     """The network in float32, without test vectors, its subnormal weights set to 0 and counted in the metadata."""
     layers = [widened(layer) for layer in model.layers]
     count = sum(layer.subnormals for layer in layers if isinstance(layer, Dense))
@@ -132,7 +132,7 @@ def _float_source(model: Model) -> Model:
     )
 
 
-def _without_grids(model: Model, switches: Switches) -> Model:
+def without_grids(model: Model, switches: Switches) -> Model:
     """The network in a precision that needs no calibration rows."""
     if switches.precision == "float16":
         model = scale_for_float16(model)
@@ -149,16 +149,22 @@ def _without_grids(model: Model, switches: Switches) -> Model:
 
 
 def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switches, on_choice: OnChoice) -> Quantized:
-    """The network in int8, on the grids that the rows ask for, beside the float one with its units."""
+    """The network in integers, on the grids that the rows ask for, beside the float one with its units."""
     trials = Trials(model, calibration, switches)
     recipe, tried = trials.choose()
     if tried and on_choice is not None:
         on_choice(tried)
+    return calibrated(trials, recipe, tried)
+
+
+def calibrated(trials: Trials, recipe: Recipe, tried: dict[str, float]) -> Quantized:
+    """The network as the recipe makes it of all calibration rows. tried: what the recipe was chosen of."""
     source = trials.source(recipe.equalization)
-    source.seen.include_held_out(source.model)
+    source.include_held_out()
     if source.seen.rows < FEWEST_ROWS:
         _warn_of_few(source.seen.rows)
-    small = replace(source.int8(recipe), metadata={**model.metadata, **_notes(recipe, tried, source.seen.rows)})
+    notes = _notes(recipe, tried, source.seen.rows)
+    small = replace(source.int8(recipe), metadata={**source.model.metadata, **notes})
     return Quantized(source.model, small, source.seen.sample)
 
 
@@ -181,7 +187,7 @@ def _warn_of_few(count: int) -> None:
         f"calibrated on {count} {rows}, expected at least {FEWEST_ROWS}, better some hundreds: other inputs may be "
         "clipped",
         QuantizationWarning,
-        stacklevel=5,
+        stacklevel=6,
     )
 
 
@@ -190,9 +196,14 @@ def _without_subnormals(layer: FloatLayer) -> FloatLayer:
     return replace(layer, weight=flushed(layer.weight)) if isinstance(layer, Dense) and is_changed else layer
 
 
-def _check_arguments(calibration: CalibrationRows | None, precision: str, test_vectors: int) -> None:
+def check_test_vectors(test_vectors: int) -> None:
+    """Raise QuantizationError for what is no number of rows."""
     if not isinstance(test_vectors, (int, np.integer)) or isinstance(test_vectors, bool) or test_vectors < 0:
         raise QUANTIZATION_CHECKS.refusal("test_vectors", test_vectors, "how many rows to store, 0 for none")
+
+
+def _check_arguments(calibration: CalibrationRows | None, precision: str, test_vectors: int) -> None:
+    check_test_vectors(test_vectors)
     QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
     if precision in INTEGERS and calibration is None:
         raise QuantizationError(f"{precision} needs calibration rows: some hundreds of real inputs")

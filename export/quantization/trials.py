@@ -34,6 +34,13 @@ class CalibratedNetwork:
     def __init__(self, model: Model, calibration: CalibrationRows, *, hold_out: bool) -> None:
         self.model = model
         self.seen = calibrate(model, calibration, hold_out=hold_out)
+        self._is_whole = False
+
+    def include_held_out(self) -> None:
+        """Count the rows that choices were made on too, once: after the last choice."""
+        if not self._is_whole:
+            self.seen.include_held_out(self.model)
+            self._is_whole = True
 
     def int8(self, recipe: Recipe) -> Model:
         """The network as the recipe makes it. Raises QuantizationError for what could not be exact."""
@@ -54,6 +61,12 @@ class Trials:
             switches = _for_rows_that_come_once(switches)
         self._model, self._calibration, self._switches = model, calibration, switches
         self._sources: dict[bool, CalibratedNetwork] = {}
+
+    def beside(self, precision: str) -> Trials:
+        """Of the same rows and networks, for another precision."""
+        other = Trials(self._model, self._calibration, replace(self._switches, precision=precision))
+        other._sources = self._sources
+        return other
 
     def source(self, is_equalized: bool) -> CalibratedNetwork:
         """The network with its units equalized, or as they are."""

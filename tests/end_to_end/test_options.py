@@ -15,6 +15,7 @@ from edge_runtime.engine.limits import OVER_BATCH
 from export.commands.cli import main
 from export.commands.pipeline import FORMATS
 from export.onnx_writer.int8_forms import FORMS
+from export.quantization.drops import METRICS
 from export.quantization.quantizer import PRECISIONS
 from export.quantization.ranges import METHODS
 from tests.command import run_command
@@ -36,10 +37,11 @@ CHOICES = {
     ("train", "--activation"): set(DERIVATIVES) - {"softmax"},
     ("train", "--optimizer"): OPTIMIZERS,
     ("train", "--schedule"): SCHEDULES,
-    ("export", "--precision"): (*PRECISIONS, "all"),
+    ("export", "--precision"): (*PRECISIONS, "auto", "all"),
     ("export", "--method"): (*METHODS, "auto"),
     ("diagnose", "--precision"): PRECISIONS[1:],
     ("export", "--form"): FORMS,
+    ("export", "--metric"): METRICS,
     ("export", "--format"): FORMATS,
     ("run", "--over-batch"): OVER_BATCH,
     ("bench", "--over-batch"): OVER_BATCH,

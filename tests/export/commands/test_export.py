@@ -67,3 +67,85 @@ def test_a_layer_that_cannot_be_kept_is_refused_in_one_line(folder, options, sai
     assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
     assert said in done.stderr
     assert not (folder / "none").exists()
+
+
+def auto(folder, *more):
+    return export(folder, "--precision", "auto", *more)
+
+
+def test_auto_prints_its_ladder_and_checks_the_files(folder):
+    """Each candidate, the choice in the metadata and the JSON, and the drop of both files on rows it did not see."""
+    done = auto(folder, "--max-drop", "20")
+    assert done.exit_code == 0, done.stderr
+    assert "auto: int4: " in done.stderr
+    assert "20.00 points allowed: accuracy on 40 rows that the choice did not see" in " ".join(done.stdout.split())
+    model = load(folder / "o" / "net.auto.npz")
+    assert model.metadata["precision_ladder"].startswith("accuracy on 20 rows, 20.00 points allowed: int4 ")
+    assert (folder / "o" / "net.auto.onnx").is_file()
+    (facts,) = json.loads(auto(folder, "--max-drop", "20", "--json").stdout)["exported"]
+    assert facts["layers"] == {layer.name: layer.precision for layer in model.layers}
+    assert (facts["choice"]["metric"], facts["choice"]["max_drop"], facts["choice"]["rows"]) == ("accuracy", 20.0, 20)
+    (taken,) = [trial for trial in facts["choice"]["trials"] if trial["layers"] == facts["layers"]]
+    assert taken["is_within"]
+    assert facts["check"]["ok"]
+    assert facts["check"]["artifact_drop"] == facts["check"]["onnx_drop"] <= 20
+
+
+def test_a_drop_that_does_not_hold_on_the_written_files_is_said_with_its_figure(folder, tmp_path, monkeypatch):
+    """Exit status 1, and nothing gets its name."""
+    monkeypatch.setattr("export.quantization.drops.DropJudge.is_within", lambda judge, outputs: True)
+    done = run_command("export", folder / "net.npz", "--calibrate", folder / "rows.npz", "--out", tmp_path / "o",
+                       "--precision", "auto", "--max-drop", "0", "--metric", "sqnr")  # fmt: skip
+    assert done.exit_code == 1
+    assert "error: auto: a drop of " in done.stderr
+    assert "dB in ONNX, 0.00 dB allowed: sqnr below float16's on 40 rows that the choice did not see" in done.stderr
+    assert not (tmp_path / "o").exists()
+
+
+def test_auto_without_labels_counts_decisions_that_change(folder, tmp_path):
+    """And values are judged by their signal to noise."""
+    np.savez(tmp_path / "x.npz", x=random_rows(200, 6))
+    save(random_model((6, 12, 2), ["relu", "linear"]), tmp_path / "values.npz")
+    for model, metric, drop in ((folder / "net.npz", "accuracy", 20), (tmp_path / "values.npz", "sqnr", 40)):
+        done = run_command("export", model, "--calibrate", tmp_path / "x.npz", "--out", tmp_path, "--precision",
+                           "auto", "--max-drop", drop, "--json")  # fmt: skip
+        assert done.exit_code == 0, done.stderr
+        (facts,) = json.loads(done.stdout)["exported"]
+        assert facts["choice"]["metric"] == metric
+        assert (facts["choice"]["rows"], facts["check"]["rows"], facts["check"]["is_apart"]) == (20, 20, True)
+    assert "decisions changed" not in facts["check"]["text"]
+
+
+def test_auto_of_few_rows_says_that_it_was_checked_on_the_same(folder, tmp_path):
+    """Too few to keep some apart."""
+    np.savez(tmp_path / "few.npz", x=random_rows(12, 6))
+    done = run_command("export", folder / "net.npz", "--calibrate", tmp_path / "few.npz", "--out", tmp_path,
+                       "--precision", "auto", "--max-drop", "50")  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    assert "12 rows of the choice, too few to keep some apart" in " ".join(done.stdout.split())
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--precision", "auto"], "--precision auto without --max-drop found, expected what may be lost"),
+        (["--max-drop", "1"], "--max-drop is given without --precision auto, expected both or none"),
+        (["--metric", "sqnr"], "--metric is given without --precision auto, expected both or none"),
+        (["--precision", "auto", "--max-drop", "1", "--keep", "dense0=int8"], "--keep is given with --precision auto"),
+        (["--precision", "auto", "--max-drop", "-1"], "--max-drop"),
+        (["--precision", "auto", "--max-drop", "nan"], "max_drop is nan, expected a finite number at least 0"),
+        (["--precision", "auto", "--max-drop", "100"], "max_drop is 100.0, expected a finite number at least 0 and be"),
+        (["--precision", "auto", "--max-drop", "1", "--metric", "rmse"], "metric 'rmse' found classes"),
+    ],
+)
+def test_a_choice_that_makes_no_sense_is_refused_in_one_line(folder, options, said):
+    """With exit status 2."""
+    done = export(folder, *options)
+    assert (done.exit_code, len(done.stderr.splitlines())) == (2, 1)
+    assert said in done.stderr
+
+
+def test_auto_needs_data(folder):
+    """The grids, the choice and the check are of real rows."""
+    done = run_command("export", folder / "net.npz", "--precision", "auto", "--max-drop", "1")
+    assert (done.exit_code, "add --calibrate" in done.stderr) == (2, True)

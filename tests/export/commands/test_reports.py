@@ -85,6 +85,8 @@ def test_every_figure_of_an_export_is_in_the_json(results):
             "values_differing": 0,
             "max_abs_error": result.report.max_abs_error,
             "session_config": {},
+            "choice": None,
+            "check": None,
             "warnings": [],
         }
 

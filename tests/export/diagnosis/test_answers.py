@@ -7,8 +7,8 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, InputError
-from export.diagnosis.answers import Judge, checked_labels
+from edge_runtime import Engine
+from export.diagnosis.answers import Judge
 from tests.networks import random_model, random_rows
 from trainer.scores import scores_of
 
@@ -53,19 +53,3 @@ def test_a_single_output_decides_by_its_sign():
     found = Judge(model, logits, labels).answers(-logits)
     assert found.changed == 50
     assert found.right == np.sum((logits[:, 0] < 0) == labels)
-
-
-@pytest.mark.parametrize(
-    ("labels", "text"),
-    [
-        (np.zeros(9, int), r"shape \(9,\), expected whole numbers \(50,\) for classes or floats \(50, 4\)"),
-        (np.full(50, 4), "labels run from 4 to 4, the model has classes 0..3"),
-        (np.full(50, -1), "labels run from -1 to -1"),
-        (["a"] * 50, "labels have dtype <U1"),
-        (np.zeros((50, 3)), r"shape \(50, 3\)"),
-    ],
-)
-def test_labels_that_are_not_the_models_are_refused(labels, text):
-    """With what was expected."""
-    with pytest.raises(InputError, match=text):
-        checked_labels(CLASSIFIER, labels, 50)

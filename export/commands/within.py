@@ -1,0 +1,126 @@
+"""`smallnet export --precision auto`: rows to choose precisions on, and the check of what is to be written."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Any, NamedTuple
+
+import numpy as np
+import onnx
+from numpy.typing import NDArray
+
+from edge_runtime.artifact import load_bytes
+from edge_runtime.engine import Engine
+from export.quantization import AllowedDrop, Choice, Trial, finite
+from export.verification import make_session
+
+AUTO = "auto"  # in the place of a precision
+_BLOCK = 1024  # rows that onnxruntime takes at once
+
+
+class JudgedRows(NamedTuple):
+    """x: float32 (n, n_in). y: classes (n,), targets (n, k), or None where no labels fit the model."""
+
+    x: Any
+    y: Any
+
+
+@dataclass(frozen=True)
+class Within:
+    """What a choice is told: how much may be lost, the rows that it is made on, and others that it is checked on.
+
+    metric: None for what the labels allow.
+    """
+
+    max_drop: float
+    metric: str | None
+    chosen_on: JudgedRows
+    checked: JudgedRows
+
+    @property
+    def allowed(self) -> AllowedDrop | float:
+        """As `choose_within` takes it. Raises QuantizationError for a drop that makes no sense."""
+        return self.max_drop if self.metric is None else AllowedDrop(self.metric, self.max_drop)
+
+    @property
+    def is_apart(self) -> bool:
+        """Whether the check sees other rows than the choice: not where there are too few."""
+        return self.checked.x is not self.chosen_on.x
+
+
+@dataclass(frozen=True)
+class WrittenCheck:
+    """The drop of both files as they are written, in the unit of `allowed`.
+
+    measured: what it is of. is_apart: whether the choice did not see the rows; it did where there were too few.
+    """
+
+    rows: int
+    measured: str
+    artifact_drop: float
+    onnx_drop: float
+    allowed: AllowedDrop
+    is_apart: bool
+
+    @property
+    def ok(self) -> bool:
+        """Whether both are allowed."""
+        return self.allowed.allows(self.artifact_drop) and self.allowed.allows(self.onnx_drop)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data; a drop is None where all is lost."""
+        drops = {"artifact_drop": finite(self.artifact_drop), "onnx_drop": finite(self.onnx_drop)}
+        return {"ok": self.ok, "rows": self.rows, "is_apart": self.is_apart, **drops, "text": check_text(self)}
+
+
+def check_files(
+    choice: Choice, within: Within, artifact: bytes, onnx_model: onnx.ModelProto, config: tuple[tuple[str, str], ...]
+) -> WrittenCheck:
+    """Load both files and judge what they answer. config: session options that the ONNX file needs."""
+    rows = within.checked.x
+    judge = choice.judge_on(rows, within.checked.y)
+    session = make_session(onnx_model, config=config)
+    name = session.get_inputs()[0].name
+    found = [session.run(None, {name: rows[at : at + _BLOCK]})[0] for at in range(0, len(rows), _BLOCK)]
+    ours = Engine(load_bytes(artifact)).run(rows)
+    return WrittenCheck(
+        len(rows), judge.described, judge.drop(ours), judge.drop(np.concatenate(found)), judge.allowed, within.is_apart
+    )
+
+
+def trial_text(trial: Trial) -> str:
+    """One candidate, as the command tells of it."""
+    if trial.drop is None:
+        return f"auto: {trial.text}: refused, {trial.refused}"
+    drop = f"{trial.drop:.2f} {trial.unit}" if math.isfinite(trial.drop) else "all is lost"
+    return f"auto: {trial.text}: {trial.bytes:,} bytes of weights, drop {drop}{', within' if trial.is_within else ''}"
+
+
+def choice_facts(choice: Choice) -> dict[str, Any]:
+    """What was allowed, tried and chosen, as plain data."""
+    allowed = choice.judge.allowed
+    return {
+        "metric": allowed.metric,
+        "unit": allowed.unit,
+        "max_drop": allowed.most,
+        "measured": choice.judge.described,
+        "rows": choice.judge.rows,
+        "trials": [trial.as_dict() for trial in choice.trials],
+    }
+
+
+def check_text(check: WrittenCheck) -> str:
+    """The check in a sentence."""
+    allowed = check.allowed
+    seen = "that the choice did not see" if check.is_apart else "of the choice, too few to keep some apart"
+    drops = f"{allowed.text(check.artifact_drop)} in the artifact and {allowed.text(check.onnx_drop)} in ONNX"
+    return f"a drop of {drops}, {allowed.text(allowed.most)} allowed: {check.measured} {seen}"
+
+
+def rows_apart(x: NDArray[Any], y: Any) -> tuple[JudgedRows, JudgedRows]:
+    """Rows held out, cut in two: every second to choose on, the others to check on; all for both if they are few."""
+    if len(x) < 2:
+        return (both := JudgedRows(x, y)), both
+    odd = np.arange(len(x)) % 2 == 1
+    return tuple(JudgedRows(x[part], None if y is None else y[part]) for part in (~odd, odd))  # type: ignore[return-value]

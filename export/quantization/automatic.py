@@ -1,0 +1,280 @@
+"""The fewest bytes within a drop that a user allows: a precision for each layer, found by measuring.
+
+First the whole network in one precision, the smallest first, up to the first that is within the drop. From there, and
+from each larger precision up to float16, single layers go lower as far as the drop allows: once the largest first, once
+those first that add the least noise. What takes the fewest bytes is kept. Every candidate is made and answers rows that
+nothing was calibrated on. The same rows give the same choice on every machine, but for what a float kernel rounds.
+"""
+
+from __future__ import annotations
+
+import math
+import warnings
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from typing import Any, TypeAlias
+
+import numpy as np
+from numpy.typing import ArrayLike, NDArray
+
+from edge_runtime.arguments import QUANTIZATION_CHECKS
+from edge_runtime.engine import Engine
+from edge_runtime.errors import InputError, QuantizationError
+from edge_runtime.inputs import as_inputs
+from edge_runtime.layers import Stage
+from edge_runtime.model import Model, as_model
+from export.quantization.calibration import CalibrationRows
+from export.quantization.drops import AllowedDrop, DropJudge, metric_for
+from export.quantization.kept import kept_note
+from export.quantization.labels import checked_labels
+from export.quantization.mixes import LADDER, Mix, Mixes
+from export.quantization.quantizer import Quantized, check_test_vectors, float_source
+from export.quantization.recipe import QuantizationWarning, Switches
+from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+
+MOST_TRIALS = 40  # mixes that are made and measured beside the uniform precisions
+MOST_CHOSEN_ON = 8192  # that a choice is made on, spread evenly over those given
+
+OnTrial: TypeAlias = "Callable[[Trial], None] | None"
+
+
+@dataclass(frozen=True)
+class Trial:
+    """A candidate: the precision of each layer with weights, by name, its bytes, and how much worse it answers.
+
+    drop: in `unit`; None for what could not be made, for the reason in `refused`. noise: of its outputs, -dB.
+    is_within: whether the drop is allowed, with what chance may have made better.
+    """
+
+    layers: dict[str, str]
+    bytes: int
+    drop: float | None
+    noise: float
+    is_within: bool
+    unit: str
+    refused: str = ""
+
+    @property
+    def text(self) -> str:
+        """Its precisions: "int8", or "int8 with dense0 int4"."""
+        return mix_text(self.layers)
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        drop = self.drop if self.drop is None or math.isfinite(self.drop) else None
+        return {
+            "layers": self.layers,
+            "bytes": self.bytes,
+            "drop": drop,
+            "is_within": self.is_within,
+            "refused": self.refused,
+        }
+
+
+@dataclass(frozen=True, eq=False)
+class Choice:
+    """What was chosen, beside its float network, and what was tried for it, in this order.
+
+    model: the float32 network as it was. half: with float16 weights, if the metric is sqnr.
+    """
+
+    quantized: Quantized
+    chosen: Trial
+    trials: tuple[Trial, ...]
+    judge: DropJudge
+    model: Model
+    half: Model | None
+
+    def judge_on(self, rows: NDArray[np.float32], labels: NDArray[Any] | None) -> DropJudge:
+        """The same metric on other rows (n, n_in) with their labels."""
+        return _judge(self.model, self.half, rows, labels, self.judge.allowed)
+
+    def ladder(self) -> str:
+        """The uniform precisions and what was chosen, with their drops, in words."""
+        allowed = self.judge.allowed
+        rungs = [trial for trial in self.trials if len(set(trial.layers.values())) == 1]
+        shown = [*rungs, *([] if self.chosen in rungs else [self.chosen])]
+        steps = [f"{trial.text} {'refused' if trial.drop is None else allowed.text(trial.drop)}" for trial in shown]
+        return f"{self.judge.described}, {allowed.text(allowed.most)} allowed: {', '.join(steps)}"
+
+
+def quantize_within(
+    model: Model,
+    calibration: CalibrationRows,
+    rows: ArrayLike,
+    labels: ArrayLike | None = None,
+    *,
+    max_drop: float,
+    metric: str | None = None,
+    test_vectors: int = DEFAULT_ROWS,
+    on_trial: OnTrial = None,
+) -> Model:
+    """The same network in the fewest bytes that answer at most `max_drop` worse: a precision for each layer.
+
+    model: float32 layers, or a trained network.
+    calibration: an array (n, n_in), a frame or batches of rows, for the grids; not an iterator, for it is read often.
+    rows: others (n, n_in), that the choice is made on; of more than 8,192 as many, spread evenly.
+    labels: their classes, whole numbers (n,), or targets, floats (n, n_out).
+    max_drop: what is allowed, 0 or more.
+    metric: what it is of and in which unit, see `export.quantization.drops`: "accuracy" in percentage points (without
+    labels, of decisions that change), "rmse" in percent, "sqnr" in dB below float16. By default accuracy for classes,
+    rmse for targets, else sqnr.
+    test_vectors: as for `quantize`. on_trial: told of each candidate.
+
+    Of accuracy as much is kept back as chance may have won: the root of the number of decisions that changed. The
+    metadata say what was tried. The drop on rows that the choice never saw may be larger: judge the model on such, as
+    `smallnet export` does with the files. Raises QuantizationError for a metric that the labels do not allow and for
+    what `quantize` refuses, InputError for rows and labels that do not fit.
+    """
+    allowed = None if metric is None else AllowedDrop(metric, max_drop)
+    return choose_within(
+        model, calibration, rows, labels, allowed or max_drop, Switches(), test_vectors=test_vectors, on_trial=on_trial
+    ).quantized.model
+
+
+def choose_within(
+    model: Model,
+    calibration: CalibrationRows,
+    rows: ArrayLike,
+    labels: ArrayLike | None,
+    allowed: AllowedDrop | float,
+    switches: Switches,
+    *,
+    test_vectors: int = DEFAULT_ROWS,
+    on_trial: OnTrial = None,
+) -> Choice:
+    """`quantize_within`, with what was tried. allowed: a number is a drop of the metric that the labels give."""
+    model = as_model(model)
+    check_test_vectors(test_vectors)
+    QUANTIZATION_CHECKS.function("on_trial", on_trial, "a function of a trial")
+    chosen_on, known = _chosen_on(model, rows, labels)
+    if not isinstance(allowed, AllowedDrop):
+        allowed = AllowedDrop(metric_for(model, known), allowed)
+    mixes = Mixes(float_source(model), calibration, switches)
+    half = _half(mixes) if allowed.metric == "sqnr" else None
+    search = _Search(mixes, chosen_on, _judge(mixes.model, half, chosen_on, known, allowed), on_trial)
+    best = search.best()
+    found = mixes.made(tuple(best.layers.items()))
+    choice = Choice(found, best, tuple(search.trials.values()), search.judge, mixes.model, half)
+    noted = replace(found.model, metadata={**found.model.metadata, "precision_ladder": choice.ladder()})
+    return replace(choice, quantized=found._replace(model=with_test_vectors(noted, mixes.sample, test_vectors)))
+
+
+def mix_text(layers: dict[str, str]) -> str:
+    """The precision that most layers have, and those that have another."""
+    precisions = list(layers.values())
+    base = max(dict.fromkeys(precisions), key=precisions.count)
+    others = {name: precision for name, precision in layers.items() if precision != base}
+    return f"{base} with {kept_note(others)['kept_layers']}" if others else base
+
+
+def _half(mixes: Mixes) -> Model:
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", QuantizationWarning)  # that weights become 0 is part of what it gives
+        return mixes.uniform("float16").model
+
+
+def _judge(
+    model: Model, half: Model | None, rows: NDArray[np.float32], labels: NDArray[Any] | None, allowed: AllowedDrop
+) -> DropJudge:
+    reference = None if half is None else Engine(half).run(rows)
+    return DropJudge(model, Engine(model).run(rows), labels, allowed, reference)
+
+
+def _chosen_on(model: Model, rows: ArrayLike, labels: ArrayLike | None) -> tuple[NDArray[np.float32], Any]:
+    """At most MOST_CHOSEN_ON of them, with their labels, checked."""
+    found = as_inputs(model, rows, "rows to choose on")
+    if found.ndim != 2 or found.shape[1] != model.n_in or len(found) == 0:
+        raise InputError(f"rows to choose on have shape {found.shape}, expected (n, {model.n_in}), at least one")
+    known = checked_labels(model, labels, len(found))
+    few = np.unique(np.linspace(0, len(found) - 1, min(len(found), MOST_CHOSEN_ON)).astype(np.int64))
+    return found[few].astype(np.float32), None if known is None else known[few]
+
+
+class _Search:
+    """Goes down from the first uniform precision that is within the drop. trials: all that was measured, by mix."""
+
+    def __init__(self, mixes: Mixes, rows: NDArray[np.float32], judge: DropJudge, on_trial: OnTrial) -> None:
+        self.judge, self.trials = judge, dict[Mix, Trial]()
+        self._mixes, self._rows, self._on_trial = mixes, rows, on_trial
+        self._names = [layer.name for layer in mixes.model.layers if not isinstance(layer, Stage)]
+        self._left = MOST_TRIALS
+
+    def best(self) -> Trial:
+        """The smallest that was found within the drop: float32 at the worst."""
+        first = next(at for at, precision in enumerate(LADDER) if self._uniform(precision).is_within)
+        found = [self._uniform(LADDER[first])]
+        if first > 0 and len(self._names) > 1:
+            starts = range(first, max(first + 1, LADDER.index("float16") + 1))
+            found += [trial for at in starts for trial in self._below(LADDER[at], LADDER[:at])]
+        return min(found, key=self._cost)
+
+    def _uniform(self, precision: str) -> Trial:
+        return self._measured(self._mix(dict.fromkeys(self._names, precision)))
+
+    def _below(self, precision: str, lower: Sequence[str]) -> list[Trial]:
+        """From the whole network in one precision down, in two orders; nothing if it is not within the drop."""
+        start = self._uniform(precision)
+        if not start.is_within:
+            return []
+        orders = (self._names_by_size(), self._names_by_noise(start, lower))
+        return [self._lowered(start, lower, names) for names in orders]
+
+    def _lowered(self, start: Trial, lower: Sequence[str], names: Iterable[str]) -> Trial:
+        """One layer after another as low as it goes, if that saves anything."""
+        best = start
+        for name in names:
+            for precision in lower:
+                trial = self._tried({**best.layers, name: precision})
+                if trial is not None and trial.is_within and self._cost(trial) < self._cost(best):
+                    best = trial
+                    break
+        return best
+
+    def _names_by_size(self) -> list[str]:
+        sizes = {layer.name: layer.macs for layer in self._mixes.model.layers}
+        return sorted(self._names, key=lambda name: -sizes[name])
+
+    def _names_by_noise(self, start: Trial, lower: Sequence[str]) -> list[str]:
+        """Those first that add the least when they alone are as low as can be; what was not tried comes last."""
+        alone = {name: self._tried({**start.layers, name: lower[0]}) for name in self._names}
+        noises = {name: math.inf if trial is None else trial.noise for name, trial in alone.items()}
+        return sorted(self._names, key=lambda name: noises[name])
+
+    def _tried(self, layers: dict[str, str]) -> Trial | None:
+        """The trial of a mix, which may have been made before; None once there were enough of them."""
+        mix = self._mix(layers)
+        if mix not in self.trials:
+            if self._left == 0:
+                return None
+            self._left -= 1
+        return self._measured(mix)
+
+    def _measured(self, mix: Mix) -> Trial:
+        if mix not in self.trials:
+            self.trials[mix] = self._trial(mix)
+            if self._on_trial is not None:
+                self._on_trial(self.trials[mix])
+        return self.trials[mix]
+
+    def _trial(self, mix: Mix) -> Trial:
+        with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
+            warnings.simplefilter("ignore", QuantizationWarning)  # what is chosen says it once more
+            try:
+                small = self._mixes.made(mix).model
+            except QuantizationError as error:
+                return Trial(dict(mix), 0, None, math.inf, False, self.judge.allowed.unit, str(error))
+            outputs = Engine(small).run(self._rows)
+        size = sum(array.nbytes for layer in small.layers for array in layer.arrays().values())
+        judge, unit = self.judge, self.judge.allowed.unit
+        return Trial(dict(mix), size, judge.drop(outputs), judge.noise(outputs), judge.is_within(outputs), unit)
+
+    def _cost(self, trial: Trial) -> tuple[int, int, int]:
+        """Bytes; then multiply-accumulates in floats, then those with inputs of 16 bits."""
+        macs = {layer.name: layer.macs for layer in self._mixes.model.layers}
+        floats = sum(macs[name] for name, precision in trial.layers.items() if precision.startswith("float"))
+        wide = sum(macs[name] for name, precision in trial.layers.items() if precision.endswith("a16"))
+        return trial.bytes, floats, wide
+
+    def _mix(self, layers: dict[str, str]) -> Mix:
+        return tuple((name, layers[name]) for name in self._names)
