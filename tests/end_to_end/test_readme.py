@@ -16,6 +16,7 @@ README = (ROOT / "README.md").read_text(encoding="utf-8")
 # pages whose examples run after one another in one folder
 PAGES = (
     "README.md",
+    "trainer/README.md",
     "trainer/data/README.md",
     "edge_runtime/artifact/FORMAT.md",
     "edge_runtime/engine/README.md",
