@@ -97,9 +97,8 @@ def _mnist(augment: str | None, epochs: int, tuning_epochs: int, seeds: int) -> 
         _say(f"MNIST 16 x 16, 256-64-64-64-10, {augment or 'no augmentation'}, seed {seed}", row)
     mean, size = float(np.mean([row["fine-tuned"] for row in found])), found[0]["bytes"]
     is_met = mean >= AT_LEAST[augment] and size <= MOST_BYTES
-    print(
-        f"  mean {mean:.4f} of {seeds} seeds in {size:,} B, wanted {AT_LEAST[augment]} in {MOST_BYTES:,} B: {_word(is_met)}"
-    )
+    wanted = f"wanted {AT_LEAST[augment]} in {MOST_BYTES:,} B"
+    print(f"  mean {mean:.4f} of {seeds} seeds in {size:,} B, {wanted}: {_word(is_met)}", flush=True)
     return is_met
 
 
