@@ -10,7 +10,8 @@ from dataclasses import fields, replace
 import numpy as np
 
 from edge_runtime import Activation, Elementwise, LayerNorm, Model, QuantizedDense, QuantParams, Standardization
-from edge_runtime.layers import Int4Dense, Layer
+from edge_runtime.layers import MOST_TABLE_BITS, Int4Dense, Layer
+from edge_runtime.numerics import INT32_LIMIT, certificate
 
 HIDDEN = ("relu", "linear", "leaky_relu", "tanh")
 
@@ -73,9 +74,45 @@ def _layer_in_int4(layer: Layer) -> Layer:
     return Int4Dense(**{**values, "weight": layer.weight >> 4})
 
 
-def staged_adversarial_model(seed: int) -> Model:
+def fine_adversarial_model(seed: int) -> Model:
+    """The same with grids of 8 to 16 bits, most of them as many as the layer behind allows: weights up to its limit."""
+    model, rng = adversarial_model(seed), np.random.default_rng(seed + 3_000_000)
+    grid, layers = _finer(rng, model.layers[0].input), []
+    for layer in model.layers:
+        layers.append(_on_finer_grids(rng, layer, grid))
+        grid = layers[-1].final_grid
+    return replace(model, layers=tuple(layers))
+
+
+def _finer(rng, grid, most=16):
+    """Another number of bits for the same range, and the zero point at the same place or beside it."""
+    bits = int(rng.choice([most, most, int(rng.integers(8, most + 1))]))
+    zero_point = grid.zero_point * (2**bits - 1) // 255 + int(rng.integers(-1, 2))
+    scale = float(np.float32(grid.scale * 2.0 ** (8 - bits)))
+    return QuantParams(scale, min(max(zero_point, 0), 2**bits - 1), bits)
+
+
+def _on_finer_grids(rng, layer, grid):
+    weight, bias = layer.weight, (layer.bias * (2.0 ** (grid.bits - 8))).clip(-(2**30), 2**30).astype(np.int32)
+    while certificate(weight, bias, grid.zero_point, grid.bits) >= INT32_LIMIT:
+        weight, bias = (weight * 0.7).astype(np.int8), (bias * 0.7).astype(np.int32)
+    output, table, table_output = layer.output, None, None
+    if output is not None:
+        output = _finer(rng, output, 16 if layer.table is None else MOST_TABLE_BITS)
+    if layer.table is not None:
+        table_output = _finer(rng, layer.table_output)
+        table = rng.integers(0, table_output.top + 1, 2**output.bits).astype(table_output.dtype)
+    steps = 1 if output is None else 2.0 ** (output.bits - grid.bits)  # of sums, for the same share of the output grid
+    multiplier = (layer.multiplier * np.float32(steps)).clip(1e-30)
+    return replace(
+        layer, weight=weight, bias=bias, multiplier=multiplier, input=grid, output=output, table=table,
+        table_output=table_output,
+    )  # fmt: skip
+
+
+def staged_adversarial_model(seed: int, make=adversarial_model) -> Model:
     """The same with stages in floats, at the start, between layers or at the end: maps by feature, normalizations."""
-    model, rng = adversarial_model(seed), np.random.default_rng(seed + 2_000_000)
+    model, rng = make(seed), np.random.default_rng(seed + 2_000_000)
     layers = [_stage(rng, "start", model.n_in, 1.0)] if rng.random() < 0.3 else []
     for index, layer in enumerate(model.layers):
         is_last = index == len(model.layers) - 1
@@ -144,6 +181,7 @@ def adversarial_rows(model: Model, seed: int) -> np.ndarray:
     grid = next(layer.input for layer in model.layers if isinstance(layer, QuantizedDense))
     scale = np.float32(grid.scale)
     steps = rng.integers(-300, 560, (n, model.n_in)) - grid.zero_point
+    steps = steps if grid.bits == 8 else rng.integers(-99, grid.top + 99, steps.shape) - grid.zero_point
     rows = (steps + np.where(rng.random(steps.shape) < 0.5, 0.5, 0.0)).astype(np.float32) * scale
     nudged = rng.random(rows.shape)
     rows = np.where(nudged < 0.1, np.nextafter(rows, np.float32(np.inf)), rows)

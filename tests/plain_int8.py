@@ -1,4 +1,4 @@
-"""An independent int8 implementation with int64 sums, written from the definition of the arithmetic.
+"""An independent implementation of integer layers with int64 sums, written from the definition of the arithmetic.
 
 It shares no code with `edge_runtime`. The four ways in which re-implementations go wrong can be switched on, so that
 the tests can show that each would be caught.
@@ -17,12 +17,12 @@ def _round(values, mutation):
     return np.rint(values)
 
 
-def _to_grid(values, zero_point, mutation):
+def _to_grid(values, grid, mutation):
     """Saturate and round values that are in steps already; NaN to the lowest."""
-    values = np.where(np.isnan(values), -np.inf, values)
+    values, zero_point, top = np.where(np.isnan(values), -np.inf, values), grid.zero_point, 2**grid.bits - 1
     if mutation == "zero_point_before_rounding":
-        return np.clip(_round(values + values.dtype.type(zero_point), mutation), 0, 255).astype(np.int64)
-    return (np.clip(_round(np.clip(values, -zero_point, 255 - zero_point), mutation) + zero_point, 0, 255)).astype(
+        return np.clip(_round(values + values.dtype.type(zero_point), mutation), 0, top).astype(np.int64)
+    return (np.clip(_round(np.clip(values, -zero_point, top - zero_point), mutation) + zero_point, 0, top)).astype(
         np.int64
     )
 
@@ -35,7 +35,7 @@ def logits_and_hidden(model, x, mutation=None):
     grid = model.layers[0].input
     scale = np.float32(grid.scale)
     steps = value * (np.float32(1) / scale) if mutation == "reciprocal" else value / scale
-    q = _to_grid(steps, grid.zero_point, mutation)
+    q = _to_grid(steps, grid, mutation)
     hidden = [q]
     for layer in model.layers:
         accumulator = (q - layer.input.zero_point) @ layer.weight.astype(np.int64) + layer.bias.astype(np.int64)
@@ -50,7 +50,7 @@ def logits_and_hidden(model, x, mutation=None):
             scaled = np.where(scaled >= 0, scaled, alpha * scaled)
         if layer.activation.name == "relu":
             scaled = np.maximum(scaled, 0)
-        q = _to_grid(scaled, layer.output.zero_point, mutation)
+        q = _to_grid(scaled, layer.output, mutation)
         if layer.table is not None:
             q = layer.table.astype(np.int64)[q]
         hidden.append(q)

@@ -1,7 +1,7 @@
 """The steps of an engine: each layer as a flat list of NumPy calls, bound to their buffers once.
 
 Between int8 layers the buffers hold centered integers, q - zero_point, as float32: rounding gives exactly these, and
-the next product needs exactly these, so the zero point is neither added nor subtracted. `trace` shows the uint8 values.
+the next product needs exactly these, so the zero point is neither added nor subtracted. `trace` shows the codes.
 
 One row runs on vectors (n,), the quickest calls that NumPy has. Many rows run by rows, (rows, n), or feature-major,
 (n, rows), whichever `program` finds quicker for the network; sources are always seen as (n, rows).
@@ -91,7 +91,7 @@ def _center_steps(grid: QuantParams, x: Array) -> list[NumpyCall]:
 
 def _centered_range(grid: QuantParams) -> tuple[Array, Array]:
     """The lowest and the highest centered integer of a grid."""
-    return np.array(QMIN - grid.zero_point, np.float32), np.array(QMAX - grid.zero_point, np.float32)
+    return np.array(QMIN - grid.zero_point, np.float32), np.array(grid.top - grid.zero_point, np.float32)
 
 
 def _product_without_nan(layer: QuantizedDense, constants: Constants, buffers: Buffers) -> list[NumpyCall]:
@@ -154,7 +154,7 @@ def _round_steps(layer: QuantizedDense, grid: QuantParams, constants: Constants,
     """Activation by arithmetic, then rint(clip(v)), then the table: centered integers on the output grid."""
     y = buffers.target
     lowest = 0 if layer.activation.name == "relu" else QMIN - grid.zero_point
-    low, high = np.array(lowest, np.float32), np.array(QMAX - grid.zero_point, np.float32)
+    low, high = np.array(lowest, np.float32), np.array(grid.top - grid.zero_point, np.float32)
     steps = _leaky_steps(layer.activation, buffers) if layer.activation.name == "leaky_relu" else []
     steps += [partial(clip_ufunc, y, low, high, y), partial(np.rint, y, y)]
     if constants.table is None:

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from edge_runtime.layers.base import Remade, checked_array, count_nonfinite
 from edge_runtime.layers.dense import Dense, WeightedLayer
-from edge_runtime.layers.quantized import DynamicQuantizedDense, Int4Dense, QuantizedDense
+from edge_runtime.layers.quantized import MOST_TABLE_BITS, DynamicQuantizedDense, Int4Dense, QuantizedDense
 from edge_runtime.layers.stages import Elementwise, LayerNorm, Stage
 
 Layer = Dense | QuantizedDense | DynamicQuantizedDense | Elementwise | LayerNorm
@@ -20,6 +20,7 @@ __all__ = [
     "Int4Dense",
     "Layer",
     "LayerNorm",
+    "MOST_TABLE_BITS",
     "QuantizedDense",
     "Remade",
     "Stage",

@@ -35,6 +35,10 @@ class FollowedRows:
         exact, wanted = self._exact[entering], self._exact[f"{layer.name}.preactivation"]
         return moments(dequantize(codes, grid), exact, wanted, about_means=about_means)
 
+    def start_again(self) -> None:
+        """The rows stand before the first layer again."""
+        self._value = self._exact["input"]
+
     def pass_through(self, layer: Layer) -> None:
         """The rows go through the next layer of the int8 network."""
         self._value = trace_layer(layer, self._value)[f"{layer.name}.output"]

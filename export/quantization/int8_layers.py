@@ -1,4 +1,9 @@
-"""Float layers become integer layers, one after another, on grids whose ranges are known."""
+"""Float layers become integer layers, one after another, on grids whose ranges are known.
+
+A layer of precision int8-a16 has the most bits for its inputs with which its sums stay within int32, 16 at most; see
+`certificate`. That depends on its rounded weights, which depend on the grid. So the bits are those that its weights
+rounded to the nearest allow, and where the weights that it gets do not, all is done again with a bit less.
+"""
 
 from __future__ import annotations
 
@@ -10,11 +15,13 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError, QuantizationError
-from edge_runtime.layers import Dense, Int4Dense, Layer, QuantizedDense
+from edge_runtime.layers import MOST_TABLE_BITS, Dense, Int4Dense, Layer, QuantizedDense
 from edge_runtime.numerics import (
+    FEWEST_BITS,
     INT4_MAX,
     INT4_MIN,
-    QMAX,
+    INT32_LIMIT,
+    MOST_BITS,
     QMIN,
     WEIGHT_MAX,
     Activation,
@@ -23,7 +30,7 @@ from edge_runtime.numerics import (
 )
 from export.quantization.float16 import to_float16
 from export.quantization.followed_rows import FollowedRows
-from export.quantization.ranges import Range
+from export.quantization.ranges import Range, Ranges
 from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe
 from export.quantization.rounding import compensated, corrected_bias, refitted
 from export.quantization.scale_search import ScaleSearch
@@ -46,6 +53,7 @@ class WeightLimits(NamedTuple):
 
 INT8, INT4 = WeightLimits(-WEIGHT_MAX, WEIGHT_MAX, QuantizedDense), WeightLimits(INT4_MIN, INT4_MAX, Int4Dense)
 _LIMITS = {"int8": INT8, "int8-a16": INT8, "int4": INT4}
+_MOST_BITS = {"int8-a16": MOST_BITS}  # of a layer's inputs, by its precision
 
 
 class _Fitted(NamedTuple):
@@ -56,17 +64,43 @@ class _Fitted(NamedTuple):
     bias: NDArray[np.float64]
 
 
+class _TooManyBits(Exception):
+    """A layer cannot be exact on its grid of more than 8 bits, perhaps on one of fewer. layer: its name."""
+
+    def __init__(self, layer: str) -> None:
+        super().__init__(layer)
+        self.layer = layer
+
+
 def to_int8(
-    layers: tuple[FloatLayer, ...], ranges: Mapping[str, Range], recipe: Recipe, followed: FollowedRows | None = None
+    layers: tuple[FloatLayer, ...], ranges: Ranges, recipe: Recipe, followed: FollowedRows | None = None
 ) -> tuple[Layer, ...]:
     """Dense layers in the precision that the recipe has for each.
 
     Stages, and dense layers in floats, stand between a layer that gives floats and one that quantizes them.
-    ranges: by tensor of the float network. followed: rows in both networks, which a recipe that looks at rows needs.
-    Raises QuantizationError for what could not be exact.
+    ranges: of the tensors of the float network. followed: rows in both networks, which a recipe that looks at rows
+    needs. Raises QuantizationError for what could not be exact.
     """
+    bits = _bits(layers, ranges, recipe)
+    while True:
+        try:
+            return _quantized(layers, ranges, recipe, followed, bits)
+        except _TooManyBits as found:
+            bits[found.layer] -= 1
+            if followed is not None:
+                followed.start_again()
+
+
+def _quantized(
+    layers: tuple[FloatLayer, ...],
+    ranges: Ranges,
+    recipe: Recipe,
+    followed: FollowedRows | None,
+    bits: Mapping[str, int],
+) -> tuple[Layer, ...]:
+    """The layers, with so many bits for the inputs of each that becomes integers."""
     quantized: list[Layer] = []
-    floats = {layer.name for layer in layers if recipe.precision_of(layer.name) not in INTEGERS}
+    floats = {layer.name for layer in layers if layer.name not in bits}
     chain, entering = units(layers, floats), "input"
     grid: QuantParams | None = None
     for unit, after in zip(chain, [*chain[1:], None], strict=True):
@@ -76,16 +110,54 @@ def to_int8(
             grid = None
         elif isinstance(unit.layer, Dense):
             limits = _LIMITS[recipe.precision_of(unit.layer.name)]
-            grid = grid or grid_for(ranges[entering], entering)
-            gives_codes = after is not None and isinstance(after.layer, Dense) and after.layer.name not in floats
+            grid = grid or _grid_of(ranges, entering, bits[unit.layer.name])
+            bits_after = None if after is None or not isinstance(after.layer, Dense) else bits.get(after.layer.name)
             fitted = _fitted(unit.layer, grid, entering, recipe, limits, followed)
-            layer = _integer_layer(unit, unit.layer, fitted, grid, ranges, limits, gives_codes=gives_codes)
+            try:
+                layer = _integer_layer(unit, unit.layer, fitted, grid, ranges, limits, bits_after)
+            except QuantizationError as error:
+                if grid.bits == FEWEST_BITS:
+                    raise
+                raise _TooManyBits(unit.layer.name) from error
             grid = layer.final_grid
         if followed is not None:
             followed.pass_through(layer)
         quantized.append(layer)
         entering = unit.output
     return tuple(quantized)
+
+
+def _bits(layers: tuple[FloatLayer, ...], ranges: Ranges, recipe: Recipe) -> dict[str, int]:
+    """Of the inputs of each layer that becomes integers, by its name."""
+    found = {}
+    entering = "input"
+    for layer in layers:
+        precision = recipe.precision_of(layer.name)
+        if isinstance(layer, Dense) and precision in INTEGERS:
+            most = _MOST_BITS.get(precision, FEWEST_BITS)
+            found[layer.name] = _most_bits(layer, ranges, entering, most, recipe.per_channel)
+        entering = f"{layer.name}.output"
+    return found
+
+
+def _most_bits(layer: Dense, ranges: Ranges, entering: str, most: int, per_channel: bool) -> int:
+    """With which the sums of the layer, its weights rounded to the nearest, stay within int32; `FEWEST_BITS` at least.
+
+    most: more are not tried.
+    """
+    weight, bias = layer.weight.astype(np.float64), layer.bias.astype(np.float64)
+    for bits in range(most, FEWEST_BITS, -1):
+        try:
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", QuantizationWarning)  # the grid that is taken says it
+                grid = _grid_of(ranges, entering, bits)
+        except QuantizationError:  # a scale that underflows
+            continue
+        scale = weight_scales(weight, bias, grid, INT8, per_channel)
+        steps = np.abs(np.rint(weight / scale)).sum(axis=0)
+        if (grid.top * steps + np.abs(bias) / (scale * grid.scale)).max() < INT32_LIMIT:
+            return bits
+    return FEWEST_BITS
 
 
 def _fitted(
@@ -124,18 +196,18 @@ def _integer_layer(
     layer: Dense,
     fitted: _Fitted,
     grid: QuantParams,
-    ranges: Mapping[str, Range],
+    ranges: Ranges,
     limits: WeightLimits,
-    *,
-    gives_codes: bool,
+    bits_after: int | None,
 ) -> QuantizedDense:
+    """bits_after: of the codes that it gives; None for floats."""
     output, table, table_output, activation = None, None, None, unit.activation
-    if gives_codes:
-        after = grid_for(ranges[unit.output], unit.output)
+    if bits_after is not None:
+        after = _grid_of(ranges, unit.output, bits_after)
         if activation is not None and activation.definition.is_arithmetic_on_int8:
             output = after
         else:
-            output, table_output = grid_for(ranges[unit.before_table], unit.before_table), after
+            output, table_output = _index_grid(unit, ranges, min(bits_after, MOST_TABLE_BITS)), after
             table = unit.table(output, after)
     step = fitted.scale * grid.scale
     try:
@@ -154,23 +226,34 @@ def _integer_layer(
         raise QuantizationError(str(error)) from error
 
 
-def grid_for(found: Range, name: str) -> QuantParams:
-    """The uint8 grid whose ends are the range's ends; 0 is always a grid point (ONNX QuantizeLinear).
+def _grid_of(ranges: Ranges, name: str, bits: int) -> QuantParams:
+    return grid_for(ranges.of(name, bits), name, bits)
+
+
+def _index_grid(unit: Unit, ranges: Ranges, bits: int) -> QuantParams:
+    """On which a unit's table is indexed."""
+    is_bounded = unit.layer.activation.definition.is_bounded
+    return grid_for(ranges.of(unit.before_table, bits, has_room=not is_bounded), unit.before_table, bits)
+
+
+def grid_for(found: Range, name: str, bits: int = FEWEST_BITS) -> QuantParams:
+    """The grid of so many bits whose ends are the range's ends; 0 is always a grid point (ONNX QuantizeLinear).
 
     A range without extent gets scale 1 and a QuantizationWarning. Raises QuantizationError for a scale that underflows.
     """
     if found.low == found.high == 0.0:
         warnings.warn(f"tensor '{name}' is 0 on every calibration row", QuantizationWarning, stacklevel=2)
-        return QuantParams(1.0, 0)
+        return QuantParams(1.0, 0, bits)
+    top = (1 << bits) - 1
     with np.errstate(over="ignore"):
-        scale = float(np.float32((found.high - found.low) / (QMAX - QMIN)))
+        scale = float(np.float32((found.high - found.low) / (top - QMIN)))
     if not _TINY <= scale < np.inf:
         raise QuantizationError(
             f"tensor '{name}' has the range {found.low:g}..{found.high:g}, whose scale {scale:g} is not a normal "
             "float32 number; rescale the inputs or the layer"
         )
-    zero_point = int(np.clip(np.rint(-found.low / scale), QMIN, QMAX))
-    return QuantParams(scale, zero_point)
+    zero_point = int(np.clip(np.rint(-found.low / scale), QMIN, top))
+    return QuantParams(scale, zero_point, bits)
 
 
 def weight_scales(
@@ -192,7 +275,7 @@ def least_scales(weight: NDArray[np.float64], bias: NDArray[np.float64], grid: Q
     of zeros takes the scale that makes its bias exact to a part in 2^30.
     """
     sizes, offset = np.abs(weight), np.abs(bias)
-    reach = sizes.sum(axis=0) * grid.scale * (QMAX - QMIN)
+    reach = sizes.sum(axis=0) * grid.scale * (grid.top - QMIN)
     room = np.where(offset > _NEGLIGIBLE * reach, _SMALL_BIAS_ROOM, _BIAS_ROOM)
     return offset / (grid.scale * room)
 

@@ -28,7 +28,7 @@ from export.quantization.units import FloatLayer
 OnChoice: TypeAlias = Callable[[dict[str, float]], None] | None
 
 FEWEST_ROWS = 16  # with fewer, the ranges that a grid needs are a guess
-PRECISIONS = ("float32", "float16", "int8", "int8-dynamic", "int4")
+PRECISIONS = ("float32", "float16", "int8", "int8-a16", "int8-dynamic", "int4")
 _TINY = float(np.finfo(np.float32).tiny)
 
 

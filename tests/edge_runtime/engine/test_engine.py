@@ -39,7 +39,7 @@ def network(name, precision, standardize=True):
 
 @pytest.mark.parametrize("name", NETWORKS)
 @pytest.mark.parametrize("standardize", [False, True])
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", ["int8", "int8-a16", "int4"])
 def test_integer_logits_are_those_of_the_plain_implementation_bit_for_bit(name, standardize, precision):
     """The fast path gives the bits of the obvious one, for every activation and beyond float32's exact integers."""
     model = network(name, precision, standardize)
@@ -59,7 +59,7 @@ def test_float_outputs_are_close_to_the_plain_implementation(name, precision):
 
 
 @pytest.mark.parametrize("name", NETWORKS)
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", ["int8", "int8-a16", "int4"])
 def test_an_integer_answer_does_not_depend_on_the_rows_around_it(name, precision):
     """One at a time, in odd batches, or all at once: the same bits."""
     engine = Engine(network(name, precision))
@@ -69,7 +69,7 @@ def test_an_integer_answer_does_not_depend_on_the_rows_around_it(name, precision
     np.testing.assert_array_equal(np.concatenate([engine.run(rows[:7]), engine.run(rows[7:])]), together)
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-a16", "int4"])
 def test_shapes_follow_the_input(precision):
     """A vector gives a vector, a batch gives a batch, and no rows give no rows."""
     engine = Engine(network("small", precision))
@@ -264,7 +264,7 @@ def test_classes_are_those_of_the_logits_for_any_number_of_rows(count, n_out):
 
 
 @pytest.mark.parametrize("kind", ["list", "doubles", "columns first", "reversed", "not aligned"])
-@pytest.mark.parametrize("precision", ["float32", "int8"])
+@pytest.mark.parametrize("precision", ["float32", "int8", "int8-a16"])
 def test_rows_in_any_layout_give_the_same_bits(precision, kind):
     """What BLAS would copy is copied into the arena first: one row and many."""
     engine, x = Engine(network("small", precision)), random_rows(9, 64)

@@ -8,6 +8,7 @@ from edge_runtime import (
     Dense,
     DynamicQuantizedDense,
     Engine,
+    Limits,
     Model,
     QuantizedDense,
     QuantParams,
@@ -15,6 +16,7 @@ from edge_runtime import (
 )
 from edge_runtime.numerics.activations import DEFINITIONS
 from edge_runtime.reference.trace import logits, trace
+from tests.adversarial import adversarial_rows, fine_adversarial_model, staged_adversarial_model
 from tests.networks import random_rows
 from tests.plain_int8 import logits_and_hidden
 
@@ -126,6 +128,28 @@ def test_int8_layers_are_those_of_the_definition_for_every_zero_point(kind, grid
     np.testing.assert_array_equal(engine.logits(rows), expected)
     np.testing.assert_array_equal(np.stack([engine.logits(row) for row in rows]), expected)
     np.testing.assert_array_equal(logits(model, trace(model, rows)), expected)
+
+
+@pytest.mark.parametrize("seed", range(40))
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_grids_of_9_to_16_bits_are_those_of_the_definition(seed):
+    """Engine, trace and int64 sums: the same bits, whatever the zero points, tables and rows, alone and together."""
+    model = fine_adversarial_model(seed)
+    rows = adversarial_rows(model, seed)
+    expected, _hidden = logits_and_hidden(model, rows)
+    for engine in (Engine(model), Engine(model, Limits(lean=True, max_batch=4, over="split"))):
+        np.testing.assert_array_equal(engine.logits(rows), expected)
+        np.testing.assert_array_equal(np.stack([engine.logits(row) for row in rows[:9]]), expected[:9])
+    np.testing.assert_array_equal(logits(model, trace(model, rows)), expected)
+
+
+@pytest.mark.parametrize("seed", range(20))
+@pytest.mark.filterwarnings("ignore:overflow:RuntimeWarning", "ignore:invalid value:RuntimeWarning")
+def test_stages_between_grids_of_9_to_16_bits_are_those_of_the_trace(seed):
+    """Quantized again behind floats: the same bits."""
+    model = staged_adversarial_model(seed, fine_adversarial_model)
+    rows = adversarial_rows(model, seed)
+    np.testing.assert_array_equal(Engine(model).logits(rows), logits(model, trace(model, rows)))
 
 
 @pytest.mark.parametrize("place", range(7))

@@ -73,7 +73,7 @@ def files(tmp_path_factory):
     folder = tmp_path_factory.mktemp("memory")
     model, rows = random_model([784, 64, 10], ["relu", "softmax"]), random_rows(50, 784)
     deep = random_model([640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640], ["relu"] * 9 + ["linear"])
-    for precision in ("float32", "float16", "int8", "int4"):
+    for precision in ("float32", "float16", "int8", "int8-a16", "int4"):
         save(quantize(model, rows, precision, "minmax", test_vectors=0), folder / f"{precision}.npz")
         save(
             quantize(deep, random_rows(50, 640), precision, "minmax", test_vectors=0), folder / f"deep.{precision}.npz"
@@ -82,7 +82,7 @@ def files(tmp_path_factory):
     return folder
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-a16", "int4"])
 @pytest.mark.parametrize("mode", ["read", "mmap"])
 @pytest.mark.parametrize("depth", ["", "deep."])
 def test_arrays_take_exactly_what_was_planned(files, precision, mode, depth):
@@ -92,7 +92,7 @@ def test_arrays_take_exactly_what_was_planned(files, precision, mode, depth):
     assert found["planned"] <= found["peak"] <= found["planned"] * 1.01 + object_bytes(found["layers"])
 
 
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-a16", "int4"])
 def test_a_thousand_runs_allocate_nothing_but_their_results(files, precision):
     """Nothing grows, and the most that is held during a run is its result and a few small objects."""
     found = measured(files / f"{precision}.npz")
@@ -125,7 +125,7 @@ def test_a_budget_is_kept_in_fact(files, precision, budget, mode):
     assert found["peak"] <= found["planned"] * 1.01 + object_bytes(found["layers"]) + planning
 
 
-@pytest.mark.parametrize("precision", ["float16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["float16", "int8", "int8-a16", "int4"])
 def test_the_smallest_budget_is_kept_in_fact(files, precision):
     """Weights that are widened one row at a time take no more of Python's objects than those widened at once."""
     numpy_buffer = 32 << 10  # NumPy 1.24 converts int8 through 16 KiB of its own
@@ -157,7 +157,7 @@ def test_loading_packed_weights_takes_little_beside_the_file(tmp_path):
 
 
 @pytest.mark.parametrize("seed", range(20))
-@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int4"])
+@pytest.mark.parametrize("precision", ["float32", "float16", "int8", "int8-a16", "int4"])
 def test_no_two_live_buffers_overlap_and_every_budget_gives_the_same_answer(precision, seed):
     """Random budgets between the smallest plan and no limit: int8 the same bits, floats within their bound."""
     from edge_runtime.reference.bounds import output_bound
@@ -172,7 +172,7 @@ def test_no_two_live_buffers_overlap_and_every_budget_gives_the_same_answer(prec
     budget = int(rng.integers(smallest, free.plan.total_bytes + 1))
     tight = Engine(model, Limits(ram_bytes=budget))
     assert tight.plan.total_bytes <= budget
-    if precision in ("int8", "int4"):
+    if precision in ("int8", "int8-a16", "int4"):
         np.testing.assert_array_equal(tight.logits(rows), free.logits(rows))
     else:
         error = np.abs(tight.run(rows).astype(np.float64) - free.run(rows))

@@ -3,11 +3,15 @@
 import numpy as np
 import pytest
 
-from edge_runtime import QuantizationError
-from edge_runtime.numerics.quantization import QuantParams
+from edge_runtime import Engine, QuantizationError
+from edge_runtime.layers import MOST_TABLE_BITS
+from edge_runtime.numerics.quantization import INT32_LIMIT, QuantParams, certificate
+from export.quantization.fidelity import sqnr_db
 from export.quantization.int8_layers import INT4, INT8, _multiplier, _quantized_bias, grid_for, weight_scales
+from export.quantization.quantizer import quantize
 from export.quantization.ranges import Range
 from export.quantization.recipe import QuantizationWarning
+from tests.networks import random_model, random_rows
 
 
 def test_a_tensor_of_zeros_has_the_grid_of_ones():
@@ -69,3 +73,84 @@ def test_four_bits_are_used_to_both_ends():
         assert found.tolist() == scales
         together = weight_scales(weight, np.zeros(3), QuantParams(1.0, 0), limits, False)
         assert together.tolist() == [max(scales[:2])] * 3
+
+
+def as_a16(sizes, activations, seed=0, rounding="nearest", **keep):
+    model = random_model(sizes, activations, seed)
+    options = {"rounding": rounding, "bias_correction": rounding != "nearest", "keep": keep}
+    return model, quantize(model, random_rows(300, sizes[0]), "int8-a16", "minmax", **options)
+
+
+@pytest.mark.parametrize("rounding", ["nearest", "compensated"])
+@pytest.mark.parametrize("n_in", [3, 300, 700, 1500, 3000, 6000])
+def test_a16_inputs_have_the_most_bits_with_which_sums_stay_within_int32(n_in, rounding):
+    """16 for narrow layers, one less for each doubling beyond; with one more the weights would leave int32."""
+    _model, small = as_a16([n_in, 4, 3], ["relu", "linear"], rounding=rounding)
+    for layer in small.layers:
+        grid = layer.input
+        assert 9 <= grid.bits <= 16
+        assert layer.certificate < INT32_LIMIT
+        if grid.bits < 16 and rounding == "nearest":
+            assert 2 * certificate(layer.weight, layer.bias, 0, grid.bits) > 0.99 * INT32_LIMIT
+    assert small.layers[0].output == small.layers[1].input
+    assert (small.layers[0].input.bits < 16) == (n_in > 700)
+
+
+def test_weights_that_leave_int32_once_rounded_are_rounded_again_with_a_bit_less(monkeypatch):
+    """The first guess is by weights rounded to the nearest; the certificate of those that are taken decides."""
+    from export.quantization import int8_layers
+
+    monkeypatch.setattr(int8_layers, "_most_bits", lambda *_arguments: 16)
+    _model, small = as_a16([3000, 4, 3], ["relu", "linear"], rounding="compensated")
+    monkeypatch.undo()
+    _model, guessed = as_a16([3000, 4, 3], ["relu", "linear"], rounding="compensated")
+    assert [layer.input for layer in small.layers] == [layer.input for layer in guessed.layers]
+    assert all((a.weight == b.weight).all() for a, b in zip(small.layers, guessed.layers, strict=True))
+    assert small.layers[0].input.bits < 16
+
+
+def test_a_layer_too_wide_for_9_bits_has_8():
+    """It says so: its precision is int8, and the model's is mixed."""
+    _model, small = as_a16([66_000, 2, 3], ["relu", "linear"])
+    assert [layer.input.bits for layer in small.layers] == [8, 16]
+    assert [layer.precision for layer in small.layers] == ["int8", "int8-a16"]
+    assert small.precision == "mixed"
+
+
+@pytest.mark.parametrize("activation", ["relu", "leaky_relu", "linear", "tanh", "gelu", "hard_swish"])
+def test_a16_brings_decibels(activation):
+    """More than int8 with the same weights; tables are indexed with 12 bits at most and give codes of more."""
+    model, small = as_a16([30, 24, 24, 5], [activation, activation, "linear"], rounding="compensated")
+    table_bits = [layer.output.bits for layer in small.layers if layer.table is not None]
+    assert set(table_bits) <= {MOST_TABLE_BITS}
+    assert all(layer.final_grid is None or layer.final_grid.bits == 16 for layer in small.layers)
+    rows = random_rows(500, 30, seed=5)
+    coarse = quantize(model, random_rows(300, 30), "int8", "minmax", bias_correction=True, rounding="compensated")
+    found = [sqnr_db(Engine(model).logits(rows), Engine(each).logits(rows)) for each in (small, coarse)]
+    assert found[0] > found[1] + 3
+
+
+def test_layers_kept_in_int8_between_a16_layers_have_grids_of_8_bits():
+    """Each layer's inputs are on the grid of its own precision, whatever gives them."""
+    _model, small = as_a16([30, 24, 24, 24, 5], ["relu", "tanh", "relu", "linear"], dense1="int8", dense2="float16")
+    assert [layer.precision for layer in small.layers] == ["int8-a16", "int8", "float16", "int8-a16"]
+    assert small.layers[0].output.bits == 8
+    assert small.layers[1].output is None
+
+
+def test_a_grid_of_more_bits_has_room_for_what_calibration_did_not_see():
+    """Half as much again at each end; one of 8 bits has none."""
+    rows = random_rows(300, 30)
+    grids = {bits: as_a16([30, 4, 3], ["relu", "linear"], **keep)[1].layers[0].input for bits, keep in
+             {16: {}, 8: {"dense0": "int8"}}.items()}  # fmt: skip
+    assert grids[16].bits == 16
+    assert grids[16].high == pytest.approx(1.5 * rows.max(), rel=1e-3)
+    assert grids[8].high == pytest.approx(rows.max(), rel=0.02)
+
+
+def test_a_scale_that_16_bits_would_lose_has_fewer_bits():
+    """Inputs so small that a sixteenth bit would leave float32's normal range."""
+    model = random_model([5, 4, 3], ["relu", "linear"])
+    rows = random_rows(300, 5) * np.float32(2e-36)
+    small = quantize(model, rows, "int8-a16", "minmax")
+    assert 8 <= small.layers[0].input.bits < 16
