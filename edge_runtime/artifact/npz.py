@@ -30,7 +30,7 @@ _EPOCH = (1980, 1, 1, 0, 0, 0)  # the earliest time that zip can state; a real o
 _PADDING_ID = 0xD935  # the extra field that Android's zipalign pads with
 _LOCAL_HEADER = struct.Struct("<4s5H3I2H")
 _TEXT_AT = len(NPY_START) + 2  # of a .npy of format 1.0, behind the number of its bytes
-_DTYPES = {"|i1", "|u1", "<i2", "<i4", "<f2", "<f4", "<f8", "<i8"}
+_DTYPES = {"|i1", "|u1", "<i2", "<u2", "<i4", "<f2", "<f4", "<f8", "<i8"}
 
 
 def write_members(file: IO[bytes], members: Mapping[str, NDArray[Any]]) -> None:

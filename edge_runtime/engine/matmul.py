@@ -30,7 +30,7 @@ def product_steps(constants: Constants, buffers: Buffers) -> list[NumpyCall]:
     return [
         partial(np.copyto, buffers.wide_source, buffers.source),
         *_steps(constants, buffers.wide_source, buffers.wide_target, buffers),
-        partial(np.copyto, buffers.target, buffers.wide_target, casting="same_kind"),
+        partial(np.copyto, buffers.target, buffers.wide_target),
     ]
 
 

@@ -14,7 +14,7 @@ def container(array):
     return file.getvalue()
 
 
-@pytest.mark.parametrize("dtype", ["i1", "u1", "<i4", "<f2", "<f4", "<f8", "<i8"])
+@pytest.mark.parametrize("dtype", ["i1", "u1", "<u2", "<i4", "<f2", "<f4", "<f8", "<i8"])
 @pytest.mark.parametrize("shape", [(), (0,), (1,), (7,), (0, 3), (3, 5), (123_456,)])
 def test_every_dtype_and_shape_comes_back_as_numpy_reads_it(dtype, shape):
     """The header is that of `np.save`, the bytes are those in memory, and the file has the size that was foretold."""

@@ -21,11 +21,11 @@ def object_bytes(layers, further_blocks=0):
     """The most that Python's own objects take beside the planned bytes: layers, views, bound calls.
 
     further_blocks: sizes of blocks that occur beside a single row, for `run` and again for `logits`: each is a program.
-    Measured with Python 3.11 and NumPy 2.4 for 1 to 30 layers: at most 8 kB and 5.2 kB a layer (int8 with tables) with
-    one program, and 1.2 kB and 2.6 kB a layer for each further one. They are no part of the plan because they depend on
-    the release of Python and are known only once they are made.
+    Measured with Python 3.11 and NumPy 2.4 for 1 to 30 layers: at most 8 kB and 6.3 kB a layer (int8-a16 with tables)
+    with one program, and 1.2 kB and 3.7 kB a layer for each further one. They are no part of the plan because they
+    depend on the release of Python and are known only once they are made.
     """
-    return 10_000 + 6_000 * layers + (1_500 + 3_000 * layers) * further_blocks
+    return 10_000 + 7_000 * layers + (1_500 + 4_000 * layers) * further_blocks
 
 
 MEASURE = """

@@ -1,5 +1,7 @@
 """Grids, biases and multipliers of int8 layers."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -111,7 +113,10 @@ def test_weights_that_leave_int32_once_rounded_are_rounded_again_with_a_bit_less
 
 def test_a_layer_too_wide_for_9_bits_has_8():
     """It says so: its precision is int8, and the model's is mixed."""
-    _model, small = as_a16([66_000, 2, 3], ["relu", "linear"])
+    model = random_model([66_000, 2, 3], ["relu", "linear"])
+    signs = replace(model.layers[0], weight=np.sign(model.layers[0].weight))  # each becomes 127
+    model = replace(model, layers=(signs, model.layers[1]))
+    small = quantize(model, random_rows(20, 66_000), "int8-a16", "minmax")
     assert [layer.input.bits for layer in small.layers] == [8, 16]
     assert [layer.precision for layer in small.layers] == ["int8", "int8-a16"]
     assert small.precision == "mixed"
