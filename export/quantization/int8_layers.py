@@ -30,7 +30,7 @@ from edge_runtime.numerics import (
 )
 from export.quantization.float16 import to_float16
 from export.quantization.followed_rows import FollowedRows
-from export.quantization.ranges import Range, Ranges
+from export.quantization.ranges import ChosenRanges, Range
 from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe
 from export.quantization.rounding import compensated, corrected_bias, refitted
 from export.quantization.scale_search import ScaleSearch
@@ -73,7 +73,7 @@ class _TooManyBits(Exception):
 
 
 def to_int8(
-    layers: tuple[FloatLayer, ...], ranges: Ranges, recipe: Recipe, followed: FollowedRows | None = None
+    layers: tuple[FloatLayer, ...], ranges: ChosenRanges, recipe: Recipe, followed: FollowedRows | None = None
 ) -> tuple[Layer, ...]:
     """Dense layers in the precision that the recipe has for each.
 
@@ -93,7 +93,7 @@ def to_int8(
 
 def _quantized(
     layers: tuple[FloatLayer, ...],
-    ranges: Ranges,
+    ranges: ChosenRanges,
     recipe: Recipe,
     followed: FollowedRows | None,
     bits: Mapping[str, int],
@@ -127,7 +127,7 @@ def _quantized(
     return tuple(quantized)
 
 
-def _bits(layers: tuple[FloatLayer, ...], ranges: Ranges, recipe: Recipe) -> dict[str, int]:
+def _bits(layers: tuple[FloatLayer, ...], ranges: ChosenRanges, recipe: Recipe) -> dict[str, int]:
     """Of the inputs of each layer that becomes integers, by its name."""
     found = {}
     entering = "input"
@@ -140,7 +140,7 @@ def _bits(layers: tuple[FloatLayer, ...], ranges: Ranges, recipe: Recipe) -> dic
     return found
 
 
-def _most_bits(layer: Dense, ranges: Ranges, entering: str, most: int, per_channel: bool) -> int:
+def _most_bits(layer: Dense, ranges: ChosenRanges, entering: str, most: int, per_channel: bool) -> int:
     """With which the sums of the layer, its weights rounded to the nearest, stay within int32; `FEWEST_BITS` at least.
 
     most: more are not tried.
@@ -196,7 +196,7 @@ def _integer_layer(
     layer: Dense,
     fitted: _Fitted,
     grid: QuantParams,
-    ranges: Ranges,
+    ranges: ChosenRanges,
     limits: WeightLimits,
     bits_after: int | None,
 ) -> QuantizedDense:
@@ -226,11 +226,11 @@ def _integer_layer(
         raise QuantizationError(str(error)) from error
 
 
-def _grid_of(ranges: Ranges, name: str, bits: int) -> QuantParams:
+def _grid_of(ranges: ChosenRanges, name: str, bits: int) -> QuantParams:
     return grid_for(ranges.of(name, bits), name, bits)
 
 
-def _index_grid(unit: Unit, ranges: Ranges, bits: int) -> QuantParams:
+def _index_grid(unit: Unit, ranges: ChosenRanges, bits: int) -> QuantParams:
     """On which a unit's table is indexed."""
     is_bounded = unit.layer.activation.definition.is_bounded
     return grid_for(ranges.of(unit.before_table, bits, has_room=not is_bounded), unit.before_table, bits)

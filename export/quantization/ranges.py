@@ -77,7 +77,7 @@ METHODS: dict[str, Callable[..., Range]] = {
 }
 
 
-class Ranges:
+class ChosenRanges:
     """The range of each tensor, by a method, for a grid of so many bits. histograms: by the tensor's name."""
 
     def __init__(self, histograms: Mapping[str, Histogram], method: str) -> None:

@@ -22,7 +22,7 @@ from export.quantization.equalization import equalize
 from export.quantization.fidelity import sqnr_db, squared_error
 from export.quantization.followed_rows import FollowedRows
 from export.quantization.int8_layers import to_int8
-from export.quantization.ranges import Ranges
+from export.quantization.ranges import ChosenRanges
 from export.quantization.recipe import QuantizationWarning, Recipe, Switches
 
 Outputs: TypeAlias = dict[Recipe, NDArray[np.float32]]
@@ -44,7 +44,7 @@ class CalibratedNetwork:
 
     def int8(self, recipe: Recipe) -> Model:
         """The network as the recipe makes it. Raises QuantizationError for what could not be exact."""
-        ranges = Ranges(self.seen.histograms, recipe.method)
+        ranges = ChosenRanges(self.seen.histograms, recipe.method)
         followed = FollowedRows(self.model, self.seen.followed) if recipe.looks_at_rows else None
         layers = tuple(map(widened, self.model.layers))
         return replace(self.model, layers=to_int8(layers, ranges, recipe, followed), test_vectors=None)
