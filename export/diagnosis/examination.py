@@ -14,7 +14,7 @@ from edge_runtime.errors import QuantizationError
 from edge_runtime.layers import Dense, Layer
 from edge_runtime.model import Model, as_model
 from export.diagnosis import verdict
-from export.diagnosis.aligned import in_units_of, with_names_of
+from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.codes import Ranges
 from export.diagnosis.findings import Finding, findings_of
@@ -78,8 +78,7 @@ def diagnose(
 
 def _both(model: Model, small: Model | None, precision: str, given: GivenRows, method: str) -> _Both:
     if small is not None:
-        small = with_names_of(model, as_model(small))
-        return _Both(in_units_of(model, small), small)
+        return _Both(*alike(model, as_model(small)))
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always", QuantizationWarning)
         try:
@@ -93,7 +92,7 @@ def _both(model: Model, small: Model | None, precision: str, given: GivenRows, m
     notes = [str(each.message) for each in caught if issubclass(each.category, QuantizationWarning)]
     if "calibration_ladder" in small.metadata:
         notes.append(f"auto took {small.metadata['calibration']}: {small.metadata['calibration_ladder']}")
-    return _Both(in_units_of(source, small) if precision == "float16" else source, small, tuple(notes))
+    return _Both(alike(source, small).source if precision == "float16" else source, small, tuple(notes))
 
 
 def _clipped_to_halves(layer: Layer) -> Layer:

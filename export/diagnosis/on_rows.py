@@ -2,21 +2,25 @@
 
 from __future__ import annotations
 
+import contextlib
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.array_types import Tensors
+from edge_runtime.errors import InputError
 from edge_runtime.layers import Layer, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import dequantize
 from edge_runtime.reference import logits, trace
-from export.diagnosis.aligned import in_units_of
+from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.rows import rows_of_model, spread
-from export.quantization import checked_labels, finite, rows_that_fit
+from export.quantization import checked_labels, finite, float_outputs, rows_that_fit
+
+_Values: TypeAlias = NDArray[Any]
 
 ROWS_DRAWN = 256
 
@@ -66,8 +70,7 @@ def row_difference(first: Model, second: Model, rows: Any, labels: Any, what: st
     y = checked_labels(first, labels, len(x))
     few = spread(len(x), rows_that_fit(first))
     x, y = x[few], None if y is None else y[few]
-    with np.errstate(over="ignore", invalid="ignore"):
-        tensors = [trace(model, x) for model in (first, second)]
+    tensors = [_traced(model, x) for model in (first, second)]
     one, other = (logits(model, found) for model, found in zip((first, second), tensors, strict=True))
     judge = Judge(first, one, y)
     tensor = _first_tensor(*tensors) if _are_alike(*tensors) else _furthest_layer(first, second, x)
@@ -110,31 +113,36 @@ def _first_tensor(one: Tensors, other: Tensors) -> TensorDifference | None:
 
 def _furthest_layer(first: Model, second: Model, rows: NDArray[np.float32]) -> TensorDifference | None:
     """Behind which layer of the same name and width the values differ most, as real values in the same units."""
-    mine, theirs = _real_outputs(_in_units_of(first, second), rows), _real_outputs(_in_units_of(second, first), rows)
     found = [
-        TensorDifference(f"{name}.output", False, int(np.sum(values != theirs[name])), values.size, size)
-        for name, values in mine.items()
-        if name in theirs and values.shape == theirs[name].shape
-        for size in [_relative(values, theirs[name])]
+        TensorDifference(f"{name}.output", False, int(np.sum(one != other)), one.size, _relative(one, other))
+        for name, one, other in _real_outputs(first, second, rows)
+        if one.shape == other.shape
     ]
     worst = max(found, key=lambda tensor: tensor.relative, default=None)
     return worst if worst is not None and worst.differing else None
 
 
-def _in_units_of(model: Model, other: Model) -> Model:
-    """A float model with the units of the smaller one that was made of it; else as it is."""
-    if model.precision != "float32" or other.precision == "float32":
-        return model
-    try:
-        return in_units_of(model, other)
-    except ValueError:  # not made of it
-        return model
+def _real_outputs(first: Model, second: Model, rows: NDArray[np.float32]) -> list[tuple[str, _Values, _Values]]:
+    """By the name of a layer of both. Of a float model and a smaller one that was made of it, in the same units."""
+    if second.precision == "float32" != first.precision:
+        return [(name, one, other) for name, other, one in _real_outputs(second, first, rows)]
+    outputs = {layer.name: f"{layer.name}.output" for layer in first.layers}
+    if first.precision == "float32" != second.precision:
+        with contextlib.suppress(InputError):  # not made of it
+            first, second = alike(first, second)
+            outputs = dict(float_outputs(first, second))
+    mine, theirs = (_traced(model, rows) for model in (first, second))
+    kinds = {layer.name: layer for layer in first.layers}
+    return [
+        (layer.name, _real(kinds[layer.name], mine[outputs[layer.name]]), _real(layer, theirs[f"{layer.name}.output"]))
+        for layer in second.layers
+        if layer.name in outputs
+    ]
 
 
-def _real_outputs(model: Model, rows: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
+def _traced(model: Model, rows: NDArray[np.float32]) -> Tensors:
     with np.errstate(over="ignore", invalid="ignore"):
-        tensors = trace(model, rows)
-    return {layer.name: _real(layer, tensors[f"{layer.name}.output"]) for layer in model.layers}
+        return trace(model, rows)
 
 
 def _real(layer: Layer, values: NDArray[Any]) -> NDArray[Any]:

@@ -23,7 +23,7 @@ from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, 
 from export.quantization.ranges import METHODS
 from export.quantization.recipe import FLOATS, INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
-from export.quantization.units import float_stretches
+from export.quantization.units import float_outputs, float_stretches
 
 __all__ = [
     "AllowedDrop",
@@ -55,6 +55,7 @@ __all__ = [
     "fidelity_doubts",
     "finite",
     "float_model",
+    "float_outputs",
     "float_stretches",
     "is_classifier",
     "longest_notes",

@@ -10,7 +10,7 @@ import pytest
 from edge_runtime import Engine, Limits
 from export import quantize
 from export.diagnosis import row_difference, rows_of_their_own
-from tests.networks import random_model, random_rows
+from tests.networks import random_elementwise, random_model, random_rows
 
 MODEL = random_model([6, 8, 7, 3], ["relu", "tanh", "softmax"], standardize=True)
 ROWS = random_rows(200, 6)
@@ -84,3 +84,15 @@ def test_without_data_stored_rows_are_taken_or_random_ones_where_inputs_may_lie(
     assert (values >= grid.low - 1e-4).all()
     assert (values <= grid.high + 1e-4).all()
     assert rows_of_their_own(MODEL, MODEL)[1] == "random normal rows, before standardization"
+
+
+def test_a_stage_in_a_table_is_part_of_what_its_layer_gives():
+    """The values behind the table stand beside those behind the stage."""
+    stage = random_elementwise(8, activation="tanh", parts="scale")
+    stage = replace(stage, scale=np.full(8, 3, np.float32))
+    layers = random_model([6, 8, 3], ["linear", "softmax"]).layers
+    model = replace(MODEL, layers=(layers[0], stage, layers[1]))
+    small = quantize(model, ROWS, method="minmax")
+    assert len(small.layers) == 2
+    for pair in ((model, small), (small, model)):
+        assert row_difference(*pair, ROWS, None, "rows").tensor.relative < 0.05
