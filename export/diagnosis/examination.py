@@ -72,8 +72,7 @@ def diagnose(
     given = rows_for(model, rows, labels, calibration)
     both = _both(model, small, precision, given, method)
     seen = _ranges(both.source, given.calibration) if small is None or calibration is not None else {}
-    has_other_ways = small is not None or method != "auto"
-    return _examined(model, both, given, seen, has_other_ways=has_other_ways).diagnosis(both.notes)
+    return _examined(model, both, given, seen, is_given=small is not None, method=method).diagnosis(both.notes)
 
 
 def _both(model: Model, small: Model | None, precision: str, given: GivenRows, method: str) -> _Both:
@@ -118,7 +117,8 @@ class _Case:
     after: Answers
     layers: list[LayerErrors]
     findings: list[Finding]
-    has_other_ways: bool
+    is_given: bool
+    method: str
 
     @property
     def is_lost(self) -> bool:
@@ -136,12 +136,16 @@ class _Case:
         Two layers are tried in float16: the worst, and the one that wins most back, which is another if the grid
         between them is what is wrong: a layer that stays float takes its inputs as they come.
         """
-        trials = RemedyTrials(self.model, self.small, self.given.calibration, self.given.judged, self.judge)
         winner = max(self.layers, key=lambda layer: order(layer.kept["float16"] or self.after))
         names = list(dict.fromkeys([self.layers[0].name, winner.name]))
-        return trials.tried(
-            names, lambda answers: not is_lost(self.before, answers, self.precision), anew=self.has_other_ways
-        )
+        anew = self.is_given or self.method != "auto"
+        return self._trials().tried(names, self._is_enough, anew=anew)
+
+    def _is_enough(self, answers: Answers) -> bool:
+        return not is_lost(self.before, answers, self.precision)
+
+    def _trials(self) -> RemedyTrials:
+        return RemedyTrials(self.model, self.small, self.given.calibration, self.given.judged, self.judge)
 
     def diagnosis(self, notes: tuple[str, ...]) -> Diagnosis:
         """With the sentence."""
@@ -156,7 +160,8 @@ class _Case:
         elif finding is not None:
             text = verdict.harmless(self.precision, finding, self.before, self.after)
         else:
-            text = verdict.sound(self.precision, self.before, self.after)
+            remedies = self._trials().anew() if self.is_given and self.after.changed is None else []
+            text = verdict.sound(self.precision, self.before, self.after, remedies)
         return Diagnosis(
             precision=self.precision,
             rows=len(self.given.judged),
@@ -171,7 +176,7 @@ class _Case:
         )
 
 
-def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, has_other_ways: bool) -> _Case:
+def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_given: bool, method: str) -> _Case:
     beside = SideBySide(both.source, both.small, given.judged)
     judge = Judge(model, beside.exact_logits, given.labels)
     before, after = judge.answers(beside.exact_logits), judge.answers(beside.found_logits)
@@ -182,7 +187,7 @@ def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, has_
         findings += findings_of(beside, pair, original[pair.name], layers[-1])
     wrong = {finding.layer for finding in findings}
     layers.sort(key=lambda layer: (layer.name not in wrong, -layer.damage))
-    return _Case(model, both.small, given, judge, before, after, layers, findings, has_other_ways)
+    return _Case(model, both.small, given, judge, before, after, layers, findings, is_given, method)
 
 
 def _overflows(overflow: Overflow | None) -> list[Finding]:

@@ -77,6 +77,10 @@ class RemedyTrials:
                 break
         return found
 
+    def anew(self) -> list[Remedy]:
+        """The same precision, made with the steps that help: nothing, if it is none that steps are known for."""
+        return [self._try(*offer) for offer in self._same_precision([], True)]
+
     def _same_precision(self, layers: list[str], anew: bool) -> Iterator[_Offer]:
         base = next((name for name in INTEGERS if name in self._mix.values()), None)
         if base is None or not set(self._mix.values()) <= set(KEPT):

@@ -46,6 +46,11 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRow
         calibrated = rows_of_model(model, calibration, "calibration")
     few = spread(len(judged), rows_that_fit(model))
     judged, known = judged[few], None if known is None else known[few]
+    if (judged == judged[0]).all():
+        raise InputError(
+            f"the {len(judged):,} rows to look at are all the same: no output varies, and nothing tells signal from "
+            "noise; give some hundreds of different ones"
+        )
     network = float_model(model)
     is_finite, overflow = _finite(network, judged)
     kept = np.concatenate([_finite(network, calibrated[at : at + 256])[0] for at in range(0, len(calibrated), 256)])

@@ -11,11 +11,13 @@ from export.diagnosis.losses import decibels, figures, gained
 from export.diagnosis.remedies import Remedy
 
 NOTHING = "nothing to mend"
+MUCH_MORE_DB = 3.0  # half of the noise
 
 
-def sound(precision: str, before: Answers, small: Answers) -> str:
-    """Where nothing is wrong."""
-    return f"{NOTHING}: {_result(precision, before, small)}"
+def sound(precision: str, before: Answers, small: Answers, remedies: Sequence[Remedy]) -> str:
+    """Where nothing is wrong. What costs nothing and gives much more is said."""
+    more = [each for each in remedies if each.answers and each.answers.sqnr_db >= small.sqnr_db + MUCH_MORE_DB]
+    return "; ".join([f"{NOTHING}: {_result(precision, before, small)}", *(_help(small, more, each) for each in more)])
 
 
 def harmless(precision: str, finding: Finding, before: Answers, small: Answers) -> str:
@@ -49,6 +51,8 @@ def _help(small: Answers, remedies: Sequence[Remedy], best: Remedy | None) -> st
         return f"{best.what} ({best.option}) {gained(small, best.answers)}"
     if not remedies:
         return "nothing was tried"
+    if len(remedies) == 1:
+        return f"{remedies[0].option} was tried and wins nothing back"
     return f"{', '.join(remedy.option for remedy in remedies)} were tried, and none wins anything back"
 
 

@@ -163,5 +163,16 @@ def test_figures_are_those_of_the_networks_themselves():
     assert found.float_answers.right == _right(MODEL, labels)
 
 
+def test_other_steps_are_tried_for_a_small_model_of_values_that_somebody_made():
+    """They cost nothing; one that was made here has them already, and decisions that stay need none."""
+    case, classes = random_case(3), random_case(5)
+    for each, tried in ((case, ["--method auto"]), (classes, [])):
+        small = quantize(each.model, each.calibration, method="minmax", test_vectors=0)
+        found = diagnose(each.model, each.rows, small=small, calibration=each.calibration)
+        assert found.ok
+        assert [remedy.option for remedy in found.remedies] == tried
+    assert diagnose(case.model, case.rows, calibration=case.calibration).remedies == ()
+
+
 def _right(model: Model, labels: np.ndarray) -> int:
     return int(np.sum(Engine(model, Limits(max_batch=300)).predict(ROWS) == labels))

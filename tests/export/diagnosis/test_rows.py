@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
+from edge_runtime import InputError
 from export.diagnosis.rows import rows_for, spread
 from export.quantization import rows_that_fit
 from tests.networks import random_model, random_rows
@@ -30,6 +31,13 @@ def test_no_more_are_looked_at_than_memory_allows():
     assert len(found.judged) == 279
     assert found.judged[[0, -1], 0].tolist() == [0, 999]
     assert len(found.calibration) == 50
+
+
+def test_rows_that_are_all_the_same_are_refused():
+    """A single one too."""
+    for rows in (np.ones((30, 6), np.float32), random_rows(1, 6)):
+        with pytest.raises(InputError, match="all the same: no output varies"):
+            rows_for(MODEL, rows, None, random_rows(20, 6))
 
 
 @pytest.mark.parametrize(("count", "most"), [(5, 9), (9, 5), (1, 1), (1000, 7)])
