@@ -1,8 +1,8 @@
 """A float network and a smaller one that was made of it, brought to the same names, units and scales.
 
-They are compared layer by layer, which means something only then. Equalization and float16 scale hidden units by powers
-of two; files of integer ONNX hold products of scales alone, so that a grid within them is read with the scale 1, and
-may have names of their own for layers.
+They are compared layer by layer, which means something only then. Equalization and float16 scale hidden units in coarse
+steps; files of integer ONNX hold products of scales alone, so that a grid within them is read with the scale 1, and may
+have names of their own for layers.
 """
 
 from __future__ import annotations
@@ -19,7 +19,13 @@ from edge_runtime.layers import Dense, DynamicQuantizedDense, Layer, QuantizedDe
 from edge_runtime.model import Model
 from edge_runtime.numerics import dequantize
 from edge_runtime.reference import trace_layer
-from export.quantization import float_model, float_stretches, scale_for_float16
+from export.quantization import (
+    STEPS_OF_OCTAVE,
+    float_model,
+    float_stretches,
+    nearest_factor,
+    scale_for_float16,
+)
 
 _FITS = 0.02  # how far from 1 weights may be if they are rounded alone
 
@@ -95,7 +101,7 @@ def _in_the_same_units(source: Model, small: Model) -> Alike:
             found[at + 1] = replace(following, input=layer.final_grid or following.input)
             ratios = ratios / scale
         if is_equalized and isinstance(after, Dense) and ours.activation.definition.is_arithmetic_on_int8:
-            factor = np.exp2(np.rint(np.log2(ratios))).astype(np.float32)
+            factor = nearest_factor(ratios)
             exact[place] = replace(ours, weight=ours.weight / factor, bias=ours.bias / factor)
             exact[place + 1] = replace(after, weight=after.weight * factor[:, np.newaxis])
     return Alike(replace(source, layers=tuple(exact)), replace(small, layers=tuple(found)))
@@ -114,13 +120,13 @@ def _is_unknown(layer: QuantizedDense, ratios: NDArray[np.float64]) -> bool:
 
 
 def _common_scale(ratios: NDArray[np.float64], is_equalized: bool) -> float:
-    """The part of the ratios that all units share. The factors of equalization are powers of two, the largest 1."""
-    powers = np.log2(ratios)
+    """The part of the ratios that all units share. The factors of equalization are whole steps, the largest 1."""
+    powers = STEPS_OF_OCTAVE * np.log2(ratios)
     if not is_equalized:
-        return float(np.exp2(np.median(powers)))
+        return float(np.exp2(np.median(powers) / STEPS_OF_OCTAVE))
     turns = np.exp(2j * np.pi * powers)
     part = float(np.angle(turns.mean())) / (2 * np.pi)
-    return float(np.exp2(part + np.rint(powers - part).max()))
+    return float(np.exp2((part + np.rint(powers - part).max()) / STEPS_OF_OCTAVE))
 
 
 def with_scale(layer: QuantizedDense, exact: Sequence[Layer], scale: float) -> QuantizedDense:

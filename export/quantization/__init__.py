@@ -16,6 +16,7 @@ from export.quantization.doubts import (
     row_doubts,
 )
 from export.quantization.drops import METRICS, AllowedDrop
+from export.quantization.equalization import STEPS_OF_OCTAVE, nearest_factor
 from export.quantization.fidelity import finite, sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.labels import checked_labels
@@ -44,6 +45,7 @@ __all__ = [
     "QuantizationWarning",
     "Quantized",
     "ROUNDINGS",
+    "STEPS_OF_OCTAVE",
     "Switches",
     "Trial",
     "calibrate",
@@ -62,6 +64,7 @@ __all__ = [
     "lost_weights",
     "measure_fidelity",
     "mix_text",
+    "nearest_factor",
     "quantize",
     "quantize_beside",
     "quantize_within",

@@ -179,7 +179,7 @@ def _fitted(
     if recipe.rounding == "compensated":
         weight = refitted(weight, seen)
         scale = weight_scales(weight, bias, grid, limits, recipe.per_channel)
-        if limits is INT4 and recipe.per_channel:
+        if limits.layer is Int4Dense and recipe.per_channel:
             search = ScaleSearch(weight, scale, least_scales(weight, bias, grid), seen.covariance, *limits[:2])
             search.run()
             steps, scale = search.steps, search.scale

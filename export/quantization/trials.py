@@ -25,6 +25,10 @@ from export.quantization.int8_layers import to_int8
 from export.quantization.ranges import ChosenRanges
 from export.quantization.recipe import QuantizationWarning, Recipe, Switches
 
+# What a range narrower than all that was seen has to gain, 0.5 dB: it saturates rows that none of these stands for. One
+# was 0.2 dB ahead on 800 rows of MNIST and 2.3 behind on 4,000 others.
+NARROWER = 10**0.05
+
 Outputs: TypeAlias = dict[Recipe, NDArray[np.float32]]
 
 
@@ -78,9 +82,10 @@ class Trials:
     def choose(self) -> tuple[Recipe, dict[str, float]]:
         """The recipe whose outputs, before a final activation, are closest to the float ones on the held-out rows.
 
-        And the signal to noise in dB of each that was tried, in the order of the trials. Equal ones go to the earlier,
-        which is plainer. With no held-out rows (fewer than five in all) it is the first, and nothing was tried. Raises
-        QuantizationError where the plainest cannot be exact.
+        Ranges that are narrower than min-max have to be closer by NARROWER. Second, the signal to noise in dB of each
+        that was tried, in the order of the trials. Equal ones go to the earlier, which is plainer. With no held-out
+        rows (fewer than five in all) it is the first, and nothing was tried. Raises QuantizationError where the
+        plainest cannot be exact.
         """
         plainest = self._switches.first()[0][0]
         rows = self.source(plainest.equalization).seen.held_out
@@ -116,7 +121,11 @@ class Trials:
 
 def _closest(reference: NDArray[np.float32], found: Outputs) -> Recipe:
     """By the error: where no output varies over these rows, decibels tell nothing apart."""
-    return min(found, key=lambda recipe: squared_error(reference, found[recipe]))
+
+    def error(recipe: Recipe) -> float:
+        return squared_error(reference, found[recipe]) * (1.0 if recipe.method == "minmax" else NARROWER)
+
+    return min(found, key=error)
 
 
 def ladder(taken: Recipe, tried: dict[str, float]) -> str:

@@ -217,7 +217,7 @@ def test_the_command_says_each_warning_once_and_keeps_it(tmp_path):
     assert [f"warning: {text}" for text in facts["warnings"]] == lines
     assert facts["warnings"] == facts["exported"][0]["warnings"]
     assert lines[0].startswith("warning: int8: calibrated on 9 rows, expected at least 16")
-    status, facts, lines = exported(tmp_path, MODEL, ROWS / 2, "--precision", "all")
+    status, facts, lines = exported(tmp_path, MODEL, random_rows(400, 10, seed=3) / 2, "--precision", "all")
     assert (status, facts["warnings"], lines) == (0, [], [])
 
 

@@ -24,10 +24,15 @@ def uneven(activations, seed=0):
 
 
 @pytest.mark.parametrize("activations", [["relu", "leaky_relu", "linear"], ["linear", "relu", "softmax"]])
-def test_the_function_stays_bit_for_bit(activations):
-    """The factors are powers of two: no weight, product or sum is rounded differently."""
+def test_the_function_stays_up_to_rounding(activations):
+    """A factor and its inverse leave the outputs where they were, to float32's rounding of products and sums."""
     model, rows = uneven(activations), random_rows(200, 20)
-    np.testing.assert_array_equal(Engine(equalize(model, rows)).run(rows), Engine(model).run(rows))
+    assert_same(Engine(equalize(model, rows)).run(rows), Engine(model).run(rows))
+
+
+def assert_same(found, expected):
+    """To some units of float32's last place, of the largest output."""
+    np.testing.assert_allclose(found, expected, rtol=0, atol=1e-5 * np.abs(expected).max())
 
 
 @pytest.mark.parametrize("seed", range(5))
@@ -49,7 +54,7 @@ def test_smooth_activations_and_dead_units_are_left_alone():
     equalized = equalize(model, rows)
     np.testing.assert_array_equal(equalized.layers[0].weight, model.layers[0].weight)
     np.testing.assert_array_equal(equalized.layers[1].weight[:, 0], 0)
-    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+    assert_same(Engine(equalized).run(rows), Engine(model).run(rows))
 
 
 def test_bad_rows_are_refused():
@@ -59,11 +64,11 @@ def test_bad_rows_are_refused():
 
 
 def expected_factors(model, rows):
-    """sqrt(range / largest range) to the nearest power of two, for the outputs of each hidden layer."""
+    """(range / largest range) to the power of two thirds, to the nearest quarter of an octave, by hidden layer."""
     tensors = Engine(model).trace(rows)
     for layer in model.layers[:-1]:
         ranges = np.abs(tensors[f"{layer.name}.output"]).max(axis=0).astype(np.float64)
-        yield np.exp2(np.rint(np.log2(np.sqrt(ranges / ranges.max()))))
+        yield np.exp2(np.rint(4 * np.log2((ranges / ranges.max()) ** (2 / 3))) / 4)
 
 
 @pytest.mark.parametrize("scale", [1.0, 1e-3])
@@ -75,8 +80,8 @@ def test_every_hidden_layer_takes_the_stated_factors(scale):
     before = np.ones(20)
     for layer, found, factor in zip(model.layers, equalized.layers, expected_factors(model, rows), strict=False):
         assert (factor < 1).any()
-        np.testing.assert_array_equal(found.weight, np.float32(layer.weight * before[:, None] / factor))
-        np.testing.assert_array_equal(found.bias, np.float32(layer.bias / factor))
+        np.testing.assert_allclose(found.weight, layer.weight * before[:, None] / factor, rtol=1e-6)
+        np.testing.assert_allclose(found.bias, layer.bias / factor, rtol=1e-6)
         before = factor
 
 
@@ -87,7 +92,7 @@ def test_layers_behind_a_smooth_activation_are_equalized():
     np.testing.assert_array_equal(equalized.layers[0].weight, model.layers[0].weight)
     assert (equalized.layers[1].weight != model.layers[1].weight).any()
     assert (equalized.layers[2].weight != model.layers[2].weight).any()
-    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+    assert_same(Engine(equalized).run(rows), Engine(model).run(rows))
 
 
 @pytest.mark.parametrize("activation", ["tanh", "sigmoid", "gelu", "elu", "selu", "softplus", "hard_swish"])

@@ -104,11 +104,12 @@ def test_remedies_for_the_others_leave_a_float_layer_as_it_is(mix, bias_correcti
 @given(mixes(("float32",)))
 @settings(max_examples=30, deadline=None)
 def test_equalization_leaves_the_float_function_as_it_is_through_a_kept_layer(mix):
-    """Bit for bit: its factors are powers of two, and a layer that is kept is scaled with its neighbours."""
+    """Up to float32's rounding of products and sums; a layer that is kept is scaled with its neighbours."""
     model, keep = mix
     rows = random_rows(80, model.n_in)
     equalized = equalize(model, rows)
-    np.testing.assert_array_equal(Engine(equalized).run(rows), Engine(model).run(rows))
+    expected = Engine(model).run(rows)
+    np.testing.assert_allclose(Engine(equalized).run(rows), expected, rtol=0, atol=1e-5 * np.abs(expected).max())
     kept = by_name(mixed(model, keep, rows, equalization=True))
     for name in keep:
         np.testing.assert_array_equal(kept[name].weight, by_name(equalized)[name].weight)
