@@ -31,7 +31,7 @@ STEPS: dict[str, dict[str, Any]] = {  # the last is what `export` does
     "these three": {"method": "minmax", "equalization": True, "bias_correction": True, "rounding": "compensated"},
     CHOSEN: {},
 }
-PRECISIONS = ("int8", "int4", "3 bits")
+PRECISIONS = ("int8", "int8-a16", "int4", "3 bits")
 THREE_BITS = (-4, 3)
 
 

@@ -79,7 +79,7 @@ def quantize(
     per_channel: of int8-dynamic too: one weight scale per output channel instead of one per layer.
     keep: precisions by the names of layers, for those that differ from the rest: "float32" or "float16" beside any
     precision but float32; "int8" or "int4" beside another static one. What is done to the others leaves the weights of
-    a layer in floats as they are, up to their rounding to float16 and the powers of two of equalization.
+    a layer in floats as they are, up to their rounding to float16 and the factors of equalization.
 
     In every precision, weights below float32's normal range become 0, and the metadata say how many (see
     `edge_runtime.numerics.subnormals`). What was chosen, and the versions that did it, are noted in the metadata.
