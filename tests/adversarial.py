@@ -62,9 +62,10 @@ def adversarial_model(seed: int, sizes=None, zero_point=None) -> Model:
     return Model(tuple(layers), preprocessing)
 
 
-def in_int4(model: Model) -> Model:
-    """The same network with the high four bits of its weights, all in -8..7."""
-    return replace(model, layers=tuple(map(_layer_in_int4, model.layers)))
+def in_int4(model: Model, every: int = 1) -> Model:
+    """The same network with the high four bits of its weights, all in -8..7, in every so many layers."""
+    layers = [layer if at % every else _layer_in_int4(layer) for at, layer in enumerate(model.layers)]
+    return replace(model, layers=tuple(layers))
 
 
 def _layer_in_int4(layer: Layer) -> Layer:

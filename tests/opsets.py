@@ -6,7 +6,7 @@ import onnx
 import onnxruntime
 
 from export.onnx_writer.writer import to_onnx
-from tests.adversarial import adversarial_model
+from tests.adversarial import adversarial_model, in_int4
 
 
 def newest_opset() -> int:
@@ -20,3 +20,13 @@ def newest_opset() -> int:
             continue
         return opset
     raise AssertionError("onnxruntime reads no opset that onnx writes")
+
+
+def int4_opsets() -> tuple[int, ...]:
+    """Opsets from 13 to the newest for 4-bit weights: below 21 alone if the installed onnxruntime has no int4."""
+    newest, model = newest_opset(), in_int4(adversarial_model(0))
+    try:
+        onnxruntime.InferenceSession(to_onnx(model, opset=21).SerializeToString(), providers=["CPUExecutionProvider"])
+    except Exception:
+        return (13, 20)
+    return (13, 20, 21, newest)

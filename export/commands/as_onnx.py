@@ -10,7 +10,7 @@ from edge_runtime.files import fit_table, make_folder, write_together
 from edge_runtime.model import Model
 from export.commands.data import rows_for_export
 from export.commands.pipeline import ExportOptions, LabeledRows
-from export.onnx_writer import to_onnx
+from export.onnx_writer import has_int4, int4_doubts, to_onnx
 from export.verification import Report, RunLimits, check_opset, verify_content
 from trainer.datasets import files_of
 
@@ -28,7 +28,7 @@ def write_as_onnx(
     spec: the data to compare them on, random rows for None. options: of the command. facts: of C files that were
     written too. Raises ArtifactError, QuantizationError, OutputRefused, OSError.
     """
-    check_opset(chosen.form, chosen.opset, portable=chosen.portable)
+    check_opset(chosen.form, chosen.opset, portable=chosen.portable, is_int4=has_int4(model))
     target = Path(options["out"]) / f"{Path(path).name.removesuffix('.npz')}.onnx"
     check_folder(options["out"])
     if target.parent.is_dir():
@@ -38,15 +38,16 @@ def write_as_onnx(
     said = rows.note if spec is not None else f"no data given: compared on {len(rows.compared):,} random rows"
     if said:
         note(said)
-    content = to_onnx(model, chosen.form, opset=chosen.opset, portable=chosen.portable).SerializeToString(
-        deterministic=True
-    )
+    proto = to_onnx(model, chosen.form, opset=chosen.opset, portable=chosen.portable)
+    content = proto.SerializeToString(deterministic=True)
     limits = RunLimits(options["max_memory"], options["max_seconds"])
     with Progress("verifying") as on_rows:
         report = verify_content(model, content, target, rows.compared, on_rows=on_rows, run_limits=limits)
     if report.ok:
         make_folder(target.parent)
         write_together({target: content})
+        for text in int4_doubts(proto):
+            note(text)
     else:
         broken = f"{report.differing:,} values break their rule, first at {report.first_diverging_layer}"
         say(f"error: {model.precision}: {broken}; not written")

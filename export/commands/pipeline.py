@@ -21,7 +21,7 @@ from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
 from export.commands.within import AUTO, Within, WrittenCheck, check_files
-from export.onnx_writer import OPSET, saturation_doubts, to_onnx
+from export.onnx_writer import OPSET, int4_doubts, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
     Choice,
@@ -150,7 +150,7 @@ def check_export(
     Raises QuantizationError for a form or an opset that cannot be written or checked, OutputRefused where a file would
     take the place of something else (not with `force`) or of a folder, OSError.
     """
-    check_opset(options.form, options.opset, portable=options.portable)
+    _check_opset(precisions, options)
     if set(C_FORMATS) & set(options.formats):
         for precision in precisions:
             require_c(precision)
@@ -160,6 +160,12 @@ def check_export(
     for path in export_paths(out, stem, precisions, options.formats):
         if path.parent.is_dir():
             check_output(path, _KINDS.get(path.suffix, "c"), force=force, sources=sources)
+
+
+def _check_opset(precisions: Sequence[str], options: ExportOptions) -> None:
+    """Raise QuantizationError for a form or an opset in which these precisions cannot be had here."""
+    is_int4 = bool({"int4", AUTO} & {*precisions, *options.switches.keep.values()})
+    check_opset(options.form, options.opset, portable=options.portable, is_int4=is_int4)
 
 
 def export_paths(
@@ -215,7 +221,7 @@ def export_model(
     Raises QuantizationError, OSError.
     """
     chosen = options or ExportOptions()
-    check_opset(chosen.form, chosen.opset, portable=chosen.portable)
+    _check_opset(precisions, chosen)
     compared = rows if verify_rows is None else verify_rows
     judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
     before = None if evaluation is None else evaluation.scores(model)
@@ -249,7 +255,7 @@ def export_model(
         texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
         if any(isinstance(layer, QuantizedDense) for layer in small.layers):
             texts += calibration_doubts(rows, judged, small, source)
-        texts += saturation_doubts(proto)
+        texts += [*saturation_doubts(proto), *int4_doubts(proto)]
         scores = None if evaluation is None else evaluation.scores(small)
         texts = [*_score_doubts(before, scores), *texts]  # first: the file is worth nothing, whatever else is said
         results.append(

@@ -27,7 +27,7 @@ from edge_runtime.numerics import QuantParams
 from edge_runtime.schema import KEY as SCHEMA_KEY
 from edge_runtime.schema import Column, Schema
 from export.onnx_reader.inputs import LEAST_WIDTH, Inputs, find_inputs, flows_of, width_of
-from export.onnx_reader.layers import Assembly, build_layers
+from export.onnx_reader.layers import Assembly, build_layers, in_4_bits
 from export.onnx_reader.nodes import (
     SUPPORTED,
     Budget,
@@ -45,6 +45,7 @@ from export.onnx_reader.steps import Chain, Int8Product, Seen, Select, Step
 from export.onnx_reader.values import Const, Derived, Flow, Label, Origin, Probabilities, Shaped, Stacked, Value
 
 OUTPUT_KEY = "onnx_output"  # of a model's metadata: which of several outputs of its file it computes
+_INT4_KEY = "int4_weights"  # of metadata_props: what a file of ours says that holds 4-bit weights as int8
 
 
 @dataclass(frozen=True, eq=False)
@@ -196,10 +197,10 @@ class _Reader:
         return [self.output]
 
     def _widest(self, nodes: list[Node]) -> int:
-        """No input can be wider than there are weights, and each weight takes a byte of a file at least."""
+        """No input can be wider than there are weights, and a byte of a file holds two of them at most."""
         used = [self.constants.get(name) for name in {name for node in nodes for name in node.inputs}]
         tensors = [value for value in used if isinstance(value, onnx.TensorProto)]
-        return max(LEAST_WIDTH, len(self.content) + self.tensors.external_bytes(tensors))
+        return max(LEAST_WIDTH, 2 * (len(self.content) + self.tensors.external_bytes(tensors)))
 
     def _constant(self, name: str) -> Const | None:
         """An initializer, decoded when it is first used: those of dead nodes never are."""
@@ -301,7 +302,7 @@ class _Reader:
         try:
             assembly = Assembly(chain, width_of(source), self.budget)
             build_layers(assembly)
-            layers = tuple(assembly.layers)
+            layers = tuple(map(in_4_bits, assembly.layers)) if self._has_int4() else tuple(assembly.layers)
             names = class_names(self.proto, outputs, layers[-1].n_out)
             model = Model(layers, assembly.preprocessing, names, self._metadata(source))
         except (Unsupported, ModelError) as error:
@@ -317,10 +318,14 @@ class _Reader:
             self.content, tuple(assembly.int8_products), _seen(assembly.starts, chain, values),
         )  # fmt: skip
 
+    def _has_int4(self) -> bool:
+        """Whether the file has 4-bit weights, or says that it holds such as int8."""
+        return self.tensors.has_nibbles or any(entry.key == _INT4_KEY for entry in self.proto.metadata_props)
+
     def _metadata(self, source: Inputs) -> dict[str, str]:
         properties = {entry.key: entry.value for entry in self.proto.metadata_props}
         if self.proto.producer_name == "smallnet":
-            return {k: v for k, v in properties.items() if k not in ("precision", "form", "class_names")}
+            return {k: v for k, v in properties.items() if k not in ("precision", "form", "class_names", _INT4_KEY)}
         made_by = printable(f"{self.proto.producer_name} {self.proto.producer_version}".strip(), 100)
         return {"imported_from": made_by, **_schema(source)}
 

@@ -1,6 +1,7 @@
 """A model becomes an ONNX file."""
 
 from export.onnx_writer.activation_tables import entry_range
+from export.onnx_writer.int4 import FIRST_ONNXRUNTIME, has_int4, int4_doubts
 from export.onnx_writer.int8_forms import FORMS
 from export.onnx_writer.pair_saturation import (
     PRECISE,
@@ -13,6 +14,7 @@ from export.onnx_writer.pair_saturation import (
 from export.onnx_writer.writer import OPSET, check_form, to_onnx, write_onnx
 
 __all__ = [
+    "FIRST_ONNXRUNTIME",
     "FORMS",
     "OPSET",
     "PRECISE",
@@ -20,6 +22,8 @@ __all__ = [
     "check_form",
     "entry_range",
     "foreign_doubts",
+    "has_int4",
+    "int4_doubts",
     "saturating_layers",
     "saturation_doubts",
     "session_config",

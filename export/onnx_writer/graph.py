@@ -7,9 +7,12 @@ from typing import Any
 
 import numpy as np
 import onnx
+from numpy.typing import NDArray
 from onnx import helper, numpy_helper
 
 from edge_runtime.numerics import Activation, QuantParams
+
+INT4_OPSET = 21  # the first with tensors of 4-bit integers
 
 
 class Graph:
@@ -32,6 +35,16 @@ class Graph:
     def constant(self, name: str, array: Any) -> str:
         """Add an initializer; its name."""
         self.initializers[name] = numpy_helper.from_array(np.array(array), name)  # a copy: protobuf wants it writable
+        return name
+
+    def int4(self, name: str, array: NDArray[np.int8]) -> str:
+        """Add an initializer of 4-bit integers, array in -8..7; its name. From `INT4_OPSET` on."""
+        codes = np.zeros(array.size + array.size % 2, np.uint8)  # ONNX packs neighbours in memory, the first one low
+        codes[: array.size] = array.reshape(-1).view(np.uint8) & 0x0F
+        packed = (codes[0::2] | codes[1::2] << 4).tobytes()
+        self.initializers[name] = onnx.TensorProto(
+            name=name, data_type=onnx.TensorProto.INT4, dims=array.shape, raw_data=packed
+        )
         return name
 
     def grid(self, name: str, grid: QuantParams) -> list[str]:

@@ -18,10 +18,10 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
-from edge_runtime.layers import DynamicQuantizedDense, QuantizedDense
+from edge_runtime.layers import DynamicQuantizedDense, Int4Dense, QuantizedDense
 from edge_runtime.numerics import QuantParams
 from export.onnx_writer.activation_tables import is_its_function
-from export.onnx_writer.graph import Graph
+from export.onnx_writer.graph import INT4_OPSET, Graph
 from export.onnx_writer.pair_saturation import is_pair_safe
 
 MICROSOFT = "com.microsoft"
@@ -29,7 +29,7 @@ MICROSOFT = "com.microsoft"
 
 def integer_layer(graph: Graph, layer: QuantizedDense, value: str, output: str) -> str:
     """Explicit integers in standard operators."""
-    accumulator = _accumulator(graph, layer.name, layer.weight, value, _zero_point(graph, layer))
+    accumulator = _accumulator(graph, layer.name, _integers(graph, layer), value, _zero_point(graph, layer))
     accumulator = graph.node(
         "Add", [accumulator, graph.constant(f"{layer.name}.bias", layer.bias)], f"{layer.name}.accumulator"
     )
@@ -67,8 +67,13 @@ def qdq_layer(graph: Graph, layer: QuantizedDense, value: str, output: str, *, p
     out_scale = 1.0 if layer.output is None else layer.output.scale
     bias_scale = layer.multiplier.astype(np.float64) * out_scale
     weight_scale = (bias_scale / layer.input.scale).astype(np.float32)
-    weight, zero_point = _stored(layer.weight, as_int8=not portable)
-    weight_real = _dequantized(graph, f"{name}.weight", weight, weight_scale, zero_point, axis=1)
+    if isinstance(layer, Int4Dense) and graph.opset >= INT4_OPSET:
+        inputs = [graph.int4(f"{name}.weight", layer.weight), graph.constant(f"{name}.weight_scale", weight_scale)]
+        inputs.append(graph.int4(f"{name}.weight_zero_point", np.zeros(layer.n_out, np.int8)))
+        weight_real = graph.node("DequantizeLinear", inputs, f"{name}.weight_real", axis=1)
+    else:
+        weight, zero_point = _stored(layer.weight, as_int8=not portable)
+        weight_real = _dequantized(graph, f"{name}.weight", weight, weight_scale, zero_point, axis=1)
     around_0 = np.zeros(layer.n_out, np.int32)
     bias = _dequantized(graph, f"{name}.bias", layer.bias, bias_scale.astype(np.float32), around_0, axis=0)
     product = graph.node("Gemm", [data, weight_real, bias], f"{name}.real")
@@ -94,7 +99,8 @@ def dynamic_layer(graph: Graph, layer: DynamicQuantizedDense, value: str, output
     name = layer.name
     quantized, scale, zero_point = f"{name}.quantized_input", f"{name}.input_scale", f"{name}.input_zero_point"
     graph.add_node("DynamicQuantizeLinear", [value], [quantized, scale, zero_point])
-    accumulator = _accumulator(graph, name, layer.weight, quantized, zero_point, f"{name}.accumulator")
+    weight = _weight(graph, name, layer.weight)
+    accumulator = _accumulator(graph, name, weight, quantized, zero_point, f"{name}.accumulator")
     as_float = graph.node("Cast", [accumulator], f"{name}.accumulator_float32", to=TensorProto.FLOAT)
     weight_scale = graph.constant(f"{name}.weight_scale", layer.weight_scale)
     scaled = graph.node("Mul", [as_float, weight_scale], f"{name}.scaled")
@@ -144,10 +150,23 @@ def _zero_point(graph: Graph, layer: QuantizedDense) -> str:
 
 
 def _accumulator(
-    graph: Graph, name: str, weight: NDArray[np.integer], value: str, zero_point: str, output: str | None = None
+    graph: Graph, name: str, weight: tuple[str, str], value: str, zero_point: str, output: str | None = None
 ) -> str:
-    stored, weight_zero_point = _weight(graph, name, weight)
+    stored, weight_zero_point = weight
     return graph.node("MatMulInteger", [value, stored, zero_point, weight_zero_point], output or f"{name}.product")
+
+
+def _integers(graph: Graph, layer: QuantizedDense) -> tuple[str, str]:
+    """The weights as 8-bit integers and their zero point, 4-bit ones as such where the graph can hold them.
+
+    onnxruntime makes one constant of the Cast. A DequantizeLinear in its place is read by versions before 1.23 too, but
+    computed anew at each run, for sixty times what a row takes.
+    """
+    if not isinstance(layer, Int4Dense) or graph.opset < INT4_OPSET:
+        return _weight(graph, layer.name, layer.weight)
+    packed = graph.int4(f"{layer.name}.weight", layer.weight)
+    weight = graph.node("Cast", [packed], f"{layer.name}.weight_int8", to=TensorProto.INT8)
+    return weight, graph.constant(f"{layer.name}.weight_zero_point", np.int8(0))
 
 
 def _weight(graph: Graph, name: str, weight: NDArray[np.integer], *, per_channel: bool = False) -> tuple[str, str]:

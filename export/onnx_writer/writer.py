@@ -26,6 +26,7 @@ from edge_runtime.layers import Dense, DynamicQuantizedDense, Stage
 from edge_runtime.model import Model, as_model
 from edge_runtime.version import MADE_WITH, __version__
 from export.onnx_writer.graph import Graph
+from export.onnx_writer.int4 import AS_INT8, INT4_KEY, has_int4
 from export.onnx_writer.int8_forms import FORMS, MICROSOFT, dynamic_layer, qdq_layer
 from export.onnx_writer.pair_saturation import PRECISE, PRECISE_KEY, may_saturate
 from export.onnx_writer.stages import stage
@@ -46,13 +47,16 @@ def write_onnx(
     """Write `model` to `path` as ONNX, replacing an existing file in one step; the same model gives the same bytes.
 
     form: how int8 layers are written, a key of `export.onnx_writer.int8_forms.FORMS`: "integer" (exact everywhere),
-    "qgemm" (exact, onnxruntime only) or "qdq" (for TensorRT, QNN and OpenVINO; not bit-exact). opset: 13 to the newest
-    that the installed onnx knows; what an engine reads is for the engine to say. The batch dimension is dynamic,
-    preprocessing is part of the graph, class names and metadata go to metadata_props. portable: of the qdq form,
-    weights that could saturate on x86 without VNNI are written as uint8 with zero point 128, for engines that take it;
-    without it such a file's metadata name the session option that onnxruntime needs there
-    (`export.onnx_writer.pair_saturation`). Raises QuantizationError for an unknown form or opset, and for `portable`
-    with another form, OSError where the file cannot be written.
+    "qgemm" (exact, onnxruntime only) or "qdq" (for TensorRT, QNN and OpenVINO; not bit-exact).
+    opset: 13 to the newest that the installed onnx knows; what an engine reads is for the engine to say. 4-bit weights
+    are stored two to a byte from opset 21 on in the forms "integer" and "qdq", else as int8, as the metadata then say.
+    portable: of the qdq form, weights that could saturate on x86 without VNNI are written as uint8 with zero point 128,
+    for engines that take it; without it such a file's metadata name the session option that onnxruntime needs there
+    (`export.onnx_writer.pair_saturation`).
+
+    The batch dimension is dynamic, preprocessing is part of the graph, class names and metadata go to metadata_props.
+    Raises QuantizationError for an unknown form or opset, and for `portable` with another form, OSError where
+    the file cannot be written.
     """
     write_bytes(path, to_onnx(model, form, opset=opset, portable=portable).SerializeToString(deterministic=True))
 
@@ -62,9 +66,8 @@ def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable
     model = as_model(model)
     check_form(form, opset, portable=portable)
     model.check_texts()
-    proto = _model_proto(
-        model, _build(model, form, opset, portable=portable), _properties(model, form, portable), opset
-    )
+    graph = _build(model, form, opset, portable=portable)
+    proto = _model_proto(model, graph, _properties(model, graph, form, portable), opset)
     onnx.checker.check_model(proto, full_check=True)
     return proto
 
@@ -117,12 +120,14 @@ def _dense(graph: Graph, layer: Dense, value: str, target: str) -> str:
     return graph.activation(layer.activation, product, target)
 
 
-def _properties(model: Model, form: str, portable: bool) -> dict[str, str]:
+def _properties(model: Model, graph: Graph, form: str, portable: bool) -> dict[str, str]:
     """Metadata: the model's, which may be what another file of ours said of itself, and what is said of this one."""
-    stated = {key: value for key, value in model.metadata.items() if key not in (PRECISE_KEY, MADE_WITH)}
+    stated = {key: value for key, value in model.metadata.items() if key not in (PRECISE_KEY, INT4_KEY, MADE_WITH)}
     properties = {**stated, "precision": model.precision, "form": form}
     if model.class_names:
         properties["class_names"] = json.dumps(list(model.class_names), ensure_ascii=False)
+    if has_int4(model) and not any(tensor.data_type == TensorProto.INT4 for tensor in graph.initializers.values()):
+        properties[INT4_KEY] = AS_INT8
     if form == "qdq" and not portable and may_saturate(model):
         properties[PRECISE_KEY] = "=".join(PRECISE)
     return properties

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 from collections.abc import Sequence
 from dataclasses import replace
 from typing import Any
@@ -9,8 +10,8 @@ from typing import Any
 import numpy as np
 
 from edge_runtime.array_types import Array
-from edge_runtime.layers import QuantizedDense
-from edge_runtime.numerics import QMAX, Activation, QuantParams
+from edge_runtime.layers import Int4Dense, Layer, QuantizedDense
+from edge_runtime.numerics import INT4_MAX, INT4_MIN, QMAX, Activation, QuantParams
 from export.onnx_reader.layers.assembly import (
     LINEAR,
     Assembly,
@@ -159,6 +160,14 @@ def _emit(
     if tail.output is None:
         assembly.continue_with(tail.rest)
     return tail.output
+
+
+def in_4_bits(layer: Layer) -> Layer:
+    """A layer of a file with 4-bit weights: with the same integers, two to a byte, if they are -8..7."""
+    if type(layer) is not QuantizedDense or layer.weight.min() < INT4_MIN or layer.weight.max() > INT4_MAX:
+        return layer
+    fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
+    return Int4Dense(**{**fields, "weight": layer.weight.astype(np.int8)})
 
 
 def _keeps_table(assembly: Assembly) -> bool:

@@ -16,6 +16,8 @@ from export.onnx_reader.operators.dense import matmul, product
 from export.onnx_reader.operators.elementwise import arithmetic, scaled, shifted
 from export.onnx_reader.operators.folding import along, stored_type
 from export.onnx_reader.operators.selecting import gather
+from export.onnx_reader.operators.shapes import resolved_axis
+from export.onnx_reader.protobuf import has_4_bits
 from export.onnx_reader.steps import Dequantize, DynamicQuantize, Lookup, Quantize
 from export.onnx_reader.values import Const, DynamicGrid, Flow, Handler, Value, flow_of, optional
 
@@ -29,12 +31,18 @@ def _grid(scale: Value, zero_point: Value, kind: str | None = None) -> tuple[Qua
     if zero_point is None:
         zero, kind = 0, kind or "uint8"
     elif isinstance(zero_point, Const) and zero_point.array.size == 1:
-        zero, kind = int(zero_point.array.ravel()[0]), zero_point.array.dtype.name
+        zero, kind = int(zero_point.array.ravel()[0]), _kind(zero_point)
     else:
         raise Unsupported("its zero point is not one constant for the whole tensor")
     if kind not in _SHIFT:
         raise Unsupported(f"it quantizes to {kind}, expected uint8 or int8", "8 bits")
     return QuantParams(float(np.float32(scale.array.ravel()[0])), zero + _SHIFT[kind]), kind
+
+
+def _kind(zero_point: Const) -> str:
+    """The type of the codes around a zero point, as ONNX names it."""
+    name = zero_point.array.dtype.name
+    return name.replace("8", "4") if has_4_bits(zero_point.array) else name
 
 
 def quantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
@@ -53,12 +61,29 @@ def _quantized(flow: Flow, grid: QuantParams, kind: str) -> Flow:
 
 def dequantize_linear(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
     """Codes to real values; on a constant the integers are remembered."""
-    if node.attribute("block_size", int, 0):
-        raise Unsupported("it has a scale for each block; expected one for the tensor or one for each channel")
+    axis, block = node.attribute("axis", int, 1), node.attribute("block_size", int, 0)
+    if block:
+        return [_in_blocks(inputs[0], inputs[1], optional(inputs, 2), axis, block, budget)]
     if isinstance(inputs[0], Const):
-        axis = node.attribute("axis", int, 1)
         return [integers(inputs[0], inputs[1], optional(inputs, 2), axis, budget)]
     return [_dequantized(inputs[0], inputs[1], optional(inputs, 2))]
+
+
+def _in_blocks(value: Value, scale: Value, zero_point: Value, axis: int, size: int, budget: Budget) -> Const:
+    """A constant with a scale for each `size` places along `axis`, as float numbers."""
+    if not isinstance(value, Const) or not isinstance(scale, Const):
+        raise Unsupported("it has a scale for each block of what is no constant; expected one for the tensor")
+    codes, rank = value.array, value.array.ndim
+    axis = resolved_axis(axis, rank)
+    blocks = tuple(-(-n // size) if at == axis else n for at, n in enumerate(codes.shape))
+    zero = zero_point.array if isinstance(zero_point, Const) else np.zeros(blocks, np.int64)
+    if codes.dtype.kind not in "iu" or size < 1 or scale.array.shape != blocks or zero.shape != blocks:
+        raise Unsupported(f"its scales have shape {scale.array.shape}, expected {blocks}: one for each {size} places")
+    budget.charge(codes.size * 4)
+
+    block = np.arange(codes.shape[axis]) // size
+    steps = codes.astype(np.int64) - zero.astype(np.int64).take(block, axis)
+    return Const(steps.astype(np.float32) * scale.array.astype(np.float32).take(block, axis))
 
 
 def _dequantized(value: Value, scale: Value, zero_point: Value) -> Flow:

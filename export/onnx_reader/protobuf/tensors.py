@@ -30,6 +30,11 @@ _RAW = {
     TensorProto.UINT64: "<u8",
     TensorProto.BOOL: "?",
 }
+_FOUR = {"bits": 4}  # what an array's dtype says of 4-bit integers, which NumPy holds in 8
+_NIBBLES: dict[int, np.dtype[Any]] = {  # two to a byte, the first one low
+    TensorProto.INT4: np.dtype(np.int8, metadata=_FOUR),
+    TensorProto.UINT4: np.dtype(np.uint8, metadata=_FOUR),
+}
 _FIELDS = {
     TensorProto.FLOAT: "float_data",
     TensorProto.DOUBLE: "double_data",
@@ -52,6 +57,11 @@ def element_type(code: int, where: str = "") -> np.dtype[Any]:
     return np.dtype(np.float32 if code == TensorProto.BFLOAT16 else _RAW[code]).newbyteorder("=")
 
 
+def has_4_bits(array: Array) -> bool:
+    """Whether an array holds the values of a tensor of 4-bit integers."""
+    return dict(array.dtype.metadata or {}) == _FOUR
+
+
 def checked_shape(dims: Any, name: str) -> tuple[int, ...]:
     """A shape whose axes are sizes. Raises Unsupported."""
     shape = tuple(int(size) for size in dims)
@@ -68,6 +78,7 @@ class TensorReader:
         self.folder = folder
         self.budget = budget
         self.max_bytes = self.left = max_bytes
+        self.has_nibbles = False  # whether a tensor of 4-bit integers has been read
 
     def array(self, tensor: onnx.TensorProto) -> Array:
         """The values of a tensor, native byte order; object strings for STRING. Raises Unsupported."""
@@ -78,6 +89,8 @@ class TensorReader:
                 raise Unsupported(f"tensor '{tensor.name}' holds {len(tensor.string_data)} texts, expected {count:,}")
             texts = [text.decode("utf-8", "replace") for text in tensor.string_data]
             return np.array(texts, dtype=object).reshape(shape)
+        if tensor.data_type in _NIBBLES:
+            return self._nibbles(tensor, count).reshape(shape)
         dtype = element_type(tensor.data_type, f"tensor '{tensor.name}': ")
         self.budget.charge(count, dtype.itemsize)
         if tensor.data_location == TensorProto.EXTERNAL:
@@ -90,10 +103,39 @@ class TensorReader:
             values = (values.astype(np.uint32) << np.uint32(16)).view(np.float32)
         return values.astype(dtype, copy=False).reshape(shape)
 
+    def _nibbles(self, tensor: onnx.TensorProto, count: int) -> Array:
+        """4-bit integers, (count,) in 8 bits each."""
+        self.has_nibbles = True
+        self.budget.charge(count, 2)
+        packed = np.frombuffer(self._packed(tensor, count), np.uint8)
+        codes = np.stack([packed << 4, packed & 0xF0], axis=1).reshape(-1)[:count]  # each in the high half
+        dtype = _NIBBLES[tensor.data_type]
+        return (codes.view(dtype) >> 4).view(dtype)
+
+    def _packed(self, tensor: onnx.TensorProto, count: int) -> bytes:
+        """Their bytes."""
+        if tensor.data_location == TensorProto.EXTERNAL:
+            return self._external(tensor, count)
+        expected = (count + 1) // 2
+        found = len(tensor.raw_data) if tensor.HasField("raw_data") else len(tensor.int32_data)
+        if found != expected:
+            raise Unsupported(f"tensor '{tensor.name}' has {found:,} bytes, expected {expected:,}")
+        if tensor.HasField("raw_data"):
+            return tensor.raw_data
+        return (np.array(tensor.int32_data, np.int64) & 0xFF).astype(np.uint8).tobytes()
+
+    def beside(self, tensor: onnx.TensorProto) -> onnx.TensorProto:
+        """A tensor of external data with its values in it. Raises Unsupported."""
+        if tensor.data_type not in _NIBBLES:
+            return numpy_helper.from_array(self.array(tensor), tensor.name)
+        count = math.prod(checked_shape(tensor.dims, tensor.name))
+        raw, kind = self._external(tensor, count), tensor.data_type
+        return onnx.TensorProto(name=tensor.name, data_type=kind, dims=tensor.dims, raw_data=raw)
+
     def external_bytes(self, tensors: Iterable[onnx.TensorProto]) -> int:
         """Bytes of external data that tensors ask for and files have. Raises Unsupported if one may not be read."""
         external = [tensor for tensor in tensors if tensor.data_location == TensorProto.EXTERNAL]
-        asked = sum(math.prod(checked_shape(tensor.dims, tensor.name)) * _item(tensor) for tensor in external)
+        asked = sum(_stored_bytes(tensor, math.prod(checked_shape(tensor.dims, tensor.name))) for tensor in external)
         paths = {self._inside(_location(tensor), tensor.name) for tensor in external}
         return min(asked, sum(path.stat().st_size for path in paths))
 
@@ -119,7 +161,7 @@ class TensorReader:
     def _external(self, tensor: onnx.TensorProto, count: int) -> bytes:
         entries = {entry.key: entry.value for entry in tensor.external_data}
         path = self._inside(_location(tensor), tensor.name)
-        expected = count * _item(tensor)
+        expected = _stored_bytes(tensor, count)
         offset, length = _size(entries.get("offset", "0")), _size(entries.get("length", str(expected)))
         if offset is None or length != expected:
             found = f"offset {entries.get('offset')}, length {entries.get('length')}"
@@ -154,11 +196,14 @@ def take_in_external(proto: onnx.ModelProto, folder: Path, max_bytes: int) -> No
     reader = TensorReader(folder, Budget(2 * max_bytes), max_bytes)
     for tensor in proto.graph.initializer:
         if tensor.data_location == TensorProto.EXTERNAL:
-            tensor.CopyFrom(numpy_helper.from_array(reader.array(tensor), tensor.name))
+            tensor.CopyFrom(reader.beside(tensor))
 
 
-def _item(tensor: onnx.TensorProto) -> int:
-    return np.dtype(_RAW[tensor.data_type]).itemsize if tensor.data_type in _RAW else 0
+def _stored_bytes(tensor: onnx.TensorProto, count: int) -> int:
+    """Of so many values; 0 for a type that is not read."""
+    if tensor.data_type in _NIBBLES:
+        return (count + 1) // 2
+    return count * np.dtype(_RAW[tensor.data_type]).itemsize if tensor.data_type in _RAW else 0
 
 
 def _location(tensor: onnx.TensorProto) -> str:

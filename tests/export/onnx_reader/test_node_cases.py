@@ -66,7 +66,7 @@ REFUSED_BY_DESIGN = {
         dequantizelinear_e4m3fn dequantizelinear_e4m3fn_float16 dequantizelinear_e4m3fn_zero_point
         dequantizelinear_e5m2 dequantizelinear_float4e2m1 dequantizelinear_int2 dequantizelinear_int4
         dequantizelinear_uint2 dequantizelinear_uint4 quantizelinear_e4m3fn quantizelinear_e5m2
-        quantizelinear_float4e2m1 quantizelinear_int2 quantizelinear_int4 quantizelinear_uint2 quantizelinear_uint4
+        quantizelinear_float4e2m1 quantizelinear_int2 quantizelinear_uint2
     """,
     "expected float32, float64": """
         add_int16 add_uint16 add_uint32 add_uint64 celu_bfloat16 dequantizelinear_int16 dequantizelinear_uint16
@@ -138,6 +138,7 @@ REFUSED_BY_DESIGN = {
         gemm_default_matrix_bias
     """,
     "its scale is not one constant for the whole tensor": """
+        quantizelinear_int4 quantizelinear_uint4
         dequantizelinear_axis quantizelinear_axis quantizelinear_blocked_asymmetric
         quantizelinear_blocked_symmetric
     """,

@@ -11,8 +11,8 @@ from edge_runtime.reference.trace import logits, trace
 from export.onnx_writer.writer import to_onnx
 from export.verification.onnx_session import LEVELS
 from export.verification.verify import verify
-from tests.adversarial import adversarial_model, adversarial_rows, staged_adversarial_model
-from tests.opsets import newest_opset
+from tests.adversarial import adversarial_model, adversarial_rows, in_int4, staged_adversarial_model
+from tests.opsets import int4_opsets, newest_opset
 from tests.plain_int8 import MUTATIONS, logits_and_hidden
 
 NETWORKS = 320
@@ -37,6 +37,20 @@ def test_adversarial_networks_give_the_same_bits_everywhere(seeds, tmp_path):
         report = verify(model, path, rows, levels=ALL_LEVELS, threads=1 + seed % 2)
         assert report.form == form
         assert report.exact_differing == 0, (seed, form, opset, report.first_diverging_layer)
+
+
+@pytest.mark.parametrize("form", ["integer", "qgemm", "qdq"])
+@pytest.mark.parametrize("opset", int4_opsets())
+def test_adversarial_networks_of_4_bits_give_the_same_bits_everywhere(form, opset, tmp_path):
+    """And with layers of 4 and of 8 bits in turn. The form qdq keeps its bound."""
+    for seed in range(30):
+        model = in_int4(adversarial_model(seed), every=1 + seed % 2)
+        rows = adversarial_rows(model, seed)
+        path = tmp_path / f"{seed}.onnx"
+        path.write_bytes(to_onnx(model, form, opset=opset).SerializeToString())
+        report = verify(model, path, rows, levels=ALL_LEVELS, threads=1 + seed % 2)
+        assert report.ok, (seed, report.first_diverging_layer)
+        assert report.exact_differing == 0, (seed, report.first_diverging_layer)
 
 
 @pytest.mark.parametrize(

@@ -99,8 +99,8 @@ REFUSED = {
     "integers": (lambda: one("QuantizeLinear", flow((4,), kind="int64"), S, Z), "it quantizes int64 values, expected "
                  "float32"),
     "codes of codes": (lambda: one("QuantizeLinear", codes(), S, Z), "it quantizes uint8 values"),
-    "blocks": (lambda: one("DequantizeLinear", codes(), S, Z, block_size=2), "it has a scale for each block; expected "
-               "one for the tensor or one for each channel"),
+    "blocks": (lambda: one("DequantizeLinear", codes(), S, Z, block_size=2), "it has a scale for each block of what "
+               "is no constant; expected one for the tensor"),
     "real values": (lambda: one("DequantizeLinear", X, S, Z), "its input is not a quantized tensor made of"),
     "another dtype": (lambda: one("DequantizeLinear", codes(), S, SIGNED), "its zero point is int8, its input uint8"),
     "two constants": (lambda: one("QLinearMatMul", WEIGHT.T.copy(), S, SIGNED, WEIGHT, S, SIGNED, S, Z),
