@@ -81,13 +81,15 @@ class QuantizedBlock(Block):
         self._codes: NDArray[np.unsignedinteger] = np.empty(0, np.uint8)
 
     def _latent(self, source: Dense) -> tuple[Array, Array]:
-        """Weights and bias that round to the layer's own, as near to the float layer's as that allows."""
-        weight, bias = self.layer.weight.astype(np.float64), self.layer.bias.astype(np.float64)
-        step = self._scale * self.layer.input.scale
-        wanted = source.weight.astype(np.float64) / self._scale, source.bias.astype(np.float64) / step
-        near = (np.clip(w, at - _WITHIN, at + _WITHIN) for w, at in zip(wanted, (weight, bias), strict=True))
-        weights, biases = near
-        return (weights / self._top).astype(np.float32), (biases / (self._top * self._bias_span)).astype(np.float32)
+        """Weights and bias that round to the layer's own, as near to the float layer's as that allows.
+
+        The bias is what is added to the layer's own: float32 does not hold every whole number that int32 does.
+        """
+        weight = self.layer.weight.astype(np.float64)
+        weights = np.clip(source.weight.astype(np.float64) / self._scale, weight - _WITHIN, weight + _WITHIN)
+        added = source.bias.astype(np.float64) / (self._scale * self.layer.input.scale) - self.layer.bias
+        added = np.clip(added, -_WITHIN, _WITHIN)
+        return (weights / self._top).astype(np.float32), (added / (self._top * self._bias_span)).astype(np.float32)
 
     # what it stands for
 
@@ -103,7 +105,7 @@ class QuantizedBlock(Block):
             if room < 0:
                 values[:, reach >= INT32_LIMIT] *= np.float32(0.99)
                 steps = self._steps(values)
-        bias = np.rint(self.dense.bias.astype(np.float64) * (self._top * self._bias_span))
+        bias = self.layer.bias + np.rint(self.dense.bias.astype(np.float64) * (self._top * self._bias_span))
         return steps.astype(np.int8), np.clip(bias, -room, room).astype(np.int32)
 
     def _steps(self, values: Array) -> Array:

@@ -20,7 +20,7 @@ KINDS = {
     "tables": (["tanh", "sigmoid", "sigmoid"], True),
     "others": (["gelu", "clip", "softmax"], False),
 }
-PRECISIONS = ("int8", "int4")
+PRECISIONS = ("int8", "int4", "int8-a16")
 
 
 def blocks_of(model, small):
