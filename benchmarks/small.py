@@ -4,7 +4,7 @@ Part "mnist": 256-64-64-64-10 on MNIST scaled to 16 x 16, 12,608 bytes of weight
 Each pixel is the mean of the area that it covers of the 28 x 28 image. Without augmentation, with it, and with it and
 the answers of a larger network, 256-512-256-10, that was trained alike: softened by 3, 0.7 of them and 0.3 of the
 labels are learned.
-Part "fashion": 784-128-64-10 on Fashion-MNIST, int4 beside float32.
+Part "fashion": 784-128-64-10 on Fashion-MNIST, int4 beside float32, fine-tuned on what the float network answers.
 A twentieth of the training images (Fashion: a tenth) chooses the epoch that is kept; the test images choose nothing.
 """
 
@@ -36,11 +36,12 @@ FLOAT: dict[str, Any] = {
     "patience": None,
     "standardize": "global",
 }
-TUNED: dict[str, Any] = {"batch_size": 256, "learning_rate": 0.004}
+PLAIN: dict[str, Any] = {"optimizer": "adam", "learning_rate": 0.002}  # with the penalty that is the default
+TUNED: dict[str, Any] = {"batch_size": 256}
 TEACHER, SOFTENED, TAUGHT = (512, 256), 3.0, 0.7
 WAYS = ("plain", "augmented", "taught")
-AT_LEAST = {"plain": 0.985, "augmented": 0.990, "taught": 0.990}  # test accuracy
-FASHION: dict[str, Any] = {"epochs": 20, "learning_rate": 0.001, "batch_size": 128}
+AT_LEAST = {"plain": 0.980, "augmented": 0.985, "taught": 0.990}  # test accuracy
+FASHION: dict[str, Any] = {"epochs": 5, "learning_rate": 0.0003, "batch_size": 128}
 MOST_BYTES = 13_000  # of weights
 MOST_LOST = 0.1  # points of accuracy, of Fashion-MNIST
 
@@ -50,8 +51,8 @@ def main(argv: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m benchmarks small", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parser.add_argument("--epochs", type=int, default=200, help="in floats with augmentation (default %(default)s)")
-    parser.add_argument("--tuning-epochs", type=int, default=150, help="in int4 with it (default %(default)s)")
+    parser.add_argument("--epochs", type=int, default=150, help="in floats with augmentation (default %(default)s)")
+    parser.add_argument("--tuning-epochs", type=int, default=120, help="in int4 with it (default %(default)s)")
     parser.add_argument("--seeds", type=int, default=3, help="networks of each kind (default %(default)s)")
     parser.add_argument("--ways", nargs="+", choices=WAYS, default=WAYS, help="of MNIST, some instead of all")
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="some instead of all")
@@ -133,7 +134,7 @@ def _fashion(seeds: int) -> bool:
     for seed in range(seeds):
         parts = parts_of(DESIGNS["fashion"], seed)
         model = trained(DESIGNS["fashion"], parts, 25, seed)
-        row = _shrunk(model, parts, seed, FASHION, parts.train.y, parts.validation.y)
+        row = _shrunk(model, parts, seed, FASHION, None, None)
         lost.append(100 * (row["float32"] - row["fine-tuned"]))
         _say(f"Fashion-MNIST 784-128-64-10, seed {seed}", row)
     is_met = float(np.mean(lost)) <= MOST_LOST
@@ -147,19 +148,21 @@ def _trained(
     """A float network with BatchNorm, which is folded away. train, validation: labels or shares of classes."""
     from trainer import NeuralNetwork, PrecisionConfig
 
+    is_moved = more["augment"] is not None
     network = NeuralNetwork(
         [parts.train.n_in, *hidden, 10],
         ["relu"] * len(hidden) + ["softmax"],
-        l2_lambda=0.02,
+        l2_lambda=0.02 if is_moved else 1e-3,
         precision_config=PrecisionConfig(seed=seed),
         batch_norm=True,
     )
-    network.fit(parts.train.x, train, validation_data=(parts.validation.x, validation), **FLOAT, **more)
+    settings = {**FLOAT, **({} if is_moved else PLAIN), **more}
+    network.fit(parts.train.x, train, validation_data=(parts.validation.x, validation), **settings)
     return network.to_model(class_names=parts.train.class_names)
 
 
 def _shrunk(
-    model: Model, parts: Split, seed: int, tuning: dict[str, Any], train: np.ndarray, validation: np.ndarray
+    model: Model, parts: Split, seed: int, tuning: dict[str, Any], train: Any, validation: Any
 ) -> dict[str, Any]:
     """Test accuracy in floats, in int4, and in int4 once fine-tuned, and the bytes of its weights."""
     from export.commands.pipeline import LabeledRows

@@ -36,6 +36,7 @@ from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
 
 WEIGHT_LIMITS = {8: (-WEIGHT_MAX, WEIGHT_MAX), 4: (INT4_MIN, INT4_MAX)}  # of a weight's integers, by its bits
+LEARNING_RATES = {8: 0.001, 4: 0.004}  # by default, by the bits of weights: a step of few bits is long
 NOTE = "fine_tuning"  # the key of the metadata that says how it was done
 
 
@@ -45,7 +46,7 @@ class TuningDefaults:
 
     epochs: int = 20
     batch_size: int | None = None
-    learning_rate: float = 0.002
+    learning_rate: float | None = None
     optimizer: str = "adam"
     schedule: str = "cosine"
     validation_share: float = 0.1
@@ -82,25 +83,29 @@ def fine_tune(
     model: the float32 model that `quantized` was made of, with its units (equalized, if it is). quantized: of layers
     in int8 or int4; those in float32 or float16 are trained as floats.
     y: labels (rows,) as indices of classes, or target values (rows, n_out) in real units, the rows themselves for an
-    autoencoder. None: what `model` answers to x, for rows without labels.
+    autoencoder. None: what `model` answers to x, for rows without labels, and for rows that it knows by heart: labels
+    teach nothing more there. Shares of classes (rows, n_out) may be a larger network's answers.
     The forward pass is that of the device, bit for bit; weights, biases and the scales of weights follow gradients that
     pass through the rounding (`trainer.network.fake_quantization`). Ranges of activations stay.
     validation_data: (x, y); without it, so large a `validation_share` of the rows, drawn by the seed, is held out, and
     where that is too few rows, all of them are judged on. What is kept is the best epoch on these rows. If none is
     better than `quantized` itself, that is returned as it is, with a DataWarning.
     batch_size: as in `NeuralNetworkModel.fit`, and so are the other arguments. learning_rate: in parts of the largest
-    weight of a channel. seed: of the order of rows, of what is held out and of augmentation.
+    weight of a channel; None is 0.001, or 0.004 for weights of 4 bits. seed: of the order of rows, of what is held out
+    and of augmentation.
     The metadata say what was done; stored test vectors keep their inputs. Raises InputError for data,
     ConfigurationError for settings and for layers that cannot be trained, TrainingDiverged.
     """
+    model, quantized = as_model(model), as_model(quantized)
     options = tuning_options(
+        quantized,
         epochs=epochs, batch_size=batch_size, learning_rate=learning_rate, min_delta=min_delta,
         validation_share=validation_share, patience=patience, monitor=monitor, shuffle=shuffle, optimizer=optimizer,
         schedule=schedule, loss=loss, label_smoothing=label_smoothing, class_weight=class_weight, augment=augment,
         on_epoch=on_epoch,
     )  # fmt: skip
     found = tune(
-        as_model(model), as_model(quantized), x, y, options, sample_weight=sample_weight,
+        model, quantized, x, y, options, sample_weight=sample_weight,
         validation_data=validation_data, seed=check_whole("seed", seed, 0),
     )  # fmt: skip
     for text in found.doubts:
@@ -120,12 +125,24 @@ class Tuned(NamedTuple):
     doubts: tuple[str, ...] = ()
 
 
-def tuning_options(**given: Any) -> TrainingOptions:
-    """The options of a run, by the names of `fine_tune`'s arguments; what is not given is by default."""
+def tuning_options(quantized: Model | int, **given: Any) -> TrainingOptions:
+    """The options of a run, by the names of `fine_tune`'s arguments; what is not given is by default.
+
+    quantized: the model, or the bits of its weights.
+    """
     defaults = {"patience": None, "min_delta": 0.0, "shuffle": True, "loss": None, "label_smoothing": 0.0}
     defaults |= {"class_weight": None, "augment": None, "on_epoch": None}
     own = {"standardize": "none", "checkpoint": None, "resume": None}
-    return TrainingOptions.of(**{**defaults, **asdict(TuningDefaults()), **own, **given})
+    values = {**defaults, **asdict(TuningDefaults()), **own, **given}
+    if values["learning_rate"] is None:
+        values["learning_rate"] = LEARNING_RATES[quantized if isinstance(quantized, int) else _fewest_bits(quantized)]
+    return TrainingOptions.of(**values)
+
+
+def _fewest_bits(quantized: Model) -> int:
+    """Of the weights of its layers in integers."""
+    layers = [layer for layer in quantized.layers if isinstance(layer, QuantizedDense)]
+    return min((layer.weight_bits for layer in layers), default=8)
 
 
 def tune(
@@ -193,7 +210,7 @@ def _block(layer: Layer, source: Layer | None) -> FloatBlock | QuantizedBlock:
             f"layer '{layer.name}' has weights of 9 bits, an import's uint8 less their zero point; expected int8: "
             "quantize the float model anew"
         )
-    return QuantizedBlock(layer, source, WEIGHT_LIMITS[layer.weight_bits])
+    return QuantizedBlock(layer, WEIGHT_LIMITS[layer.weight_bits])
 
 
 def _data(

@@ -43,7 +43,7 @@ from trainer.fitting import TrainingOptions
 from trainer.recipe import THRESHOLD, with_threshold
 from trainer.scores import chance_doubts
 
-TRAINED_IN = ("int8", "int4")
+TRAINED_IN = {"int8": 8, "int4": 4}  # precisions and the bits of their weights
 
 
 class _Judged(NamedTuple):
@@ -60,7 +60,7 @@ def run_fine_tuning(source: str, precision: str, settings: dict[str, Any], optio
     settings: of the run, as far as they were given. options: of the command. Raises what the parts raise.
     """
     _check_out(source, options)
-    chosen = tuning_options(**settings)
+    chosen = tuning_options(TRAINED_IN[precision], **settings)
     model = load_any(source, options["max_bytes"], writes=[Path(options["out"])])
     parts = parts_for_tuning(model, options["spec"], options["test"], **cap(options["max_bytes"]))
     found = quantize_beside(model, parts.train.x, precision, Switches(), 0, lambda seen: note(method_text(seen)))
@@ -81,15 +81,29 @@ def _check_out(source: str, options: dict[str, Any]) -> None:
 
 
 def _tuned(found: Quantized, parts: Split, chosen: TrainingOptions, seed: int) -> Tuned:
-    """Trained on the training rows, chosen on the validation rows; without labels, on what the float model answers."""
+    """Trained on the training rows, chosen on the validation rows.
+
+    On what the float model answers where there are no labels, and where they gave nothing: a network that knows its
+    rows by heart learns from labels to be surer of them, and no more.
+    """
     train, validation = (labels_of(found.model, part) for part in (parts.train, parts.validation))
-    if train is None:
-        note("the data has no labels that are the model's: it learns what the float model answers")
+    if train is not None:
+        tuned = _run(found, parts, (train, validation), chosen, seed)
+        if not tuned.doubts or not parts.train.is_classification:
+            return tuned
+        note("no epoch was better by the labels: it learns what the float model answers")
+        return _run(found, parts, (None, None), replace(chosen, class_weight=None), seed)
+    note("the data has no labels that are the model's: it learns what the float model answers")
+    return _run(found, parts, (None, None), chosen, seed)
+
+
+def _run(found: Quantized, parts: Split, truth: tuple[Any, Any], chosen: TrainingOptions, seed: int) -> Tuned:
+    """One training. truth: labels or targets of the training and the validation rows, None for the float answers."""
     with Progress(after=0.0) as progress:
-        told = epoch_told(progress, chosen.epochs, parts.train.is_classification or train is None)
+        told = epoch_told(progress, chosen.epochs, parts.train.is_classification or truth[0] is None)
         return tune(
-            found.source, found.model, parts.train.x, train, replace(chosen, on_epoch=told),
-            validation_data=(parts.validation.x, validation), seed=seed,
+            found.source, found.model, parts.train.x, truth[0], replace(chosen, on_epoch=told),
+            validation_data=(parts.validation.x, truth[1]), seed=seed,
         )  # fmt: skip
 
 

@@ -59,7 +59,7 @@ train_command = click.Command(
     callback=_train,
     params=[
         click.Option(["--from", "source"], type=FILE, help=_FROM_HELP),
-        click.Option(["--quantization-aware"], type=click.Choice(TRAINED_IN), help=_AWARE_HELP),
+        click.Option(["--quantization-aware"], type=click.Choice(tuple(TRAINED_IN)), help=_AWARE_HELP),
         *train_floats.params,
     ],
     help=_documented(train_floats.help or ""),

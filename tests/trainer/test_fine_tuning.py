@@ -103,7 +103,7 @@ def test_the_metadata_say_how_it_was_done(classifier):
     tuned = fine_tune(model, replace(small, metadata={"data": "blobs"}), x, y, epochs=4, seed=5)
     assert tuned.metadata["data"] == "blobs"
     note = tuned.metadata[NOTE]
-    assert "of 4, adam, learning rate 0.002, cosine, batches of 32, seed 5; loss " in note
+    assert "of 4, adam, learning rate 0.001, cosine, batches of 32, seed 5; loss " in note
     assert note.endswith(" after, on 60 rows")
 
 

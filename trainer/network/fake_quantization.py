@@ -40,7 +40,6 @@ from trainer.layers import DenseLayer, Parameter
 from trainer.network.block import Block
 from trainer.network.precision import lower_weights
 
-_WITHIN = 0.49  # of a step: latent weights begin so near to their grid point that they round to it
 _WINDOW = 4  # codes on either side over which a table's slope is taken: between two its rounding shows
 _LINEAR = Activation("linear")
 _TINY = float(np.finfo(np.float32).tiny)
@@ -61,11 +60,13 @@ class GridDense(DenseLayer):
 class QuantizedBlock(Block):
     """A `QuantizedDense` in training: float32 rows in, and rows of the real values of its output grid out.
 
-    layer: on whose grids and scales it is trained. source: the float layer that it was made of; its weights decide
-    where within a step the latent weights begin. limits: the smallest and the largest integer of a weight.
+    layer: on whose grids and scales it is trained. limits: the smallest and the largest integer of a weight.
+    The latent weights begin in the middle of their steps, so that the first updates turn none of them: with the float
+    weights in their place, those that compensated rounding had sent the other way lay at the edge of their steps, and
+    what it had won was lost in the first epoch.
     """
 
-    def __init__(self, layer: QuantizedDense, source: Dense, limits: tuple[int, int]) -> None:
+    def __init__(self, layer: QuantizedDense, limits: tuple[int, int]) -> None:
         self.layer, self.limits = layer, limits
         self._top = float(limits[1])
         after = 1.0 if layer.output is None else layer.output.scale
@@ -75,21 +76,17 @@ class QuantizedBlock(Block):
         self._reach = self._bias_span if grid.bits == FEWEST_BITS else float(grid.top)  # see `certificate`
         self._bias_room = float(INT32_LIMIT - 1 - layer.n_in * max(map(abs, limits)) * self._reach)
         # a table is looked up, whatever its activation: it need not be one that floats are trained with
-        super().__init__(GridDense(*self._latent(source)), layer.activation if layer.table is None else _LINEAR)
+        super().__init__(GridDense(*self._latent()), layer.activation if layer.table is None else _LINEAR)
         self._slopes = None if layer.table is None else _table_slopes(layer)
         self._inside: NDArray[np.bool_] | None = None
         self._codes: NDArray[np.unsignedinteger] = np.empty(0, np.uint8)
 
-    def _latent(self, source: Dense) -> tuple[Array, Array]:
-        """Weights and bias that round to the layer's own, as near to the float layer's as that allows.
+    def _latent(self) -> tuple[Array, Array]:
+        """Weights that are the layer's own, and what is added to its bias: nothing yet.
 
-        The bias is what is added to the layer's own: float32 does not hold every whole number that int32 does.
+        Not the bias itself: float32 does not hold every whole number that int32 does.
         """
-        weight = self.layer.weight.astype(np.float64)
-        weights = np.clip(source.weight.astype(np.float64) / self._scale, weight - _WITHIN, weight + _WITHIN)
-        added = source.bias.astype(np.float64) / (self._scale * self.layer.input.scale) - self.layer.bias
-        added = np.clip(added, -_WITHIN, _WITHIN)
-        return (weights / self._top).astype(np.float32), (added / (self._top * self._bias_span)).astype(np.float32)
+        return (self.layer.weight / self._top).astype(np.float32), np.zeros(self.layer.n_out, np.float32)
 
     # what it stands for
 

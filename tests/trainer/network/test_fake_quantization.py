@@ -143,11 +143,7 @@ def test_values_that_the_grid_clips_pass_no_gradient():
         "dense0", np.array([[1, 1, -1]], np.int8), np.array([200, 0, -150], np.int32), np.ones(3, np.float32),
         QuantParams(1.0, 0), grid, Activation("linear"),
     )  # fmt: skip
-    block = QuantizedBlock(
-        layer,
-        Dense("dense0", layer.weight.astype(np.float32), layer.bias.astype(np.float32), Activation("linear")),
-        (-127, 127),
-    )
+    block = QuantizedBlock(layer, (-127, 127))
     block.resize(2)
     block.forward(np.array([[3.0], [5.0]], np.float32), np.random.default_rng(0))
     block.grad[...] = 1
@@ -185,8 +181,7 @@ def test_a_float_layer_is_trained_on_the_weights_that_are_stored():
 def test_no_accumulator_leaves_int32():
     """Biases beyond it are kept within: the layer can always be made."""
     layer = lattice_model().layers[0]
-    source = Dense(layer.name, layer.weight.astype(np.float32), layer.bias.astype(np.float32), layer.activation)
-    block = QuantizedBlock(layer, source, (-127, 127))
+    block = QuantizedBlock(layer, (-127, 127))
     block.dense.bias[...] = math.inf
     block.dense.weights[...] = 5
     made = block.to_layer()
