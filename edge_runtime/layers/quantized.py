@@ -154,10 +154,15 @@ class QuantizedDense(WeightedLayer):
         return 8
 
     @property
+    def has_fine_grids(self) -> bool:
+        """Whether a grid of it has more than 8 bits."""
+        grids = (grid for grid in (self.input, self.output, self.table_output) if grid is not None)
+        return any(grid.bits > FEWEST_BITS for grid in grids)
+
+    @property
     def has_other_bits(self) -> bool:
         """Whether its weights or a grid of it have another number of bits than 8."""
-        grids = [grid.bits for grid in (self.input, self.output, self.table_output) if grid is not None]
-        return any(bits != FEWEST_BITS for bits in (self.weight_bits, *grids))
+        return self.weight_bits != 8 or self.has_fine_grids
 
     @property
     def stored_weight(self) -> Array:

@@ -198,7 +198,7 @@ class MinusRow(Step):
 
 @dataclass(frozen=True)
 class Quantize(Step):
-    """Real values become codes on a uint8 grid. kind: what the file stores them as, "uint8" or "int8"."""
+    """Real values become codes on a grid. kind: what the file stores them as, "uint8", "int8" or "uint16"."""
 
     grid: QuantParams
     kind: str = "uint8"
@@ -221,7 +221,7 @@ class Dequantize(Step):
 
 @dataclass(frozen=True, eq=False)
 class Lookup(Step):
-    """Codes become other codes: uint8 table (256,). kind as in Quantize."""
+    """Codes become other codes: a table of uint8 or uint16, an entry for each code. kind as in Quantize."""
 
     table: Array
     kind: str = "uint8"
@@ -229,6 +229,13 @@ class Lookup(Step):
     def __call__(self, x: Array, nudge: float = 0.0) -> Array:
         """The codes in place of codes."""
         return np.asarray(self.table[x])
+
+
+@dataclass(frozen=True)
+class Byte(Step):
+    """The high or the low byte of codes of more than 8 bits."""
+
+    is_high: bool
 
 
 @dataclass(frozen=True)
@@ -243,7 +250,7 @@ class DynamicScale(Step):
 
 OfOneNumber = Affine | Function | Quantize | Dequantize | Lookup  # each value by itself, whatever the rest of the row
 OfWholeRow = RowFunction | Center | Normalize  # as many values as before, which the whole row makes
-KeepsOrder = OfWholeRow | MinusRow | Quantize | Dequantize | DynamicQuantize | DynamicScale  # of a row's values
+KeepsOrder = OfWholeRow | MinusRow | Quantize | Byte | Dequantize | DynamicQuantize | DynamicScale  # of a row's values
 
 
 def composed(steps: Sequence[Any], x: Array, nudge: float = 0.0) -> Array:

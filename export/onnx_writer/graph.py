@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import onnx
 from numpy.typing import NDArray
-from onnx import helper, numpy_helper
+from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime.numerics import Activation, QuantParams
+from edge_runtime.numerics import FEWEST_BITS, QMIN, Activation, QuantParams
 
 INT4_OPSET = 21  # the first with tensors of 4-bit integers
 
@@ -53,8 +53,24 @@ class Graph:
         return [scale, self.constant(f"{name}_zero_point", np.uint8(grid.zero_point))]
 
     def quantize(self, value: str, grid: QuantParams, output: str) -> str:
-        """QuantizeLinear onto a uint8 grid."""
-        return self.node("QuantizeLinear", [value, *self.grid(output, grid)], output)
+        """QuantizeLinear onto a uint8 grid; of more bits, uint16, its arithmetic, which QuantizeLinear has from 21 on.
+
+        NaN is not above the lowest value, and so becomes that: Clip leaves it to the engine.
+        """
+        if grid.bits == FEWEST_BITS:
+            return self.node("QuantizeLinear", [value, *self.grid(output, grid)], output)
+        low, high = (
+            self.scalar(output, name, end - grid.zero_point) for name, end in (("low", QMIN), ("high", grid.top))
+        )
+        steps = self.node("Div", [value, self.scalar(output, "scale", grid.scale)], f"{output}.steps")
+        is_above = self.node("GreaterOrEqual", [steps, low], f"{output}.is_above")
+        clipped = self.node("Where", [is_above, steps, low], f"{output}.at_least")
+        clipped = self.node("Min", [clipped, high], f"{output}.clipped")
+        rounded = self.node("Round", [clipped], f"{output}.rounded")
+        codes = self.node(
+            "Add", [rounded, self.scalar(output, "zero_point", grid.zero_point)], f"{output}.codes_float32"
+        )
+        return self.node("Cast", [codes], output, to=TensorProto.UINT16)
 
     def activation(self, activation: Activation, value: str, output: str) -> str:
         """A float32 activation; Identity for linear, so that `output` exists."""

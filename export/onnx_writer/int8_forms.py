@@ -6,8 +6,15 @@ qgemm     com.microsoft.QGemm. The same bits in one node, for onnxruntime only.
 qdq       QuantizeLinear and DequantizeLinear around Gemm. What TensorRT, QNN and OpenVINO take in. Not bit-exact: an
           engine may compute it in integers or in floats, and onnxruntime does either, depending on its level.
 
-Each function adds one layer to a graph and returns the name of its output: uint8 on the layer's output grid, or float32
-where it has none. `value` is uint8 on the layer's input grid.
+Each function adds one layer to a graph and returns the name of its output: codes on its output grid, or float32 where
+it has none. `value` is codes on the layer's input grid: uint8, or uint16 on one of more than 8 bits, which the integer
+form has alone. There a code is 256 * high + low, two bytes that are multiplied by themselves and joined in int32:
+
+    256 * MatMulInteger(high, weight, zero_point div 256) + MatMulInteger(low, weight, zero_point mod 256)
+
+None of these sums leaves int32: each is at most (2^bits - 1) * sum |weight|, and the layer's certificate is that and
+the bias. QGemm has no such codes. The qdq form would have, from opset 21 on, and engines would add in floats:
+onnxruntime has no integer kernel for them.
 """
 
 from __future__ import annotations
@@ -18,21 +25,23 @@ import numpy as np
 from numpy.typing import NDArray
 from onnx import TensorProto
 
+from edge_runtime.errors import QuantizationError
 from edge_runtime.layers import DynamicQuantizedDense, Int4Dense, QuantizedDense
-from edge_runtime.numerics import QuantParams
+from edge_runtime.model import Model
+from edge_runtime.numerics import FEWEST_BITS, QuantParams
 from export.onnx_writer.activation_tables import is_its_function
 from export.onnx_writer.graph import INT4_OPSET, Graph
 from export.onnx_writer.pair_saturation import is_pair_safe
 
 MICROSOFT = "com.microsoft"
+_BYTE = 256
 
 
 def integer_layer(graph: Graph, layer: QuantizedDense, value: str, output: str) -> str:
     """Explicit integers in standard operators."""
-    accumulator = _accumulator(graph, layer.name, _integers(graph, layer), value, _zero_point(graph, layer))
-    accumulator = graph.node(
-        "Add", [accumulator, graph.constant(f"{layer.name}.bias", layer.bias)], f"{layer.name}.accumulator"
-    )
+    sums = _sums_of_bytes if layer.input.bits > FEWEST_BITS else _sums
+    bias = graph.constant(f"{layer.name}.bias", layer.bias)
+    accumulator = graph.node("Add", [sums(graph, layer, value), bias], f"{layer.name}.accumulator")
     as_float = graph.node("Cast", [accumulator], f"{layer.name}.accumulator_float32", to=TensorProto.FLOAT)
     multiplier = graph.constant(f"{layer.name}.multiplier", layer.multiplier)
     scaled = graph.node("Mul", [as_float, multiplier], f"{layer.name}.scaled")
@@ -109,6 +118,38 @@ def dynamic_layer(graph: Graph, layer: DynamicQuantizedDense, value: str, output
     return graph.activation(layer.activation, summed, output)
 
 
+def require_form(model: Model, form: str) -> None:
+    """Raise QuantizationError where a layer has codes of more than 8 bits and the form has none."""
+    for layer in model.layers:
+        if form != "integer" and isinstance(layer, QuantizedDense) and layer.has_fine_grids:
+            raise QuantizationError(
+                f"layer '{layer.name}' has codes of more than 8 bits, and form {form!r} has 8; write it with --form "
+                "integer (form='integer'), which is exact in every engine"
+            )
+
+
+def _sums(graph: Graph, layer: QuantizedDense, value: str) -> str:
+    return _accumulator(graph, layer.name, _integers(graph, layer), value, _zero_point(graph, layer))
+
+
+def _sums_of_bytes(graph: Graph, layer: QuantizedDense, value: str) -> str:
+    """Of codes of more than 8 bits."""
+    name = layer.name
+    codes = graph.node("Cast", [value], f"{name}.input_int32", to=TensorProto.INT32)
+    base = graph.constant(f"{name}.256", np.int32(_BYTE))
+    stored = _integers(graph, layer)
+    sums = []
+    for operator, part, zero_point in zip(
+        ("Div", "Mod"), ("high", "low"), divmod(layer.input.zero_point, _BYTE), strict=True
+    ):
+        half = graph.node(operator, [codes, base], f"{name}.{part}_int32")
+        byte = graph.node("Cast", [half], f"{name}.{part}", to=TensorProto.UINT8)
+        zero = graph.constant(f"{name}.{part}_zero_point", np.uint8(zero_point))
+        sums.append(graph.node("MatMulInteger", [byte, stored[0], zero, stored[1]], f"{name}.{part}_product"))
+    high = graph.node("Mul", [sums[0], base], f"{name}.high_sums")
+    return graph.node("Add", [high, sums[1]], f"{name}.product")
+
+
 FORMS: dict[str, Callable[[Graph, QuantizedDense, str, str], str]] = {
     "integer": integer_layer,
     "qdq": qdq_layer,
@@ -137,7 +178,7 @@ def _is_plain(layer: QuantizedDense) -> bool:
 
 def _one_step(grid: QuantParams) -> QuantParams:
     """The grid in its own steps: the multiplier has divided by the scale already."""
-    return QuantParams(1.0, grid.zero_point)
+    return QuantParams(1.0, grid.zero_point, grid.bits)
 
 
 def _look_up(graph: Graph, layer: QuantizedDense, codes: str, output: str) -> str:

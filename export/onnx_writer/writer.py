@@ -27,7 +27,7 @@ from edge_runtime.model import Model, as_model
 from edge_runtime.version import MADE_WITH, __version__
 from export.onnx_writer.graph import Graph
 from export.onnx_writer.int4 import AS_INT8, INT4_KEY, has_int4
-from export.onnx_writer.int8_forms import FORMS, MICROSOFT, dynamic_layer, qdq_layer
+from export.onnx_writer.int8_forms import FORMS, MICROSOFT, dynamic_layer, qdq_layer, require_form
 from export.onnx_writer.pair_saturation import PRECISE, PRECISE_KEY, may_saturate
 from export.onnx_writer.stages import stage
 
@@ -66,6 +66,7 @@ def to_onnx(model: Model, form: str = "integer", *, opset: int = OPSET, portable
     model = as_model(model)
     check_form(form, opset, portable=portable)
     model.check_texts()
+    require_form(model, form)
     graph = _build(model, form, opset, portable=portable)
     proto = _model_proto(model, graph, _properties(model, graph, form, portable), opset)
     onnx.checker.check_model(proto, full_check=True)

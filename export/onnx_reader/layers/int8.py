@@ -11,7 +11,7 @@ import numpy as np
 
 from edge_runtime.array_types import Array
 from edge_runtime.layers import Int4Dense, Layer, QuantizedDense
-from edge_runtime.numerics import INT4_MAX, INT4_MIN, QMAX, Activation, QuantParams
+from edge_runtime.numerics import INT4_MAX, INT4_MIN, Activation, QuantParams
 from export.onnx_reader.layers.assembly import (
     LINEAR,
     Assembly,
@@ -114,7 +114,7 @@ def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, st
     if (factor != 1).any():
         unit = (unit.astype(np.float64) * factor).astype(np.float32)
     codes, unit = with_positive_scale(codes, unit, tail.after.shift)
-    reach = QMAX * np.abs(codes).sum(axis=0)
+    reach = grid.top * np.abs(codes).sum(axis=0)
     bias = on_accumulator_grid(tail.after.shift, unit, reach)
     node = assembly.nodes[assembly.focus]
     if tail.output is None and node is not None and node.operator in _FLOAT_PRODUCTS:

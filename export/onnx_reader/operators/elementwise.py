@@ -18,6 +18,7 @@ from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.affine import sum_of
 from export.onnx_reader.operators.constants import ELEMENTWISE, elementwise_function, settled
+from export.onnx_reader.operators.fine_codes import byte, has_codes, sum_of_bytes
 from export.onnx_reader.operators.row_values import centered, row_values, uses_means
 from export.onnx_reader.steps import (
     Affine,
@@ -58,7 +59,11 @@ def arithmetic(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             raise Unsupported("it computes with class labels, or with one number for each row")
         if isinstance(value, Const) and value.array.dtype == object:
             raise Unsupported("it computes with texts")
+    if node.operator == "Div" and has_codes(given[0]):
+        return byte(node, given, budget)
     flows = [value.require_real() for value in given if isinstance(value, Flow)]
+    if node.operator == "Add" and len(flows) == 2 and (total := sum_of_bytes(flows)) is not None:
+        return [total]
     if len(flows) > 1 and any(isinstance(settled(flow), Flow) for flow in flows):
         given = list(map(settled, given))
         flows = [value for value in given if isinstance(value, Flow)]

@@ -14,6 +14,7 @@ from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.activations import activation, softmax
 from export.onnx_reader.operators.dense import matmul, product
 from export.onnx_reader.operators.elementwise import arithmetic, scaled, shifted
+from export.onnx_reader.operators.fine_codes import is_table
 from export.onnx_reader.operators.folding import along, stored_type
 from export.onnx_reader.operators.selecting import gather
 from export.onnx_reader.operators.shapes import resolved_axis
@@ -181,11 +182,14 @@ def matmul_integer_to_float(node: Node, inputs: list[Value], budget: Budget) -> 
 
 
 def gather_or_table(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
-    """Gather; a constant of 256 codes indexed by codes is an activation's table."""
+    """Gather; a constant of as many codes as there are, indexed by codes, is an activation's table."""
     table, index = inputs[0], inputs[1]
     if not isinstance(table, Const) or not isinstance(index, Flow):
         return gather(node, inputs, budget)
     step = index.chain.step
+    if is_table(table.array, step):
+        kind = table.array.dtype.name
+        return [index.with_step(Lookup(table.array, kind), kind=kind)]
     is_code = isinstance(step, Lookup | Quantize) and step.kind == "uint8"  # and a Cast was all that happened to it
     if table.array.shape != (256,) or table.array.dtype.name not in _SHIFT or not is_code:
         raise Unsupported("it looks up the input's own values in a constant, which is no table of 256 codes")

@@ -15,7 +15,9 @@ from onnx import TensorProto, helper
 from edge_runtime.array_types import Array
 from export.onnx_reader.nodes import Budget, Node, Unsupported
 from export.onnx_reader.operators.constants import once_for_all_rows
+from export.onnx_reader.operators.fine_codes import on_grid
 from export.onnx_reader.protobuf import element_type
+from export.onnx_reader.steps import Byte
 from export.onnx_reader.values import (
     ANY_ROWS,
     Const,
@@ -90,6 +92,10 @@ def cast(node: Node, inputs: list[Value], budget: Budget) -> list[Value]:
             return [Const(cast_to, of_half=of_half)]  # the integers behind it are those of other values
         return [Const(cast_to, value.codes, value.scale, of_half=of_half, stored=value.stored)]
     before = np.dtype(value.kind)
+    if dtype == np.uint16 and before.kind in "fb" and (codes := on_grid(value)) is not None:
+        return [codes]
+    if dtype == np.uint8 and isinstance(value.chain.step, Byte):
+        return [replace(value, kind=dtype.name)]
     if code == TensorProto.BFLOAT16 or (dtype.kind != "f" and not np.can_cast(before, dtype, "safe")):
         name = "bfloat16" if code == TensorProto.BFLOAT16 else dtype
         raise Unsupported(f"it makes {name} of {before} values, which cuts or wraps")

@@ -16,6 +16,7 @@ from export.onnx_reader.operators import (
     constants,
     dense,
     elementwise,
+    fine_codes,
     folding,
     quantized,
     reductions,
@@ -34,7 +35,19 @@ _INSTEAD = {  # what to do about what prepares a table
     "OneHotEncoder": "export the pipeline without this step; its columns of zeros and ones are inputs",
 }
 
-_ONNX = (activations, classifiers, constants, dense, elementwise, quantized, reductions, selecting, shapes, softmax)
+_ONNX = (
+    activations,
+    classifiers,
+    constants,
+    dense,
+    elementwise,
+    fine_codes,
+    quantized,
+    reductions,
+    selecting,
+    shapes,
+    softmax,
+)
 _TABLES: tuple[tuple[str, Mapping[str, Handler]], ...] = (
     *(("", module.HANDLERS) for module in _ONNX),
     *(("ai.onnx.ml", module.ML_HANDLERS) for module in (classifiers, dense)),

@@ -1,12 +1,14 @@
+import numpy as np
 import onnx
 import pytest
 from onnx import numpy_helper
 
-from edge_runtime import Engine, Limits, QuantizationError
+from edge_runtime import Engine, Limits, Model, QuantizationError, QuantizedDense, QuantParams
 from export.onnx_writer.int8_forms import FORMS
 from export.onnx_writer.writer import to_onnx, write_onnx
 from export.quantization.fidelity import sqnr_db
 from export.quantization.quantizer import quantize
+from export.verification.onnx_session import make_session
 from export.verification.verify import verify
 from tests.networks import random_model, random_rows
 
@@ -58,6 +60,55 @@ def test_qdq_scales_are_those_of_the_integers():
     kinds = [node.op_type for node in proto.graph.node]
     assert kinds.count("Gemm") == 2
     assert kinds.count("QuantizeLinear") == 2
+
+
+@pytest.mark.parametrize("activations", ACTIVATIONS, ids=lambda names: names[0])
+@pytest.mark.parametrize("opset", [13, 21])
+def test_codes_of_more_than_8_bits_are_exact_in_the_integer_form(tmp_path, activations, opset):
+    """uint16 tensors of the trace's names have the trace's codes; of NaN and infinities too."""
+    model = small(activations, "int8-a16")
+    assert model.precision == "int8-a16"
+    write_onnx(model, tmp_path / "m.onnx", opset=opset)
+    rows = random_rows(300, 13, seed=3) * 2
+    rows[0, 0], rows[1, 3], rows[2, 1], rows[3] = np.nan, np.inf, -np.inf, np.nan
+    report = verify(model, tmp_path / "m.onnx", rows)
+    assert report.ok, report.first_diverging_layer
+    rules = {check.tensor: check.rule for check in report.checks}
+    for tensor in ("dense0.quantized_input", "dense0.accumulator", "dense0.output"):
+        assert rules[tensor] == "same bits"
+
+
+def test_a_wrong_byte_is_found(tmp_path):
+    """A step in the zero point of the low bytes breaks the rule of its layer."""
+    model = small(["relu", "relu", "softmax"], "int8-a16")
+    proto = to_onnx(model)
+    tensor = next(tensor for tensor in proto.graph.initializer if tensor.name == "dense1.low_zero_point")
+    tensor.CopyFrom(numpy_helper.from_array(numpy_helper.to_array(tensor) ^ np.uint8(1), tensor.name))
+    (tmp_path / "m.onnx").write_bytes(proto.SerializeToString())
+    assert verify(model, tmp_path / "m.onnx", random_rows(99, 13)).first_diverging_layer.startswith("dense1.")
+
+
+def test_sums_of_bytes_stay_within_int32():
+    """For the largest code and the smallest, of weights at the limit of the certificate, whatever the zero point."""
+    weight = np.full((257, 2), 127, np.int8)
+    weight[:, 1] = -127
+    for zero_point in (0, 32767, 65535):
+        layer = QuantizedDense(
+            name="a", weight=weight, bias=np.array([2**31 - 1 - 65535 * 257 * 127, 0], np.int32),
+            multiplier=np.ones(2, np.float32), input=QuantParams(1.0, zero_point, 16), output=None, activation="linear",
+        )  # fmt: skip
+        assert layer.certificate == 2**31 - 1
+        session = make_session(to_onnx(Model((layer,))).SerializeToString(), "disabled")
+        rows = np.full((2, 257), -1e9, np.float32)
+        rows[1] = 1e9
+        np.testing.assert_array_equal(session.run(None, {"input": rows})[0], Engine(Model((layer,))).run(rows))
+
+
+@pytest.mark.parametrize("form", ["qgemm", "qdq"])
+def test_forms_of_8_bits_refuse_codes_of_more(form):
+    """In words that name the layer and the form to take."""
+    with pytest.raises(QuantizationError, match=r"layer 'dense0' has codes of more than 8 bits.*--form integer"):
+        to_onnx(small(["relu", "linear"], "int8-a16"), form)
 
 
 NEWEST = onnx.defs.onnx_opset_version()
