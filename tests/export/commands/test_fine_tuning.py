@@ -171,3 +171,22 @@ def test_a_model_that_was_tested_on_another_file_is_tested_on_it_again(folder, t
     done = run_command(*command, *test, "--out", tmp_path / "s.npz", "--json")
     assert done.exit_code == 0, done.stderr
     assert json.loads(done.stdout)["rows_test"] == 297
+
+
+def test_where_labels_give_nothing_the_float_answers_are_tried_and_what_gives_nothing_is_said(folder, tmp_path):
+    """With steps that are far too small: the shrunk model is written, with a warning."""
+    done = tuned(folder, "--quantization-aware", "int4", "--learning-rate", "1e-12", "--out", tmp_path / "s.npz")
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stderr.split())
+    assert "no epoch was better by the labels: it learns what the float model answers" in said
+    assert "warning: no epoch was better than the model before" in said
+    assert "no epoch was better: it is the shrunk model" in done.stdout
+    assert NOTE not in load(tmp_path / "s.npz").metadata
+
+
+def test_an_onnx_file_may_be_the_start(folder, tmp_path):
+    """Read and compared as `export` reads it."""
+    assert run_command("export", folder / "d.npz", "--precision", "float32", "--out", tmp_path).exit_code == 0
+    done = tuned(tmp_path, "--quantization-aware", "int8", "--out", tmp_path / "s.npz", start="d.float32.onnx")
+    assert done.exit_code == 0, done.stderr
+    assert load(tmp_path / "s.npz").precision == "int8"
