@@ -7,10 +7,10 @@ x, w, z of the grid points, z = x @ w + b,
     dL/dw = x.T @ dL/dz    dL/dx = dL/dz @ w.T    dL/dz = dL/da * activation'(z), 0 where the output grid clips
 
 The latent weights that gradients move are real numbers of which the nearest grid point is used. They are held in parts
-of the largest weight that the grid has, and biases in parts of what that weight makes of the largest input: then one
-learning rate suits each channel, whatever its scale. A third parameter, `gain`, is the logarithm of what a channel's
-scale is multiplied with; its integers stay as they are, and only the multiplier changes (after S. Esser et al.,
-"Learned Step Size Quantization", ICLR 2020).
+of the largest weight that the grid has, and what is added to biases in parts of what that weight makes of the largest
+input: then one learning rate suits each channel, whatever its scale. A third parameter, `gain`, is the logarithm of
+what a channel's scale is multiplied with; its integers stay as they are, and only the multiplier changes (after S.
+Esser et al., "Learned Step Size Quantization", ICLR 2020).
 """
 
 from __future__ import annotations
@@ -74,7 +74,8 @@ class QuantizedBlock(Block):
         grid = layer.input
         self._bias_span = float(max(grid.zero_point, grid.top - grid.zero_point))  # the largest input, in steps
         self._reach = self._bias_span if grid.bits == FEWEST_BITS else float(grid.top)  # see `certificate`
-        self._bias_room = float(INT32_LIMIT - 1 - layer.n_in * max(map(abs, limits)) * self._reach)
+        most = layer.n_in * max(map(abs, limits)) * self._reach
+        self._bias_room: Any = INT32_LIMIT - 1 - most  # whatever the weights are; below 0 it depends on them
         # a table is looked up, whatever its activation: it need not be one that floats are trained with
         super().__init__(GridDense(*self._latent()), layer.activation if layer.table is None else _LINEAR)
         self._slopes = None if layer.table is None else _table_slopes(layer)
@@ -92,16 +93,14 @@ class QuantizedBlock(Block):
 
     def integers(self) -> tuple[NDArray[np.int8], NDArray[np.int32]]:
         """Weight (n_in, n_out) and bias (n_out,) as the latent ones are rounded. No accumulator leaves int32."""
-        low, high = self.limits
         values = self.dense.weights
-        np.clip(values, low / self._top, high / self._top, out=values)  # beyond it they would not be moved back
+        low, high = (limit / self._top for limit in self.limits)
+        np.clip(values, low, high, out=values)  # beyond it they would not be moved back
         steps, room = self._steps(values), self._bias_room
-        while room < 0:  # 16-bit inputs leave no room to spare
-            reach = np.abs(steps).sum(axis=0, dtype=np.float64) * self._reach
-            room = float(INT32_LIMIT - 1 - reach.max())
-            if room < 0:
-                values[:, reach >= INT32_LIMIT] *= np.float32(0.99)
-                steps = self._steps(values)
+        while np.min(room) < 0:  # 16-bit inputs leave no room to spare
+            room = INT32_LIMIT - 1 - np.abs(steps).sum(axis=0, dtype=np.float64) * self._reach
+            values[:, room < 0] *= np.float32(0.99)
+            steps = self._steps(values)
         bias = self.layer.bias + np.rint(self.dense.bias.astype(np.float64) * (self._top * self._bias_span))
         return steps.astype(np.int8), np.clip(bias, -room, room).astype(np.int32)
 

@@ -187,3 +187,20 @@ def test_no_accumulator_leaves_int32():
     made = block.to_layer()
     assert (made.weight == 127).all()
     assert (1 << 31) - (1 << 24) < made.certificate < 1 << 31
+
+
+def test_16_bit_inputs_keep_within_int32_too():
+    """Channel by channel: one that has no room to spare takes none from the bias of another, and weights give way."""
+    grid, linear = QuantParams(2.0**-13, 30_000, 16), Activation("linear")
+    weight = np.full((300, 2), 100, np.int8)
+    weight[:, 1] = 1
+    bias = np.array([1_000, 2_000_000_000], np.int32)
+    layer = QuantizedDense("dense0", weight, bias, np.full(2, 1e-6, np.float32), grid, None, linear)
+    block = QuantizedBlock(layer, (-127, 127))
+    begun = block.to_layer()
+    assert begun.weight.tobytes() == layer.weight.tobytes()
+    assert begun.bias.tobytes() == layer.bias.tobytes()
+    block.dense.weights *= np.float32(1.25)
+    grown = block.to_layer()
+    assert 100 < grown.weight[0, 0] < 125
+    assert grown.certificate < 1 << 31
