@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from export.diagnosis import Diagnosis, diagnose
     from export.onnx_reader import read_onnx
     from export.onnx_writer import write_onnx
-    from export.quantization import quantize, quantize_within
+    from export.quantization import quantize, quantize_within, with_ranges
     from export.verification import Report, verify, verify_import
 
 __getattr__, __dir__ = lazy_names(
@@ -25,7 +25,7 @@ __getattr__, __dir__ = lazy_names(
         "diagnosis": ("Diagnosis", "diagnose"),
         "onnx_reader": ("read_onnx",),
         "onnx_writer": ("write_onnx",),
-        "quantization": ("quantize", "quantize_within"),
+        "quantization": ("quantize", "quantize_within", "with_ranges"),
         "verification": ("Report", "verify", "verify_import"),
     },
 )[:2]
@@ -39,6 +39,7 @@ __all__ = [
     "read_onnx",
     "verify",
     "verify_import",
+    "with_ranges",
     "write_c",
     "write_onnx",
 ]

@@ -9,6 +9,8 @@ from pathlib import Path
 from typing import Any
 
 import click
+import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.artifact import save
 from edge_runtime.console import (
@@ -201,6 +203,16 @@ def train(**options: Any) -> None:
 
     Example: smallnet train --data digits --hidden 32 --out digits.npz
     """
+    run_training(options)
+
+
+def run_training(
+    options: dict[str, Any], finish: Callable[[Model, NDArray[np.float32]], Model] = lambda model, rows: model
+) -> None:
+    """What the command does with its options. Raises what the parts raise.
+
+    finish: adds to a model what its training rows tell, before it is written; not to that of a run that stopped.
+    """
     _check_outputs(options)
     dataset = _load(options)
     if options["class_weight"] is not None and not dataset.is_classification:
@@ -227,6 +239,7 @@ def train(**options: Any) -> None:
     model, errors = trained_model(network, parts.train, options), None
     if options["target"] == "autoencoder":
         model, errors = with_threshold(model, parts.test, FALSE_ALARM_RATE)
+    model = finish(model, parts.train.x)
     save(model, options["out"])
     _report(dataset, parts, model, history, options, errors, [str(found.message) for found in noticed])
 

@@ -9,8 +9,10 @@ from typing import Any
 from edge_runtime.console.messages import wrapped
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.engine import SelfTest
-from edge_runtime.files import fit_table, printable
+from edge_runtime.files import fit_table, printable, shortened
 from edge_runtime.schema import KEY
+
+_LONGEST_NOTE = 60  # letters of an entry of the metadata that is JSON
 
 
 def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
@@ -22,7 +24,7 @@ def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
     lines = [
         f"{facts['file']}: {facts['precision']} {sizes}, {facts['macs']:,} MACs, {facts['file_bytes']:,} bytes",
         f"preprocessing: {facts['preprocessing']}; test vectors: {facts['test_vectors']:,}",
-        *(f"{printable(key)}: {printable(value)}" for key, value in facts["metadata"].items() if key != KEY),
+        *(f"{printable(key)}: {_in_short(value)}" for key, value in facts["metadata"].items() if key != KEY),
         *map(printable, facts["table"]),
     ]
     memory = facts["memory"]
@@ -41,6 +43,12 @@ def inspection_text(facts: dict[str, Any], width: int | None = None) -> str:
             fit_text(facts["devices"], width),
         ]
     )
+
+
+def _in_short(value: str) -> str:
+    """What is meant for programs, as long JSON is, is cut: --json has it whole."""
+    text = printable(value)
+    return shortened(text, _LONGEST_NOTE) if text.startswith("{") else text
 
 
 def fit_text(estimates: list[dict[str, Any]], width: int | None = None) -> str:

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import numpy as np
+from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name, read_rows
@@ -15,6 +16,7 @@ from edge_runtime.model import Model
 from edge_runtime.schema import Schema
 from export.commands.pipeline import LabeledRows
 from export.commands.within import JudgedRows, rows_apart
+from export.quantization import StoredRanges
 from export.verification import rows_within
 from trainer.datasets import Dataset, Split, for_autoencoder, load_another, load_dataset, split
 from trainer.recipe import TESTED_ON
@@ -25,9 +27,9 @@ FEWEST_TO_SPLIT = 20  # four fifths of them are enough to calibrate without a wa
 class ExportRows(NamedTuple):
     """Rows to calibrate on, rows to compare on, and held-out rows, with their labels where these fit the model.
 
-    held_out: rows that nothing was calibrated on, where there are enough. test: they and their labels, or None. names:
-    of the labels' classes or targets. note: what a user should know about them, or "". chosen_on, checked: to choose
-    precisions on, and to check the choice on.
+    calibration: None if the model's own ranges take their place. held_out: rows that nothing was calibrated on, where
+    there are enough. test: they and their labels, or None. names: of the labels' classes or targets. note: what a user
+    should know about them, or "". chosen_on, checked: to choose precisions on, and to check the choice on.
     """
 
     calibration: Any
@@ -40,18 +42,26 @@ class ExportRows(NamedTuple):
     checked: JudgedRows = JudgedRows(None, None)
 
 
-def rows_for_export(model: Model, spec: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> ExportRows:
+def rows_for_export(
+    model: Model, spec: str | None, stored: StoredRanges | None = None, *, max_bytes: int = DATA_MAX_BYTES
+) -> ExportRows:
     """From the data that `spec` names; without any, random rows to compare on, standard normal once standardized.
+
+    stored: ranges that stand in for calibration rows where no data are given. The rows are drawn from the inputs' then.
 
     The data is split by the seed that the model remembers, so that the test rows are those that training held out.
     Raises InputError where the data's rows are not what the model takes.
     """
     if spec is None:
-        random = np.random.default_rng(0).normal(size=(rows_within(model), model.n_in)).astype(np.float32)
-        if model.preprocessing is not None:
-            random = model.preprocessing.inverse(random).astype(np.float32)
+        random = _random_rows(model, stored)
         note = f"no data given: {len(random)} random rows, no accuracy, no test vectors"
-        return ExportRows(random, random, random, None, note)
+        if stored is None:
+            return ExportRows(random, random, random, None, note)
+        note += (
+            f"; grids are of the ranges that {stored.rows:,} training rows had, without equalization, bias correction "
+            "and compensated rounding: --calibrate DATA brings them"
+        )
+        return ExportRows(None, random, random, None, note)
     dataset = load_rows(model, spec, max_bytes=max_bytes)
     notes = list(dataset.reading.notes)
     if dataset.n_out == 0:
@@ -88,6 +98,16 @@ def parts_for_tuning(model: Model, spec: str, test: str | None, *, max_bytes: in
 def labels_of(model: Model, rows: Dataset) -> Any:
     """Their classes or targets, if these mean the model's outputs, else None."""
     return rows.y if rows.n_out and _labels_fit(model, rows) else None
+
+
+def _random_rows(model: Model, stored: StoredRanges | None) -> NDArray[np.float32]:
+    rng, size = np.random.default_rng(0), (rows_within(model), model.n_in)
+    if stored is None:
+        random = rng.normal(size=size)
+    else:
+        ends = stored.ranges[stored.method]["input"]
+        random = rng.uniform(ends.low, ends.high, size)
+    return (random if model.preprocessing is None else model.preprocessing.inverse(random)).astype(np.float32)
 
 
 def _without_labels(x: Any) -> ExportRows:

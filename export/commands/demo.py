@@ -26,6 +26,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.files import make_folder
 from export.commands.measure import engine_call, measure, session_call
 from export.commands.pipeline import Exported, ExportOptions, LabeledRows, check_export, export_model
+from export.commands.ranged import ranged
 from export.commands.reports import demo_files, demo_table
 from export.quantization import finite
 from export.verification import make_session
@@ -56,7 +57,7 @@ def run_demo(out: str, seed: int, *, force: bool = False) -> list[dict[str, Any]
     with Progress(after=0.0) as progress:
         fit_network(network, parts, options, epoch_told(progress, options["epochs"], is_classification=True))
     make_folder(folder)
-    model = trained_model(network, parts.train, options)
+    model = ranged(trained_model(network, parts.train, options), parts.train.x)
     save(model, trained)
     note("exporting float32, float16 and int8, verifying each file on all rows")
     results = export_model(

@@ -47,7 +47,7 @@ from export.commands.pipeline import (
 from export.commands.reports import export_facts, export_table, method_text
 from export.commands.within import AUTO, Within, check_text, trial_text
 from export.onnx_writer import FORMS
-from export.quantization import INTEGERS, KEPT, METHODS, METRICS, PRECISIONS, ROUNDINGS, Switches
+from export.quantization import INTEGERS, KEPT, METHODS, METRICS, PRECISIONS, ROUNDINGS, StoredRanges, Switches
 from export.verification import RunLimits
 from trainer.datasets import files_of
 
@@ -56,6 +56,9 @@ _PRECISION_HELP = f"""One of {", ".join(_PRECISION.choices)}. May be given more 
 all: float32, float16, int8. int8-dynamic needs no
 representative rows, but a row's answer depends on the other rows of its batch. auto: for each layer the one with which
 the file is smallest within --max-drop."""
+_CALIBRATE_HELP = f"""Data whose training rows set the grids of integers: {DATA_HELP}. Without any, the ranges that the
+model holds from its training do, and what looks at rows is left out: equalization, bias correction, compensated
+rounding, accuracy, test vectors."""
 _MAX_DROP_HELP = """With --precision auto, which needs it: what may be lost on rows that nothing was calibrated on, in
 the unit of --metric. Exit status 1, and nothing written, if the files lose more on rows that the choice did not see."""
 _METRIC_HELP = """accuracy: percentage points (without labels: of decisions that change). rmse: percent by which the
@@ -92,7 +95,7 @@ def _precisions(given: tuple[str, ...]) -> list[str]:
 @click.argument("model_path", metavar="MODEL.npz|MODEL.onnx", type=FILE)
 @click.option("--precision", "precisions", type=_PRECISION, metavar="NAME", multiple=True, help=_PRECISION_HELP)
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
-@click.option("--calibrate", "spec", type=FILE, help=f"Data whose training rows set the int8 grids: {DATA_HELP}.")
+@click.option("--calibrate", "spec", type=FILE, help=_CALIBRATE_HELP)
 @click.option("--out", type=FILE, default="build", show_default=True, help="Folder for the files.")
 @click.option("--method", type=click.Choice((*METHODS, "auto")), default="auto", show_default=True, help=_METHOD_HELP)
 @click.option("--per-tensor", is_flag=True, help="One weight scale per layer instead of one per output channel.")
@@ -137,7 +140,7 @@ def export(
     small = _already_small(model_path, precisions, chosen.formats, max_bytes)
     if small is not None:
         return _as_it_is(*small, model_path, spec, chosen, {**options, "max_bytes": max_bytes}, as_json, wide)
-    if spec is None and {*INTEGERS, AUTO} & set(wanted):
+    if spec is None and AUTO in wanted:
         raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
     sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
@@ -146,7 +149,8 @@ def export(
     model = load_any(
         model_path, max_bytes, run_limits, options["output"], export_paths(out, stem, wanted, chosen.formats)
     )
-    rows = rows_for_export(model, spec, **cap(max_bytes))
+    stored = _stored_ranges(model, model_path) if spec is None and set(INTEGERS) & set(wanted) else None
+    rows = rows_for_export(model, spec, stored, **cap(max_bytes))
     if rows.note:
         note(rows.note)
     evaluation = LabeledRows(*rows.test, names=rows.names) if rows.test is not None else None
@@ -182,6 +186,18 @@ def export(
     else:
         echo(export_table(facts, width_for(wide)))
     return _refuse_broken([result for result in results if not result.ok])
+
+
+def _stored_ranges(model: Model, path: str) -> StoredRanges:
+    """Those that stand in for data. Raises UsageError if there are none, QuantizationError if they are of others."""
+    stored = StoredRanges.of(model)
+    if stored is None:
+        raise click.UsageError(
+            f"no data given, and {path} holds no ranges of its training rows, as 'smallnet train' writes them: add "
+            "--calibrate DATA, some hundreds of real rows; --precision float16 (half the bytes) and int8-dynamic need "
+            "none"
+        )
+    return stored
 
 
 def _already_small(

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 from edge_runtime.artifact import artifact_bytes, save_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
+from edge_runtime.errors import InputError
 from edge_runtime.files import make_folder, write_together
 from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
@@ -191,7 +192,7 @@ def c_name(stem: str, precision: str) -> str:
 def export_model(
     model: Model,
     precisions: list[str],
-    rows: NDArray[np.float32],
+    rows: NDArray[np.float32] | None,
     out: str | os.PathLike[str],
     stem: str,
     *,
@@ -212,33 +213,33 @@ def export_model(
     The artifact is verified beside ONNX before it is written. Files are written together: where the disk fills, older
     ones stay whole. The artifact gets its name last, so that none is left that was not verified. What breaks a rule is
     not written (see `Exported.report`).
-    model: float32. rows: calibration rows, of which the test vectors are chosen too. verify_rows: what the two engines
-    are compared on (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the
-    evaluation, or `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto"
-    saw. on_rows: told how many rows of how many have been compared. run_limits: what running an ONNX file may take.
-    within: what the precision "auto" is chosen by, which also is checked on the files before they get their names.
-    on_trial: told of each candidate for it.
-    Raises QuantizationError, OSError.
+    model: float32. rows: calibration rows, of which the test vectors are chosen too; None for a model that holds ranges
+    of its own, which needs verify_rows and has no test vectors then. verify_rows: what the two engines are compared on
+    (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the evaluation, or
+    `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto" saw. on_rows: told
+    how many rows of how many have been compared. run_limits: what running an ONNX file may take. within: what the
+    precision "auto" is chosen by, which also is checked on the files before they get their names. on_trial: told of
+    each candidate for it. Raises QuantizationError, OSError, InputError for no rows to compare on.
     """
     chosen = options or ExportOptions()
     _check_opset(precisions, chosen)
     compared = rows if verify_rows is None else verify_rows
+    if compared is None:
+        raise InputError("no rows found to compare the files on, expected rows or verify_rows")
     judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
     before = None if evaluation is None else evaluation.scores(model)
     results = []
     for precision in precisions:
         choice, check = None, None
         with _heard() as texts:
-            if precision == AUTO and within is not None:
+            if precision == AUTO and within is not None and rows is not None:
                 choice = choose_within(
                     model, rows, *within.chosen_on, within.allowed, chosen.switches, test_vectors=0, on_trial=on_trial
                 )
-            found = (
-                choice.quantized
-                if choice is not None
-                else quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)
-            )
-        source, small = found.source, with_test_vectors(found.model, rows, test_vectors)
+                found = choice.quantized
+            else:
+                found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)
+        small = found.model if rows is None else with_test_vectors(found.model, rows, test_vectors)
         paths = _paths(out, stem, precision, chosen.formats)
         # may refuse: nothing is written before
         proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
@@ -252,9 +253,7 @@ def export_model(
         if report.ok and (check is None or check.ok):
             _write({path: contents[name] for name, path in paths.items()}, on_file)
         fidelity = measure_fidelity(model, small, judged)
-        texts += [*fidelity_doubts(source, small, judged, fidelity), *row_doubts(small, compared)]
-        if any(isinstance(layer, QuantizedDense) for layer in small.layers):
-            texts += calibration_doubts(rows, judged, small, source)
+        texts += [*_fidelity_doubts(found.source, small, rows, judged, fidelity), *row_doubts(small, compared)]
         texts += [*saturation_doubts(proto), *int4_doubts(proto)]
         scores = None if evaluation is None else evaluation.scores(small)
         texts = [*_score_doubts(before, scores), *texts]  # first: the file is worth nothing, whatever else is said
@@ -276,6 +275,20 @@ def export_model(
             )
         )
     return results
+
+
+def _fidelity_doubts(
+    source: Model, small: Model, rows: NDArray[np.float32] | None, judged: NDArray[np.float32], fidelity: Fidelity
+) -> list[str]:
+    """How near `small` is to its float network, and what the calibration rows did not show.
+
+    Nothing of grids without rows: what is judged on is drawn at random then, and says little of real values.
+    """
+    has_grids = any(isinstance(layer, QuantizedDense) for layer in small.layers)
+    if has_grids and rows is None:
+        return []
+    texts = fidelity_doubts(source, small, judged, fidelity)
+    return [*texts, *calibration_doubts(rows, judged, small, source)] if has_grids and rows is not None else texts
 
 
 def _c_contents(model: Model, name: str, artifact: bytes, options: ExportOptions) -> dict[str, bytes]:

@@ -10,6 +10,8 @@ from click.core import ParameterSource
 
 from edge_runtime.console import FILE
 from export.commands.fine_tuning import TRAINED_IN, run_fine_tuning
+from export.commands.ranged import ranged
+from trainer.cli import run_training
 from trainer.cli import train as train_floats
 
 _FROM_HELP = "With --quantization-aware: the float model to start from, an artifact or an ONNX file."
@@ -18,7 +20,8 @@ _AWARE_HELP = (
     "nothing else. Its columns, labels and standardization are kept."
 )
 _ADDED = """With --from and --quantization-aware a trained model goes on learning in int8 or int4: --out is then the
-small one, ready for 'smallnet export'."""
+small one, ready for 'smallnet export'. Otherwise the ranges that its tensors have on the training rows, but no row, are
+stored with the model: with them 'smallnet export' needs no data."""
 # options of a training from the start; what is theirs here, the model says
 _OF_A_START = (
     "label", "target", "drop", "features", "one_hot", "missing", "hidden", "activation", "l2", "dropout", "standardize",
@@ -33,7 +36,7 @@ _SETTINGS = (
 @click.pass_context
 def _train(context: click.Context, source: str | None, quantization_aware: str | None, **options: Any) -> Any:
     if source is None and quantization_aware is None:
-        return context.invoke(train_floats, **options)
+        return run_training(options, ranged)
     if source is None or quantization_aware is None:
         found, missing = "--from", "--quantization-aware int8"
         if source is None:

@@ -23,6 +23,8 @@ from export.quantization.labels import checked_labels
 from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, quantize, quantize_beside
 from export.quantization.ranges import METHODS
 from export.quantization.recipe import FLOATS, INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
+from export.quantization.stored_ranges import StoredRanges
+from export.quantization.storing import with_ranges
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 from export.quantization.units import float_outputs, float_stretches
 
@@ -46,6 +48,7 @@ __all__ = [
     "Quantized",
     "ROUNDINGS",
     "STEPS_OF_OCTAVE",
+    "StoredRanges",
     "Switches",
     "Trial",
     "calibrate",
@@ -73,5 +76,6 @@ __all__ = [
     "scale_for_float16",
     "sqnr_db",
     "squared_error",
+    "with_ranges",
     "with_test_vectors",
 ]

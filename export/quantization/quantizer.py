@@ -19,8 +19,10 @@ from edge_runtime.numerics import WEIGHT_MAX, flushed, quantize_symmetric
 from edge_runtime.version import made_with
 from export.quantization.calibration import CalibrationRows, sampled, widened
 from export.quantization.float16 import scale_for_float16, to_float16
+from export.quantization.int8_layers import to_int8
 from export.quantization.kept import checked_keep, kept_note, without_note
 from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe, Switches
+from export.quantization.stored_ranges import HeldRanges, StoredRanges, without_ranges
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 from export.quantization.trials import Trials, ladder
 from export.quantization.units import FloatLayer
@@ -57,7 +59,9 @@ def quantize(
     """The same network with smaller weights.
 
     model: float32 layers; or a trained network, whose `to_model` gives them.
-    calibration: an array (n, n_in), a frame or batches of rows as a user would feed them, needed for int8 and int4.
+    calibration: an array (n, n_in), a frame or batches of rows as a user would feed them, needed for int8 and int4,
+    but for a model that holds the ranges of its training rows (`export.with_ranges`, `smallnet train`): then they may
+    be left out, and with them what looks at rows: equalization, bias correction and compensated rounding.
     precision: "float32"; "float16", weights stored as halves, arithmetic in float32 (layers that a half cannot hold are
     moved by powers of two, see `export.quantization.float16`); "int8", static; "int4", static, weights of 4 bits on
     inputs of 8; "int8-dynamic", no calibration: each layer's input is quantized by the batch it is in, so that a row's
@@ -103,12 +107,14 @@ def quantize_beside(
 ) -> Quantized:
     """`quantize`, with the float network that the result is to be compared with, layer by layer."""
     model = as_model(model)
-    _check_arguments(calibration, precision, test_vectors)
+    _check_arguments(precision, test_vectors)
     QUANTIZATION_CHECKS.function("on_choice", on_choice, "a function of a dictionary")
     held, source = model.test_vectors, float_source(model)
     switches = replace(switches, precision=precision, keep=checked_keep(model, precision, switches.keep))
     if precision in INTEGERS and calibration is not None:
         found = _by_calibration(source, calibration, switches, on_choice)
+    elif precision in INTEGERS:
+        found = _by_stored_ranges(source, _stored(model, precision), switches)
     else:
         found = Quantized(source, without_grids(source, switches))
     rows = found.rows
@@ -127,7 +133,7 @@ def float_source(model: Model) -> Model:
     return replace(
         model,
         layers=tuple(map(_without_subnormals, layers)),
-        metadata={**without_note(model.metadata), **noted, **made_with()},
+        metadata={**without_ranges(without_note(model.metadata)), **noted, **made_with()},
         test_vectors=None,
     )
 
@@ -155,6 +161,36 @@ def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switch
     if tried and on_choice is not None:
         on_choice(tried)
     return calibrated(trials, recipe, tried)
+
+
+def _stored(model: Model, precision: str) -> StoredRanges:
+    stored = StoredRanges.of(model)
+    if stored is None:
+        raise QuantizationError(
+            f"{precision} needs calibration rows: some hundreds of real inputs. The model holds no ranges of such "
+            "either, as those of 'smallnet train' do; float16 and int8-dynamic need none"
+        )
+    return stored
+
+
+def _by_stored_ranges(model: Model, stored: StoredRanges, switches: Switches) -> Quantized:
+    """The network in integers, on grids whose ranges the model holds."""
+    for name, wanted in (
+        ("equalization", switches.equalization),
+        ("bias_correction", switches.bias_correction),
+        ("rounding", switches.rounding == "compensated"),
+    ):
+        if wanted:
+            raise QuantizationError(
+                f"{name} looks at calibration rows, found the ranges alone that the model holds; give rows, or leave "
+                "it out"
+            )
+    method = stored.method if switches.is_open else switches.method
+    keep = tuple(sorted(switches.keep.items()))
+    recipe = Recipe(method, per_channel=switches.per_channel, precision=switches.precision, keep=keep)
+    layers = to_int8(tuple(map(widened, model.layers)), HeldRanges(stored, method), recipe)
+    notes = {"calibration": f"{method}, stored ranges of {stored.rows} rows", **kept_note(switches.keep)}
+    return Quantized(model, replace(model, layers=layers, metadata={**model.metadata, **notes}))
 
 
 def calibrated(trials: Trials, recipe: Recipe, tried: dict[str, float]) -> Quantized:
@@ -202,11 +238,9 @@ def check_test_vectors(test_vectors: int) -> None:
         raise QUANTIZATION_CHECKS.refusal("test_vectors", test_vectors, "how many rows to store, 0 for none")
 
 
-def _check_arguments(calibration: CalibrationRows | None, precision: str, test_vectors: int) -> None:
+def _check_arguments(precision: str, test_vectors: int) -> None:
     check_test_vectors(test_vectors)
     QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
-    if precision in INTEGERS and calibration is None:
-        raise QuantizationError(f"{precision} needs calibration rows: some hundreds of real inputs")
 
 
 def _to_dynamic(layer: Dense, per_channel: bool) -> DynamicQuantizedDense:

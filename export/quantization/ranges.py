@@ -86,10 +86,13 @@ class ChosenRanges:
 
     def of(self, name: str, bits: int = FEWEST_BITS, *, has_room: bool = True) -> Range:
         """Of one tensor. has_room: whether it is wider by `ROOM` for more than 8 bits."""
+        found, room = self._without_room(name, bits), ROOM if has_room and bits > FEWEST_BITS else 1.0
+        return Range(found.low * room, found.high * room)
+
+    def _without_room(self, name: str, bits: int) -> Range:
         if (name, bits) not in self._found:
             self._found[name, bits] = self._method(self._histograms[name], bits)
-        found, room = self._found[name, bits], ROOM if has_room and bits > FEWEST_BITS else 1.0
-        return Range(found.low * room, found.high * room)
+        return self._found[name, bits]
 
 
 def _smallest(histogram: Histogram, cost: Cost, bits: int) -> Range:

@@ -164,7 +164,7 @@ BAD = {
     "export a missing file": ["export", "missing.npz", "--calibrate", "digits"],
     "export garbage": ["export", "garbage.npz", "--calibrate", "digits"],
     "export data": ["export", "narrow.npz", "--calibrate", "digits"],
-    "export without data": ["export", "{m}/m.npz"],
+    "export without data": ["export", "{m}/m.npz", "--precision", "auto", "--max-drop", "1"],
     "export in an unknown precision": ["export", "{m}/m.npz", "--precision", "int5", "--calibrate", "digits"],
     "export with narrow data": ["export", "{m}/m.npz", "--calibrate", "narrow.npz"],
     "export with NaN": ["export", "{m}/m.npz", "--calibrate", "nan.npz"],
