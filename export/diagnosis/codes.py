@@ -17,6 +17,9 @@ from export.quantization import finite, sqnr_db
 Ranges: TypeAlias = Mapping[str, tuple[float, float]]  # of a float network's tensors, by name
 
 
+BEYOND_CALIBRATION = 2.0  # times as far as the calibration rows: the rows are of another kind
+
+
 @dataclass(frozen=True)
 class GridUse:
     """A grid of a layer, and the rows.
@@ -41,6 +44,14 @@ class GridUse:
         """How many times as far as the grid the rows reach, or their share of it."""
         ends = max(abs(self.grid[0]), abs(self.grid[1]))
         return max(abs(self.rows[0]), abs(self.rows[1])) / ends
+
+    @property
+    def is_beyond_calibration(self) -> bool:
+        """Whether the rows reach twice as far as those of the calibration, if these are known."""
+        if self.calibration is None:
+            return False
+        seen, reached = (max(abs(low), abs(high)) for low, high in (self.calibration, self.rows))
+        return reached > BEYOND_CALIBRATION * seen
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""

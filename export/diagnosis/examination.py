@@ -17,7 +17,7 @@ from export.diagnosis import verdict
 from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.codes import Ranges
-from export.diagnosis.findings import Finding, findings_of
+from export.diagnosis.findings import Finding, findings_of, saturates
 from export.diagnosis.layer_errors import LayerErrors, layer_errors
 from export.diagnosis.losses import is_lost, order
 from export.diagnosis.pairs import SideBySide
@@ -139,7 +139,8 @@ class _Case:
         winner = max(self.layers, key=lambda layer: order(layer.kept["float16"] or self.after))
         names = list(dict.fromkeys([self.layers[0].name, winner.name]))
         anew = self.is_given or self.method != "auto"
-        return self._trials().tried(names, self._is_enough, anew=anew)
+        differ = any(grid.is_beyond_calibration for layer in self.layers for grid in layer.grids)
+        return self._trials().tried(names, self._is_enough, anew=anew, rows_differ=differ)
 
     def _is_enough(self, answers: Answers) -> bool:
         return not is_lost(self.before, answers, self.precision)
@@ -185,9 +186,15 @@ def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_g
     for pair in beside.weighted:
         layers.append(layer_errors(beside, pair, judge, seen))
         findings += findings_of(beside, pair, original[pair.name], layers[-1])
-    wrong = {finding.layer for finding in findings}
-    layers.sort(key=lambda layer: (layer.name not in wrong, -layer.damage))
+    layers.sort(key=lambda layer: _rank(layer, findings))
     return _Case(model, both.small, given, judge, before, after, layers, findings, is_given, method)
+
+
+def _rank(layer: LayerErrors, findings: list[Finding]) -> tuple[bool, bool, float]:
+    """Layers that are odd in themselves first; of these one whose inputs saturate: all behind it may for that alone."""
+    is_odd = any(finding.layer == layer.name for finding in findings)
+    is_entry = any(grid.place == "input" and saturates(grid) for grid in layer.grids)
+    return not is_odd, not is_entry, -layer.damage
 
 
 def _overflows(overflow: Overflow | None) -> list[Finding]:

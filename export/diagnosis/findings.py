@@ -95,9 +95,14 @@ def apart(sizes: NDArray[np.float64]) -> tuple[int, float]:
     return (place + 1, float(ratios[place])) if ratios[place] >= APART else (0, 1.0)
 
 
+def saturates(grid: GridUse) -> bool:
+    """Whether what a grid clips is missed."""
+    return grid.clipped > 0 and grid.clipped_db < LEAST_CLIPPED_DB
+
+
 def _saturation(grid: GridUse) -> Iterator[str]:
     """Rows reach so far beyond a grid that what is clipped is missed."""
-    if grid.clipped_db >= LEAST_CLIPPED_DB or grid.clipped == 0.0:
+    if not saturates(grid):
         return
     what = {"input": "its inputs", "table": "its values before the activation", "output": "its outputs"}[grid.place]
     seen = ""

@@ -8,6 +8,7 @@ from export.diagnosis.answers import Answers
 from export.quantization import LEAST_DB, LEAST_DB_INT8, MOST_CHANGED
 
 FINE_DB = 25.0  # at the outputs: with as much, decisions that change were ties
+MOST_TIES = 0.05  # share of decisions that may change where the signal is as loud as the precision gives at least
 LEAST_POINTS = 0.005  # accuracy that may be lost without a remedy
 LEAST_R2 = 0.01  # the same of R^2
 
@@ -24,7 +25,7 @@ def is_lost(before: Answers, after: Answers, precision: str) -> bool:
 
     With labels: accuracy lost by more than `LEAST_POINTS`, and by more than chance makes of as many changed decisions.
     Labels that are all as the float network answers say nothing beyond its decisions, and are judged as without: more
-    decisions changed than `MOST_CHANGED` and chance make, and not at ties alone, which a loud signal shows. For
+    decisions changed than `MOST_CHANGED` and chance make, or `MOST_TIES` where the signal is loud. For
     values: R^2, or the signal to noise below what a precision gives at least.
     """
     least = LEAST_DB.get(precision, LEAST_DB_INT8)
@@ -34,7 +35,7 @@ def is_lost(before: Answers, after: Answers, precision: str) -> bool:
         return is_worse or after.sqnr_db < least
     if before.right is not None and before.right < before.rows:
         return lost > max(LEAST_POINTS * before.rows, 2 * math.sqrt(after.changed))
-    usual = MOST_CHANGED * before.rows
+    usual = before.rows * (MOST_CHANGED if after.sqnr_db < least else MOST_TIES)
     return after.changed > usual + 2 * math.sqrt(usual) and after.sqnr_db < FINE_DB
 
 

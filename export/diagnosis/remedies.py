@@ -47,12 +47,13 @@ class Remedy:
 
 
 class _Offer(NamedTuple):
-    """What would be tried: `quantize` to a precision, with layers kept in others."""
+    """What would be tried: `quantize` to a precision, layers kept in others, calibrated on the judged rows or not."""
 
     what: str
     option: str
     precision: str
     keep: dict[str, str] | None = None
+    on_judged_rows: bool = False
 
 
 class RemedyTrials:
@@ -63,14 +64,18 @@ class RemedyTrials:
         self._mix = {layer.name: layer.precision for layer in small.layers if isinstance(layer, WeightedLayer)}
         self._calibration, self._rows, self._judge = calibration, rows, judge
 
-    def tried(self, layers: list[str], is_enough: Callable[[Answers], bool], *, anew: bool) -> list[Remedy]:
+    def tried(
+        self, layers: list[str], is_enough: Callable[[Answers], bool], *, anew: bool, rows_differ: bool = False
+    ) -> list[Remedy]:
         """One after another, in the order of what they cost, until one is enough.
 
-        layers: that may stay float16. anew: whether another way to the same precision is one: if somebody made the
-        small model already, or by a method that was named.
+        layers: that may stay float16.
+        anew: whether another way to the same precision is one: if somebody made the small model already, or by a method
+        that was named.
+        rows_differ: whether the rows reach beyond those that calibrate, so that rows like them should do that.
         """
         found: list[Remedy] = []
-        for offer in (*(self._same_precision(layers, anew)), *self._other_precisions()):
+        for offer in (*self._same_precision(layers, anew, rows_differ), *self._other_precisions()):
             found.append(self._try(*offer))
             answers = found[-1].answers
             if answers is not None and is_enough(answers):
@@ -79,13 +84,15 @@ class RemedyTrials:
 
     def anew(self) -> list[Remedy]:
         """The same precision, made with the steps that help: nothing, if it is none that steps are known for."""
-        return [self._try(*offer) for offer in self._same_precision([], True)]
+        return [self._try(*offer) for offer in self._same_precision([], True, False)]
 
-    def _same_precision(self, layers: list[str], anew: bool) -> Iterator[_Offer]:
+    def _same_precision(self, layers: list[str], anew: bool, rows_differ: bool) -> Iterator[_Offer]:
         base = next((name for name in INTEGERS if name in self._mix.values()), None)
         if base is None or not set(self._mix.values()) <= set(KEPT):
             return
         mix = {name: precision for name, precision in self._mix.items() if precision != base}
+        if rows_differ:
+            yield _Offer("calibrating on rows like these", "--calibrate", base, mix, True)
         if anew:
             yield _Offer("making it anew", "--method auto", base, mix)
         for name in layers:
@@ -97,11 +104,19 @@ class RemedyTrials:
             if name in PRECISIONS:
                 yield _Offer(f"{name} as a whole", f"--precision {name}", name)
 
-    def _try(self, what: str, option: str, precision: str, keep: dict[str, str] | None = None) -> Remedy:
+    def _try(
+        self,
+        what: str,
+        option: str,
+        precision: str,
+        keep: dict[str, str] | None = None,
+        on_judged_rows: bool = False,
+    ) -> Remedy:
+        calibration = self._rows if on_judged_rows else self._calibration
         try:
             with warnings.catch_warnings(), np.errstate(all="ignore"):
                 warnings.simplefilter("ignore", QuantizationWarning)
-                made = quantize(self._model, self._calibration, precision, keep=keep, test_vectors=0)
+                made = quantize(self._model, calibration, precision, keep=keep, test_vectors=0)
                 if option == "--method auto":
                     what = f"{what} ({made.metadata['calibration']})"
                 return Remedy(what, option, self._judge.answers(logits(made, trace(made, self._rows))))

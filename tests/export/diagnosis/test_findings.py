@@ -58,6 +58,8 @@ def test_rows_of_another_unit_saturate_the_inputs():
     found = diagnose(MODEL, ROWS * 255, calibration=CALIBRATION, method="minmax")
     assert found.worst == "dense0"
     assert "its range saturates: its inputs reach -" in found.verdict
+    assert found.remedies[0].option == "--calibrate"
+    assert "calibrating on rows like these (--calibrate) wins " in found.verdict
 
 
 def test_a_grid_that_is_much_too_wide_is_named_with_the_codes_that_are_used():

@@ -25,7 +25,9 @@ VALUES = Answers(1000, math.inf, None, None, 0.1, 0.95)
         (FLOAT, classes(10, 12.0), False),  # one in a hundred
         (FLOAT, classes(16, 12.0), False),  # as chance makes of one in a hundred
         (FLOAT, classes(17, 12.0), True),
-        (FLOAT, classes(40, 30.0), False),  # ties, beside so loud a signal
+        (FLOAT, classes(64, 24.0), False),  # one in twenty: ties, beside a loud signal
+        (FLOAT, classes(65, 24.0), True),
+        (FLOAT, classes(65, 25.0), False),
         (LABELLED, classes(30, 12.0, 945), False),  # half a point
         (LABELLED, classes(5, 12.0, 944), True),
         (LABELLED, classes(100, 12.0, 930), False),  # as chance makes of a hundred changes
