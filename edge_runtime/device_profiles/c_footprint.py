@@ -18,11 +18,18 @@ _POINTER_BYTES = 4
 
 
 def is_written_as_c(model: Model) -> bool:
-    """Whether there is C for it: not for int8-dynamic layers, nor for int8 weights around another zero point than 0."""
+    """Whether there is C for it.
+
+    Not for int8-dynamic layers, codes of more than 8 bits, and 8-bit weights around another zero point than 0.
+    """
     return all(
-        layer.precision != "int8-dynamic" and (not isinstance(layer, QuantizedDense) or layer.weight.dtype == np.int8)
+        layer.precision != "int8-dynamic" and (not isinstance(layer, QuantizedDense) or _has_c(layer))
         for layer in model.layers
     )
+
+
+def _has_c(layer: QuantizedDense) -> bool:
+    return layer.stored_weight.dtype != np.int16 and not layer.has_fine_grids
 
 
 def c_code_bytes(model: Model) -> int:

@@ -14,11 +14,14 @@ import json
 from dataclasses import dataclass
 from typing import Any
 
+import numpy as np
+
 from edge_runtime.arguments import shown
 from edge_runtime.device_profiles.c_footprint import c_code_bytes, c_ram_bytes, is_written_as_c
 from edge_runtime.errors import InputError
-from edge_runtime.layers import Layer, QuantizedDense, Stage
+from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense, Stage
 from edge_runtime.model import Model, as_model
+from edge_runtime.numerics import FEWEST_BITS
 
 # What a runtime takes beside a model that is not written as C (int8-dynamic, and all on Linux): a TFLite Micro sketch
 # with one small dense net on a Nucleo F746ZG (33 nets, bharathsudharsan/TinyML-Benchmark-NNs-on-MCUs, table B2); Python
@@ -156,8 +159,8 @@ def activation_bytes(model: Model) -> int:
     """Peak bytes of activations for one row: the largest sum of a layer's input and output, each in its own dtype."""
     peak = 0
     for layer in model.layers:
-        item_in = 1 if isinstance(layer, QuantizedDense) else 4
-        item_out = 1 if isinstance(layer, QuantizedDense) and layer.output is not None else 4
+        grids = (layer.input, layer.final_grid) if isinstance(layer, QuantizedDense) else (None, None)
+        item_in, item_out = (4 if grid is None else np.dtype(grid.dtype).itemsize for grid in grids)
         peak = max(peak, layer.n_in * item_in + layer.n_out * item_out)
     return peak
 
@@ -187,7 +190,7 @@ def _latency(model: Model, profile: DeviceProfile) -> float:
     cached = profile.cache_bytes is not None and weight_bytes(model) <= profile.cache_bytes
     seconds = 0.0
     for layer in model.layers:
-        work = layer.operations if isinstance(layer, Stage) else layer.macs
+        work = layer.operations if isinstance(layer, Stage) else layer.macs * _products(layer)
         compute = work / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
         fetch = 0.0
         if profile.bandwidth_bytes_per_s is not None and not cached:
@@ -197,9 +200,15 @@ def _latency(model: Model, profile: DeviceProfile) -> float:
     return seconds
 
 
+def _products(layer: Layer) -> int:
+    """With each weight: codes of more than 8 bits are multiplied byte by byte."""
+    return 2 if isinstance(layer, QuantizedDense) and layer.input.bits > FEWEST_BITS else 1
+
+
 def _rate(layer: Layer) -> str:
     """The profile's name for the arithmetic of a layer."""
-    return "int8" if layer.precision == "int8-dynamic" else layer.precision
+    is_integer = isinstance(layer, (QuantizedDense, DynamicQuantizedDense))  # of 4 bits too: unpacked on the way
+    return "int8" if is_integer else layer.precision
 
 
 def _why_not(profile: DeviceProfile, flash: int, ram: int) -> str:

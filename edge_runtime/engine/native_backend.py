@@ -59,6 +59,11 @@ class NativeBackend:
                 raise NativeUnavailable(
                     f"compiled kernels have int8 weights, those of layer '{layer.name}' are int16; {_ADVICE}"
                 )
+            if isinstance(layer, QuantizedDense) and layer.has_fine_grids:
+                raise NativeUnavailable(
+                    f"compiled kernels have codes of 8 bits, those of layer '{layer.name}' ({layer.precision}) have "
+                    f"more; {_ADVICE}"
+                )
         self._model, self._library = model, kernels()
         self._chains = list(_chains(model.layers))
         self.plan = _plan(model, limits, self._library, self._chains)

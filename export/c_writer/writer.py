@@ -91,11 +91,18 @@ def require_c(precision: str) -> None:
             "int8-dynamic is not written as C: its grids hang on the rows that run together, and a device has one; "
             "expected int8, which data to calibrate with makes"
         )
+    if precision == "int8-a16":
+        raise QuantizationError("int8-a16 is not written as C, whose codes have 8 bits; take int8 or float16")
 
 
 def _require_layers(model: Model) -> None:
     for layer in model.layers:
         require_c(layer.precision)
+        if isinstance(layer, QuantizedDense) and layer.has_fine_grids:
+            raise QuantizationError(
+                f"layer '{layer.name}' ({layer.precision}) has codes of more than 8 bits, which are not written as C; "
+                "take int8 or float16"
+            )
         if isinstance(layer, QuantizedDense) and layer.weight.dtype != np.int8:
             raise QuantizationError(
                 f"layer '{layer.name}' has weights from {layer.weight.min()} to {layer.weight.max()} around their zero "

@@ -53,9 +53,9 @@ from trainer.datasets import files_of
 
 _PRECISION = click.Choice((*PRECISIONS, AUTO, "all"))
 _PRECISION_HELP = f"""One of {", ".join(_PRECISION.choices)}. May be given more than once (default: int8).
-all: float32, float16, int8. int8-dynamic needs no
-representative rows, but a row's answer depends on the other rows of its batch. auto: for each layer the one with which
-the file is smallest within --max-drop."""
+all: float32, float16, int8. int8-a16: int8 weights, and inputs of 9 to 16 bits, for outputs that are
+quantities. int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch. auto:
+for each layer the one with which the file is smallest within --max-drop."""
 _CALIBRATE_HELP = f"""Data whose training rows set the grids of integers: {DATA_HELP}. Without any, the ranges that the
 model holds from its training do, and what looks at rows is left out: equalization, bias correction, compensated
 rounding, accuracy, test vectors."""
@@ -70,8 +70,8 @@ _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float net
 _BIAS_HELP = "Move biases so that each unit's mean is that of the float network."
 _ROUNDING_HELP = "compensated: the weights of a layer make good what rounding takes from the others."
 _KEEP_HELP = """A layer that stays in another precision than the rest, as dense1=float16; may be given more than once.
-Beside int8 and int4: float32, float16, int8, int4; beside float16 and int8-dynamic: float32, float16. The layers are
-named by smallnet inspect."""
+Beside int8, int8-a16 and int4: any of these, float16, float32; beside float16 and int8-dynamic: float32, float16.
+The layers are named by smallnet inspect."""
 _FORMAT_HELP = """What is written beside the artifact; may be given more than once (default: onnx). c: NAME.c and NAME.h
 for microcontrollers; c-project: with main.c and a Makefile; arduino: a library folder;
 html: a page that holds the model."""

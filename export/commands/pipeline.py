@@ -22,7 +22,7 @@ from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
 from export.commands.within import AUTO, Within, WrittenCheck, check_files
-from export.onnx_writer import OPSET, int4_doubts, saturation_doubts, to_onnx
+from export.onnx_writer import OPSET, int4_doubts, require_form_of_fine_codes, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
     Choice,
@@ -165,7 +165,10 @@ def check_export(
 
 def _check_opset(precisions: Sequence[str], options: ExportOptions) -> None:
     """Raise QuantizationError for a form or an opset in which these precisions cannot be had here."""
-    is_int4 = bool({"int4", AUTO} & {*precisions, *options.switches.keep.values()})
+    wanted = {*precisions, *options.switches.keep.values()}
+    if "int8-a16" in wanted and "onnx" in options.formats:
+        require_form_of_fine_codes("int8-a16", options.form)
+    is_int4 = bool({"int4", AUTO} & wanted)
     check_opset(options.form, options.opset, portable=options.portable, is_int4=is_int4)
 
 

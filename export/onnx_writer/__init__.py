@@ -2,7 +2,7 @@
 
 from export.onnx_writer.activation_tables import entry_range
 from export.onnx_writer.int4 import FIRST_ONNXRUNTIME, has_int4, int4_doubts
-from export.onnx_writer.int8_forms import FORMS
+from export.onnx_writer.int8_forms import FORMS, require_form_of_fine_codes
 from export.onnx_writer.pair_saturation import (
     PRECISE,
     WITH_TRANSFORMATIONS,
@@ -24,6 +24,7 @@ __all__ = [
     "foreign_doubts",
     "has_int4",
     "int4_doubts",
+    "require_form_of_fine_codes",
     "saturating_layers",
     "saturation_doubts",
     "session_config",

@@ -121,11 +121,17 @@ def dynamic_layer(graph: Graph, layer: DynamicQuantizedDense, value: str, output
 def require_form(model: Model, form: str) -> None:
     """Raise QuantizationError where a layer has codes of more than 8 bits and the form has none."""
     for layer in model.layers:
-        if form != "integer" and isinstance(layer, QuantizedDense) and layer.has_fine_grids:
-            raise QuantizationError(
-                f"layer '{layer.name}' has codes of more than 8 bits, and form {form!r} has 8; write it with --form "
-                "integer (form='integer'), which is exact in every engine"
-            )
+        if isinstance(layer, QuantizedDense) and layer.has_fine_grids:
+            require_form_of_fine_codes(f"layer '{layer.name}'", form)
+
+
+def require_form_of_fine_codes(what: str, form: str) -> None:
+    """Raise QuantizationError for a form that has no codes of more than 8 bits. what: has them."""
+    if form != "integer":
+        raise QuantizationError(
+            f"{what} has codes of more than 8 bits, and form {form!r} has 8; write it with --form integer "
+            "(form='integer'), which is exact in every engine"
+        )
 
 
 def _sums(graph: Graph, layer: QuantizedDense, value: str) -> str:

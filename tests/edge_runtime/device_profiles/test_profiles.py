@@ -212,6 +212,16 @@ def test_what_is_not_written_as_c_needs_a_runtime():
     assert found.flash_bytes == MCU["flash"] + weight_bytes(model)
 
 
+def test_codes_of_more_than_8_bits_take_two_products_each():
+    """There is no C for them either, and their bytes are multiplied one by one."""
+    fine, coarse = (standardized([30, 20, 10], precision) for precision in ("int8-a16", "int8"))
+    found = estimate(fine, BOARD)
+    assert found.precision == "int8-a16"
+    assert found.ram_bytes == MCU["ram"] + activation_bytes(fine)
+    slow = replace(BOARD, layer_overhead_s=0.0)
+    assert estimate(fine, slow).latency_s == pytest.approx(2 * estimate(coarse, slow).latency_s)
+
+
 def test_weights_are_held_in_ram_where_there_is_no_flash():
     """A Linux board loads the model into memory, beside Python; what is left of its flash is not known."""
     model = standardized([30, 20, 10], "float32")

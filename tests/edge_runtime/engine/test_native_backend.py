@@ -82,6 +82,15 @@ def test_int8_dynamic_layers_run_in_numpy():
         Engine(model, backend="native")
 
 
+def test_codes_of_more_than_8_bits_run_in_numpy():
+    """As above, by the layer's name."""
+    model = model_of("int8-a16")
+    reason = "compiled kernels have codes of 8 bits, those of layer 'dense0' (int8-a16) have more; take the numpy"
+    assert Engine(model, backend="auto").backend_reason == f"{reason} backend"
+    with pytest.raises(NativeUnavailable, match="codes of 8 bits"):
+        Engine(model, backend="native")
+
+
 def test_lean_is_for_numpy():
     """It asks for no copies of the weights, and the kernels need packed ones."""
     model, limits = model_of("int8"), Limits(lean=True)
