@@ -43,7 +43,7 @@ from trainer.fitting import TrainingOptions
 from trainer.recipe import THRESHOLD, with_threshold
 from trainer.scores import chance_doubts
 
-TRAINED_IN = {"int8": 8, "int4": 4}  # precisions and the bits of their weights
+TRAINED_IN = {"int8": 8, "int4": 4, "int8-a16": 8}  # precisions and the bits of their weights
 
 
 class _Judged(NamedTuple):

@@ -30,7 +30,7 @@ def logits_in_training(model, tuned, x):
     return np.ascontiguousarray(blocks[-1].z)
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", ["int8", "int4", "int8-a16"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_the_trainer_and_every_form_of_the_model_have_the_same_bits(kind, precision, tmp_path):
     """Of logits, in the trainer, in the engine, read back from the artifact, and in onnxruntime from the ONNX file."""

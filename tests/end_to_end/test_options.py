@@ -13,6 +13,7 @@ from edge_runtime import devices
 from edge_runtime.console.cli import main as device_main
 from edge_runtime.engine.limits import OVER_BATCH
 from export.commands.cli import main
+from export.commands.fine_tuning import TRAINED_IN
 from export.commands.pipeline import FORMATS
 from export.onnx_writer.int8_forms import FORMS
 from export.quantization.drops import METRICS
@@ -36,6 +37,7 @@ TEXT_OF_ITS_OWN = {
 CHOICES = {
     ("train", "--activation"): set(DERIVATIVES) - {"softmax"},
     ("train", "--optimizer"): OPTIMIZERS,
+    ("train", "--quantization-aware"): TRAINED_IN,
     ("train", "--schedule"): SCHEDULES,
     ("export", "--precision"): (*PRECISIONS, "auto", "all"),
     ("export", "--method"): (*METHODS, "auto"),

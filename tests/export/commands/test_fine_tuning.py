@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, load, selftest
+from export.commands.fine_tuning import TRAINED_IN
 from tests.command import run_command
 from trainer.datasets import load_dataset, split
 from trainer.fine_tuning import NOTE
@@ -31,7 +32,7 @@ def tuned(folder, *more, start="d.npz", data="digits"):
     )
 
 
-@pytest.mark.parametrize("precision", ["int8", "int4"])
+@pytest.mark.parametrize("precision", TRAINED_IN)
 def test_a_float_model_becomes_a_small_one_that_has_learned_on(folder, tmp_path, precision):
     """The artifact proves itself, says how it was made, and its scores are those of the rows that training held out."""
     done = tuned(folder, "--quantization-aware", precision, "--out", tmp_path / "s.npz", "--json")
