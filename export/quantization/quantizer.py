@@ -72,7 +72,7 @@ def quantize(
     For the static precisions alone:
     method: how ranges are chosen, a key of `export.quantization.ranges.METHODS`; "auto" tries each, and takes the one
     whose outputs are closest to the float network's on held-out calibration rows.
-    equalization: bring the ranges of hidden units together first (`export.quantization.equalization`).
+    equalization: bring the ranges of hidden units together first, or of weights (`export.quantization.equalization`).
     bias_correction: biases with which each unit's mean is that of the float network, over the calibration rows.
     rounding: "nearest", or "compensated", which keeps a layer's outputs in place (`export.quantization.rounding`) and
     looks for the scales of 4-bit weights (`export.quantization.scale_search`).

@@ -18,7 +18,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import CalibrationError, QuantizationError
 from edge_runtime.model import Model
 from export.quantization.calibration import CalibrationRows, calibrate, widened
-from export.quantization.equalization import equalize
+from export.quantization.equalization import equalize, equalize_weights
 from export.quantization.fidelity import sqnr_db, squared_error
 from export.quantization.followed_rows import FollowedRows
 from export.quantization.int8_layers import to_int8
@@ -75,9 +75,15 @@ class Trials:
     def source(self, is_equalized: bool) -> CalibratedNetwork:
         """The network with its units equalized, or as they are."""
         if is_equalized not in self._sources:
-            model = equalize(self._model, self._calibration) if is_equalized else self._model
+            model = self._equalized() if is_equalized else self._model
             self._sources[is_equalized] = CalibratedNetwork(model, self._calibration, hold_out=self._switches.is_open)
         return self._sources[is_equalized]
+
+    def _equalized(self) -> Model:
+        """By what costs most: grids of 8 bits, or weights."""
+        if self._switches.precision == "int8":
+            return equalize(self._model, self._calibration)
+        return equalize_weights(self._model)
 
     def choose(self) -> tuple[Recipe, dict[str, float]]:
         """The recipe whose outputs, before a final activation, are closest to the float ones on the held-out rows.

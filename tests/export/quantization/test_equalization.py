@@ -4,9 +4,10 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, QuantizationError
-from export.quantization.equalization import equalize
+from export.quantization.equalization import equalize, equalize_weights
 from export.quantization.fidelity import sqnr_db
-from export.quantization.quantizer import quantize
+from export.quantization.quantizer import quantize, quantize_beside
+from export.quantization.recipe import Switches
 from export.quantization.test_rows import with_test_vectors
 from tests.networks import random_model, random_rows
 
@@ -116,3 +117,33 @@ def test_test_vectors_are_dropped():
     """They belong to the model before."""
     model, rows = random_model([5, 4, 2], ["relu", "linear"]), random_rows(50, 5)
     assert equalize(with_test_vectors(model, rows), rows).test_vectors is None
+
+
+@pytest.mark.parametrize("activations", [["relu", "leaky_relu", "linear"], ["linear", "relu", "softmax"]])
+def test_weights_are_equalized_without_rows(activations):
+    """The function stays, and what the next layer has for each unit comes half of the way together."""
+    model, rows = uneven(activations), random_rows(200, 20)
+    equalized = equalize_weights(model)
+    assert_same(Engine(equalized).run(rows), Engine(model).run(rows))
+    for before, after in zip(model.layers[1:], equalized.layers[1:], strict=True):
+        spreads = [np.ptp(np.log2(np.abs(layer.weight).max(axis=1))) for layer in (before, after)]
+        assert spreads[1] < 0.75 * spreads[0]
+
+
+def test_units_that_the_next_layer_does_not_use_change_nothing_for_the_others():
+    """Weights of 0, and one so small that its factor would leave float32: the least that counts is 1/256."""
+    model = random_model([5, 6, 2], ["relu", "linear"])
+    weight = model.layers[1].weight.copy()
+    weight[:2] = np.float32([[0, 0], [1e-38, 0]])
+    model = replace(model, layers=(model.layers[0], replace(model.layers[1], weight=weight)))
+    ratios = (model.layers[0].weight / equalize_weights(model).layers[0].weight)[0]
+    np.testing.assert_allclose(ratios[:2], 1.0)
+    assert ratios.min() >= 1 / 17
+
+
+@pytest.mark.parametrize("precision", ["int4", "int8-a16"])
+def test_where_weights_cost_most_they_are_what_is_equalized(precision):
+    """Whatever the ranges of activations are, the float network beside the small one has the units of its weights."""
+    model, rows = uneven(["relu", "relu", "linear"]), random_rows(300, 20)
+    found = quantize_beside(model, rows, precision, Switches("minmax", equalization=True))
+    np.testing.assert_array_equal(found.source.layers[1].weight, equalize_weights(model).layers[1].weight)
