@@ -21,7 +21,7 @@ from edge_runtime.files import make_folder, write_together
 from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
-from export.commands.within import AUTO, Within, WrittenCheck, check_files
+from export.commands.within import AUTO, Within, WrittenCheck, check_files, precisions_for
 from export.onnx_writer import OPSET, int4_doubts, require_form_of_fine_codes, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
@@ -236,9 +236,11 @@ def export_model(
         choice, check = None, None
         with _heard() as texts:
             if precision == AUTO and within is not None and rows is not None:
+                among = precisions_for(chosen.form, chosen.formats)
                 choice = choose_within(
-                    model, rows, *within.chosen_on, within.allowed, chosen.switches, test_vectors=0, on_trial=on_trial
-                )
+                    model, rows, *within.chosen_on, within.allowed, chosen.switches,
+                    test_vectors=0, on_trial=on_trial, among=among,
+                )  # fmt: skip
                 found = choice.quantized
             else:
                 found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.artifact import load_bytes
 from edge_runtime.engine import Engine
-from export.quantization import AllowedDrop, Choice, Trial, finite
+from export.quantization import LADDER, AllowedDrop, Choice, Trial, finite
 from export.verification import make_session
 
 AUTO = "auto"  # in the place of a precision
@@ -72,6 +73,15 @@ class WrittenCheck:
         """As plain data; a drop is None where all is lost."""
         drops = {"artifact_drop": finite(self.artifact_drop), "onnx_drop": finite(self.onnx_drop)}
         return {"ok": self.ok, "rows": self.rows, "is_apart": self.is_apart, **drops, "text": check_text(self)}
+
+
+def precisions_for(form: str, formats: Sequence[str]) -> tuple[str, ...]:
+    """Those that a layer can have in files of this form and these formats, from the fewest bytes to the most.
+
+    Codes of more than 8 bits are written in the form integer, and not as C.
+    """
+    has_wide_codes = form == "integer" and set(formats) <= {"onnx"}
+    return tuple(name for name in LADDER if has_wide_codes or not name.endswith("a16"))
 
 
 def check_files(

@@ -20,6 +20,7 @@ from export.quantization.equalization import STEPS_OF_OCTAVE, nearest_factor
 from export.quantization.fidelity import finite, sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.labels import checked_labels
+from export.quantization.mixes import LADDER
 from export.quantization.quantizer import PRECISIONS, Quantized, longest_notes, quantize, quantize_beside
 from export.quantization.ranges import METHODS
 from export.quantization.recipe import FLOATS, INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
@@ -37,6 +38,7 @@ __all__ = [
     "Fidelity",
     "INTEGERS",
     "KEPT",
+    "LADDER",
     "LARGEST",
     "LEAST_DB",
     "LEAST_DB_INT8",

@@ -142,17 +142,21 @@ def choose_within(
     *,
     test_vectors: int = DEFAULT_ROWS,
     on_trial: OnTrial = None,
+    among: Sequence[str] = LADDER,
 ) -> Choice:
-    """`quantize_within`, with what was tried. allowed: a number is a drop of the metric that the labels give."""
+    """`quantize_within`, with what was tried. allowed: a number is a drop of the metric that the labels give.
+
+    among: the precisions that a layer may have, in the order of LADDER, float16 and float32 with them.
+    """
     model = as_model(model)
     check_test_vectors(test_vectors)
     QUANTIZATION_CHECKS.function("on_trial", on_trial, "a function of a trial")
     chosen_on, known = _chosen_on(model, rows, labels)
     if not isinstance(allowed, AllowedDrop):
         allowed = AllowedDrop(metric_for(model, known), allowed)
-    mixes = Mixes(float_source(model), calibration, switches)
+    mixes = Mixes(float_source(model), calibration, switches, among)
     half = _half(mixes) if allowed.metric == "sqnr" else None
-    search = _Search(mixes, chosen_on, _judge(mixes.model, half, chosen_on, known, allowed), on_trial)
+    search = _Search(mixes, chosen_on, _judge(mixes.model, half, chosen_on, known, allowed), on_trial, among)
     best = search.best()
     found = mixes.made(tuple(best.layers.items()))
     choice = Choice(found, best, tuple(search.trials.values()), search.judge, mixes.model, half)
@@ -194,19 +198,22 @@ def _chosen_on(model: Model, rows: ArrayLike, labels: ArrayLike | None) -> tuple
 class _Search:
     """Goes down from the first uniform precision that is within the drop. trials: all that was measured, by mix."""
 
-    def __init__(self, mixes: Mixes, rows: NDArray[np.float32], judge: DropJudge, on_trial: OnTrial) -> None:
-        self.judge, self.trials = judge, dict[Mix, Trial]()
+    def __init__(
+        self, mixes: Mixes, rows: NDArray[np.float32], judge: DropJudge, on_trial: OnTrial, among: Sequence[str]
+    ) -> None:
+        self.judge, self.trials, self._ladder = judge, dict[Mix, Trial](), tuple(among)
         self._mixes, self._rows, self._on_trial = mixes, rows, on_trial
         self._names = [layer.name for layer in mixes.model.layers if not isinstance(layer, Stage)]
         self._left = MOST_TRIALS
 
     def best(self) -> Trial:
         """The smallest that was found within the drop: float32 at the worst."""
-        first = next(at for at, precision in enumerate(LADDER) if self._uniform(precision).is_within)
-        found = [self._uniform(LADDER[first])]
+        ladder = self._ladder
+        first = next(at for at, precision in enumerate(ladder) if self._uniform(precision).is_within)
+        found = [self._uniform(ladder[first])]
         if first > 0 and len(self._names) > 1:
-            starts = range(first, max(first + 1, LADDER.index("float16") + 1))
-            found += [trial for at in starts for trial in self._below(LADDER[at], LADDER[:at])]
+            starts = range(first, max(first + 1, ladder.index("float16") + 1))
+            found += [trial for at in starts for trial in self._below(ladder[at], ladder[:at])]
         return min(found, key=self._cost)
 
     def _uniform(self, precision: str) -> Trial:

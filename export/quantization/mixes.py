@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -25,10 +26,13 @@ Mix: TypeAlias = "tuple[tuple[str, str], ...]"  # the precision of each layer wi
 class Mixes:
     """Makes mixes of a float `model`. How its integers are made is decided once for each precision, by trials.
 
-    model: float32, no subnormal weights. Raises CalibrationError for calibration rows that come once.
+    model: float32, no subnormal weights. among: the precisions that occur. Raises CalibrationError for calibration rows
+    that come once.
     """
 
-    def __init__(self, model: Model, calibration: CalibrationRows, switches: Switches) -> None:
+    def __init__(
+        self, model: Model, calibration: CalibrationRows, switches: Switches, among: Sequence[str] = LADDER
+    ) -> None:
         if hasattr(calibration, "__next__"):
             raise CalibrationError(
                 "calibration is an iterator, which gives its rows once, expected an array or a list of batches: the "
@@ -37,7 +41,7 @@ class Mixes:
         self.model = model
         self._switches = switches
         self._trials = Trials(model, calibration, switches)
-        self._recipes = {name: self._recipe(name) for name in LADDER if name in INTEGERS}
+        self._recipes = {name: self._recipe(name) for name in among if name in INTEGERS}
 
     @property
     def sample(self) -> NDArray[np.float32]:

@@ -24,6 +24,7 @@ PAGES = (
     "export/onnx_writer/README.md",
     "export/onnx_reader/README.md",
     "export/diagnosis/README.md",
+    "export/quantization/README.md",
 )
 PACKAGES = ("trainer", "export", "edge_runtime", "tests", "benchmarks")
 EVERY_PAGE = [

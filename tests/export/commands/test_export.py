@@ -149,3 +149,13 @@ def test_auto_needs_data(folder):
     """The grids, the choice and the check are of real rows."""
     done = run_command("export", folder / "net.npz", "--precision", "auto", "--max-drop", "1")
     assert (done.exit_code, "add --calibrate" in done.stderr) == (2, True)
+
+
+@pytest.mark.parametrize("options", [["--form", "qdq"], ["--form", "qgemm"], ["--format", "c"]])
+def test_auto_takes_only_what_the_files_can_hold(folder, tmp_path, options):
+    """Codes of more than 8 bits are written in the form integer alone: they are not tried for others."""
+    done = run_command("export", folder / "net.npz", "--calibrate", folder / "rows.npz", "--out", tmp_path,
+                       "--precision", "auto", "--max-drop", "10", "--metric", "sqnr", *options)  # fmt: skip
+    assert done.exit_code in (0, 1), done.stderr
+    assert "auto: int8: " in done.stderr
+    assert "a16" not in done.stderr

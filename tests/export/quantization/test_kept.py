@@ -19,6 +19,7 @@ from export.onnx_writer import to_onnx
 from export.quantization.doubts import by_layer, calibration_doubts, fidelity_doubts, measure_fidelity
 from export.quantization.equalization import equalize
 from export.quantization.quantizer import QuantizationWarning, quantize
+from export.quantization.recipe import FLOATS, KEPT
 from export.verification import verify_content
 from tests.networks import random_model, random_rows, staged_model
 
@@ -36,7 +37,7 @@ REMEDIES = st.fixed_dictionaries(
 
 
 @st.composite
-def mixes(draw, precisions=("float32", "float16", "int8")):
+def mixes(draw, precisions=KEPT):
     """A network of up to four layers, with stages or without, and what its layers are kept in: all but one at most."""
     sizes = draw(st.lists(st.integers(1, 20), min_size=3, max_size=5))
     seed = draw(st.integers(0, 10_000))
@@ -70,14 +71,28 @@ def test_the_engine_is_the_trace_in_integers_and_within_bounds_in_floats(mix, ho
     assert selftest(small, limits).ok
     assert selftest(small).exact == all(isinstance(layer, QuantizedDense) for layer in small.layers)
     assert save_bytes(load_bytes(save_bytes(small))) == save_bytes(small)
+
+
+@given(mixes(("float32", "float16", "int8")))
+@settings(max_examples=20, deadline=None)
+def test_devices_are_estimated_by_the_arithmetic_of_each_layer(mix):
+    """Every device says how long it takes, and what it needs."""
+    small = mixed(*mix)
     for device in devices():
         assert estimate(small, device).latency_s > 0
 
 
-@given(mixes(), REMEDIES, st.sampled_from(["integer", "qgemm", "qdq"]))
-@settings(max_examples=30, deadline=None)
-def test_onnx_is_the_model_at_every_level(mix, how, form):
+@given(
+    st.one_of(
+        st.tuples(mixes(), st.just("integer")),
+        st.tuples(mixes(("float32", "float16", "int8", "int4")), st.sampled_from(["qgemm", "qdq"])),
+    ),
+    REMEDIES,
+)
+@settings(max_examples=40, deadline=None)
+def test_onnx_is_the_model_at_every_level(given, how):
     """By the rules of verify: of each integer layer the bits for what entered it, of each float layer its bound."""
+    mix, form = given
     small = mixed(*mix, **how)
     rows = random_rows(60, small.n_in, 3)
     report = verify_content(small, to_onnx(small, form).SerializeToString(), "mixed.onnx", rows, levels=LEVELS)
@@ -95,7 +110,7 @@ def test_remedies_for_the_others_leave_a_float_layer_as_it_is(mix, bias_correcti
     model, keep = mix
     small = by_name(mixed(model, keep, bias_correction=bias_correction, rounding=rounding))
     for name, precision in keep.items():
-        if precision != "int8":
+        if precision in FLOATS:
             source = by_name(model)[name]
             np.testing.assert_array_equal(small[name].weight, source.weight.astype(precision))
             np.testing.assert_array_equal(small[name].bias, source.bias)
