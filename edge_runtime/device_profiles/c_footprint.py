@@ -12,7 +12,8 @@ from edge_runtime.schema import Schema
 # Code of the generated file for a Cortex-M4 with a floating-point unit, by gcc 12 -O2, of the layers that a model has:
 # measured, with tables, remainders and standardization. Functions of <math.h>, and of floats where a core has none,
 # are the compiler's and not counted.
-CODE_BYTES = {"int8": 1_150, "float32": 800, "float16": 1_000}
+CODE_BYTES = {"int8": 1_150, "int4": 1_250, "float32": 800, "float16": 1_000}
+_SHARED_BYTES = 750  # by int8 and int4, in a file with both
 STAGE_CODE_BYTES = {Elementwise: 450, LayerNorm: 300}
 _POINTER_BYTES = 4
 
@@ -37,7 +38,7 @@ def c_code_bytes(model: Model) -> int:
     dense = {layer.precision for layer in model.layers if not isinstance(layer, Stage)}
     stages = {type(layer) for layer in model.layers if isinstance(layer, Elementwise | LayerNorm)}
     code = sum(CODE_BYTES[precision] for precision in dense) + sum(STAGE_CODE_BYTES[kind] for kind in stages)
-    return code + _column_bytes(model)
+    return code - (_SHARED_BYTES if {"int8", "int4"} <= dense else 0) + _column_bytes(model)
 
 
 def _column_bytes(model: Model) -> int:

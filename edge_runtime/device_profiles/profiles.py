@@ -194,7 +194,7 @@ def _latency(model: Model, profile: DeviceProfile) -> float:
         compute = work / (profile.macs_per_cycle[_rate(layer)] * profile.clock_hz)
         fetch = 0.0
         if profile.bandwidth_bytes_per_s is not None and not cached:
-            arrays = layer.arrays().values() if isinstance(layer, Stage) else [layer.weight]
+            arrays = layer.arrays().values() if isinstance(layer, Stage) else [layer.arrays()["weight"]]
             fetch = sum(array.nbytes for array in arrays) / profile.bandwidth_bytes_per_s
         seconds += max(compute, fetch) + profile.layer_overhead_s
     return seconds

@@ -8,12 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
-from edge_runtime.layers import Dense, Elementwise, QuantizedDense
+from edge_runtime.layers import Dense, Elementwise, Int4Dense, QuantizedDense
 from edge_runtime.model import Model
 from edge_runtime.numerics import FLOAT32_EXACT, QMAX, QMIN, Activation, flushed
 from edge_runtime.schema import Schema
 from export.c_writer.calls import CCall, calls_of, starts_with_codes
-from export.c_writer.packing import folded_bias, packed_floats, packed_weight
+from export.c_writer.packing import folded_bias, packed_floats, packed_nibbles, packed_weight
 from export.c_writer.vectors import stored_rows
 
 _MATH_TEXT = "sigmoid tanh softmax log_softmax elu selu celu gelu gelu_tanh softplus swish mish log_sigmoid exp erf sin"
@@ -22,12 +22,17 @@ _FIELDS = {"a": "uint8_t", "b": "uint8_t", "u": "float", "v": "float"}  # of the
 
 
 class Int8Data(NamedTuple):
-    """An int8 layer. low, high: ends of its rounded steps, before the zero point is added. slope: of leaky_relu."""
+    """An int8 or int4 layer.
+
+    weight: as `packing` orders it; of int4, uint8, two to a byte. low, high: ends of its rounded steps, before the zero
+    point is added. slope: of leaky_relu.
+    """
 
     name: str
     n_in: int
     n_out: int
-    weight: NDArray[np.int8]
+    bits: int
+    weight: NDArray[np.int8] | NDArray[np.uint8]
     bias: NDArray[np.int32]
     multiplier: NDArray[np.float32]
     low: int
@@ -107,16 +112,25 @@ def describe_model(model: Model, *, logits: bool = False) -> dict[str, Any]:
         "has_slopes": any(layer.slope != 1.0 for layer in layers),
         "largest_sum": max(sums, default=0),
         "float32_exact": FLOAT32_EXACT,
-        "has_left_outputs": any(layer.n_out % 4 for layer in layers),
-        "has_left_inputs": any(layer.n_in % 4 and layer.n_out >= 4 for layer in layers),
-        "has_fours": any(layer.n_out >= 4 for layer in layers),
+        **_loops([layer for layer in layers if layer.bits == 8], "has_int8", "has_"),
+        **_loops([layer for layer in layers if layer.bits == 4], "has_int4", "has_int4_"),
         "dense_bits": sorted({layer.bits for layer in dense}),
-        "is_exact": all(layer.precision == "int8" for layer in model.layers),
+        "is_exact": all(isinstance(layer, QuantizedDense) for layer in model.layers),
         "needs_math": bool(norms) or _has_infinity(maps) or any(a.activation.name in _NEEDS_MATH for a in activations),
         "left_out": model.final_activation.name if logits else None,
         "feature_names": () if schema is None else schema.feature_names,
         "offsets": None if schema is None else schema.offsets,
         "vectors": stored_rows(model, steps),
+    }
+
+
+def _loops(layers: list[Int8Data], has_any: str, prefix: str) -> dict[str, bool]:
+    """Which loops layers of one kind need, under names that begin with `prefix`; has_any: of whether there are such."""
+    return {
+        has_any: bool(layers),
+        f"{prefix}left_outputs": any(layer.n_out % 4 for layer in layers),
+        f"{prefix}left_inputs": any(layer.n_in % 4 and layer.n_out >= 4 for layer in layers),
+        f"{prefix}fours": any(layer.n_out >= 4 for layer in layers),
     }
 
 
@@ -130,7 +144,8 @@ def _int8_data(layer: QuantizedDense) -> Int8Data:
         name=layer.name,
         n_in=layer.n_in,
         n_out=layer.n_out,
-        weight=packed_weight(layer.weight),
+        bits=layer.weight_bits,
+        weight=packed_nibbles(layer.weight) if isinstance(layer, Int4Dense) else packed_weight(layer.weight),
         bias=folded_bias(layer),
         multiplier=layer.multiplier,
         low=0 if is_relu else low,

@@ -2,6 +2,10 @@
 
 Four outputs are computed at a time. For each four, the inputs come in fours, sixteen bytes a block: [4 outputs][4
 inputs], then the inputs that are left, four bytes each. The outputs that are left follow row by row. Nothing is padded.
+
+4-bit weights are 0..15 with 8 added, two to a byte. Of the same blocks four bytes are two outputs, the one in the low
+halves and the next in the high ones; of the outputs that are left a byte is two inputs, the last one's high half being
+0 where there is no more.
 """
 
 from __future__ import annotations
@@ -22,6 +26,21 @@ def packed_weight(weight: NDArray[np.int8]) -> NDArray[np.int8]:
     of_groups = [in_blocks.reshape(groups, 16 * blocks), left_inputs.reshape(groups, 4 * (n_in % 4))]
     left_outputs = weight[:, 4 * groups :].T
     return np.concatenate([np.concatenate(of_groups, axis=1).reshape(-1), left_outputs.reshape(-1)])
+
+
+def packed_nibbles(weight: NDArray[np.int8]) -> NDArray[np.uint8]:
+    """weight (n_in, n_out) in -8..7 in the order above, two to a byte, uint8 (n,)."""
+    codes = (weight + 8).astype(np.uint8)
+    n_in, n_out = codes.shape
+    groups, blocks = n_out // 4, n_in // 4
+    pairs = codes[:, : 4 * groups : 2] | codes[:, 1 : 4 * groups : 2] << 4  # (n_in, 2 a group)
+    of_groups = pairs.T.reshape(groups, 2, n_in)
+    in_blocks = of_groups[:, :, : 4 * blocks].reshape(groups, 2, blocks, 4).transpose(0, 2, 1, 3)
+    left_inputs = of_groups[:, :, 4 * blocks :].transpose(0, 2, 1)
+    fours = [in_blocks.reshape(groups, 8 * blocks), left_inputs.reshape(groups, 2 * (n_in % 4))]
+    left = np.zeros((n_out % 4, n_in + n_in % 2), np.uint8)
+    left[:, :n_in] = codes[:, 4 * groups :].T
+    return np.concatenate([np.concatenate(fours, axis=1).reshape(-1), (left[:, 0::2] | left[:, 1::2] << 4).reshape(-1)])
 
 
 def folded_bias(layer: QuantizedDense) -> NDArray[np.int32]:

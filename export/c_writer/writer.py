@@ -103,7 +103,7 @@ def _require_layers(model: Model) -> None:
                 f"layer '{layer.name}' ({layer.precision}) has codes of more than 8 bits, which are not written as C; "
                 "take int8 or float16"
             )
-        if isinstance(layer, QuantizedDense) and layer.weight.dtype != np.int8:
+        if isinstance(layer, QuantizedDense) and layer.stored_weight.dtype == np.int16:
             raise QuantizationError(
                 f"layer '{layer.name}' has weights from {layer.weight.min()} to {layer.weight.max()} around their zero "
                 "point, expected -127..127; quantize its float model with precision int8"

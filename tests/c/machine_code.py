@@ -11,7 +11,9 @@ from tests.c.compilers import run, tool
 
 Function = dict[int, str]  # instructions by their addresses, in order
 _MULTIPLIES = re.compile(r"(smlad|smla[bt][bt]|mla|muls?)\b")
-_LOADS_A_WEIGHT = re.compile(r"(sxtb16|sxtb|ldrsb)\b")  # signed bytes, or four of them
+_LOADS_A_WEIGHT = re.compile(
+    r"(sxtb16|sxtb|ldrsb|ands?|ubfx|lsrs?)\b"
+)  # signed bytes, four of them, or halves of bytes
 _CALLS = re.compile(r"blx?\s")
 _BRANCHES = re.compile(r"(?:b(?P<condition>eq|ne|cs|cc|mi|pl|vs|vc|hi|ls|ge|lt|gt|le)?(?:\.[nw])?|(?P<zero>cbn?z))\s+"
                        r"(?:\w+, )?(?P<target>[0-9a-f]+) <")  # fmt: skip

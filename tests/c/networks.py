@@ -8,7 +8,7 @@ import numpy as np
 
 from edge_runtime import Engine, Model, Standardization, TestVectors
 from export.quantization import quantize
-from tests.adversarial import adversarial_model, adversarial_rows
+from tests.adversarial import adversarial_model, adversarial_rows, in_int4
 from tests.networks import random_model, random_rows
 
 WIDEST = 300
@@ -29,8 +29,13 @@ def sizes_of(seed: int) -> list[int]:
 
 
 def c_network(seed: int) -> tuple[Model, np.ndarray]:
-    """An adversarial network with two stored rows, and rows for it; 256 seeds have every zero point at the input."""
+    """An adversarial network with two stored rows, and rows for it; 256 seeds have every zero point at the input.
+
+    Of every fourth one the weights are of 4 bits, and of another fourth those of every other layer.
+    """
     model = adversarial_model(seed, sizes_of(seed), seed % 256)
+    if seed % 2:
+        model = in_int4(model, every=1 if seed % 4 == 1 else 2)
     rows = adversarial_rows(model, seed)
     stored = np.nan_to_num(rows[:2], nan=0.0, posinf=1e30, neginf=-1e30)
     return model.with_test_vectors(TestVectors(stored, Engine(model).logits(stored))), rows
@@ -44,9 +49,10 @@ def float_network(name: str) -> tuple[Model, np.ndarray]:
 
 
 def measured_network(name: str) -> Model:
-    """One of SIZES in int8."""
+    """One of SIZES in int8, or in the precision that stands behind its name."""
+    name, _, precision = name.partition(" ")
     full, rows = float_network(name)
-    return quantize(full, rows, "int8", "minmax")
+    return quantize(full, rows, precision or "int8", "minmax")
 
 
 def featured_networks() -> list[Model]:
@@ -60,11 +66,13 @@ def featured_networks() -> list[Model]:
         _featured((5, 8, 6, 3), ["leaky_relu", "gelu", "linear"]),
         _featured((6, 1), ["sigmoid"], one_scale=True),
         _featured((4, 4), ["tanh"]),
+        _featured((23, 22, 7), ["relu", "linear"], precision="int4"),
+        _featured((7, 6, 5), ["tanh", "linear"], keep={"dense0": "int4"}),
     ]
 
 
-def _featured(sizes, activations, standardize=False, one_scale=False) -> Model:
+def _featured(sizes, activations, standardize=False, one_scale=False, precision="int8", keep=None) -> Model:
     model = random_model(list(sizes), activations, standardize=standardize)
     if one_scale:
         model = replace(model, preprocessing=Standardization(np.ones(1, np.float32), np.full(1, 0.5, np.float32)))
-    return quantize(model, random_rows(64, sizes[0]), "int8", "minmax", test_vectors=2)
+    return quantize(model, random_rows(64, sizes[0]), precision, "minmax", keep=keep, test_vectors=2)

@@ -11,9 +11,10 @@ from tests.c.networks import featured_networks
 
 @pytest.mark.parametrize("flags", ["-Os", "-O2", "-O3 -ffreestanding"])
 @pytest.mark.parametrize("core", ["M0", "M3", "M4F", "M33"])
-def test_the_inner_loops_call_nothing(core, flags, tmp_path):
+@pytest.mark.parametrize("network", [0, 5], ids=["int8", "int4"])
+def test_the_inner_loops_call_nothing(core, flags, network, tmp_path):
     """A peer lost a factor of 3.5 to calls of memcpy, which freestanding builds do not replace by instructions."""
-    write_c(featured_networks()[0], tmp_path, "net")
+    write_c(featured_networks()[network], tmp_path, "net")
     (tmp_path / "codes.h").write_text("static const uint8_t codes[NET_N_IN];\n", encoding="utf-8")
     sources = [tmp_path / "net.c", PROGRAMS / "measure_firmware.c"]
     program = build(CORES[core], sources, tmp_path / "firmware.elf", "-std=c99", "-I", tmp_path, *flags.split())

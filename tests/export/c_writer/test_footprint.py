@@ -8,6 +8,7 @@ from edge_runtime.device_profiles.c_footprint import c_code_bytes, c_ram_bytes
 from edge_runtime.device_profiles.profiles import weight_bytes
 from export.c_writer import c_files
 from export.c_writer.calls import calls_of, starts_with_codes
+from tests.adversarial import in_int4
 from tests.export.c_writer.models import OFFSET_SCHEMA, int8_model
 from tests.export.c_writer.test_floats import MODELS
 from tests.host_c import compiler
@@ -21,7 +22,12 @@ INT8 = {
     "names and offsets": int8_model((3, 9, 2), class_names=("x" * 901, "*/ bad"), metadata={"schema": OFFSET_SCHEMA}),
     "deep": int8_model((640, 128, 128, 8, 128, 128, 640)),
 }
-ALL = {**INT8, **{name: model for name, model in MODELS.items() if "False" not in name}}
+INT4 = {
+    f"{name}, {text}": in_int4(model, every)
+    for name, model in INT8.items()
+    for text, every in (("int4", 1), ("mixed", 2))
+}
+ALL = {**INT8, **INT4, **{name: model for name, model in MODELS.items() if "False" not in name}}
 
 
 @pytest.mark.parametrize("name", ALL)
