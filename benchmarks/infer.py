@@ -3,8 +3,9 @@
 In each round every engine has its turn; the figures are medians over rounds, or with --best the least of them. "NumPy"
 and "native" are this project's two backends. onnxruntime runs the graph that `export` writes by default; "QGemm" is the
 int8 form that only onnxruntime knows. `products` is the time of the bare matrix products of the same shapes by
-`np.dot`. Inputs are random; ReLU between layers, softmax at the end (the autoencoder: linear). "lean" widens the int8
-weights at each run instead of keeping float32 copies, which the native backend does not do. What does not apply is "-".
+`np.dot`. Inputs are random; ReLU between layers, softmax at the end (the autoencoder: linear). "lean" widens the
+weights at each run instead of keeping float32 copies, which the native backend does not do; int4 is written as ONNX of
+opset 21, which has such tensors. What does not apply is "-".
 """
 
 from __future__ import annotations
@@ -27,7 +28,7 @@ NETWORKS = {
     "640-128x4-8-128x4-640": (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640),
     "784-1024-1024-10": (784, 1024, 1024, 10),
 }
-KINDS = ("float32", "int8", "int8 lean")
+KINDS = ("float32", "int8", "int8 lean", "int4", "int4 lean")
 BATCHES = (1, 32, 256)
 
 
@@ -87,8 +88,8 @@ def _calls(sizes: tuple[int, ...], kind: str, batch: int) -> dict[str, Callable[
     last = "linear" if sizes[0] == sizes[-1] else "softmax"
     float_model = random_model(list(sizes), ["relu"] * (len(sizes) - 2) + [last])
     rows = np.abs(random_rows(max(BATCHES), sizes[0]))
-    model = quantize(float_model, rows, "float32" if kind == "float32" else "int8", "minmax")
-    limits = Limits(lean=kind == "int8 lean")
+    model = quantize(float_model, rows, kind.split()[0], "minmax")
+    limits = Limits(lean=kind.endswith("lean"))
     x = rows[:batch]
     ours = x[0] if batch == 1 else x
     calls = {"numpy": _call_of(Engine(model, limits), ours)}
@@ -96,7 +97,7 @@ def _calls(sizes: tuple[int, ...], kind: str, batch: int) -> dict[str, Callable[
         calls["native"] = _call_of(Engine(model, limits, "native"), ours)
     for name, form in {"onnxruntime": "integer", "qgemm": "qgemm"}.items():
         if name == "onnxruntime" or kind != "float32":
-            session = make_session(to_onnx(model, form))
+            session = make_session(to_onnx(model, form, opset=21 if kind.startswith("int4") else 13))
             calls[name] = partial(session.run, None, {"input": x})
     return {**calls, "products": _bare_products(float_model, ours)}
 

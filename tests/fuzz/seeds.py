@@ -25,7 +25,7 @@ def artifacts() -> list[bytes]:
     network = random_model([5, 4, 4, 3], ["tanh", "leaky_relu", "softmax"], standardize=True)
     full = [
         replace(quantize(network, rows, precision), class_names=("a", "b", "ü"), metadata={"target": "class"})
-        for precision in ("float32", "float16", "int8", "int8-dynamic")
+        for precision in ("float32", "float16", "int8", "int8-dynamic", "int4")
     ]
     full = [model.with_test_vectors(TestVectors(rows[:2], Engine(model).logits(rows[:2]))) for model in full]
     names = ["relu", "elu", "selu", "celu", "gelu", "softplus", "swish", "hard_swish", "clip", "sigmoid"]
@@ -61,6 +61,7 @@ def onnx_files() -> list[bytes]:
     model = random_model([5, 4, 4, 3], ["tanh", "relu", "softmax"], standardize=True)
     int8 = quantize(model, random_rows(50, 5), "int8")
     protos = [to_onnx(int8, form) for form in FORMS]
+    protos += [to_onnx(quantize(model, random_rows(50, 5), "int4"), form, opset=21) for form in FORMS]
     protos += [to_onnx(quantize(model, random_rows(50, 5), name)) for name in ("float32", "float16", "int8-dynamic")]
     weights = {"S": random_rows(6, 6), "C": random_rows(1, 6)[0], "V": random_rows(6, 3)}
     protos.append(
