@@ -157,7 +157,7 @@ def export(
     within = None
     if AUTO in wanted:
         within = Within(options["max_drop"], options["metric"], rows.chosen_on, rows.checked)
-    with Progress("verifying") as on_rows:
+    with Progress("calibrating", unit="ways") as on_way, Progress("verifying") as on_rows:
         results = export_model(
             model,
             wanted,
@@ -171,6 +171,7 @@ def export(
             options=chosen,
             on_choice=lambda seen: note(method_text(seen)),
             on_file=lambda name: note(f"wrote {name}"),
+            on_way=on_way,
             on_rows=on_rows,
             run_limits=run_limits,
             within=within,

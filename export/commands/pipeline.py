@@ -206,6 +206,7 @@ def export_model(
     options: ExportOptions | None = None,
     on_file: Callable[[str], None] | None = None,
     on_choice: Callable[[dict[str, float]], None] | None = None,
+    on_way: Callable[[int, int], None] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
     run_limits: RunLimits | None = None,
@@ -219,10 +220,11 @@ def export_model(
     model: float32. rows: calibration rows, of which the test vectors are chosen too; None for a model that holds ranges
     of its own, which needs verify_rows and has no test vectors then. verify_rows: what the two engines are compared on
     (default: `rows`). held_out: rows to judge each precision on beside float32 (default: those of the evaluation, or
-    `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto" saw. on_rows: told
-    how many rows of how many have been compared. run_limits: what running an ONNX file may take. within: what the
-    precision "auto" is chosen by, which also is checked on the files before they get their names. on_trial: told of
-    each candidate for it. Raises QuantizationError, OSError, InputError for no rows to compare on.
+    `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto" saw. on_way: told
+    how many of its ways have been tried of how many. on_rows: told how many rows of how many have been compared.
+    run_limits: what running an ONNX file may take. within: what the precision "auto" is chosen by, which also is
+    checked on the files before they get their names. on_trial: told of each candidate for it. Raises QuantizationError,
+    OSError, InputError for no rows to compare on.
     """
     chosen = options or ExportOptions()
     _check_opset(precisions, chosen)
@@ -243,7 +245,7 @@ def export_model(
                 )  # fmt: skip
                 found = choice.quantized
             else:
-                found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice)
+                found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice, on_way)
         small = found.model if rows is None else with_test_vectors(found.model, rows, test_vectors)
         paths = _paths(out, stem, precision, chosen.formats)
         # may refuse: nothing is written before

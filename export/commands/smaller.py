@@ -16,14 +16,15 @@ from edge_runtime.layers import Dense, Stage
 from edge_runtime.model import Model
 from export.quantization import DEFAULT_ROWS, longest_notes, quantize, with_test_vectors
 
-# int8 needs are rounded up to it: other calibration rows write other grids, and another way to them, into the header
+_CALIBRATED = ("int8", "int4")
+# Their needs are rounded up to it: other calibration rows write other grids, and another way to them, into the header
 _STEP = 512
 
 
 def smaller_exports(error: BudgetExceeded) -> list[Alternative]:
     """Exports of the refused model that need less, in the words that make them; none of a model that is int8 already.
 
-    int8 grids are those of the stored test vectors, or of random rows: with others it needs as much, but for a header
+    Grids are those of the stored test vectors, or of random rows: with others it needs as much, but for a header
     whose numbers are written longer or shorter.
     """
     model, limits = error.model, error.limits
@@ -45,20 +46,24 @@ def _made(model: Model, rows: NDArray[np.float32]) -> Iterator[tuple[str, Model]
         for layer in model.layers
     )
     wide = replace(model, layers=tuple(layers), test_vectors=None)
-    for precision in ("float32", "float16", "int8") if model.precision == "float32" else ("float16", "int8"):
+    for precision in _precisions(model):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             try:
                 small = quantize(wide, rows, precision, "minmax", test_vectors=0)
             except QuantizationError:  # weights or sums that it cannot hold
                 continue
-        notes = longest_notes() if precision == "int8" else {}
+        notes = longest_notes() if precision in _CALIBRATED else {}
         yield precision, replace(small, metadata={**small.metadata, **notes})
+
+
+def _precisions(model: Model) -> tuple[str, ...]:
+    return (*(("float32",) if model.precision == "float32" else ()), "float16", *_CALIBRATED)
 
 
 def _options(small: Model, precision: str, vectors: int, model: Model, limits: Limits) -> Iterator[Alternative]:
     words = f"export --precision {precision}"
-    words += " --calibrate DATA" if precision == "int8" else ""
+    words += " --calibrate DATA" if precision in _CALIBRATED else ""
     words += f" --test-vectors {vectors}" if vectors != DEFAULT_ROWS else ""
     if limits.flash_bytes is not None and artifact_bytes(model) > limits.flash_bytes:
         yield Alternative(words, artifact_bytes(small))
@@ -70,7 +75,7 @@ def _options(small: Model, precision: str, vectors: int, model: Model, limits: L
 
 
 def _rounded(option: Alternative, precision: str) -> Alternative:
-    need = option.need_bytes if precision != "int8" else -(-option.need_bytes // _STEP) * _STEP
+    need = option.need_bytes if precision not in _CALIBRATED else -(-option.need_bytes // _STEP) * _STEP
     return option._replace(need_bytes=need)
 
 

@@ -24,7 +24,7 @@ from export.quantization.kept import checked_keep, kept_note, without_note
 from export.quantization.recipe import INTEGERS, QuantizationWarning, Recipe, Switches
 from export.quantization.stored_ranges import HeldRanges, StoredRanges, without_ranges
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
-from export.quantization.trials import Trials, ladder
+from export.quantization.trials import OnWay, Trials, ladder
 from export.quantization.units import FloatLayer
 
 OnChoice: TypeAlias = Callable[[dict[str, float]], None] | None
@@ -104,6 +104,7 @@ def quantize_beside(
     switches: Switches,
     test_vectors: int = DEFAULT_ROWS,
     on_choice: OnChoice = None,
+    on_way: OnWay = None,
 ) -> Quantized:
     """`quantize`, with the float network that the result is to be compared with, layer by layer."""
     model = as_model(model)
@@ -112,7 +113,7 @@ def quantize_beside(
     held, source = model.test_vectors, float_source(model)
     switches = replace(switches, precision=precision, keep=checked_keep(model, precision, switches.keep))
     if precision in INTEGERS and calibration is not None:
-        found = _by_calibration(source, calibration, switches, on_choice)
+        found = _by_calibration(source, calibration, switches, on_choice, on_way)
     elif precision in INTEGERS:
         found = _by_stored_ranges(source, _stored(model, precision), switches)
     else:
@@ -154,10 +155,12 @@ def without_grids(model: Model, switches: Switches) -> Model:
     return replace(model, layers=tuple(layers), metadata={**model.metadata, **kept_note(switches.keep)})
 
 
-def _by_calibration(model: Model, calibration: CalibrationRows, switches: Switches, on_choice: OnChoice) -> Quantized:
+def _by_calibration(
+    model: Model, calibration: CalibrationRows, switches: Switches, on_choice: OnChoice, on_way: OnWay
+) -> Quantized:
     """The network in integers, on the grids that the rows ask for, beside the float one with its units."""
     trials = Trials(model, calibration, switches)
-    recipe, tried = trials.choose()
+    recipe, tried = trials.choose(on_way)
     if tried and on_choice is not None:
         on_choice(tried)
     return calibrated(trials, recipe, tried)

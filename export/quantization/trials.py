@@ -8,6 +8,7 @@ best of them, each kept if the outputs come closer to the float network's. What 
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -29,6 +30,7 @@ from export.quantization.recipe import QuantizationWarning, Recipe, Switches
 # was 0.2 dB ahead on 800 rows of MNIST and 2.3 behind on 4,000 others.
 NARROWER = 10**0.05
 
+OnWay: TypeAlias = Callable[[int, int], None] | None  # told how many ways of how many have been tried
 Outputs: TypeAlias = dict[Recipe, NDArray[np.float32]]
 
 
@@ -85,7 +87,7 @@ class Trials:
             return equalize(self._model, self._calibration)
         return equalize_weights(self._model)
 
-    def choose(self) -> tuple[Recipe, dict[str, float]]:
+    def choose(self, on_way: OnWay = None) -> tuple[Recipe, dict[str, float]]:
         """The recipe whose outputs, before a final activation, are closest to the float ones on the held-out rows.
 
         Ranges that are narrower than min-max have to be closer by NARROWER. Second, the signal to noise in dB of each
@@ -102,18 +104,32 @@ class Trials:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", QuantizationWarning)  # the final choice says it once
             for recipes in self._switches.first():
-                found |= self._climbed(recipes, rows, reference)
+                found |= self._climbed(recipes, rows, reference, self._tell(on_way, len(found)))
         tried = {str(recipe): sqnr_db(reference, outputs) for recipe, outputs in found.items()}
         return _closest(reference, found), tried
 
-    def _climbed(self, recipes: list[Recipe], rows: NDArray[np.float32], reference: NDArray[np.float32]) -> Outputs:
+    def _tell(self, on_way: OnWay, before: int) -> Callable[[int], None]:
+        """What tells `on_way` how many ways have been tried, `before` and since then, of how many."""
+        first, further = self._switches.first(), self._switches.further()
+        total = sum(len(recipes) + len(further) for recipes in first)
+        return lambda done: None if on_way is None else on_way(before + done, total)
+
+    def _climbed(
+        self,
+        recipes: list[Recipe],
+        rows: NDArray[np.float32],
+        reference: NDArray[np.float32],
+        tell: Callable[[int], None],
+    ) -> Outputs:
         """Of these recipes, and of the closest of them with one step more, and another."""
         found: Outputs = {}
         for recipe in recipes:
             self._try(recipe, rows, found)
+            tell(len(found))
         for step in self._switches.further():
             if found:
                 self._try(replace(_closest(reference, found), **step), rows, found)
+                tell(len(found))
         return found
 
     def _try(self, recipe: Recipe, rows: NDArray[np.float32], found: Outputs) -> None:

@@ -29,10 +29,10 @@ _VALUES: list[Any] = [
     None, True, False, 0, -1, 1, 2, 3, 127, 128, 255, 256, 1e-46, 1e-39, 1e-30, 0.1, 0.25, 0.5, 1.5, 3.4e38, 1e39,
     1e308, 2**31, 2**53, 2**63, 10**30, 10**400, float("nan"), float("inf"), -float("inf"), "", "a", "dense0",
     "\x1b[2J\x07", "\u202e", "\ud800", "a" * 3000, "float32", "float16", "int8", "int4", "int8-dynamic", "linear",
-    "relu", "leaky_relu", "elu", "selu", "celu", "clip", "tanh", "sigmoid", "hard_sigmoid", "hard_swish", "swish", "mish",
-    "gelu", "gelu_tanh", "abs", "softplus", "softsign", "thresholded_relu", "softmax", "log_softmax", "{}", "[[]]",
-    [], {}, [0, 1], [0.5, 0], [1.0, 300], {"alpha": 0.0}, {"alpha": 1e30, "gamma": -1.0}, {"min": 1.0, "max": -1.0},
-    {"alpha": 5}, [[[[[[]]]]]],
+    "relu", "leaky_relu", "elu", "selu", "celu", "clip", "tanh", "sigmoid", "hard_sigmoid", "hard_swish", "swish",
+    "mish", "gelu", "gelu_tanh", "abs", "softplus", "softsign", "thresholded_relu", "softmax", "log_softmax", "{}",
+    "[[]]", [], {}, [0, 1], [0.5, 0], [1.0, 300], {"alpha": 0.0}, {"alpha": 1e30, "gamma": -1.0}, {"alpha": 5},
+    {"min": 1.0, "max": -1.0}, [[[[[[]]]]]],
 ]  # fmt: skip
 _KEYS = [
     "params", "alpha", "beta", "gamma", "min", "max", "input", "output", "table_output", "kind", "name", "target",

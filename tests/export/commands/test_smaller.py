@@ -35,11 +35,12 @@ def refusal(path, limits, mmap=False):
 @pytest.mark.parametrize("limit", ["ram_bytes", "flash_bytes"])
 @pytest.mark.parametrize("mmap", [False, True])
 def test_each_export_that_is_named_needs_what_is_said(limit, mmap, stored):
-    """float16 to the byte; int8 no more than is said, and less by a header's letters at most."""
+    """float16 to the byte; int8 and int4 no more than is said, and less by a header's letters at most."""
     error = refusal(stored / "m.npz", Limits(**{limit: 100}), mmap)
     options = smaller_exports(error)
     assert any("float16" in option.change for option in options)
     assert any("int8" in option.change for option in options)
+    assert any("int4" in option.change for option in options)
     for option in options:
         words = option.change.replace("DATA", str(stored / "rows.npz")).partition(", then ")
         out = stored / "out"
@@ -48,7 +49,7 @@ def test_each_export_that_is_named_needs_what_is_said(limit, mmap, stored):
         assert made.exit_code == 0, made.output
         path = out / f"m.{words[0].split()[2]}.npz"
         need = refusal(path, Limits(**{limit: 100}), mmap="--mmap" in words[2]).need_bytes
-        slack = 1024 if "int8" in option.change else 0
+        slack = 1024 if "int" in option.change else 0
         assert option.need_bytes - slack <= need <= option.need_bytes
         if mmap and limit == "ram_bytes":
             assert "--mmap" in option.change

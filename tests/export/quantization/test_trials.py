@@ -179,3 +179,15 @@ def test_a_narrower_range_has_to_be_half_a_decibel_better(error_of_minmax, taken
     reference = np.zeros((1, 1), np.float32)
     found = {Recipe("minmax"): np.full((1, 1), np.sqrt(error_of_minmax)), Recipe("mse"): np.ones((1, 1))}
     assert _closest(reference, found).method == taken
+
+
+@pytest.mark.parametrize("precision", ["int8", "int4"])
+def test_progress_counts_every_way_to_the_last(precision):
+    """One after another, of as many as are tried; with a method that is named nothing is tried, and nothing told."""
+    model, rows = random_model([6, 5, 3], ["relu", "softmax"]), random_rows(60, 6)
+    told, seen = [], []
+    quantize_beside(model, rows, precision, Switches("minmax"), 0, None, lambda *counts: told.append(counts))
+    assert told == []
+    quantize_beside(model, rows, precision, Switches(), 0, seen.append, lambda *counts: told.append(counts))
+    ways = len(seen[0])
+    assert told == [(done, ways) for done in range(1, ways + 1)]
