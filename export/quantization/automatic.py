@@ -85,6 +85,10 @@ class Choice:
     model: Model
     half: Model | None
 
+    def __repr__(self) -> str:
+        """How it came about, in one line."""
+        return f"Choice({self.chosen.text} of {len(self.trials):,} tried; {self.ladder()})"
+
     def judge_on(self, rows: NDArray[np.float32], labels: NDArray[Any] | None) -> DropJudge:
         """The same metric on other rows (n, n_in) with their labels."""
         return _judge(self.model, self.half, rows, labels, self.judge.allowed)

@@ -11,7 +11,7 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -32,7 +32,7 @@ class StoredRanges:
 
     rows: int
     method: str
-    ranges: Mapping[str, Mapping[str, Range]]
+    ranges: Mapping[str, Mapping[str, Range]] = field(repr=False)
 
     @staticmethod
     def of(model: Model) -> StoredRanges | None:

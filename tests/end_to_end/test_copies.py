@@ -25,7 +25,7 @@ from edge_runtime.schema import Column, Schema
 from export.onnx_reader import Int8Product, Unsupported, import_onnx
 from export.onnx_reader.nodes import TooLarge
 from export.onnx_reader.steps import Seen
-from export.quantization import QuantizationWarning, Switches, quantize_beside
+from export.quantization import QuantizationWarning, StoredRanges, Switches, choose_within, quantize_beside
 from export.quantization.doubts import measure_fidelity
 from export.verification import RunLimits
 from tests.networks import random_elementwise, random_layer_norm, random_model, random_rows
@@ -179,6 +179,8 @@ def objects(tmp_path_factory: pytest.TempPathFactory) -> Uses:
 
 def exported_objects(model: Any, int8: Any, folder: Path) -> Uses:
     """Those of the exporter, of two models and their files."""
+    int4 = export.quantize(model, ROWS, "int4").layers[0]
+    choice = choose_within(model, ROWS, ROWS, None, 50.0, Switches("minmax"))
     return {
         "Report": (export.verify(int8, folder / "m.onnx", ROWS), lambda value: value.as_dict()),
         "RunLimits": (RunLimits(5), text),
@@ -192,6 +194,13 @@ def exported_objects(model: Any, int8: Any, folder: Path) -> Uses:
         "Switches": (Switches("mse", True), text),
         "Quantized": (quantize_beside(model, ROWS, "int8", Switches("mse")), lambda value: runs(value.model)),
         "Fidelity": (measure_fidelity(model, int8, ROWS), text),
+        "Int4Dense": (int4, lambda value: (value.certificate, value.weight.tobytes())),
+        "Nibbles": (int4.nibbles, lambda value: value.unpacked().tobytes()),
+        "Diagnosis": (export.diagnose(model, ROWS), text),
+        "AllowedDrop": (choice.judge.allowed, text),
+        "Choice": (choice, lambda value: (value.ladder(), runs(value.quantized.model))),
+        "Trial": (choice.chosen, text),
+        "StoredRanges": (StoredRanges.of(export.with_ranges(model, ROWS)), text),
         "TensorCheck": (export.verify(int8, folder / "m.onnx", ROWS).checks[0], text),
     }
 

@@ -118,7 +118,7 @@ REFUSED = {
     "export: into a file": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "data.npz"],
     "export: below a file": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "data.npz/deep"],
     "export: an unknown method": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--method", "x"],
-    "export: no data": ["export", "{m}/m.npz", "--out", "new"],
+    "export: no data": ["export", "{m}/m.npz", "--out", "new", "--precision", "auto", "--max-drop", "1"],
     "export: an opset of the future": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--opset", "99"],
     "export: an unknown form": ["export", "{m}/m.npz", "--calibrate", "digits", "--out", "new", "--form", "x"],
     "export: what is int8": ["export", "{m}/m.int8.npz", "--precision", "float16", "--calibrate", "digits"],
