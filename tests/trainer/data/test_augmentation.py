@@ -1,3 +1,4 @@
+import tracemalloc
 import types
 
 import numpy as np
@@ -180,3 +181,17 @@ def test_a_run_that_was_interrupted_goes_on_to_the_same_bytes(tmp_path):
     assert all_bytes(whole) == all_bytes(second)
     with pytest.raises(ValueError, match=r"made with augment Augmentation\("):
         second.fit(x, y, epochs=4, resume=tmp_path / "c", **{**settings, "augment": "shift=2"})
+
+
+@pytest.mark.parametrize(("rows", "n_in"), [(128, 256), (32, 784), (512, 784)])
+def test_the_bytes_that_moving_takes_are_known(rows, n_in):
+    """Within 5 % of tracemalloc's peak, for the memory that simulated hardware counts."""
+    x, augment = np.random.default_rng(0).random((rows, n_in), np.float32), Augmentation(2, 10, 0.1)
+    augment.move(x, np.random.default_rng(0))
+    tracemalloc.start()
+    try:
+        augment.move(x, np.random.default_rng(1))
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+    assert peak == pytest.approx(augment.scratch_bytes(rows, n_in), rel=0.05)
