@@ -4,7 +4,16 @@ import pytest
 from edge_runtime.numerics.activations import Activation
 from tests.trainer.samples import PLAIN
 from trainer import ConfigurationError, NeuralNetworkModel
-from trainer.losses import LOSSES, BinaryCrossEntropy, CrossEntropy, Huber, Loss, MeanSquaredError, choose_loss
+from trainer.losses import (
+    LOSSES,
+    BinaryCrossEntropy,
+    CrossEntropy,
+    Huber,
+    Loss,
+    MeanSquaredError,
+    ScaledLoss,
+    choose_loss,
+)
 
 RNG = np.random.default_rng(0)
 A = RNG.dirichlet(np.ones(4), 6)
@@ -170,3 +179,24 @@ def test_a_refusal_lists_the_losses():
         with pytest.raises(ConfigurationError) as caught:
             choose_loss(spec, Activation.of(last), n_out)
         assert str(caught.value) == expected
+
+
+@pytest.mark.parametrize("inner", [LOSSES["mse"], LOSSES["huber"]])
+def test_a_scaled_loss_is_that_of_other_units(inner):
+    """Its value is the inner loss of scaled outputs and targets, its gradient that of central differences by outputs."""
+    rng = np.random.default_rng(0)
+    a, targets, factor = rng.normal(size=(4, 3)) * 50, rng.normal(size=(4, 3)) * 50, np.array([0.5, 0.01, 4.0])
+    loss, out, scratch = ScaledLoss(inner, factor), np.empty_like(a), np.empty_like(a)
+    wanted = inner.total(a * factor, targets * factor, None, out, scratch)
+    assert loss.total(a, targets, None, out, scratch) == pytest.approx(wanted)
+    assert loss.per_row(3) == inner.per_row(3)
+    loss.gradient(a, targets, out)
+    gradient, step = out.copy(), 1e-4
+    for place in np.ndindex(a.shape):
+        sides = []
+        for sign in (1, -1):
+            moved = a.copy()
+            moved[place] += sign * step
+            loss.elements(moved, targets, out, scratch)
+            sides.append(out.sum())
+        assert gradient[place] == pytest.approx((sides[0] - sides[1]) / (2 * step), rel=1e-5, abs=1e-7)
