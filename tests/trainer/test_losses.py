@@ -183,7 +183,7 @@ def test_a_refusal_lists_the_losses():
 
 @pytest.mark.parametrize("inner", [LOSSES["mse"], LOSSES["huber"]])
 def test_a_scaled_loss_is_that_of_other_units(inner):
-    """Its value is the inner loss of scaled outputs and targets, its gradient that of central differences by outputs."""
+    """Its value is the inner loss of scaled outputs and targets, its gradient that of central differences."""
     rng = np.random.default_rng(0)
     a, targets, factor = rng.normal(size=(4, 3)) * 50, rng.normal(size=(4, 3)) * 50, np.array([0.5, 0.01, 4.0])
     loss, out, scratch = ScaledLoss(inner, factor), np.empty_like(a), np.empty_like(a)
