@@ -15,7 +15,7 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams, dequantize
 from edge_runtime.reference import WARN_ABOVE, logits, range_warning, trace
 from export.quantization.calibration import float_model
-from export.quantization.fidelity import sqnr_db
+from export.quantization.fidelity import sqnr_db, varies
 from export.quantization.float16 import scale_for_float16
 from export.quantization.recipe import FLOATS
 from export.quantization.units import float_outputs
@@ -50,8 +50,13 @@ def measure_fidelity(model: Model, small: Model, rows: NDArray[np.float32]) -> F
         before, after = (Engine(network, limits).logits(rows) for network in (model, small))
     changed = int(np.sum(decisions(before) != decisions(after)))
     decides = model.metadata.get("target") not in ("regression", "autoencoder")
-    worst = (None, None) if is_classifier(model) or _is_one_signal(model) else _worst_output(before, after)
+    worst = worst_output(before, after) if has_targets_apart(model) else (None, None)
     return Fidelity(len(rows), sqnr_db(before, after), changed if decides else None, *worst)
+
+
+def has_targets_apart(model: Model) -> bool:
+    """Whether the outputs are quantities of their own, each with its unit: no classes, nor parts of one signal."""
+    return not is_classifier(model) and not _is_one_signal(model)
 
 
 def _is_one_signal(model: Model) -> bool:
@@ -60,10 +65,10 @@ def _is_one_signal(model: Model) -> bool:
     return model.n_out == 1 or target == "autoencoder" or (model.n_out == model.n_in and target != "regression")
 
 
-def _worst_output(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[int, float] | tuple[None, None]:
+def worst_output(before: NDArray[np.float32], after: NDArray[np.float32]) -> tuple[int, float] | tuple[None, None]:
     """The output with the least decibels by itself, of those that vary: a loud one hides the others."""
     columns = [(before[:, [at]], after[:, [at]]) for at in range(before.shape[1])]
-    decibels = {at: sqnr_db(*pair) for at, pair in enumerate(columns) if np.ptp(pair[0]) > 0}
+    decibels = {at: sqnr_db(*pair) for at, pair in enumerate(columns) if varies(pair[0][:, 0])}
     worst = min(decibels, key=lambda at: decibels[at], default=None)
     return (None, None) if worst is None else (worst, decibels[worst])
 

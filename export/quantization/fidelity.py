@@ -8,6 +8,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+_SAME = 1e-6  # of the largest value: outputs that move less are the same for all rows
+
 
 def sqnr_db(reference: NDArray[Any], found: NDArray[Any]) -> float:
     """10 log10(sum (reference - mean)^2 / sum (found - reference)^2) in decibels; inf where nothing differs.
@@ -32,6 +34,41 @@ def squared_error(reference: NDArray[Any], found: NDArray[Any]) -> float:
     """sum (found - reference)^2, in float64; inf where a value is not finite on one side alone."""
     difference = _difference(reference.astype(np.float64), found.astype(np.float64))
     return float(np.sum(np.square(difference)))
+
+
+def even_error(reference: NDArray[Any], found: NDArray[Any]) -> float:
+    """The mean over outputs of each one's own squared error beside its own variation: each counts alike.
+
+    A sum over all is that of the loudest, a power of 1000 beside a strain of 0.01. An output that does not vary, but
+    for the rounding of float32, has no size of its own: its error counts beside the variation of all. Where none
+    varies it is `squared_error`.
+    """
+    exact = reference.astype(np.float64)
+    errors = np.square(_difference(exact, found.astype(np.float64))).sum(axis=0)
+    signals = _signals(exact)
+    if not signals.any():
+        return float(errors.sum())
+    return float(np.mean(errors / np.where(signals > 0, signals, signals.sum())))
+
+
+def even_db(reference: NDArray[Any], found: NDArray[Any]) -> float:
+    """`even_error` as signal to noise in decibels; of one output it is `sqnr_db`."""
+    error = even_error(reference, found)
+    if error == 0.0:
+        return math.inf
+    has_signal = math.isfinite(error) and _signals(reference.astype(np.float64)).any()
+    return -10.0 * math.log10(error) if has_signal else -math.inf
+
+
+def _signals(exact: NDArray[np.float64]) -> NDArray[np.float64]:
+    """The variation of each output, 0 for one that does not vary."""
+    return np.array([_variation(output[:, None]) if varies(output) else 0.0 for output in exact.T])
+
+
+def varies(output: NDArray[Any]) -> bool:
+    """Whether an output (rows,) moves by more than what float32 rounds; values that are not finite are left out."""
+    numbers = output[np.isfinite(output)].astype(np.float64)
+    return len(numbers) > 0 and bool(np.ptp(numbers) > _SAME * np.abs(numbers).max())
 
 
 def _difference(reference: NDArray[np.float64], found: NDArray[np.float64]) -> NDArray[np.float64]:

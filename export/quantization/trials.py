@@ -10,7 +10,7 @@ from __future__ import annotations
 import warnings
 from collections.abc import Callable
 from dataclasses import replace
-from typing import TypeAlias
+from typing import Any, TypeAlias
 
 import numpy as np
 from numpy.typing import NDArray
@@ -19,8 +19,9 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import CalibrationError, QuantizationError
 from edge_runtime.model import Model
 from export.quantization.calibration import CalibrationRows, calibrate, widened
+from export.quantization.doubts import has_targets_apart
 from export.quantization.equalization import equalize, equalize_weights
-from export.quantization.fidelity import sqnr_db, squared_error
+from export.quantization.fidelity import even_db, even_error, sqnr_db, squared_error
 from export.quantization.followed_rows import FollowedRows
 from export.quantization.int8_layers import to_int8
 from export.quantization.ranges import ChosenRanges
@@ -90,6 +91,7 @@ class Trials:
     def choose(self, on_way: OnWay = None) -> tuple[Recipe, dict[str, float]]:
         """The recipe whose outputs, before a final activation, are closest to the float ones on the held-out rows.
 
+        Several targets count alike, whatever their units (`even_error`), and the decibels are of that error then.
         Ranges that are narrower than min-max have to be closer by NARROWER. Second, the signal to noise in dB of each
         that was tried, in the order of the trials. Equal ones go to the earlier, which is plainer. With no held-out
         rows (fewer than five in all) it is the first, and nothing was tried. Raises QuantizationError where the
@@ -105,8 +107,14 @@ class Trials:
             warnings.simplefilter("ignore", QuantizationWarning)  # the final choice says it once
             for recipes in self._switches.first():
                 found |= self._climbed(recipes, rows, reference, self._tell(on_way, len(found)))
-        tried = {str(recipe): sqnr_db(reference, outputs) for recipe, outputs in found.items()}
-        return _closest(reference, found), tried
+        decibels = even_db if has_targets_apart(self._model) else sqnr_db
+        tried = {str(recipe): decibels(reference, outputs) for recipe, outputs in found.items()}
+        return _closest(reference, found, self._error), tried
+
+    @property
+    def _error(self) -> Callable[[Any, Any], float]:
+        """What is made small."""
+        return even_error if has_targets_apart(self._model) else squared_error
 
     def _tell(self, on_way: OnWay, before: int) -> Callable[[int], None]:
         """What tells `on_way` how many ways have been tried, `before` and since then, of how many."""
@@ -128,7 +136,7 @@ class Trials:
             tell(len(found))
         for step in self._switches.further():
             if found:
-                self._try(replace(_closest(reference, found), **step), rows, found)
+                self._try(replace(_closest(reference, found, self._error), **step), rows, found)
                 tell(len(found))
         return found
 
@@ -141,11 +149,13 @@ class Trials:
                 raise
 
 
-def _closest(reference: NDArray[np.float32], found: Outputs) -> Recipe:
+def _closest(
+    reference: NDArray[np.float32], found: Outputs, measured: Callable[[Any, Any], float] = squared_error
+) -> Recipe:
     """By the error: where no output varies over these rows, decibels tell nothing apart."""
 
     def error(recipe: Recipe) -> float:
-        return squared_error(reference, found[recipe]) * (1.0 if recipe.method == "minmax" else NARROWER)
+        return measured(reference, found[recipe]) * (1.0 if recipe.method == "minmax" else NARROWER)
 
     return min(found, key=error)
 

@@ -3,7 +3,7 @@ import math
 import numpy as np
 import pytest
 
-from export.quantization.fidelity import finite, sqnr_db, squared_error
+from export.quantization.fidelity import even_db, even_error, finite, sqnr_db, squared_error, varies
 
 SIGNAL = np.random.default_rng(0).normal(size=(500, 3))
 NOISE = np.random.default_rng(1).normal(size=(500, 3))
@@ -101,3 +101,33 @@ def test_an_error_beside_nan_is_infinite():
 def test_json_has_no_infinity(value, expected):
     """Its readers would refuse it."""
     assert finite(value) == expected
+
+
+def test_each_output_counts_alike_in_an_even_error():
+    """Whatever the units: one of three that is lost gives a third, and a third of noise is 4.8 dB."""
+    reference = SIGNAL * np.array([1000.0, 0.01, 20.0])
+    lost = reference.copy()
+    lost[:, 1] = reference[:, 1].mean()
+    assert even_error(reference, lost) == pytest.approx(1 / 3)
+    assert even_db(reference, lost) == pytest.approx(10 * math.log10(3))
+    assert sqnr_db(reference, lost) > 90
+    assert even_error(reference * 7, lost * 7) == pytest.approx(even_error(reference, lost))
+    assert even_db(SIGNAL[:, :1], SIGNAL[:, :1] + NOISE[:, :1]) == pytest.approx(
+        sqnr_db(SIGNAL[:, :1], SIGNAL[:, :1] + NOISE[:, :1])
+    )
+    assert even_db(reference, reference) == math.inf
+
+
+def test_an_output_that_does_not_vary_is_no_measure():
+    """What float32 rounds of a constant is no signal: its error counts beside the variation of the others."""
+    reference = np.float32(np.c_[SIGNAL[:, 0], np.full(500, 5.0)])
+    reference[3, 1] = np.nextafter(np.float32(5), np.float32(6))
+    found = reference + np.float32([0, 0.1])
+    assert not varies(reference[:, 1])
+    assert even_error(reference, found) == pytest.approx(
+        5.0 / np.sum((SIGNAL[:, 0] - SIGNAL[:, 0].mean()) ** 2) / 2, rel=1e-3
+    )
+    still = np.ones((4, 2))
+    assert even_error(still, still + 1) == 8
+    assert even_db(still, still + 1) == -math.inf
+    assert even_db(reference, np.full_like(reference, np.nan)) == -math.inf

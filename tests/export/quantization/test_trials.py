@@ -191,3 +191,22 @@ def test_progress_counts_every_way_to_the_last(precision):
     quantize_beside(model, rows, precision, Switches(), 0, seen.append, lambda *counts: told.append(counts))
     ways = len(seen[0])
     assert told == [(done, ways) for done in range(1, ways + 1)]
+
+
+def test_several_targets_count_alike_in_the_choice_whatever_their_units():
+    """Scaled by powers of two, outputs give the same choice with the same decibels; one signal is judged as a whole."""
+    model = random_model([30, 24, 3], ["relu", "linear"], 5)
+    last = model.layers[1]
+    factor = np.float32([1024, 2.0**-10, 1])
+    units = replace(last, weight=last.weight * factor, bias=last.bias * factor)
+    told = []
+    for layer in (last, units):
+        made = replace(model, layers=(model.layers[0], layer), metadata={"target": "regression"})
+        found = {}
+        quantize(made, ROWS, on_choice=found.update)
+        told.append(found)
+    assert told[0] == pytest.approx(told[1], abs=0.01)
+    summed = {}
+    signal = replace(model, layers=(model.layers[0], units), metadata={"target": "autoencoder"})
+    quantize(signal, ROWS, on_choice=summed.update)
+    assert summed != pytest.approx(told[1], abs=0.01)
