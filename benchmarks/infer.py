@@ -2,10 +2,10 @@
 
 In each round every engine has its turn; the figures are medians over rounds, or with --best the least of them. "NumPy"
 and "native" are this project's two backends. onnxruntime runs the graph that `export` writes by default; "QGemm" is the
-int8 form that only onnxruntime knows. `products` is the time of the bare matrix products of the same shapes by
-`np.dot`. Inputs are random; ReLU between layers, softmax at the end (the autoencoder: linear). "lean" widens the
-weights at each run instead of keeping float32 copies, which the native backend does not do; int4 is written as ONNX of
-opset 21, which has such tensors. What does not apply is "-".
+int8 form that only onnxruntime knows; int8-a16 has none, nor compiled kernels. `products` is the time of the bare
+matrix products of the same shapes by `np.dot`. Inputs are random; ReLU between layers, softmax at the end (the
+autoencoder: linear). "lean" widens the weights at each run instead of keeping float32 copies, which the native backend
+does not do; int4 is written as ONNX of opset 21, which has such tensors. What does not apply is "-".
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ NETWORKS = {
     "640-128x4-8-128x4-640": (640, 128, 128, 128, 128, 8, 128, 128, 128, 128, 640),
     "784-1024-1024-10": (784, 1024, 1024, 10),
 }
-KINDS = ("float32", "int8", "int8 lean", "int4", "int4 lean")
+KINDS = ("float32", "int8", "int8 lean", "int8-a16", "int4", "int4 lean")
 BATCHES = (1, 32, 256)
 
 
@@ -96,7 +96,7 @@ def _calls(sizes: tuple[int, ...], kind: str, batch: int) -> dict[str, Callable[
     with contextlib.suppress(NativeUnavailable):
         calls["native"] = _call_of(Engine(model, limits, "native"), ours)
     for name, form in {"onnxruntime": "integer", "qgemm": "qgemm"}.items():
-        if name == "onnxruntime" or kind != "float32":
+        if name == "onnxruntime" or kind not in ("float32", "int8-a16"):
             session = make_session(to_onnx(model, form, opset=21 if kind.startswith("int4") else 13))
             calls[name] = partial(session.run, None, {"input": x})
     return {**calls, "products": _bare_products(float_model, ours)}

@@ -10,6 +10,7 @@ from edge_runtime.console.messages import wrapped
 from edge_runtime.device_profiles import DeviceProfile
 from edge_runtime.engine import SelfTest
 from edge_runtime.files import fit_table, printable, shortened
+from edge_runtime.numerics import FEWEST_BITS
 from edge_runtime.schema import KEY
 
 _LONGEST_NOTE = 60  # letters of an entry of the metadata that is JSON
@@ -55,8 +56,8 @@ def fit_text(estimates: list[dict[str, Any]], width: int | None = None) -> str:
     """Which devices a model fits, what is left there, predicted time and energy. estimates: `vars` of `Estimate`."""
     title = (
         "devices, one row at a time, all predicted; bytes left beside the model: on microcontrollers as the C that "
-        "'smallnet export MODEL --format c' writes, elsewhere with Python and NumPy "
-        "(negative: missing; '-': weights are held in RAM, or no figure is known):"
+        "'smallnet export MODEL --format c' writes, with an interpreter if it writes none, elsewhere with Python and "
+        "NumPy (negative: missing; '-': weights are held in RAM, or no figure is known):"
     )
     rows = [
         {
@@ -129,7 +130,7 @@ def _layers_table(facts: dict[str, Any], width: int | None) -> str:
     rows = [
         {
             **layer,
-            "precision": layer["precision"] if layer["macs"] else layer["kind"],
+            "precision": _precision_text(layer) if layer["macs"] else layer["kind"],
             "size": f"{layer['shape'][0]} -> {layer['shape'][1]}",
             "largest": layer.get("largest_accumulator", "-"),
         }
@@ -141,6 +142,12 @@ def _layers_table(facts: dict[str, Any], width: int | None) -> str:
     narrow |= {"macs": "MACs", "bytes": "bytes", "largest": "largest sum"}
     narrower = {key: narrow[key] for key in narrow if key not in ("precision", "largest")}
     return fit_table(rows, width, {**columns, "largest": "largest accumulator"}, narrow, narrower)
+
+
+def _precision_text(layer: dict[str, Any]) -> str:
+    """With the bits of its inputs, if they are more than 8."""
+    bits = layer.get("input", {}).get("bits", FEWEST_BITS)
+    return layer["precision"] if bits == FEWEST_BITS else f"{layer['precision']}: {bits} bits"
 
 
 def _bytes_table(facts: dict[str, Any], width: int | None) -> str:

@@ -153,7 +153,7 @@ def check_export(
     """
     _check_opset(precisions, options)
     if set(C_FORMATS) & set(options.formats):
-        for precision in precisions:
+        for precision in (*precisions, *options.switches.keep.values()):
             require_c(precision)
     if "html" in options.formats:
         require_ziglang()

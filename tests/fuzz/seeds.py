@@ -30,6 +30,7 @@ def artifacts() -> list[bytes]:
     full = [model.with_test_vectors(TestVectors(rows[:2], Engine(model).logits(rows[:2]))) for model in full]
     names = ["relu", "elu", "selu", "celu", "gelu", "softplus", "swish", "hard_swish", "clip", "sigmoid"]
     full += [quantize(staged_model([5, 4, 3]), rows, precision) for precision in ("float32", "int8")]
+    full.append(quantize(network, rows, "int8-a16"))
     return [save_bytes(model) for model in (*full, random_model([1, 1], ["linear"]), random_model([2] * 11, names))]
 
 
@@ -62,7 +63,8 @@ def onnx_files() -> list[bytes]:
     int8 = quantize(model, random_rows(50, 5), "int8")
     protos = [to_onnx(int8, form) for form in FORMS]
     protos += [to_onnx(quantize(model, random_rows(50, 5), "int4"), form, opset=21) for form in FORMS]
-    protos += [to_onnx(quantize(model, random_rows(50, 5), name)) for name in ("float32", "float16", "int8-dynamic")]
+    others = ("float32", "float16", "int8-dynamic", "int8-a16")
+    protos += [to_onnx(quantize(model, random_rows(50, 5), name)) for name in others]
     weights = {"S": random_rows(6, 6), "C": random_rows(1, 6)[0], "V": random_rows(6, 3)}
     protos.append(
         graph("t = mine.Twice(x, S, C) y = MatMul(t, V)", functions=FUNCTIONS, domains=', "mine" : 1', **weights)

@@ -63,6 +63,17 @@ def test_the_text_writes_every_number_of_bytes_with_separators(tmp_path):
     assert not re.search(r"\d{4}", text)
 
 
+def test_grids_of_more_than_8_bits_are_said(tmp_path):
+    """How many bits each layer's inputs have: beside its precision, and with the grids in the data."""
+    model = quantize(random_model([1500, 5, 3], ["relu", "softmax"]), random_rows(30, 1500), "int8-a16", "minmax")
+    save(model, tmp_path / "m.npz")
+    facts = inspect_file(tmp_path / "m.npz")
+    assert [layer["input"]["bits"] for layer in facts["layers"]] == [15, 16]
+    text = inspection_text({**facts, "devices": []})
+    assert "int8-a16: 15 bits" in text
+    assert "int8-a16: 16 bits" in text
+
+
 def test_a_file_that_is_replaced_meanwhile_is_read_once(tmp_path, monkeypatch):
     """Each answer is about one file: its layers, members and devices belong together."""
     one, two = random_model([3, 4, 2], ["relu", "softmax"]), random_model([5, 2], ["linear"])

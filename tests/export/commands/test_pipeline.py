@@ -122,6 +122,17 @@ def test_warnings_of_others_are_passed_on(tmp_path, monkeypatch):
     assert len(caught) == 1
 
 
+@pytest.mark.parametrize("keep", [{}, {"dense0": "int8-a16"}])
+def test_codes_of_more_than_8_bits_need_the_integer_form_and_no_c(tmp_path, keep):
+    """Said before any work, of a layer that is kept in them too."""
+    precisions, switches = (["int8"] if keep else ["int8-a16"]), Switches(keep=keep)
+    check_export(tmp_path, "m", precisions, ExportOptions(switches))
+    with pytest.raises(QuantizationError, match="int8-a16 has codes of more than 8 bits, and form 'qdq' has 8"):
+        check_export(tmp_path, "m", precisions, ExportOptions(switches, form="qdq"))
+    with pytest.raises(QuantizationError, match="int8-a16 is not written as C"):
+        check_export(tmp_path, "m", precisions, ExportOptions(switches, formats=("c",)))
+
+
 def test_what_cannot_be_written_is_said_before_any_work(tmp_path):
     """A file of another kind in the way, an opset that is too old, a folder that is a file."""
     (tmp_path / "m.int8.onnx").write_text("mine")

@@ -79,6 +79,14 @@ def test_a_good_export_is_not_doubted(precision):
         assert calibration_doubts(ROWS, HELD_OUT, small, MODEL) == []
 
 
+def test_inputs_of_16_bits_are_to_give_more():
+    """30 dB, which int8 weights alone exceed: here the grids are those of smaller rows, and clip."""
+    small = quantize(MODEL, ROWS / 2.3, "int8-a16", "minmax")
+    found = measure_fidelity(MODEL, small, HELD_OUT)
+    assert 20 < found.sqnr_db < 30
+    assert "dB at the outputs, expected at least 30" in fidelity_doubts(MODEL, small, HELD_OUT, found)[0]
+
+
 @pytest.mark.parametrize("layer", [0, 1, 2])
 def test_the_layer_at_which_it_begins_is_named(layer):
     """With the decibels behind it; those before are fine."""
