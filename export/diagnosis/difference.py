@@ -121,7 +121,8 @@ def _described(layer: Layer | None) -> dict[str, Any]:
         "kind": type(layer).__name__,
         "shape": [layer.n_in, layer.n_out],
         "precision": layer.precision,
-        "activation": str(layer.activation),
+        "activation": layer.activation.name,
+        **{f"activation's {key}": value for key, value in layer.activation.params},
     }
     for key in ("input", "output", "table_output"):
         grid = getattr(layer, key, None)

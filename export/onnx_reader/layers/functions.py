@@ -134,10 +134,22 @@ def recognized(function: Callable[[Array], Array]) -> Activation | Affine | None
 
 
 def _agree(expected: Array, values: Array) -> bool:
-    reach = np.maximum(np.maximum(1.0, np.abs(PROBES)), np.where(np.isfinite(expected), np.abs(expected), 0.0))
+    reach = np.maximum(1.0, _reach(expected))
     size = np.abs(values / reach)[np.abs(PROBES) <= _ALWAYS_FINITE].max()  # relu(x) / 1e7 is no straight line
     close = np.abs(expected - values) <= _TOLERANCE * reach * min(1.0, size)
     return bool((close | ~np.isfinite(values)).all())
+
+
+def _reach(expected: Array) -> Array:
+    """What roundings are in parts of: the value; or x, but not where the function stays below it on both sides.
+
+    (1 + a) x + (1 - a) |x| is -2 a |x| below 0, rounded as x is; sigmoid(x / 1e6) is no straight line that is cut off.
+    """
+    size = np.where(np.isfinite(expected), np.abs(expected), 0.0)
+    outwards = np.argsort(np.abs(PROBES), kind="stable")
+    largest = np.empty_like(size)
+    largest[outwards] = np.maximum.accumulate(size[outwards])
+    return np.maximum(size, np.minimum(np.abs(PROBES), largest))
 
 
 _WITHOUT_PARAMETERS = [

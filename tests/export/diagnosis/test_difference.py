@@ -100,6 +100,8 @@ def test_grids_and_activations_are_facts_of_a_layer():
     assert set(second.facts) == {"input grid"}
     found = compare_models(MODEL, changed(MODEL, 0, activation=Activation("tanh"))).layers[0]
     assert found.facts == {"activation": ("relu", "tanh")}
+    one, other = (changed(MODEL, 0, activation=Activation("leaky_relu", (("alpha", a),))) for a in (0.1, 0.10000004))
+    assert compare_models(one, other).layers[0].facts == {"activation's alpha": (0.1, 0.10000004)}
 
 
 def test_settings_of_stages_are_compared():
