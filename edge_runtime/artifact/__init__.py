@@ -14,6 +14,7 @@ if TYPE_CHECKING:
         digest_of,
         load,
         load_bytes,
+        network_digest,
         save,
         save_bytes,
     )
@@ -23,7 +24,16 @@ __getattr__, __dir__, __all__ = lazy_names(
     __name__,
     {
         "accounting": ("account",),
-        "artifact": ("MODEL_MAX_BYTES", "artifact_bytes", "digest_of", "load", "load_bytes", "save", "save_bytes"),
+        "artifact": (
+            "MODEL_MAX_BYTES",
+            "artifact_bytes",
+            "digest_of",
+            "load",
+            "load_bytes",
+            "network_digest",
+            "save",
+            "save_bytes",
+        ),
         "npz": ("read_members", "write_members"),
     },
 )

@@ -11,6 +11,7 @@ import io
 import json
 import os
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -90,6 +91,15 @@ def artifact_bytes(model: Model) -> int:
     first_line = len(_first_line(model, "0" * 64))
     format_member = np.empty(first_line + len(_header_text(model)), np.uint8)
     return written_bytes({"format": format_member, **_arrays_by_name(model)})
+
+
+def network_digest(model: Model) -> str:
+    """SHA-256, as hex, of all that decides what `model` answers: its layers, as a file says them, and preprocessing.
+
+    Names of classes, metadata and test vectors are left out.
+    """
+    bare = replace(model, class_names=(), metadata={}, test_vectors=None)
+    return digest_of(_header_text(bare), _arrays_by_name(bare))
 
 
 def to_members(model: Model) -> Members:

@@ -7,15 +7,13 @@ rounding, which look at rows, cannot be had of them. A digest of the network say
 
 from __future__ import annotations
 
-import hashlib
 import json
 import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any
 
-import numpy as np
-
+from edge_runtime.artifact import network_digest
 from edge_runtime.errors import QuantizationError
 from edge_runtime.model import Model
 from edge_runtime.numerics import FEWEST_BITS
@@ -90,19 +88,8 @@ def without_ranges(metadata: Mapping[str, str]) -> dict[str, str]:
 
 
 def digest_of_network(model: Model) -> str:
-    """Of all that decides what the tensors are: layers with their arrays and activations, and the preprocessing."""
-    digest = hashlib.sha256()
-    parts: list[tuple[str, Mapping[str, Any]]] = [
-        (f"{layer.name} {type(layer).__name__} {layer.activation}", layer.arrays()) for layer in model.layers
-    ]
-    if model.preprocessing is not None:
-        parts.append(("input", {"mean": model.preprocessing.mean, "inv_std": model.preprocessing.inv_std}))
-    for what, arrays in parts:
-        digest.update(f"\n{what}".encode())
-        for name, array in arrays.items():
-            digest.update(f"\n{name} {array.dtype.str} {array.shape}\n".encode())
-            digest.update(np.ascontiguousarray(array).data)
-    return digest.hexdigest()[:_DIGITS]
+    """Of all that decides what the tensors are, in every digit, as an artifact describes it."""
+    return network_digest(model)[:_DIGITS]
 
 
 def _pair(found: Range) -> list[float]:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import ArtifactError, Elementwise, LayerNorm, Model, ModelError
-from edge_runtime.artifact import save_bytes
+from edge_runtime.artifact import network_digest, save_bytes
 from edge_runtime.artifact.artifact import artifact_bytes, digest_of, from_members, to_members
 from tests.networks import random_model, staged_model
 
@@ -49,6 +49,18 @@ def test_a_file_with_stages_says_version_2_and_others_stay_at_1():
     assert first_line(hand_made()).startswith(b"smallnet 2 sha256=")
     assert first_line(staged_model([3, 2])).startswith(b"smallnet 2 sha256=")
     assert first_line(random_model([3, 2], ["relu"])).startswith(b"smallnet 1 sha256=")
+
+
+def test_the_digest_of_a_network_is_of_what_it_answers():
+    """Whatever decides that changes it; names of classes, metadata and test vectors do not."""
+    model = staged_model([3, 2], standardize=True)
+    named = replace(model, metadata={"note": "mine"}, class_names=("a", "b"))
+    assert network_digest(named) == network_digest(model)
+    others = [replace(model, preprocessing=None), hand_made()]
+    norm = hand_made().layers[1]
+    for changed in (replace(norm, epsilon=2.0**-16), replace(norm, centered=False), replace(norm, name="other")):
+        others.append(replace(hand_made(), layers=(changed,)))
+    assert len({network_digest(model), *map(network_digest, others)}) == 6
 
 
 def test_stages_are_fixed_to_the_byte():

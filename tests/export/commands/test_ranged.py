@@ -34,11 +34,38 @@ def test_train_stores_ranges_and_export_needs_no_data(folder):
     assert "grids are of the ranges that 1,258 training rows had, without equalization, bias correction and" in said
     assert "--calibrate DATA brings them" in said
     (facts,) = json.loads(done.stdout)["exported"]
-    assert (facts["verified"], facts["score"], facts["warnings"]) == (True, None, [])
+    assert (facts["verified"], facts["score"]) == (True, None)
     small = load(folder / "o" / "net.int8.npz")
     assert small.precision == "int8"
     assert small.test_vectors is None
     assert RANGES_KEY not in small.metadata
+
+
+@pytest.mark.parametrize(("precision", "doubt"), [("int4", "dB at the outputs, expected at least 20"),
+                                                 ("int8", "decisions (")])  # fmt: skip
+def test_what_is_far_from_the_float_network_is_doubted_without_data_too(folder, tmp_path, precision, doubt):
+    """By the same limits; the line says that the rows are random, and what would be better."""
+    model = load(folder / "net.npz")
+    last = model.layers[-1]
+    close = replace(last, weight=last.weight * np.float32(0.01), bias=np.zeros_like(last.bias))
+    close_model = with_ranges(replace(model, layers=(*model.layers[:-1], close)), random_rows(600, 64) * 4 + 8)
+    save(model if precision == "int4" else close_model, tmp_path / "net.npz")
+    options = () if precision == "int4" else ("--per-tensor",)
+    done = run_command("export", tmp_path / "net.npz", "--precision", precision, *options, "--out", tmp_path, "--json")
+    assert done.exit_code == 0, done.stderr
+    text = next(text for text in json.loads(done.stdout)["exported"][0]["warnings"] if doubt in text)
+    assert "on 256 rows; layer 'dense" in text
+    assert "the rows are random within the stored ranges, and may be harder than real ones: --calibrate DATA" in text
+    assert "--precision float16 loses less" in text
+
+
+def test_a_close_copy_is_not_doubted_without_data(folder, tmp_path):
+    """Without classes there are decibels alone, and those of int8 are enough."""
+    rows = np.random.default_rng(1).uniform(-1, 1, (600, 6)).astype(np.float32)
+    save(with_ranges(random_model([6, 12, 2], ["relu", "linear"]), rows), tmp_path / "values.npz")
+    done = run_command("export", tmp_path / "values.npz", "--out", tmp_path, "--json")
+    (facts,) = json.loads(done.stdout)["exported"]
+    assert (facts["sqnr_db"] > 20, facts["warnings"]) == (True, [])
 
 
 def test_data_win_over_what_is_stored(folder):

@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, QuantizationError, Standardization
+from edge_runtime import Activation, Engine, LayerNorm, QuantizationError, Standardization
 from edge_runtime.artifact import load_bytes, save_bytes
 from export import quantize, with_ranges
 from export.quantization.fidelity import sqnr_db
@@ -81,6 +81,10 @@ def test_grids_of_more_bits_take_the_whole_range_and_room():
     assert held.of("dense0.output", 16).high == 1.5 * whole.high
 
 
+def alpha(value):
+    return Activation.of("leaky_relu", {"alpha": value})
+
+
 def changed(**arrays):
     first = RANGED.layers[0]
     return replace(RANGED, layers=(replace(first, **{name: change(first) for name, change in arrays.items()}),
@@ -109,6 +113,32 @@ def test_ranges_of_other_weights_are_refused_in_words(change):
     assert "give calibration rows, or store ranges anew with export.with_ranges(model, rows)" in str(error.value)
     assert quantize(CHANGES[change], ROWS, method="minmax").precision == "int8"
     assert quantize(CHANGES[change], precision="int8-dynamic").precision == "int8-dynamic"
+
+
+@pytest.mark.parametrize(
+    "change",
+    [lambda norm: replace(norm, epsilon=100.0), lambda norm: replace(norm, centered=not norm.centered)],
+    ids=["epsilon", "centered"],
+)
+def test_ranges_of_another_normalization_are_refused(change):
+    """What is no array decides what the tensors are, too."""
+    ranged = with_ranges(staged_model([8, 16, 12, 3]), ROWS)
+    layers = tuple(change(layer) if isinstance(layer, LayerNorm) else layer for layer in ranged.layers)
+    with pytest.raises(QuantizationError, match="are those of other weights"):
+        quantize(replace(ranged, layers=layers))
+
+
+def test_ranges_of_another_number_of_an_activation_are_refused():
+    """In every digit that a float has."""
+    first = replace(MODEL.layers[0], activation=alpha(0.1))
+    ranged = with_ranges(replace(MODEL, layers=(first, *MODEL.layers[1:])), ROWS)
+    for value, is_kept in ((0.1, True), (0.10000004, False)):
+        other = replace(ranged, layers=(replace(first, activation=alpha(value)), *ranged.layers[1:]))
+        if is_kept:
+            assert quantize(other).precision == "int8"
+        else:
+            with pytest.raises(QuantizationError, match="are those of other weights"):
+                quantize(other)
 
 
 @pytest.mark.parametrize(
