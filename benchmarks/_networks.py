@@ -43,7 +43,7 @@ class Case:
     """A trained network, float32, without preprocessing: all rows are standardized already, float32 (n, 784).
 
     calibration: of the training rows. labels: of the test rows, None for an autoencoder. train, train_targets: all that
-    it was trained on, for those who train further.
+    it was trained on, for those who train further, and validation, validation_targets those that chose its epoch.
     """
 
     model: Model
@@ -52,6 +52,8 @@ class Case:
     labels: np.ndarray | None
     train: np.ndarray
     train_targets: np.ndarray
+    validation: np.ndarray
+    validation_targets: np.ndarray
 
 
 _DEEP = (128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -105,13 +107,16 @@ def case(key: str, epochs: int, seed: int, folder: Path) -> Case:
     model = load(path)
     enter = model.preprocessing
     assert enter is not None
-    train, test = enter(parts.train.x.astype(np.float32)), enter(parts.test.x.astype(np.float32))
+    train, validation, test = (enter(part.x.astype(np.float32)) for part in (parts.train, parts.validation, parts.test))
     spread = np.linspace(0, len(train) - 1, CALIBRATION_ROWS).astype(np.int64)
+    is_autoencoder = DESIGNS[key].is_autoencoder
     return Case(
-        replace(model, preprocessing=None, test_vectors=None),
-        train[spread],
-        test,
-        None if DESIGNS[key].is_autoencoder else parts.test.y,
-        train,
-        parts.train.x if DESIGNS[key].is_autoencoder else parts.train.y,
+        model=replace(model, preprocessing=None, test_vectors=None),
+        calibration=train[spread],
+        test=test,
+        labels=None if is_autoencoder else parts.test.y,
+        train=train,
+        train_targets=parts.train.x if is_autoencoder else parts.train.y,
+        validation=validation,
+        validation_targets=parts.validation.x if is_autoencoder else parts.validation.y,
     )

@@ -33,6 +33,8 @@ STEPS: dict[str, dict[str, Any]] = {  # the last is what `export` does
 }
 PRECISIONS = ("int8", "int8-a16", "int4", "3 bits")
 THREE_BITS = (-4, 3)
+TUNED = ("int8", "int4")  # precisions that classifiers are trained further in
+TUNING: dict[str, Any] = {"epochs": 5, "learning_rate": 0.0003, "batch_size": 128}
 
 
 class Way(NamedTuple):
@@ -60,6 +62,19 @@ def ours(case: Case) -> Iterator[Small]:
             small = _quantized(case, precision, switches)
             logits = Engine(small).logits(case.test)
             yield Small(Way(precision, "", name), logits, small.metadata.get("calibration_ladder", ""))
+
+
+def fine_tuned(case: Case) -> Iterator[Small]:
+    """As chosen, and trained further on the rows that the network was trained on: a classifier alone."""
+    from edge_runtime import Engine
+    from export.quantization import Switches, quantize_beside
+    from trainer import fine_tune
+
+    for precision in TUNED if case.labels is not None else ():
+        found = quantize_beside(case.model, case.calibration, precision, Switches(), 0)
+        rows, held = (case.train, case.train_targets), (case.validation, case.validation_targets)
+        small = fine_tune(found.source, found.model, *rows, validation_data=held, **TUNING)
+        yield Small(Way(precision, "", FINE_TUNED), Engine(small).logits(case.test))
 
 
 def _quantized(case: Case, precision: str, switches: dict[str, Any]) -> Model:

@@ -98,14 +98,14 @@ def _quantize(options: Any) -> list[bool]:
 def _table(key: str, peers: Any, options: Any) -> Table:
     from benchmarks._accuracy_table import Table
     from benchmarks._networks import DESIGNS, case
-    from benchmarks._quantizers import ours, theirs
+    from benchmarks._quantizers import fine_tuned, ours, theirs
 
     table = Table(DESIGNS[key])
     for seed in range(options.seeds):
         started = time.perf_counter()
         network = case(key, options.epochs, seed, options.folder)
         table.begin(network)
-        for small in ours(network):
+        for small in (*ours(network), *fine_tuned(network)):
             table.add(network, small)
         for peer in peers:
             for small in theirs(network, peer):
