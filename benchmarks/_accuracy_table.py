@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from dataclasses import dataclass, field
 from typing import NamedTuple
 
@@ -45,6 +46,18 @@ class Table:
         lost = self.accuracies[-1] - _accuracy(case, small.logits)
         score = Score(sqnr_db(self._reference, small.logits), lost)
         self.scores.setdefault(small.way, []).append(score)
+
+    def last(self) -> str:
+        """The scores of the last seed, as JSON."""
+        scores = [[*way, *found[-1]] for way, found in self.scores.items() if len(found) == len(self.accuracies)]
+        return json.dumps({"accuracy": self.accuracies[-1], "scores": scores})
+
+    def take(self, text: str) -> None:
+        """What `last` gave for a seed."""
+        found = json.loads(text)
+        self.accuracies.append(found["accuracy"])
+        for *way, decibels, lost in found["scores"]:
+            self.scores.setdefault(Way(*way), []).append(Score(decibels, lost))
 
     def print(self) -> bool:
         """The table and the targets; whether all of these were met."""

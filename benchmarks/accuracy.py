@@ -58,6 +58,7 @@ def _arguments(argv: list[str]) -> Any:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="some instead of all")
     parser.add_argument("--networks", nargs="+", choices=DESIGNS, default=list(DESIGNS), help="some instead of all")
     parser.add_argument("--folder", help="where trained networks are put and found (default: a temporary one)")
+    parser.add_argument("--resume", action="store_true", help="take scores that an earlier run left in the folder")
     parser.add_argument("--peers", nargs="*", default=[], metavar="PYTHON", help="that may have other quantizers")
     return parser.parse_args(argv)
 
@@ -102,6 +103,10 @@ def _table(key: str, peers: Any, options: Any) -> Table:
 
     table = Table(DESIGNS[key])
     for seed in range(options.seeds):
+        path = options.folder / f"{key}-{options.epochs}-epochs-seed-{seed}.json"
+        if options.resume and path.exists():
+            table.take(path.read_text(encoding="utf-8"))
+            continue
         started = time.perf_counter()
         network = case(key, options.epochs, seed, options.folder)
         table.begin(network)
@@ -110,6 +115,7 @@ def _table(key: str, peers: Any, options: Any) -> Table:
         for peer in peers:
             for small in theirs(network, peer):
                 table.add(network, small)
+        path.write_text(table.last(), encoding="utf-8")
         print(f"{DESIGNS[key].title}, seed {seed}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     return table
 

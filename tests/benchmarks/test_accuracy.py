@@ -70,6 +70,14 @@ def test_what_is_missed_is_said_and_gives_the_status(case, capsys):
     assert table_of(case, (INT8, 1e-3), (Way("int4", "other", "a"), 1e-4), is_autoencoder=True).print()
 
 
+def test_scores_of_a_seed_come_back_from_their_file(case):
+    """So that a run that was stopped goes on with the next seed."""
+    before = table_of(case, (INT8, 0.1), (Way("int4", "other", "a"), 0.2))
+    after = Table(before.design)
+    after.take(before.last())
+    assert (after.scores, after.accuracies) == (before.scores, before.accuracies)
+
+
 def test_tools_are_found_by_asking_each_python(tmp_path):
     """onnxruntime's is here; a program that is no Python has nothing, and is no reason to stop."""
     import sys
