@@ -52,7 +52,7 @@ def test_a_wrong_weight_is_found_in_each_form(tmp_path, form):
 def test_qdq_scales_are_those_of_the_integers():
     """weight x its scale is the float weight to half a step, in the layout that TensorRT and OpenVINO expect."""
     float_model = random_model([13, 11, 5], ["relu", "softmax"])
-    proto = to_onnx(quantize(float_model, random_rows(200, 13)), "qdq")
+    proto = to_onnx(quantize(float_model, random_rows(200, 13), "int8", "minmax"), "qdq")
     tensors = {tensor.name: numpy_helper.to_array(tensor) for tensor in proto.graph.initializer}
     weight, scale = tensors["dense0.weight"], tensors["dense0.weight_scale"]
     assert weight.dtype == "int8"
