@@ -126,7 +126,11 @@ def _multiply(source: Array, weight: Array, target: Array, by_rows: bool) -> lis
         return [partial(source.dot, weight, target)]
     parts = list(row_slices(source.shape[1], *weight.shape))
     if by_rows:
-        return [partial(source.T[part].dot, weight, target[part]) for part in parts]
+        pairs = [(source.T[part], target[part]) for part in parts]
+        # of some columns, as tiles take them, `dot` would make a copy first, which nobody has planned
+        return [
+            partial(x.dot, weight, y) if x.flags.c_contiguous else partial(np.matmul, x, weight, y) for x, y in pairs
+        ]
     if len(parts) == 1:
         return [partial(weight.T.dot, source, target)]
     return [partial(np.matmul, weight.T, source[:, part], target[:, part]) for part in parts]
