@@ -9,7 +9,36 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.model import Model
-from export.quantization import decisions, finite, is_classifier, sqnr_db
+from edge_runtime.schema import Schema, quoted
+from export.quantization import (
+    decisions,
+    even_db,
+    even_error,
+    finite,
+    has_targets_apart,
+    is_classifier,
+    sqnr_db,
+    squared_error,
+    worst_output,
+)
+
+
+@dataclass(frozen=True)
+class WorstOutput:
+    """The output of several targets that suffers most: by R^2 where that is known, else in decibels.
+
+    name: "output 1 'strain'", as the model's schema calls it. sqnr_db: by itself. r2_before, r2: of the float network
+    and of this one, None without labels.
+    """
+
+    name: str
+    sqnr_db: float
+    r2_before: float | None = None
+    r2: float | None = None
+
+    def as_dict(self) -> dict[str, Any]:
+        """As plain data."""
+        return {**vars(self), "sqnr_db": finite(self.sqnr_db)}
 
 
 @dataclass(frozen=True)
@@ -18,7 +47,8 @@ class Answers:
 
     sqnr_db: signal to noise of the logits beside the float network's (dB). changed: rows with another decision than the
     float network's; None for a network that decides nothing. right: rows with the right class; rmse, r2: root of the
-    mean squared error and the mean of R^2 over the outputs; None without labels of that kind.
+    mean squared error and the mean of R^2 over the outputs; None without labels of that kind. even_db, worst: of
+    outputs that are quantities of their own, decibels in which each counts alike, and the one that suffers most.
     """
 
     rows: int
@@ -27,6 +57,13 @@ class Answers:
     right: int | None = None
     rmse: float | None = None
     r2: float | None = None
+    even_db: float | None = None
+    worst: WorstOutput | None = None
+
+    @property
+    def judged_db(self) -> float:
+        """The decibels to judge by: several targets count alike, whatever their units."""
+        return self.sqnr_db if self.even_db is None else self.even_db
 
     @property
     def accuracy(self) -> float | None:
@@ -35,7 +72,10 @@ class Answers:
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
-        return {**vars(self), "sqnr_db": finite(self.sqnr_db), "accuracy": self.accuracy}
+        even = None if self.even_db is None else finite(self.even_db)
+        worst = None if self.worst is None else self.worst.as_dict()
+        found = {**vars(self), "sqnr_db": finite(self.sqnr_db), "even_db": even, "worst": worst}
+        return {**found, "accuracy": self.accuracy}
 
 
 class Judge:
@@ -49,6 +89,7 @@ class Judge:
         self._activation, self._exact = model.final_activation, exact
         is_decided = is_classifier(model) if labels is None else labels.dtype.kind in "iu"
         self._decisions = decisions(exact) if is_decided else None
+        self._names = _output_names(model) if has_targets_apart(model) and not is_decided else None
 
     def answers(self, logits: NDArray[Any]) -> Answers:
         """Of the network that gave these logits, (n, n_out)."""
@@ -57,16 +98,46 @@ class Judge:
             found = decisions(logits)
             right = None if self.labels is None else int(np.sum(found == self.labels))
             return Answers(len(logits), decibels, int(np.sum(found != self._decisions)), right)
+        rmse, r2 = (None, None) if self.labels is None else _errors(self.labels, self._activation(logits))
+        if self._names is None:
+            return Answers(len(logits), decibels, None, None, rmse, r2)
+        even = even_db(self._exact, logits)
+        return Answers(len(logits), decibels, None, None, rmse, r2, even, self._worst(logits, self._names))
+
+    def damage(self, logits: NDArray[Any]) -> float:
+        """The squared error of logits; of several targets the mean of each one's own, beside its variation."""
+        return (squared_error if self._names is None else even_error)(self._exact, logits)
+
+    def _worst(self, logits: NDArray[Any], names: list[str]) -> WorstOutput | None:
+        """With labels the one that loses the most R^2, else the one with the least decibels; None if none varies."""
         if self.labels is None:
-            return Answers(len(logits), decibels)
-        return Answers(len(logits), decibels, None, None, *_errors(self.labels, self._activation(logits)))
+            at, decibels = worst_output(self._exact, logits)
+            return None if at is None or decibels is None else WorstOutput(names[at], decibels)
+        before, after = (_r2(self.labels, self._activation(values)) for values in (self._exact, logits))
+        place = int(np.argmax(before - after))
+        column = slice(place, place + 1)
+        decibels = sqnr_db(self._exact[:, column], logits[:, column])
+        return WorstOutput(names[place], decibels, float(before[place]), float(after[place]))
+
+
+def _output_names(model: Model) -> list[str]:
+    """With the names of the targets that the model was trained to give, if it says them."""
+    schema = Schema.of(model)
+    targets = () if schema is None or len(schema.targets) != model.n_out else schema.targets
+    return [f"output {at}{f' {quoted(targets[at])}' if targets else ''}" for at in range(model.n_out)]
 
 
 def _errors(targets: NDArray[Any], values: NDArray[Any]) -> tuple[float, float]:
-    """RMSE over all outputs, and R^2 as `smallnet score` has it: an output that never varies counts 0."""
+    """RMSE over all outputs, and the mean of R^2."""
+    wanted = targets.astype(np.float64).reshape(values.shape)
+    squared = np.square(values.astype(np.float64) - wanted)
+    return float(np.sqrt(squared.mean())), float(np.mean(_r2(targets, values)))
+
+
+def _r2(targets: NDArray[Any], values: NDArray[Any]) -> NDArray[np.float64]:
+    """R^2 of each output as `smallnet score` has it: one that never varies counts 0."""
     wanted = targets.astype(np.float64).reshape(values.shape)
     squared = np.square(values.astype(np.float64) - wanted).sum(axis=0)
     spread = np.square(wanted - wanted.mean(axis=0)).sum(axis=0)
     varies = np.ptp(wanted, axis=0) > 0
-    r2 = np.mean(np.where(varies, 1 - squared / np.where(varies, spread, 1), 0))
-    return float(np.sqrt(squared.sum() / wanted.size)), float(r2)
+    return np.asarray(np.where(varies, 1 - squared / np.where(varies, spread, 1), 0))

@@ -34,6 +34,8 @@ from export.quantization import (
     quantize_beside,
 )
 
+LEAST_MORE_DB = 0.1  # what gives no more is not worth a line
+
 
 class _Both(NamedTuple):
     """The float network with the units of the small one, the small one, and what to know of how it was made."""
@@ -133,14 +135,20 @@ class _Case:
     def remedies(self) -> list[Remedy]:
         """Those that were tried, in the order of what they cost, up to the first that is enough.
 
-        Two layers are tried in float16: the worst, and the one that wins most back, which is another if the grid
-        between them is what is wrong: a layer that stays float takes its inputs as they come.
+        The two worst layers stay in larger precisions, and the one that wins most back, in the order of the table: it
+        is another if the grid between them is what is wrong, as a layer that stays float takes its inputs as they come.
         """
         winner = max(self.layers, key=lambda layer: order(layer.kept["float16"] or self.after))
-        names = list(dict.fromkeys([self.layers[0].name, winner.name]))
+        names = [layer.name for layer in self.layers if layer in self.layers[:2] or layer is winner]
         anew = self.is_given or self.method != "auto"
         differ = any(grid.is_beyond_calibration for layer in self.layers for grid in layer.grids)
         return self._trials().tried(names, self._is_enough, anew=anew, rows_differ=differ)
+
+    def _free(self) -> list[Remedy]:
+        """What costs nothing, if it gives more than there is."""
+        found = [(remedy, remedy.answers) for remedy in self._trials().anew()]
+        least = self.after.judged_db + LEAST_MORE_DB
+        return [remedy for remedy, answers in found if answers is not None and answers.judged_db >= least]
 
     def _is_enough(self, answers: Answers) -> bool:
         return not is_lost(self.before, answers, self.precision)
@@ -161,7 +169,7 @@ class _Case:
         elif finding is not None:
             text = verdict.harmless(self.precision, finding, self.before, self.after)
         else:
-            remedies = self._trials().anew() if self.is_given and self.after.changed is None else []
+            remedies = self._free() if self.is_given and self.after.changed is None else []
             text = verdict.sound(self.precision, self.before, self.after, remedies)
         return Diagnosis(
             precision=self.precision,

@@ -25,7 +25,7 @@ class LayerErrors:
     weights_db: of its weights. behind_db, cosine: of the values behind it in the smaller network (of the last layer:
     before its activation); similarity 1 is the same direction. here_db: of the layer in its small form on exact float
     inputs: the error made here. inherited_db: of the float layer on the inputs that the smaller network gives it.
-    alone: how the float network answers if this layer alone is small; damage: the squared error of its logits. kept:
+    alone: how the float network answers if this layer alone is small; damage: the error of its logits (`Judge`). kept:
     how the smaller network answers if this layer alone is float32, or float16 (None: it cannot be). grids: what the
     rows do with the grids that this layer chooses.
     """
@@ -80,7 +80,7 @@ def layer_errors(beside: SideBySide, pair: Pair, judge: Judge, seen: Ranges) -> 
         cosine=cosine(wanted, found),
         here_db=sqnr_db(wanted, here),
         inherited_db=sqnr_db(wanted, pair.exactly(beside.entering_small(pair))),
-        damage=squared_error(beside.exact_logits, outputs),
+        damage=judge.damage(outputs),
         alone=judge.answers(outputs),
         kept={name: None if logits is None else judge.answers(logits) for name, logits in kept.items()},
         grids=grids_of(beside, pair, seen),

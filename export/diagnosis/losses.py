@@ -8,7 +8,6 @@ from export.diagnosis.answers import Answers
 from export.quantization import LEAST_DB, LEAST_DB_INT8, MOST_CHANGED
 
 FINE_DB = 25.0  # at the outputs: with as much, decisions that change were ties
-MOST_TIES = 0.05  # share of decisions that may change where the signal is as loud as the precision gives at least
 LEAST_POINTS = 0.005  # accuracy that may be lost without a remedy
 LEAST_R2 = 0.01  # the same of R^2
 
@@ -20,59 +19,101 @@ def lost_decisions(before: Answers, after: Answers) -> int | None:
     return after.changed
 
 
+def chance(after: Answers) -> float:
+    """Right answers that so many changed decisions may lose or win by chance: twice the root of their number."""
+    return 2 * math.sqrt(after.changed or 0)
+
+
+def is_within_chance(before: Answers, after: Answers) -> bool:
+    """Whether right answers are lost, and no more than chance may lose."""
+    return before.right is not None and 0 < (lost_decisions(before, after) or 0) <= chance(after)
+
+
 def is_lost(before: Answers, after: Answers, precision: str) -> bool:
     """Whether the smaller network's answers are so much worse that a remedy is worth trying.
 
     With labels: accuracy lost by more than `LEAST_POINTS`, and by more than chance makes of as many changed decisions.
-    Labels that are all as the float network answers say nothing beyond its decisions, and are judged as without: more
-    decisions changed than `MOST_CHANGED` and chance make, or `MOST_TIES` where the signal is loud. For
-    values: R^2, or the signal to noise below what a precision gives at least.
+    For values: R^2. And whatever labels say, where `export` has doubts: the signal to noise, that of each target too,
+    below what a precision gives at least, or more decisions changed than `MOST_CHANGED`, unless these were ties.
     """
-    least = LEAST_DB.get(precision, LEAST_DB_INT8)
     lost = lost_decisions(before, after)
-    if lost is None or after.changed is None:
-        is_worse = before.r2 is not None and after.r2 is not None and before.r2 - after.r2 > LEAST_R2
-        return is_worse or after.sqnr_db < least
-    if before.right is not None and before.right < before.rows:
-        return lost > max(LEAST_POINTS * before.rows, 2 * math.sqrt(after.changed))
-    usual = before.rows * (MOST_CHANGED if after.sqnr_db < least else MOST_TIES)
-    return after.changed > usual + 2 * math.sqrt(usual) and after.sqnr_db < FINE_DB
+    if before.right is not None and lost is not None and lost > max(LEAST_POINTS * before.rows, chance(after)):
+        return True
+    if before.r2 is not None and after.r2 is not None and before.r2 - after.r2 > LEAST_R2:
+        return True
+    is_changed = share_changed(after) > MOST_CHANGED and after.judged_db < FINE_DB
+    return is_changed or min(after.judged_db, _worst_db(after)) < least_db(precision)
+
+
+def share_changed(after: Answers) -> float:
+    """Of the decisions; 0 for values."""
+    return (after.changed or 0) / after.rows
+
+
+def least_db(precision: str) -> float:
+    """Decibels at the outputs that a precision gives at least."""
+    return LEAST_DB.get(precision, LEAST_DB_INT8)
+
+
+def _worst_db(after: Answers) -> float:
+    return math.inf if after.worst is None else after.worst.sqnr_db
 
 
 def order(answers: Answers) -> tuple[float, float]:
     """The larger, the better: right or unchanged decisions, then decibels."""
     decided = answers.right if answers.right is not None else -(answers.changed or 0)
-    return float(decided), answers.sqnr_db
+    return float(decided), answers.judged_db
 
 
-def figures(before: Answers, after: Answers) -> str:
+def figures(before: Answers, after: Answers, precision: str) -> str:
     """What is lost, in words: "3 decisions of 360 (accuracy 0.9722 -> 0.9639), 31.0 dB at the outputs"."""
+    alike = "" if after.even_db is None else ", each target counting alike"
+    few = f", expected at least {least_db(precision):.0f}" if after.judged_db < least_db(precision) else ""
+    end = f"{decibels(after.judged_db)} at the outputs{alike}{few}"
     lost = lost_decisions(before, after)
-    end = f"{decibels(after.sqnr_db)} at the outputs"
     if lost is None:
         fit = "" if before.r2 is None else f"R^2 {before.r2:.4f} -> {after.r2:.4f}, "
-        return f"{fit}{end}"
+        return f"{fit}{_worst_figures(before, after, precision)}{end}"
     lost, what = max(lost, 0), "decision" if lost == 1 else "decisions"
+    share = share_changed(after)
+    ties = f"{share:.1%}{', ties beside so loud a signal' if after.judged_db >= FINE_DB else ''}"
+    many = "" if share <= MOST_CHANGED else ties
     if before.accuracy is None:
-        return f"{lost:,} {what} of {after.rows:,}, {end}"
+        return f"{lost:,} {what} of {after.rows:,}{f' ({many})' if many else ''}, {end}"
+    within = ", within chance" if is_within_chance(before, after) else ""
+    changed = f"{after.changed:,} changed{f' ({many})' if many else ''}"
+    by_chance = f", +-{chance(after):.0f} by chance" if after.changed else ""
     accuracy = f"accuracy {before.accuracy:.4f} -> {after.accuracy:.4f}"
-    return f"{lost:,} {what} of {after.rows:,} ({accuracy}; {after.changed:,} changed), {end}"
+    return f"{lost:,} {what} of {after.rows:,}{within} ({accuracy}; {changed}{by_chance}), {end}"
+
+
+def _worst_figures(before: Answers, after: Answers, precision: str) -> str:
+    """The target that suffers most, where it suffers: by R^2, or by decibels of its own."""
+    worst = after.worst
+    if worst is None:
+        return ""
+    is_worse = worst.r2 is not None and worst.r2_before is not None and worst.r2_before - worst.r2 > LEAST_R2
+    fit = f"R^2 {worst.r2_before:.4f} -> {worst.r2:.4f}" if is_worse else ""
+    loud = f"{decibels(worst.sqnr_db)}" if worst.sqnr_db < least_db(precision) else ""
+    said = ", ".join(text for text in (fit, loud) if text)
+    return f"the most at {worst.name} ({said}), " if said else ""
 
 
 def gained(small: Answers, mended: Answers) -> str:
     """What a remedy gave, in words."""
     if small.right is not None and mended.right is not None:
-        accuracy = f"accuracy {small.accuracy:.4f} -> {mended.accuracy:.4f}"
-        return f"wins {_back(mended.right - small.right)} right answers back ({accuracy}, {decibels(mended.sqnr_db)})"
+        accuracy, back = f"accuracy {small.accuracy:.4f} -> {mended.accuracy:.4f}", mended.right - small.right
+        if back <= 0:
+            loud = f"{decibels(mended.judged_db)} in place of {decibels(small.judged_db)}"
+            return f"wins no right answers back ({accuracy}, {loud})"
+        what = "answer" if back == 1 else "answers"
+        return f"wins {back:,} right {what} back ({accuracy}, {decibels(mended.judged_db)})"
     if small.changed is not None and mended.changed is not None:
         back = small.changed - mended.changed
-        return f"wins {_back(back)} of {small.changed:,} decisions back ({decibels(mended.sqnr_db)})"
+        said = f"{back:,}" if back > 0 else "none"
+        return f"wins {said} of {small.changed:,} decisions back ({decibels(mended.judged_db)})"
     fit = "" if small.r2 is None else f", R^2 {small.r2:.4f} -> {mended.r2:.4f}"
-    return f"gives {decibels(mended.sqnr_db)} in place of {decibels(small.sqnr_db)}{fit}"
-
-
-def _back(count: int) -> str:
-    return f"{count:,}" if count > 0 else "none"
+    return f"gives {decibels(mended.judged_db)} in place of {decibels(small.judged_db)}{fit}"
 
 
 def decibels(value: float) -> str:

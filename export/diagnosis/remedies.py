@@ -31,15 +31,21 @@ _LARGER = {
 
 @dataclass(frozen=True)
 class Remedy:
-    """Something that was tried. what: in words. option: of `smallnet export`, which does it.
+    """Something that was tried, or could be. what: in words. option: of `smallnet export`, or the command that does it.
 
-    answers: of the network that it gave; None where it could not be done, for the reason in `refused`.
+    answers: of the network that it gave; None where it could not be done, for the reason in `refused`, or was not
+    tried.
     """
 
     what: str
     option: str
     answers: Answers | None
     refused: str = ""
+
+    @property
+    def is_tried(self) -> bool:
+        """Whether something is known of it."""
+        return self.answers is not None or self.refused != ""
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -69,7 +75,7 @@ class RemedyTrials:
     ) -> list[Remedy]:
         """One after another, in the order of what they cost, until one is enough.
 
-        layers: that may stay float16.
+        layers: that may stay in larger precisions, in the order in which they are tried: int8 of int4, float16 of all.
         anew: whether another way to the same precision is one: if somebody made the small model already, or by a method
         that was named.
         rows_differ: whether the rows reach beyond those that calibrate, so that rows like them should do that.
@@ -80,7 +86,22 @@ class RemedyTrials:
             answers = found[-1].answers
             if answers is not None and is_enough(answers):
                 break
+        if not any(self._is_free(remedy) and remedy.answers and is_enough(remedy.answers) for remedy in found):
+            found += self._fine_tuning()
         return found
+
+    @staticmethod
+    def _is_free(remedy: Remedy) -> bool:
+        """Whether it costs no byte."""
+        return remedy.option in ("--calibrate", "--method auto")
+
+    def _fine_tuning(self) -> list[Remedy]:
+        """What takes minutes, and is named alone: learning on, from labels, of what training takes."""
+        has_stages = any(not isinstance(layer, WeightedLayer) for layer in self._model.layers)
+        if self._judge.labels is None or has_stages or self._precision not in INTEGERS:
+            return []
+        command = f"smallnet train --from MODEL --quantization-aware {self._precision} --data DATA"
+        return [Remedy("learning on in the integers that it runs in", command, None)]
 
     def anew(self) -> list[Remedy]:
         """The same precision, made with the steps that help: nothing, if it is none that steps are known for."""
@@ -95,8 +116,11 @@ class RemedyTrials:
             yield _Offer("calibrating on rows like these", "--calibrate", base, mix, True)
         if anew:
             yield _Offer("making it anew", "--method auto", base, mix)
-        for name in layers:
-            yield _Offer(f"keeping '{name}' in float16", f"--keep {name}=float16", base, {**mix, name: "float16"})
+        for kept in ("int8", "float16") if base == "int4" else ("float16",):
+            for name in layers:
+                if self._mix.get(name) == base:
+                    option = f"--keep {name}={kept}"
+                    yield _Offer(f"keeping '{name}' in {kept}", option, base, {**mix, name: kept})
 
     def _other_precisions(self) -> Iterator[_Offer]:
         """The next ones up, the smallest files first."""
@@ -130,8 +154,8 @@ def chosen(remedies: list[Remedy], before: Answers, small: Answers, precision: s
     Else the one that gives the most; None if none gives more than the `small` network itself.
     """
     able = [(remedy, remedy.answers) for remedy in remedies if remedy.answers is not None]
+    enough = [remedy for remedy, answers in able if not is_lost(before, answers, precision)]
     better = [each for each in able if order(each[1]) > order(small)]
-    enough = [remedy for remedy, answers in better if not is_lost(before, answers, precision)]
     if enough or not better:
         return enough[0] if enough else None
     return max(better, key=lambda each: order(each[1]))[0]

@@ -32,8 +32,8 @@ _LEFT_OUT = ("cosine", "float32")
 _ALSO_LEFT_OUT = (*_LEFT_OUT, "weights", "behind", "codes")
 LEGEND = (
     "Decibels (signal to noise) of the weights; of the values behind the layer; of the error made here, on exact "
-    "inputs; of the error inherited, by the float layer; of the outputs if this layer alone is small. Then clipped "
-    "values, codes used, and what is won back at the outputs if this layer alone stays float16 or float32."
+    "inputs; of the error inherited, by the float layer; of the outputs if this layer alone is small{alike}. Then "
+    "clipped values, codes used, and {won} won back at the outputs if this layer alone stays float16 or float32."
 )
 
 
@@ -78,7 +78,8 @@ class Diagnosis:
         rows = [_row(layer, self.small_answers) for layer in self.layers]
         few = [{key: _COLUMNS[key] for key in _COLUMNS if key not in left} for left in (_LEFT_OUT, _ALSO_LEFT_OUT)]
         tried = [_tried(remedy, self.small_answers) for remedy in self.remedies]
-        return "\n".join([fit_table(rows, width, _COLUMNS, *few), *(wrapped(text, width) for text in (LEGEND, *tried))])
+        lines = [_legend(self.small_answers), *tried]
+        return "\n".join([fit_table(rows, width, _COLUMNS, *few), *(wrapped(text, width) for text in lines)])
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data; a figure that is not finite is None."""
@@ -97,6 +98,12 @@ class Diagnosis:
         }
 
 
+def _legend(small: Answers) -> str:
+    """What the columns count here."""
+    won = "decibels" if small.changed is None else "decisions" if small.right is None else "right answers"
+    return LEGEND.format(alike="" if small.even_db is None else ", each target counting alike", won=won)
+
+
 def _row(layer: LayerErrors, small: Answers) -> dict[str, str]:
     """A line of the table."""
     return {
@@ -105,7 +112,7 @@ def _row(layer: LayerErrors, small: Answers) -> dict[str, str]:
         "behind": _short(layer.behind_db),
         "here": _short(layer.here_db),
         "inherited": _short(layer.inherited_db),
-        "alone": _short(layer.alone.sqnr_db),
+        "alone": _short(layer.alone.judged_db),
         "cosine": f"{layer.cosine:.5f}",
         "clipped": f"{layer.clipped:.2%}" if layer.grids else "-",
         "codes": _codes(layer),
@@ -131,11 +138,13 @@ def _won(small: Answers, kept: Answers | None) -> str:
         return f"{kept.right - small.right:+,}"
     if small.changed is not None and kept.changed is not None:
         return f"{small.changed - kept.changed:+,}"
-    difference = kept.sqnr_db - small.sqnr_db
-    return f"{difference:+.1f} dB" if math.isfinite(difference) else decibels(kept.sqnr_db)
+    difference = kept.judged_db - small.judged_db
+    return f"{difference:+.1f} dB" if math.isfinite(difference) else decibels(kept.judged_db)
 
 
 def _tried(remedy: Remedy, small: Answers) -> str:
     """A line for each."""
+    if not remedy.is_tried:
+        return f"not tried, {remedy.what}: {remedy.option}"
     said = f"not possible: {remedy.refused}" if remedy.answers is None else gained(small, remedy.answers)
     return f"tried {remedy.option}: {said}"

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from export.diagnosis.answers import Answers
 from export.diagnosis.findings import Finding
 from export.diagnosis.layer_errors import LayerErrors
-from export.diagnosis.losses import decibels, figures, gained
+from export.diagnosis.losses import decibels, figures, gained, is_within_chance, lost_decisions
 from export.diagnosis.remedies import Remedy
 
 NOTHING = "nothing to mend"
@@ -16,13 +16,17 @@ MUCH_MORE_DB = 3.0  # half of the noise
 
 def sound(precision: str, before: Answers, small: Answers, remedies: Sequence[Remedy]) -> str:
     """Where nothing is wrong. What costs nothing and gives much more is said."""
-    more = [each for each in remedies if each.answers and each.answers.sqnr_db >= small.sqnr_db + MUCH_MORE_DB]
+    more = [each for each in remedies if each.answers and each.answers.judged_db >= small.judged_db + MUCH_MORE_DB]
     return "; ".join([f"{NOTHING}: {_result(precision, before, small)}", *(_help(small, more, each) for each in more)])
 
 
 def harmless(precision: str, finding: Finding, before: Answers, small: Answers) -> str:
     """Where a layer is odd, and its outputs do not suffer."""
-    return f"{_said(finding)}; nothing is lost by it on these rows: {_result(precision, before, small)}"
+    lost = lost_decisions(before, small)
+    said = "nothing is" if lost is None or lost <= 0 else "little is"
+    if is_within_chance(before, small):
+        said = "no more than chance may lose is"
+    return f"{_said(finding)}; {said} lost by it on these rows: {_result(precision, before, small)}"
 
 
 def dead(precision: str, finding: Finding, before: Answers, small: Answers) -> str:
@@ -41,19 +45,21 @@ def broken(
     best: Remedy | None,
 ) -> str:
     """Where something is lost: the layer, and what helps of all that was tried."""
-    here = f"layer '{worst.name}': most of the error is made there, {decibels(worst.alone.sqnr_db)} by it alone"
+    here = f"layer '{worst.name}': most of the error is made there, {decibels(worst.alone.judged_db)} by it alone"
     said = here if finding is None else _said(finding)
     return f"{said}; {_result(precision, before, small)}; {_help(small, remedies, best)}"
 
 
 def _help(small: Answers, remedies: Sequence[Remedy], best: Remedy | None) -> str:
+    options = [remedy.option for remedy in remedies if remedy.is_tried]
+    untried = "".join(f"; not tried: {remedy.option}" for remedy in remedies if not remedy.is_tried)
     if best is not None and best.answers is not None:
-        return f"{best.what} ({best.option}) {gained(small, best.answers)}"
-    if not remedies:
-        return "nothing was tried"
-    if len(remedies) == 1:
-        return f"{remedies[0].option} was tried and wins nothing back"
-    return f"{', '.join(remedy.option for remedy in remedies)} were tried, and none wins anything back"
+        return f"{best.what} ({best.option}) {gained(small, best.answers)}{untried}"
+    if not options:
+        return f"nothing was tried{untried}"
+    if len(options) == 1:
+        return f"{options[0]} was tried and wins nothing back{untried}"
+    return f"{', '.join(options[:-1])} and {options[-1]} were tried, and none wins anything back{untried}"
 
 
 def _said(finding: Finding) -> str:
@@ -62,4 +68,4 @@ def _said(finding: Finding) -> str:
 
 def _result(precision: str, before: Answers, small: Answers) -> str:
     verb = "gives" if small.changed is None else "loses"
-    return f"{precision} {verb} {figures(before, small)}"
+    return f"{precision} {verb} {figures(before, small, precision)}"

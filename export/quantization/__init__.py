@@ -11,13 +11,15 @@ from export.quantization.doubts import (
     comparison_doubts,
     decisions,
     fidelity_doubts,
+    has_targets_apart,
     is_classifier,
     measure_fidelity,
     row_doubts,
+    worst_output,
 )
 from export.quantization.drops import METRICS, AllowedDrop
 from export.quantization.equalization import STEPS_OF_OCTAVE, nearest_factor
-from export.quantization.fidelity import finite, sqnr_db, squared_error
+from export.quantization.fidelity import even_db, even_error, finite, sqnr_db, squared_error
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.labels import checked_labels
 from export.quantization.mixes import LADDER
@@ -59,11 +61,14 @@ __all__ = [
     "choose_within",
     "comparison_doubts",
     "decisions",
+    "even_db",
+    "even_error",
     "fidelity_doubts",
     "finite",
     "float_model",
     "float_outputs",
     "float_stretches",
+    "has_targets_apart",
     "is_classifier",
     "longest_notes",
     "lost_weights",
@@ -80,4 +85,5 @@ __all__ = [
     "squared_error",
     "with_ranges",
     "with_test_vectors",
+    "worst_output",
 ]

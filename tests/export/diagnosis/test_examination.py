@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, InputError, Limits, Model, QuantizationError
+from edge_runtime.schema import Column, Schema
 from export import diagnose, quantize
 from export.quantization import PRECISIONS
 from tests.export.diagnosis.damage import (
@@ -164,10 +165,10 @@ def test_figures_are_those_of_the_networks_themselves():
 
 
 def test_other_steps_are_tried_for_a_small_model_of_values_that_somebody_made():
-    """They cost nothing; one that was made here has them already, and decisions that stay need none."""
+    """They cost nothing; what gives no more than there is has no line, and decisions that stay need none."""
     case, classes = random_case(3), random_case(5)
-    for each, tried in ((case, ["--method auto"]), (classes, [])):
-        small = quantize(each.model, each.calibration, method="minmax", test_vectors=0)
+    for each, per_channel, tried in ((case, False, ["--method auto"]), (case, True, []), (classes, False, [])):
+        small = quantize(each.model, each.calibration, "int8", per_channel=per_channel, method="minmax", test_vectors=0)
         found = diagnose(each.model, each.rows, small=small, calibration=each.calibration)
         assert found.ok
         assert [remedy.option for remedy in found.remedies] == tried
@@ -176,3 +177,33 @@ def test_other_steps_are_tried_for_a_small_model_of_values_that_somebody_made():
 
 def _right(model: Model, labels: np.ndarray) -> int:
     return int(np.sum(Engine(model, Limits(max_batch=300)).predict(ROWS) == labels))
+
+
+def targets_of_other_sizes():
+    """Power, strain and temperature: outputs of 1000, 0.01 and 20, of which int8 with one scale loses the strain."""
+    model = random_model([12, 24, 16, 3], ["relu", "relu", "linear"], 3)
+    sizes = np.float32([1000, 0.01, 20])
+    last = model.layers[2]
+    model = with_layer(model, 2, weight=last.weight * sizes, bias=last.bias * sizes)
+    columns = tuple(Column(f"x{at}") for at in range(12))
+    text = Schema(columns, targets=("power", "strain", "temp")).text()
+    model = replace(model, metadata={"target": "regression", "schema": text})
+    return model, quantize(model, CALIBRATION, "int8", "minmax", per_channel=False, test_vectors=0)
+
+
+@pytest.mark.parametrize("is_labelled", [True, False])
+def test_the_layer_that_loses_a_small_target_is_named_and_the_target(is_labelled):
+    """Each target counts alike: in the order of layers, in what is won back, in what helps, and in the figures."""
+    model, small = targets_of_other_sizes()
+    labels = Engine(model, Limits(max_batch=300)).run(ROWS) if is_labelled else None
+    found = diagnose(model, ROWS, labels, small=small, calibration=CALIBRATION)
+    assert found.small_answers.sqnr_db > 30
+    assert found.small_answers.even_db < 6
+    assert found.worst == found.layers[0].name == "dense2"
+    kept = {layer.name: layer.kept["float16"].judged_db - found.small_answers.judged_db for layer in found.layers}
+    assert kept["dense2"] > 15 > 3 > max(kept["dense0"], kept["dense1"])
+    assert "at output 1 'strain' (" in found.verdict
+    assert found.verdict.startswith("layer 'dense2': ")
+    assert ("R^2 1.0000 -> " in found.verdict) == is_labelled
+    assert "each target counting alike" in " ".join(str(found).split())
+    assert not found.ok

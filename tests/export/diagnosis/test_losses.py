@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import pytest
 
-from export.diagnosis.answers import Answers
+from export.diagnosis.answers import Answers, WorstOutput
 from export.diagnosis.losses import decibels, figures, gained, is_lost, order
 
 
@@ -16,27 +17,31 @@ def classes(changed, db, right=None, rows=1000):
 
 
 FLOAT, LABELLED = classes(0, math.inf), classes(0, math.inf, 950)
+TARGETS = Answers(1000, 40.0, even_db=30.0)
 VALUES = Answers(1000, math.inf, None, None, 0.1, 0.95)
 
 
 @pytest.mark.parametrize(
     ("before", "after", "expected"),
     [
-        (FLOAT, classes(10, 12.0), False),  # one in a hundred
-        (FLOAT, classes(16, 12.0), False),  # as chance makes of one in a hundred
-        (FLOAT, classes(17, 12.0), True),
-        (FLOAT, classes(64, 24.0), False),  # one in twenty: ties, beside a loud signal
-        (FLOAT, classes(65, 24.0), True),
-        (FLOAT, classes(65, 25.0), False),
-        (LABELLED, classes(30, 12.0, 945), False),  # half a point
-        (LABELLED, classes(5, 12.0, 944), True),
-        (LABELLED, classes(100, 12.0, 930), False),  # as chance makes of a hundred changes
+        (FLOAT, classes(10, 20.0), False),  # one in a hundred
+        (FLOAT, classes(11, 20.0), True),  # as export doubts
+        (FLOAT, classes(64, 25.0), False),  # ties, beside a loud signal
+        (FLOAT, classes(64, 24.0), True),
+        (FLOAT, classes(0, 19.0), True),  # export doubts it whatever is decided
+        (LABELLED, classes(30, 30.0, 945), False),  # half a point
+        (LABELLED, classes(5, 30.0, 944), True),
+        (LABELLED, classes(100, 40.0, 930), False),  # as chance makes of a hundred changes
         (LABELLED, classes(100, 40.0, 929), True),
-        (classes(0, math.inf, 1000), classes(40, 30.0, 960), False),  # labels that are the float network's own
+        (LABELLED, classes(72, 15.2, 940), True),  # within chance, and export doubts it
+        (classes(0, math.inf, 1000), classes(11, 30.0, 990), True),  # a float network that is right on all rows
         (Answers(1000, math.inf), Answers(1000, 21.0), False),
         (Answers(1000, math.inf), Answers(1000, 19.0), True),
         (VALUES, Answers(1000, 30.0, None, None, 0.1, 0.945), False),
         (VALUES, Answers(1000, 30.0, None, None, 0.2, 0.935), True),
+        (TARGETS, replace(TARGETS, worst=WorstOutput("output 1", 21.0)), False),
+        (TARGETS, replace(TARGETS, worst=WorstOutput("output 1", 19.0)), True),  # one is lost beside others
+        (TARGETS, replace(TARGETS, even_db=19.0), True),
     ],
 )
 def test_what_is_lost(before, after, expected):
@@ -65,12 +70,26 @@ def test_the_order_is_of_answers_and_then_of_decibels():
         (
             LABELLED,
             classes(12, 30.0, 945),
-            "5 decisions of 1,000 (accuracy 0.9500 -> 0.9450; 12 changed), 30.0 dB at the outputs",
+            "5 decisions of 1,000, within chance (accuracy 0.9500 -> 0.9450; 12 changed (1.2%, ties beside so loud a "
+            "signal), +-7 by chance), 30.0 dB at the outputs",
         ),
         (
             LABELLED,
-            classes(12, 30.0, 951),
-            "0 decisions of 1,000 (accuracy 0.9500 -> 0.9510; 12 changed), 30.0 dB at the outputs",
+            classes(9, 30.0, 951),
+            "0 decisions of 1,000 (accuracy 0.9500 -> 0.9510; 9 changed, +-6 by chance), 30.0 dB at the outputs",
+        ),
+        (
+            LABELLED,
+            classes(72, 15.2, 940),
+            "10 decisions of 1,000, within chance (accuracy 0.9500 -> 0.9400; 72 changed (7.2%), +-17 by chance), "
+            "15.2 dB at the outputs, expected at least 20",
+        ),
+        (FLOAT, classes(30, 22.0), "30 decisions of 1,000 (3.0%), 22.0 dB at the outputs"),
+        (
+            replace(VALUES, even_db=math.inf),
+            Answers(9, 33.0, None, None, 0.1, 0.4, 4.8, WorstOutput("output 1 'strain'", -1.2, 0.98, -0.77)),
+            "R^2 0.9500 -> 0.4000, the most at output 1 'strain' (R^2 0.9800 -> -0.7700, -1.2 dB), 4.8 dB at the "
+            "outputs, each target counting alike, expected at least 20",
         ),
         (VALUES, Answers(1000, 30.0, None, None, 0.1, 0.94), "R^2 0.9500 -> 0.9400, 30.0 dB at the outputs"),
         (Answers(9, math.inf), Answers(9, math.inf), "no error at the outputs"),
@@ -78,7 +97,7 @@ def test_the_order_is_of_answers_and_then_of_decibels():
 )  # fmt: skip
 def test_figures_in_words(before, after, text):
     """More right answers than before are no loss."""
-    assert figures(before, after) == text
+    assert figures(before, after, "int8") == text
 
 
 @pytest.mark.parametrize(
@@ -90,6 +109,11 @@ def test_figures_in_words(before, after, text):
             classes(30, 12.0, 900),
             classes(2, 30.0, 948),
             "wins 48 right answers back (accuracy 0.9000 -> 0.9480, 30.0 dB)",
+        ),
+        (
+            classes(30, 12.0, 900),
+            classes(2, 30.0, 899),
+            "wins no right answers back (accuracy 0.9000 -> 0.8990, 30.0 dB in place of 12.0 dB)",
         ),
         (Answers(9, 12.0), Answers(9, 30.0), "gives 30.0 dB in place of 12.0 dB"),
         (

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 
+import numpy as np
+
 from edge_runtime.reference import logits, trace
 from export import quantize
 from export.diagnosis.answers import Answers, Judge
@@ -48,7 +50,31 @@ def test_each_precision_has_its_own_remedies():
     assert list(tried(made("int8-dynamic"))) == ["--precision int8", "--precision float16"]
     assert list(tried(made("float16"))) == ["--precision int8", "--precision float32"]
     int4 = list(tried(made("int4", method="minmax")))
-    assert int4[:3] == ["--method auto", "--keep dense1=float16", "--precision int8"]
+    keeps = ["--keep dense1=int8", "--keep dense1=float16"]
+    assert int4[:5] == ["--method auto", *keeps, "--precision int8", "--precision int8-a16"]
+
+
+def test_layers_are_tried_in_the_order_that_is_given_int8_before_float16():
+    """And a layer that is in a larger precision already stays as it is."""
+    found = tried(made("int4"), layers=("dense1", "dense0"), anew=False)
+    keeps = [f"--keep {name}={kept}" for kept in ("int8", "float16") for name in ("dense1", "dense0")]
+    assert [option for option in found if "--keep" in option] == keeps
+    found = tried(made("int8", keep={"dense1": "float16"}), layers=("dense1", "dense0"), anew=False)
+    assert [option for option in found if "--keep" in option] == ["--keep dense0=float16"]
+
+
+def test_learning_on_is_named_where_there_are_labels_and_not_tried():
+    """With the command; not where a remedy that costs no byte is enough, nor where training cannot do it."""
+    small, labels = made("int4", method="minmax"), np.arange(120) % 4
+    judge = Judge(MODEL, logits(MODEL, trace(MODEL, ROWS)), labels)
+    trials = RemedyTrials(MODEL, small, CALIBRATION, ROWS, judge)
+    last = trials.tried([], lambda answers: False, anew=True)[-1]
+    assert last.option == "smallnet train --from MODEL --quantization-aware int4 --data DATA"
+    assert not last.is_tried
+    assert [each.option for each in trials.tried([], lambda answers: True, anew=True)] == ["--method auto"]
+    assert all(answers is not None for answers in tried(small).values())
+    half = RemedyTrials(MODEL, made("float16"), CALIBRATION, ROWS, judge)
+    assert all(each.is_tried for each in half.tried([], lambda answers: False, anew=True))
 
 
 def test_a_mixed_network_keeps_its_mix():

@@ -45,19 +45,32 @@ def test_a_layer_that_is_odd_and_harms_nothing():
     text = verdict.harmless("int8", ODD, FLOAT, Answers(360, 30.0, 1, 350))
     assert text == (
         "layer 'dense1': its range saturates; nothing is lost by it on these rows: int8 loses 0 decisions of 360 "
-        "(accuracy 0.9722 -> 0.9722; 1 changed), 30.0 dB at the outputs"
+        "(accuracy 0.9722 -> 0.9722; 1 changed, +-2 by chance), 30.0 dB at the outputs"
     )
+
+
+def test_nothing_and_a_figure_above_0_are_never_said_together():
+    """Of a layer that is odd: what is lost is within chance, or little."""
+    within = verdict.harmless("int8", ODD, FLOAT, Answers(360, 30.0, 3, 349))
+    assert "; no more than chance may lose is lost by it on these rows: int8 loses 1 decision of 360, within" in within
+    little = verdict.harmless("int8", ODD, Answers(360, math.inf, 0), Answers(360, 30.0, 3))
+    assert "; little is lost by it on these rows: int8 loses 3 decisions of 360, 30.0 dB" in little
 
 
 def test_a_loss_with_its_layer_and_its_remedy(layer_errors):
     """The layer, what is wrong with it if that is known, what is lost, what was tried and what it gave."""
     found = verdict.broken("int8", layer_errors, ODD, FLOAT, SMALL, [MEND], MEND)
     assert found == (
-        "layer 'dense1': its range saturates; int8 loses 30 decisions of 360 (accuracy 0.9722 -> 0.8889; 40 changed), "
-        "12.0 dB at the outputs; keeping 'dense1' in float16 (--keep dense1=float16) wins 29 right answers back "
-        "(accuracy 0.8889 -> 0.9694, 38.0 dB)"
+        "layer 'dense1': its range saturates; int8 loses 30 decisions of 360 (accuracy 0.9722 -> 0.8889; 40 changed "
+        "(11.1%), +-13 by chance), 12.0 dB at the outputs, expected at least 20; keeping 'dense1' in float16 "
+        "(--keep dense1=float16) wins 29 right answers back (accuracy 0.8889 -> 0.9694, 38.0 dB)"
     )
     found = verdict.broken("int8", layer_errors, None, FLOAT, SMALL, [MEND], None)
     assert found.startswith(f"layer '{layer_errors.name}': most of the error is made there, ")
     assert found.endswith("; --keep dense1=float16 was tried and wins nothing back")
     assert verdict.broken("int8", layer_errors, None, FLOAT, SMALL, [], None).endswith("; nothing was tried")
+    untried = Remedy("learning on", "smallnet train --quantization-aware int8", None)
+    found = verdict.broken("int8", layer_errors, None, FLOAT, SMALL, [MEND, MEND, untried], None)
+    assert found.endswith(
+        f"; {MEND.option} and {MEND.option} were tried, and none wins anything back; not tried: {untried.option}"
+    )
