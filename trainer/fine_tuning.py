@@ -12,7 +12,7 @@ from numpy.typing import ArrayLike
 
 from edge_runtime import Dense, Engine, Model, QuantizedDense, TestVectors
 from edge_runtime.array_types import Array
-from edge_runtime.layers import Layer
+from edge_runtime.layers import Layer, LayerNorm, Stage
 from edge_runtime.model import as_model
 from edge_runtime.numerics import INT4_MAX, INT4_MIN, WEIGHT_MAX
 from edge_runtime.version import made_with
@@ -30,10 +30,12 @@ from trainer.data import (
 from trainer.errors import ConfigurationError, DataWarning
 from trainer.fitting import Rows, Throttle, TrainingOptions, TrainingRun, pair_of, with_share_apart
 from trainer.history import EpochRecord, History
+from trainer.logits import as_probabilities
 from trainer.losses import Loss, ScaledLoss, choose_loss
 from trainer.network import FlatParameters, FloatBlock, LayerChain, QuantizedBlock
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
+from trainer.scores import ClassScores, ValueScores, scores_of
 
 WEIGHT_LIMITS = {8: (-WEIGHT_MAX, WEIGHT_MAX), 4: (INT4_MIN, INT4_MAX)}  # of a weight's integers, by its bits
 LEARNING_RATES = {8: 0.001, 4: 0.004}  # by default, by the bits of weights: a step of few bits is long
@@ -50,7 +52,7 @@ class TuningDefaults:
     optimizer: str = "adam"
     schedule: str = "cosine"
     validation_share: float = 0.1
-    monitor: str = "loss"
+    monitor: str | None = None
 
 
 def fine_tune(
@@ -67,7 +69,7 @@ def fine_tune(
     validation_share: float = TuningDefaults.validation_share,
     patience: int | None = None,
     min_delta: float = 0.0,
-    monitor: str = TuningDefaults.monitor,
+    monitor: str | None = TuningDefaults.monitor,
     shuffle: bool = True,
     optimizer: str | Optimizer = TuningDefaults.optimizer,
     schedule: str | Schedule = TuningDefaults.schedule,
@@ -85,11 +87,16 @@ def fine_tune(
     y: labels (rows,) as indices of classes, or target values (rows, n_out) in real units, the rows themselves for an
     autoencoder. None: what `model` answers to x, for rows without labels, and for rows that it knows by heart: labels
     teach nothing more there. Shares of classes (rows, n_out) may be a larger network's answers.
+    Where y are classes and the outputs no probabilities, but logits, what is learned is the cross-entropy of their
+    softmax, or for one output of its sigmoid; `loss` "mse" takes outputs as values. One output means a class where the
+    model says so, by class_names or its metadata, or `loss` is "binary_cross_entropy".
     The forward pass is that of the device, bit for bit; weights, biases and the scales of weights follow gradients that
     pass through the rounding (`trainer.network.fake_quantization`). Ranges of activations stay.
     validation_data: (x, y); without it, so large a `validation_share` of the rows, drawn by the seed, is held out, and
-    where that is too few rows, all of them are judged on. What is kept is the best epoch on these rows. If none is
-    better than `quantized` itself, that is returned as it is, with a DataWarning.
+    where that is too few rows, all of them are judged on. What is kept is the best epoch on these rows, by `monitor`:
+    None is "loss" for values, and for classes the accuracy of epochs without a higher loss than before, of equals the
+    one of least loss. `quantized` is returned as it is, with a DataWarning, if no epoch is better, or if it would
+    have a lower accuracy or R^2 there.
     batch_size: as in `NeuralNetworkModel.fit`, and so are the other arguments. learning_rate: in parts of the largest
     weight of a channel; None is 0.001, or 0.004 for weights of 4 bits. seed: of the order of rows, of what is held out
     and of augmentation.
@@ -157,8 +164,9 @@ def tune(
     seed: int = 0,
 ) -> Tuned:
     """`fine_tune`, with what it went through."""
-    blocks = training_blocks(model, quantized)
-    rows, validation, function = _data(model, quantized, x, y, sample_weight, validation_data, options, seed)
+    learning = as_probabilities(quantized, y, options.loss)
+    blocks = training_blocks(model, learning)
+    rows, validation, function = _data(model, learning, x, y, sample_weight, validation_data, options, seed)
     options = options.for_rows(len(rows))
     rng = np.random.Generator(np.random.PCG64(seed))
     parameters = FlatParameters([block.dense for block in blocks], np.dtype(np.float32))
@@ -170,9 +178,57 @@ def tune(
     best = history.records[history.best_epoch - 1]
     reached = f"{_reached(before, history.metric_name)} before, {_reached(best, history.metric_name)} after"
     note = f"{_done(options, best, seed)}; {reached}, on {len(validation):,} rows"
-    layers = tuple(block.to_layer() for block in blocks)
+    layers = [block.to_layer() for block in blocks]
+    layers[-1] = replace(layers[-1], activation=quantized.final_activation)
     metadata = {**quantized.metadata, **made_with(), NOTE: note}
-    return Tuned(_finished(replace(quantized, layers=layers, metadata=metadata)), history, before)
+    tuned = replace(quantized, layers=tuple(layers), metadata=metadata)
+    doubt = _lower_score(quantized, tuned, validation)
+    if doubt is not None:
+        return Tuned(quantized, replace(history, best_epoch=0), before, (doubt,))
+    return Tuned(_finished(tuned), history, before)
+
+
+def check_trainable(model: Model) -> None:
+    """Raise ConfigurationError for a model of which no quantized one could be fine-tuned, before that is made."""
+    for layer in model.layers:
+        if isinstance(layer, LayerNorm):
+            raise _not_trained(layer)
+        if not isinstance(layer, (Dense, Stage)):
+            raise ConfigurationError(f"layer '{layer.name}' is {layer.precision} already; start from the float32 model")
+
+
+def _not_trained(layer: Layer) -> ConfigurationError:
+    return ConfigurationError(
+        f"layer '{layer.name}' is a {type(layer).__name__}, which cannot be fine-tuned; expected dense layers alone, "
+        "on grids of their own or in floats"
+    )
+
+
+def check_moves(options: TrainingOptions, model: Model, x: ArrayLike, y: ArrayLike) -> None:
+    """Raise ConfigurationError for an augmentation that does not fit rows x (rows, n_in) and their targets."""
+    if options.augment is not None:
+        check_images(options.augment, x, y, model.preprocessing)
+
+
+def _lower_score(quantized: Model, tuned: Model, rows: Rows) -> str | None:
+    """Why `quantized` stays: on these rows its accuracy or R^2 is higher. None where it is not."""
+    truth = rows.targets.values if rows.targets.labels is None else rows.targets.labels
+    before, after = (_scores(model, rows.x, truth) for model in (quantized, tuned))
+    return None if after.value >= before.value else lower_score(before, after)
+
+
+def lower_score(before: ClassScores | ValueScores, after: ClassScores | ValueScores) -> str:
+    """What is said where a model stays as it was because its score is higher than that of what was learned."""
+    return (
+        f"{after.name} fell from {before.value:.4f} to {after.value:.4f} on {after.rows:,} rows: the model before "
+        "stays as it is; try a lower learning_rate, or more rows"
+    )
+
+
+def _scores(model: Model, x: Array, truth: Array) -> ClassScores | ValueScores:
+    """Of rows that are standardized already."""
+    engine = Engine(replace(model, preprocessing=None, test_vectors=None))
+    return scores_of(truth, engine.predict(x) if truth.dtype.kind == "i" else engine.run(x), ())
 
 
 def training_blocks(model: Model, quantized: Model) -> list[FloatBlock | QuantizedBlock]:
@@ -187,10 +243,7 @@ def training_blocks(model: Model, quantized: Model) -> list[FloatBlock | Quantiz
 
 def _block(layer: Layer, source: Layer | None) -> FloatBlock | QuantizedBlock:
     if not isinstance(layer, (Dense, QuantizedDense)):
-        raise ConfigurationError(
-            f"layer '{layer.name}' is a {type(layer).__name__}, which cannot be fine-tuned; expected dense layers "
-            "alone, on grids of their own or in floats"
-        )
+        raise _not_trained(layer)
     if not isinstance(source, Dense) or source.weight.shape != layer.weight.shape:
         found = "none" if source is None else repr(source)
         raise ConfigurationError(
@@ -227,8 +280,7 @@ def _data(
     loss = choose_loss(options.loss, quantized.final_activation, quantized.n_out)
     x, y, weight = weighted_rows(x, _truth(model, x, y), sample_weight)
     rows = _rows(quantized, x, y, loss, options, weight)
-    if options.augment is not None:
-        check_images(options.augment, x, y, quantized.preprocessing)
+    check_moves(options, quantized, x, y)
     if validation_data is None:
         rows, validation = with_share_apart(rows, options.validation_share, seed)
     else:

@@ -137,6 +137,36 @@ def chance_doubts(scores: ClassScores | ValueScores) -> list[str]:
     ]
 
 
+def worse_doubts(truth: Array, before: Array, after: Array) -> list[str]:
+    """That answers `after` are worse than those `before` on the same rows, by more than chance makes of equal ones.
+
+    truth: classes int (n,), or values (n, k) with answers like it. Looks at the rows in pairs: of classes at right
+    answers that were lost and won (McNemar 1947), of values at differences of squared errors, each output's in parts of
+    its spread; what lies beyond two standard deviations is named, in a line.
+    """
+    is_class = truth.dtype.kind in "iu"
+    if is_class:
+        lost = (before == truth).astype(np.float64) - (after == truth)
+    else:
+        lost = _errors(truth, after) - _errors(truth, before)
+    sigma = float(np.sqrt(np.square(lost).sum() if is_class else len(lost) * lost.var()))
+    if lost.sum() <= 2 * sigma:
+        return []
+    old, new = (scores_of(truth, answers, ()) for answers in (before, after))
+    return [
+        f"{new.name} on {len(truth):,} test rows is {new.value:.4f}, before it was {old.value:.4f}: worse by "
+        f"{lost.sum() / sigma:.1f} standard deviations, more than the 2 that chance makes of equal ones"
+    ]
+
+
+def _errors(truth: Array, answers: Array) -> NDArray[np.float64]:
+    """Of each row, float64 (n,): the mean over outputs of squared errors in parts of the output's variance."""
+    wanted = np.asarray(truth, np.float64).reshape(len(truth), -1)
+    variance = wanted.var(axis=0)
+    squared = np.square(np.asarray(answers, np.float64).reshape(wanted.shape) - wanted)
+    return np.mean(squared / np.where(variance > 0, variance, 1), axis=1)
+
+
 # rows that an autoencoder finds strange
 
 

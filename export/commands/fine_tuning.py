@@ -21,6 +21,7 @@ from edge_runtime.console import (
     typed_program,
     width_for,
 )
+from edge_runtime.engine import weight_bytes
 from edge_runtime.files import fit_table
 from edge_runtime.model import Model
 from export.commands.data import labels_of, parts_for_tuning
@@ -38,10 +39,10 @@ from export.quantization import (
 )
 from trainer.cli import FALSE_ALARM_RATE, epoch_told
 from trainer.datasets import Split, files_of
-from trainer.fine_tuning import Tuned, tune, tuning_options
+from trainer.fine_tuning import Tuned, check_moves, check_trainable, lower_score, tune, tuning_options
 from trainer.fitting import TrainingOptions
 from trainer.recipe import THRESHOLD, with_threshold
-from trainer.scores import chance_doubts
+from trainer.scores import chance_doubts, worse_doubts
 
 TRAINED_IN = {"int8": 8, "int4": 4, "int8-a16": 8}  # precisions and the bits of their weights
 
@@ -62,9 +63,11 @@ def run_fine_tuning(source: str, precision: str, settings: dict[str, Any], optio
     _check_out(source, options)
     chosen = tuning_options(TRAINED_IN[precision], **settings)
     model = load_any(source, options["max_bytes"], writes=[Path(options["out"])])
+    check_trainable(model)
     parts = parts_for_tuning(model, options["spec"], options["test"], **cap(options["max_bytes"]))
+    check_moves(chosen, model, parts.train.x, parts.train.y)
     found = quantize_beside(model, parts.train.x, precision, Switches(), 0, lambda seen: note(method_text(seen)))
-    tuned = _tuned(found, parts, chosen, options["seed"])
+    tuned = _no_worse(_tuned(found, parts, chosen, options["seed"]), found.model, parts)
     finished = _finished(tuned.model, model, parts, precision)
     save(finished, options["out"])
     _report(model, found.model, finished, tuned, parts, {**options, "source": source})
@@ -97,8 +100,24 @@ def _tuned(found: Quantized, parts: Split, chosen: TrainingOptions, seed: int) -
     return _run(found, parts, (None, None), chosen, seed)
 
 
+def _no_worse(tuned: Tuned, shrunk: Model, parts: Split) -> Tuned:
+    """`tuned`, or the shrunk model where that scores higher on the validation rows, whatever it has learned from."""
+    truth = labels_of(shrunk, parts.validation)
+    if truth is None or not len(truth) or tuned.model is shrunk:
+        return tuned
+    rows = LabeledRows(parts.validation.x, truth)
+    before, after = rows.scores(shrunk), rows.scores(tuned.model)
+    if after.value >= before.value:
+        return tuned
+    history = replace(tuned.history, best_epoch=0)
+    return Tuned(shrunk, history, tuned.before, (*tuned.doubts, lower_score(before, after)))
+
+
 def _run(found: Quantized, parts: Split, truth: tuple[Any, Any], chosen: TrainingOptions, seed: int) -> Tuned:
     """One training. truth: labels or targets of the training and the validation rows, None for the float answers."""
+    is_class = truth[0] is not None and parts.train.is_classification
+    if is_class and found.model.n_out == 1 and chosen.loss is None:
+        chosen = replace(chosen, loss="binary_cross_entropy")  # the data say that one number means a class
     with Progress(after=0.0) as progress:
         told = epoch_told(progress, chosen.epochs, parts.train.is_classification or truth[0] is None)
         return tune(
@@ -120,12 +139,14 @@ def _finished(tuned: Model, source: Model, parts: Split, precision: str) -> Mode
 def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: Split, options: dict[str, Any]) -> None:
     out, truth = Path(options["out"]), labels_of(source, parts.test)
     rows = None if truth is None else LabeledRows(parts.test.x, truth, source.class_names)
+    # as many test vectors as the third has, so that their files compare
+    before, small = (with_test_vectors(each, parts.train.x) for each in (source, shrunk))
     judged = {
-        f"{source.precision} (before)": _judged(source, None, rows, parts),
-        f"{shrunk.precision} (shrunk)": _judged(shrunk, source, rows, parts),
+        f"{source.precision} (before)": _judged(before, None, rows, parts),
+        f"{shrunk.precision} (shrunk)": _judged(small, source, rows, parts),
         f"{finished.precision} (fine-tuned)": _judged(finished, source, rows, parts),
     }
-    doubts = [*tuned.doubts, *([] if rows is None else chance_doubts(rows.scores(finished)))]
+    doubts = [*tuned.doubts, *([] if rows is None else _doubts(rows, shrunk, finished))]
     say_warnings(doubts)
     facts = {
         "file": str(out),
@@ -154,6 +175,12 @@ def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: 
     return None
 
 
+def _doubts(rows: LabeledRows, shrunk: Model, finished: Model) -> list[str]:
+    """What the rows that it never saw say against the model: it is as good as a guess, or worse than before."""
+    before, after = (rows.answers(model) for model in (shrunk, finished))
+    return [*chance_doubts(rows.scores(finished)), *worse_doubts(rows.y, before, after)]
+
+
 def _judged(model: Model, source: Model | None, rows: LabeledRows | None, parts: Split) -> _Judged:
     score = None if rows is None else rows.score(model)
     return _Judged(model, score, None if source is None else measure_fidelity(source, model, parts.test.x))
@@ -165,6 +192,7 @@ def _facts(name: str, judged: _Judged) -> dict[str, Any]:
         "model": name,
         "precision": judged.model.precision,
         "artifact_bytes": artifact_bytes(judged.model),
+        "weight_bytes": weight_bytes(judged.model),
         "score": judged.score,
         "decisions_changed": None if near is None else near.decisions_changed,
         "sqnr_db": None if near is None else finite(near.sqnr_db),
@@ -177,14 +205,15 @@ def _table(facts: dict[str, Any]) -> str:
         {
             "model": row["model"],
             "npz": f"{row['artifact_bytes']:,}",
+            "weights": f"{row['weight_bytes']:,}",
             "score": "-" if row["score"] is None else f"{row['score']:.4f}",
             "changed": "-" if row["decisions_changed"] is None else row["decisions_changed"],
             "sqnr": "-" if row["sqnr_db"] is None else f"{row['sqnr_db']:.1f}",
         }
         for row in facts["models"]
     ]
-    columns = {"model": "model", "npz": ".npz bytes", "score": facts["score"] or "score"}
+    columns = {"model": "model", "npz": ".npz bytes", "weights": "weights B", "score": facts["score"] or "score"}
     columns |= {"changed": "decisions changed", "sqnr": "sqnr dB"}
     narrow = {**columns, "npz": ".npz B", "changed": "changed"}
-    narrower = {key: heading for key, heading in narrow.items() if key not in ("sqnr", "npz")}
+    narrower = {key: heading for key, heading in narrow.items() if key not in ("sqnr", "npz", "weights")}
     return fit_table(rows, width_for(), columns, narrow, narrower)

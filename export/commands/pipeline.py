@@ -65,10 +65,16 @@ class LabeledRows:
         # an int8-dynamic model takes its batch whole
         return self.judge(Engine(model, Limits(max_batch=max(1, len(self.x)))))
 
+    def answers(self, model: Model) -> NDArray[Any]:
+        """A model's classes int64 (n,), or values float32 (n, k)."""
+        return self._answers(Engine(model, Limits(max_batch=max(1, len(self.x)))))
+
+    def _answers(self, engine: Engine) -> NDArray[Any]:
+        return engine.predict(self.x) if self.y.dtype.kind in "iu" else engine.run(self.x)
+
     def judge(self, engine: Engine) -> ClassScores | ValueScores:
         """The same of an engine that takes so many rows at once."""
-        answers = engine.predict(self.x) if self.y.dtype.kind in "iu" else engine.run(self.x)
-        return scores_of(self.y, answers, self.names)
+        return scores_of(self.y, self._answers(engine), self.names)
 
     def score(self, model: Model) -> float:
         """The share of right classes, or for targets R^2."""

@@ -161,6 +161,75 @@ def test_an_autoencoder():
     assert errors[1] < 0.7 * errors[0]
 
 
+def as_logits(model, activation="linear"):
+    """The same without its last activation, as networks come that were trained elsewhere; nothing names its classes."""
+    last = replace(model.layers[-1], activation=activation)
+    return replace(model, layers=(*model.layers[:-1], last), class_names=(), metadata={})
+
+
+@pytest.mark.parametrize("activation", ["linear", "log_softmax"])
+@pytest.mark.parametrize("form", ["labels", "column", "one-hot"])
+def test_logits_learn_from_classes_as_probabilities_do(classifier, activation, form):
+    """Bit for bit: a classifier without its softmax, or with its logarithm, ends with the same integers."""
+    model, small, x, y = classifier
+    given = {"labels": y, "column": y[:, None], "one-hot": np.eye(10, dtype=np.float32)[y]}[form]
+    wanted = fine_tune(model, small, x, given, epochs=4, learning_rate=0.01)
+    found = fine_tune(
+        as_logits(model, activation), as_logits(small, activation), x, given, epochs=4, learning_rate=0.01
+    )
+    assert found.final_activation.name == activation
+    np.testing.assert_array_equal(Engine(found).logits(x), Engine(wanted).logits(x))
+
+
+def test_one_logit_learns_from_classes_as_a_probability_does():
+    """By name of the loss, by what the model says of itself, or by truth values; numbers else are targets."""
+    x, y = blobs(300, 5, 2)
+    network = small_network(("relu", "sigmoid"), (5, 9, 1))
+    network.fit(x, y, epochs=15)
+    model = network.to_model()
+    small = coarse(quantize(model, x, method="minmax"), 60)
+    wanted = Engine(fine_tune(model, small, x, y, epochs=6, learning_rate=0.01)).logits(x)
+    floats, plain = as_logits(model), as_logits(small)
+    says = replace(plain, metadata={"target": "class"})
+    for start, truth, loss in ((plain, y, "binary_cross_entropy"), (says, y, None), (plain, y.astype(bool), None)):
+        found = fine_tune(floats, start, x, truth, epochs=6, learning_rate=0.01, loss=loss)
+        np.testing.assert_array_equal(Engine(found).logits(x), wanted)
+    assert not np.array_equal(Engine(fine_tune(floats, plain, x, y, epochs=6, learning_rate=0.01)).logits(x), wanted)
+
+
+def test_the_kept_epoch_is_the_most_accurate_and_never_below_the_model_before(classifier):
+    """Of classes, by default, among those of no higher loss: more right answers by chance count for nothing."""
+    model, small, x, y = classifier
+    held = x[450:], y[450:]
+    before = accuracy(small, *held)
+    loss = float(-np.log(Engine(small).run(x[450:])[np.arange(150), y[450:]]).mean())
+    for rate in (0.3, 0.01, 0.0003):
+        told = []
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore", DataWarning)
+            tuned = fine_tune(
+                model, small, x[:450], y[:450], epochs=6, learning_rate=rate, validation_data=held,
+                on_epoch=told.append,
+            )  # fmt: skip
+        most = max([before, *(record.validation_metric for record in told if record.validation_loss <= loss)])
+        assert accuracy(tuned, *held) == pytest.approx(most)
+
+
+def test_a_lower_score_on_rows_kept_apart_leaves_the_model_before():
+    """Chosen by another measure, an epoch that loses R^2 is not kept; the warning has both figures."""
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(400, 4)).astype(np.float32)
+    y = np.column_stack([np.sin(x[:, 0]) + x[:, 1], 0.01 * x[:, 2]]).astype(np.float32)
+    network = small_network(("relu", "linear"), (4, 24, 2))
+    network.fit(x, y, epochs=40)
+    model = network.to_model()
+    small = quantize(model, x, method="minmax")
+    far = y[:300] + np.array([3, 0], np.float32)
+    held = x[300:], y[300:] + np.where(np.arange(100)[:, None] < 60, 3, -30).astype(np.float32) * [1, 0]
+    with pytest.warns(DataWarning, match=r"R\^2 fell from .* to .* on 100 rows: the model before stays"):
+        assert fine_tune(model, small, x[:300], far, epochs=3, monitor="metric", validation_data=held) is small
+
+
 def test_rows_without_labels_learn_what_the_float_model_answers(classifier):
     """y None: more decisions are those of the float model than before."""
     model, small, x, _ = classifier

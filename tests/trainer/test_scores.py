@@ -21,6 +21,7 @@ from trainer.scores import (
     threshold_doubts,
     threshold_for,
     value_scores,
+    worse_doubts,
 )
 
 metrics = pytest.importorskip("sklearn.metrics")
@@ -146,3 +147,24 @@ def test_a_threshold_on_too_few_rows_is_doubted():
     """One false alarm in a hundred needs a hundred rows."""
     assert threshold_doubts(100, 0.01) == []
     assert "set on 99 rows, expected 100 at least" in threshold_doubts(99, 0.01)[0]
+
+
+@pytest.mark.parametrize("seed", range(20))
+def test_what_chance_makes_of_equal_answers_is_no_loss_and_a_real_one_is_named(seed):
+    """Classes and values: answers that err on other rows as often are not worse; those that err far more often are."""
+    random = np.random.default_rng(seed)
+    truth = random.integers(0, 4, 1000)
+    wrong = (truth + 1) % 4
+    before, equal = (np.where(random.permutation(1000) < 150, wrong, truth) for _ in range(2))
+    worse = np.where(random.permutation(1000) < 260, wrong, truth)
+    assert worse_doubts(truth, before, equal) == []
+    assert worse_doubts(truth, worse, before) == []
+    (text,) = worse_doubts(truth, before, worse)
+    assert text.startswith("accuracy on 1,000 test rows is 0.7400, before it was 0.8500: worse by ")
+    values = random.normal(size=(1000, 2)) * [1, 1e-6] + [0, 5]
+    noise = random.normal(size=1000) * 3e-7
+    near, turned, far = (values + np.stack([0 * noise, e], axis=1) for e in (noise, -noise[::-1], 2 * noise[::-1]))
+    assert worse_doubts(values, near, near) == []
+    assert worse_doubts(values, near, turned) == []
+    (text,) = worse_doubts(values, near, far)
+    assert text.startswith("R^2 on 1,000 test rows is ")

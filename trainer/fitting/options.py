@@ -43,7 +43,10 @@ class Defaults:
 
 @dataclass(frozen=True)
 class TrainingOptions:
-    """See `NeuralNetworkModel.fit`, whose arguments these are. Raises ConfigurationError."""
+    """See `NeuralNetworkModel.fit`, whose arguments these are. Raises ConfigurationError.
+
+    monitor None: the metric where it is the accuracy, else the loss.
+    """
 
     epochs: int
     batch_size: int | None
@@ -51,7 +54,7 @@ class TrainingOptions:
     validation_share: float
     patience: int | None
     min_delta: float
-    monitor: str
+    monitor: str | None
     shuffle: bool
     optimizer: Optimizer
     schedule: Schedule
@@ -92,7 +95,8 @@ class TrainingOptions:
         check_number("learning_rate", self.learning_rate, above=0.0)
         check_number("validation_share", self.validation_share, low=0.0, below=1.0)
         check_number("min_delta", self.min_delta, low=0.0)
-        CHECKS.choice("monitor", self.monitor, ("loss", "metric"))
+        if self.monitor is not None:
+            CHECKS.choice("monitor", self.monitor, ("loss", "metric"))
         check_number("label_smoothing", self.label_smoothing, low=0.0, below=1.0)
         if self.patience is not None:
             check_whole("patience", self.patience, 1)

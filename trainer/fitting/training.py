@@ -67,13 +67,16 @@ class TrainingRun:
     def start_from_present(self) -> EpochRecord:
         """Let the weights that the run begins with be the best ones, until an epoch is better on the validation rows.
 
-        Returns what they reach there, as the record of epoch 0. The run must have validation rows.
+        Of epochs that are equal by what is monitored, the one of least loss is better; where nothing is said of what is
+        monitored, none of a higher loss than now is: that a few more rows come out right may be chance. Returns what
+        the weights reach there, as the record of epoch 0. The run must have validation rows.
         """
         assert self.validation is not None
         self.check_batch = Batch(self.validation, self.batch_size, gathers=False)
         loss, metric = self._validate()
         record = EpochRecord(0, self.learning_rate, loss, metric, loss, metric)
-        self.stopping.best_value = self._watched(record)
+        self.stopping.best_value, self.stopping.least_loss = self._watched(record), loss
+        self.stopping.most_loss = loss if self.options.monitor is None else None
         return record
 
     def run(self) -> History:
@@ -187,7 +190,7 @@ class TrainingRun:
         self.offset = 0
         record = EpochRecord(self.epoch, rate, self.sums[0] / total, self.sums[1] / total, *checked)
         self.history.records.append(record)
-        self.stopping.update(self.epoch, self._watched(record), self.parameters)
+        self.stopping.update(self.epoch, self._watched(record), self.parameters, record.validation_loss)
         self.history.best_epoch = self.stopping.best_epoch
         self.history.stopped_early = self.stopping.should_stop
         self.throttle.catch_up(is_last=True)
@@ -197,10 +200,11 @@ class TrainingRun:
 
     def _watched(self, record: EpochRecord) -> float:
         """The number that early stopping looks at, lower is better: the validation's where there is one."""
-        if self.options.monitor == "loss":
+        is_accuracy = self.history.metric_name == "accuracy"
+        if self.options.monitor == "loss" or (self.options.monitor is None and not is_accuracy):
             return record.loss if record.validation_loss is None else record.validation_loss
         metric = record.metric if record.validation_metric is None else record.validation_metric
-        return -metric if self.history.metric_name == "accuracy" else metric
+        return -metric if is_accuracy else metric
 
     def _validate(self) -> tuple[float, float]:
         batch, total = self.check_batch, len(self.validation or ())

@@ -1,11 +1,16 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, load, selftest
+from edge_runtime import Engine, load, save, selftest
+from export import quantize, write_onnx
+from export.commands import fine_tuning
 from export.commands.fine_tuning import TRAINED_IN
 from tests.command import run_command
+from tests.networks import random_layer_norm
+from tests.trainer.samples import small_network
 from trainer.datasets import load_dataset, split
 from trainer.fine_tuning import NOTE
 
@@ -35,7 +40,8 @@ def tuned(folder, *more, start="d.npz", data="digits"):
 @pytest.mark.parametrize("precision", TRAINED_IN)
 def test_a_float_model_becomes_a_small_one_that_has_learned_on(folder, tmp_path, precision):
     """The artifact proves itself, says how it was made, and its scores are those of the rows that training held out."""
-    done = tuned(folder, "--quantization-aware", precision, "--out", tmp_path / "s.npz", "--json")
+    rate = ("--learning-rate", "0.005")
+    done = tuned(folder, "--quantization-aware", precision, *rate, "--out", tmp_path / "s.npz", "--json")
     assert done.exit_code == 0, done.stderr
     model, facts = load(tmp_path / "s.npz"), json.loads(done.stdout)
     assert model.precision == precision
@@ -183,6 +189,96 @@ def test_where_labels_give_nothing_the_float_answers_are_tried_and_what_gives_no
     assert "warning: no epoch was better than the model before" in said
     assert "no epoch was better: it is the shrunk model" in done.stdout
     assert NOTE not in load(tmp_path / "s.npz").metadata
+
+
+@pytest.mark.parametrize("outputs", [1, 3])
+def test_classes_teach_a_network_of_logits(tmp_path, outputs):
+    """From an ONNX file without softmax or sigmoid, as PyTorch writes it: more right answers than the shrunk model."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(900, 6)).astype(np.float32)
+    y = (x[:, 0] * x[:, 1] > 0).astype(int) if outputs == 1 else np.argmax(x[:, :3] + x[:, 3:] ** 2, axis=1)
+    network = small_network(("relu", "softmax" if outputs > 1 else "sigmoid"), (6, 16, outputs))
+    network.fit(x, y, epochs=30)
+    model = network.to_model()
+    logits = replace(model, layers=(*model.layers[:-1], replace(model.layers[-1], activation="linear")), class_names=())
+    write_onnx(replace(logits, metadata={}), tmp_path / "torch.onnx")
+    np.savez(tmp_path / "d.npz", x=x, y=y)
+    done = run_command(
+        "train", "--from", tmp_path / "torch.onnx", "--data", tmp_path / "d.npz", "--quantization-aware", "int4",
+        "--epochs", "6", "--out", tmp_path / "s.npz", "--json",
+    )  # fmt: skip
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert facts["score"] == "accuracy"
+    assert facts["models"][2]["score"] >= facts["models"][1]["score"] - 0.03
+    assert facts["models"][2]["sqnr_db"] > 5
+    assert load(tmp_path / "s.npz").final_activation.name == "linear"
+
+
+def test_what_scores_lower_is_not_written_and_what_tests_lower_is_said(folder, tmp_path, monkeypatch):
+    """The shrunk model stays where the validation rows say so; where the test rows alone say it, a warning does."""
+    rng = np.random.default_rng(1)
+
+    def spoiled(found, *more, **settings):
+        layer = found.layers[0]
+        noise = rng.integers(-90, 90, layer.weight.shape)
+        weight = np.clip(layer.weight + noise, -127, 127).astype(np.int8)
+        return replace(found, layers=(replace(layer, weight=weight), *found.layers[1:]))
+
+    original = fine_tuning.tune
+
+    def tune(source, quantized, *more, **settings):
+        tuned = original(source, quantized, *more, **settings)
+        return tuned._replace(model=spoiled(quantized))
+
+    monkeypatch.setattr(fine_tuning, "tune", tune)
+    done = tuned(folder, "--quantization-aware", "int8", "--out", tmp_path / "s.npz", "--json")
+    assert done.exit_code == 0, done.stderr
+    facts = json.loads(done.stdout)
+    assert any("accuracy fell from" in text and "the model before stays as it is" in text for text in facts["warnings"])
+    assert facts["models"][2]["score"] == facts["models"][1]["score"]
+    monkeypatch.setattr(fine_tuning, "_no_worse", lambda tuned, shrunk, parts: tuned)
+    done = tuned(folder, "--quantization-aware", "int8", "--out", tmp_path / "t.npz")
+    assert "before it was" in " ".join(done.stderr.split())
+
+
+def test_the_table_counts_the_same_in_each_row(folder, tmp_path):
+    """Files with as many test vectors: the shrunk one is as large as the fine-tuned; and the bytes of weights."""
+    done = tuned(folder, "--quantization-aware", "int4", "--out", tmp_path / "s.npz", "--json")
+    before, shrunk, after = json.loads(done.stdout)["models"]
+    assert abs(shrunk["artifact_bytes"] - after["artifact_bytes"]) < 300  # what the metadata say of the training
+    assert after["artifact_bytes"] == (tmp_path / "s.npz").stat().st_size
+    assert shrunk["weight_bytes"] == after["weight_bytes"] < before["weight_bytes"] / 4
+    stored = sum(array.nbytes for layer in load(tmp_path / "s.npz").layers for array in layer.arrays().values())
+    assert after["weight_bytes"] == stored + 2 * load(tmp_path / "s.npz").preprocessing.mean.nbytes
+    done = tuned(folder, "--quantization-aware", "int4", "--out", tmp_path / "t.npz")
+    assert "weights B" in done.stdout
+
+
+@pytest.mark.parametrize("kind", ["LayerNorm", "int8-dynamic"])
+def test_what_cannot_be_trained_is_refused_before_any_work(folder, tmp_path, monkeypatch, kind):
+    """By the layer's name, before data are read."""
+    model = load(folder / "d.npz")
+    if kind == "LayerNorm":
+        start, said = replace(model, layers=(random_layer_norm(64), *model.layers)), "layer 'norm' is a LayerNorm"
+    else:
+        start, said = quantize(model, None, "int8-dynamic"), "layer 'dense0' is int8-dynamic already; start from"
+    save(start, tmp_path / "m.npz")
+    monkeypatch.setattr(fine_tuning, "parts_for_tuning", None)
+    done = run_command(
+        "train", "--from", tmp_path / "m.npz", "--quantization-aware", "int8", "--out", tmp_path / "s.npz"
+    )
+    assert done.exit_code == 2
+    assert said in done.stderr
+
+
+def test_moves_that_do_not_fit_are_refused_before_calibration(folder, tmp_path, monkeypatch):
+    """Of images that the rows do not hold."""
+    monkeypatch.setattr(fine_tuning, "quantize_beside", None)
+    done = tuned(
+        folder, "--quantization-aware", "int8", "--augment", "shift=1,height=8,width=9", "--out", tmp_path / "s.npz"
+    )
+    assert (done.exit_code, "images of 8 x 9 have 72 pixels" in done.stderr) == (2, True)
 
 
 def test_an_onnx_file_may_be_the_start(folder, tmp_path):

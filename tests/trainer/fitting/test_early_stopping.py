@@ -118,3 +118,12 @@ def test_what_was_kept_comes_back():
     other, _parameters = watching()
     other.set_counters(stopping.counters())
     assert other.counters() == stopping.counters() == {"best_value": 1.0, "best_epoch": 1, "waited": 1}
+
+
+def test_a_loss_decides_between_equal_values_and_may_forbid_a_better_one():
+    """Where it is asked to: the lower of two losses, and none above the most that is allowed."""
+    stopping, parameters = watching()
+    stopping.least_loss, stopping.most_loss = 2.0, 3.0
+    for epoch, (value, loss) in enumerate([(0.5, 2.5), (0.5, 2.6), (0.5, 2.4), (0.1, 3.1)], 1):
+        stopping.update(epoch, value, parameters, loss)
+    assert (stopping.best_epoch, stopping.best_value, stopping.waited) == (3, 0.5, 1)
