@@ -222,6 +222,12 @@ class Model(Remade):
         return replace(self, test_vectors=vectors)
 
 
+def weight_bytes(model: Model) -> int:
+    """Bytes of all stored layer arrays and of the preprocessing."""
+    layers = sum(array.nbytes for layer in model.layers for array in layer.arrays().values())
+    return layers + (0 if model.preprocessing is None else 2 * model.preprocessing.mean.nbytes)
+
+
 def as_model(model: Any) -> Model:
     """A `Model`, or what the `to_model` of a trained network gives. Raises InputError for all else: a path, mostly."""
     if isinstance(model, Model):

@@ -28,7 +28,7 @@ ROOMS = {
         "recipe  estimators",
         "student",
         "model  fine_tuning",
-        "fitting  datasets",
+        "fitting  datasets  logits",
         "network  data",
         "losses  optimizers  schedules  history  layers  activations  scores",
         "arrays",

@@ -20,7 +20,7 @@ from edge_runtime.arguments import shown
 from edge_runtime.device_profiles.c_footprint import c_code_bytes, c_ram_bytes, is_written_as_c
 from edge_runtime.errors import InputError
 from edge_runtime.layers import DynamicQuantizedDense, Layer, QuantizedDense, Stage
-from edge_runtime.model import Model, as_model
+from edge_runtime.model import Model, as_model, weight_bytes
 from edge_runtime.numerics import FEWEST_BITS
 
 # What a runtime takes beside a model that is not written as C (int8-dynamic, and all on Linux): a TFLite Micro sketch
@@ -147,12 +147,6 @@ def _footprint(model: Model, profile: DeviceProfile) -> tuple[int, int]:
     runtime = RUNTIME_BYTES[profile.kind]
     held = 0 if profile.flash_bytes is not None else weights
     return runtime["flash"] + weights, runtime["ram"] + activation_bytes(model) + held
-
-
-def weight_bytes(model: Model) -> int:
-    """Bytes of all stored layer arrays and of the preprocessing."""
-    layers = sum(array.nbytes for layer in model.layers for array in layer.arrays().values())
-    return layers + (0 if model.preprocessing is None else 2 * model.preprocessing.mean.nbytes)
 
 
 def activation_bytes(model: Model) -> int:

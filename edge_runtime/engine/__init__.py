@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from edge_runtime.engine.budget import make_plan
     from edge_runtime.engine.engine import Engine
     from edge_runtime.engine.limits import OVER_BATCH, Limits
-    from edge_runtime.engine.model_bytes import held_bytes, weight_bytes
+    from edge_runtime.engine.model_bytes import held_bytes
     from edge_runtime.engine.plan import MemoryPlan, is_dynamic
     from edge_runtime.engine.plan_choice import DYNAMIC_BATCH, smallest_plan
     from edge_runtime.engine.self_test import SelfTest, require_stored_batch, selftest
@@ -23,7 +23,7 @@ __getattr__, __dir__, __all__ = lazy_names(
         "budget": ("make_plan",),
         "engine": ("Engine",),
         "limits": ("Limits", "OVER_BATCH"),
-        "model_bytes": ("held_bytes", "weight_bytes"),
+        "model_bytes": ("held_bytes",),
         "plan": ("MemoryPlan", "is_dynamic"),
         "plan_choice": ("DYNAMIC_BATCH", "smallest_plan"),
         "self_test": ("SelfTest", "require_stored_batch", "selftest"),

@@ -29,11 +29,6 @@ def held_bytes(model: Model) -> Held:
     return Held(sum(allocated.values()), sum(mapped.values()))
 
 
-def weight_bytes(model: Model) -> int:
-    """Bytes of what a device has to store of a model: all arrays of its layers, and of the preprocessing."""
-    return sum(array.nbytes for array in _arrays(model.with_test_vectors(None)))
-
-
 def _arrays(model: Model) -> list[NDArray[Any]]:
     arrays = [array for layer in model.layers for array in layer.arrays().values()]
     if model.preprocessing is not None:

@@ -21,9 +21,8 @@ from edge_runtime.console import (
     typed_program,
     width_for,
 )
-from edge_runtime.engine import weight_bytes
 from edge_runtime.files import fit_table
-from edge_runtime.model import Model
+from edge_runtime.model import Model, weight_bytes
 from export.commands.data import labels_of, parts_for_tuning
 from export.commands.options import load_any, say_warnings
 from export.commands.pipeline import LabeledRows

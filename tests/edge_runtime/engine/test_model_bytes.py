@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Dense, Engine, Model, Standardization, TestVectors, load, save
-from edge_runtime.engine.model_bytes import held_bytes, weight_bytes
+from edge_runtime.engine.model_bytes import held_bytes
 
 WEIGHT = np.arange(6, dtype=np.float32).reshape(3, 2)
 
@@ -66,12 +66,3 @@ def test_a_file_is_held_whole_or_mapped_whole(tmp_path, mapped):
     save(Model((Dense("a", WEIGHT, np.zeros(2, np.float32), "linear"),)), tmp_path / "model.npz")
     size = (tmp_path / "model.npz").stat().st_size
     assert held_bytes(load(tmp_path / "model.npz", mmap=mapped)) == ((0, size) if mapped else (size, 0))
-
-
-def test_what_a_device_stores_is_counted_without_test_vectors():
-    """Of all arrays of layers, and of the preprocessing."""
-    layer = Dense("dense0", WEIGHT, np.zeros(2, np.float32), "relu")
-    scaled = Standardization(np.zeros(3, np.float32), np.ones(3, np.float32))
-    vectors = TestVectors(np.zeros((4, 3), np.float32), np.zeros((4, 2), np.float32))
-    assert weight_bytes(Model((layer,))) == 4 * (6 + 2)
-    assert weight_bytes(Model((layer,), scaled, test_vectors=vectors)) == 4 * (6 + 2) + 4 * 6
