@@ -45,7 +45,7 @@ from export.commands.pipeline import (
     export_paths,
 )
 from export.commands.reports import export_facts, export_table, method_text
-from export.commands.within import AUTO, Within, check_text, trial_text
+from export.commands.within import AUTO, MOST_CHECKED, Within, WrittenCheck, check_text, trial_text
 from export.onnx_writer import FORMS
 from export.quantization import INTEGERS, KEPT, METHODS, METRICS, PRECISIONS, ROUNDINGS, StoredRanges, Switches
 from export.verification import RunLimits
@@ -59,18 +59,21 @@ for each layer the one with which the file is smallest within --max-drop."""
 _CALIBRATE_HELP = f"""Data whose training rows set the grids of integers: {DATA_HELP}. Without any, the ranges that the
 model holds from its training do, and what looks at rows is left out: equalization, bias correction, compensated
 rounding, accuracy, test vectors."""
-_MAX_DROP_HELP = """With --precision auto, which needs it: what may be lost on rows that nothing was calibrated on, in
-the unit of --metric. Exit status 1, and nothing written, if the files lose more on rows that the choice did not see."""
+_MAX_DROP_HELP = f"""With --precision auto, which needs it: what may be lost on rows that nothing was calibrated on, in
+the unit of --metric. "0.00 +- 1.20 points" is a drop and its standard error, what chance may have won on so few rows:
+both together have to be allowed. The files are checked on rows that the choice did not see; where they lose more, the
+next choice is made, {MOST_CHECKED} at most, then exit status 1 and nothing written."""
 _METRIC_HELP = """accuracy: percentage points (without labels: of decisions that change). rmse: percent by which the
-error grows. sqnr: dB of signal to noise at the outputs below what float16 gives. By default accuracy for classes, rmse
-for targets, else sqnr."""
+error grows, of the target where it grows most. sqnr: dB of signal to noise at the outputs below what float16 gives. By
+default accuracy for classes, rmse for targets, else sqnr."""
 _METHOD_HELP = """How int8 ranges are chosen; auto tries the others, and the three steps below, and takes what comes
 closest to the float network on rows kept apart. With a method that is named, only the steps asked for are taken."""
 _EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
 _BIAS_HELP = "Move biases so that each unit's mean is that of the float network."
 _ROUNDING_HELP = "compensated: the weights of a layer make good what rounding takes from the others."
 _KEEP_HELP = """A layer that stays in another precision than the rest, as dense1=float16; may be given more than once.
-Beside int8, int8-a16 and int4: any of these, float16, float32; beside float16 and int8-dynamic: float32, float16.
+Beside int8, int8-a16, int4 and auto: int8, int8-a16, int4, float16, float32; beside float16 and int8-dynamic: float32,
+float16. auto chooses for the others.
 The layers are named by smallnet inspect."""
 _FORMAT_HELP = """What is written beside the artifact; may be given more than once (default: onnx). c: NAME.c and NAME.h
 for microcontrollers; c-project: with main.c and a Makefile; arduino: a library folder;
@@ -141,7 +144,10 @@ def export(
     if small is not None:
         return _as_it_is(*small, model_path, spec, chosen, {**options, "max_bytes": max_bytes}, as_json, wide)
     if spec is None and AUTO in wanted:
-        raise click.UsageError("no data given, expected rows for the grids and for the check: add --calibrate digits")
+        raise click.UsageError(
+            "--precision auto chooses and checks on real rows, and no data given: add --calibrate DATA, some hundreds "
+            "of rows, best the data that the model was trained on, with their labels"
+        )
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
     sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
     check_export(out, stem, wanted, chosen, force=options["force"], sources=sources)
@@ -156,7 +162,8 @@ def export(
     evaluation = LabeledRows(*rows.test, names=rows.names) if rows.test is not None else None
     within = None
     if AUTO in wanted:
-        within = Within(options["max_drop"], options["metric"], rows.chosen_on, rows.checked)
+        names = () if rows.chosen_on.y is not None and rows.chosen_on.y.dtype.kind in "iu" else tuple(rows.names)
+        within = Within(options["max_drop"], options["metric"], rows.chosen_on, rows.checked, names)
     with Progress("calibrating", unit="ways") as on_way, Progress("verifying") as on_rows:
         results = export_model(
             model,
@@ -175,7 +182,8 @@ def export(
             on_rows=on_rows,
             run_limits=run_limits,
             within=within,
-            on_trial=lambda trial: note(trial_text(trial)),
+            on_trial=lambda trial: note(trial_text(trial, () if within is None else within.names)),
+            on_refused=lambda trial, check: note(f"auto: {trial.text} does not hold: {check_text(check)}"),
         )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
     scores = None if evaluation is None else evaluation.scores(model)
@@ -258,8 +266,6 @@ def _check_auto(wanted: list[str], options: dict[str, Any]) -> None:
                 )
     elif options["max_drop"] is None:
         raise click.UsageError("--precision auto without --max-drop found, expected what may be lost: --max-drop 0.2")
-    elif options["keep"]:
-        raise click.UsageError("--keep is given with --precision auto, which decides on each layer; give one of both")
 
 
 def _kept(given: tuple[str, ...]) -> dict[str, str]:
@@ -277,12 +283,17 @@ def _kept(given: tuple[str, ...]) -> dict[str, str]:
     return kept
 
 
+def _refused_text(check: WrittenCheck) -> str:
+    before = f"so did the {check.refused} before it; " if check.refused else ""
+    return f"{before}allow more, give more rows, or name a precision"
+
+
 def _refuse_broken(failed: list[Exported]) -> None:
     """A line for each pair that was not written, and exit status 1 if there is one."""
     for result in failed:
         broken = f"{result.report.differing:,} values break their rule, first at {result.report.first_diverging_layer}"
         if result.report.ok and result.check is not None:
-            broken = f"{check_text(result.check)}; allow more, give more rows, or name a precision"
+            broken = f"{check_text(result.check)}; {_refused_text(result.check)}"
         say(f"error: {result.precision}: {broken}; not written")
     if failed:
         raise click.exceptions.Exit(1)

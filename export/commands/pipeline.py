@@ -21,7 +21,7 @@ from edge_runtime.files import make_folder, write_together
 from edge_runtime.layers import QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
-from export.commands.within import AUTO, Within, WrittenCheck, check_files, precisions_for
+from export.commands.within import AUTO, MOST_CHECKED, Within, WrittenCheck, check_files, precisions_for
 from export.onnx_writer import OPSET, int4_doubts, require_form_of_fine_codes, saturation_doubts, to_onnx
 from export.quantization import (
     DEFAULT_ROWS,
@@ -219,6 +219,7 @@ def export_model(
     on_way: Callable[[int, int], None] | None = None,
     on_rows: Callable[[int, int], None] | None = None,
     on_trial: Callable[[Trial], None] | None = None,
+    on_refused: Callable[[Trial, WrittenCheck], None] | None = None,
     run_limits: RunLimits | None = None,
     within: Within | None = None,
 ) -> list[Exported]:
@@ -233,8 +234,9 @@ def export_model(
     `verify_rows`). on_file: told the name of each file written. on_choice: told what method "auto" saw. on_way: told
     how many of its ways have been tried of how many. on_rows: told how many rows of how many have been compared.
     run_limits: what running an ONNX file may take. within: what the precision "auto" is chosen by, which also is
-    checked on the files before they get their names. on_trial: told of each candidate for it. Raises QuantizationError,
-    OSError, InputError for no rows to compare on.
+    checked on the files before they get their names; where that fails, the next choice is made and checked, up to
+    MOST_CHECKED. on_trial: told of each candidate for it. on_refused: told of each choice that did not hold, but for
+    the last. Raises QuantizationError, OSError, InputError for no rows to compare on.
     """
     chosen = options or ExportOptions()
     _check_opset(precisions, chosen)
@@ -245,7 +247,7 @@ def export_model(
     before = None if evaluation is None else evaluation.scores(model)
     results = []
     for precision in precisions:
-        choice, check = None, None
+        choice: Choice | None = None
         with _heard() as texts:
             if precision == AUTO and within is not None and rows is not None:
                 among = precisions_for(chosen.form, chosen.formats)
@@ -256,17 +258,26 @@ def export_model(
                 found = choice.quantized
             else:
                 found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice, on_way)
-        small = found.model if rows is None else with_test_vectors(found.model, rows, test_vectors)
         paths = _paths(out, stem, precision, chosen.formats)
-        # may refuse: nothing is written before
-        proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
-        content = proto.SerializeToString(deterministic=True)
         artifact, onnx = (Path(out) / f"{stem}.{precision}.{suffix}" for suffix in ("npz", "onnx"))
-        contents = {onnx.name: content, artifact.name: save_bytes(small)}
-        contents |= _c_contents(small, c_name(stem, precision), contents[artifact.name], chosen)
-        report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
-        if choice is not None and within is not None:
-            check = check_files(choice, within, contents[artifact.name], proto, report.session_config)
+        while True:
+            small = found.model if rows is None else with_test_vectors(found.model, rows, test_vectors)
+            # may refuse: nothing is written before
+            proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
+            content = proto.SerializeToString(deterministic=True)
+            contents = {onnx.name: content, artifact.name: save_bytes(small)}
+            contents |= _c_contents(small, c_name(stem, precision), contents[artifact.name], chosen)
+            report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
+            check = None
+            if choice is not None and within is not None:
+                check = check_files(choice, within, contents[artifact.name], proto, report.session_config)
+            with _heard() as said:
+                following = _following(choice, report, check)
+            if following is None or choice is None or check is None:
+                break
+            if on_refused is not None:
+                on_refused(choice.chosen, check)
+            choice, found, texts = following, following.quantized, said
         if report.ok and (check is None or check.ok):
             _write({path: contents[name] for name, path in paths.items()}, on_file)
         fidelity = measure_fidelity(model, small, judged)
@@ -292,6 +303,13 @@ def export_model(
             )
         )
     return results
+
+
+def _following(choice: Choice | None, report: Report, check: WrittenCheck | None) -> Choice | None:
+    """The choice to make where one that was verified lost too much; None for no such, and after MOST_CHECKED."""
+    if choice is None or check is None or check.ok or not report.ok or len(choice.refused) + 1 >= MOST_CHECKED:
+        return None
+    return choice.further(check.excess)
 
 
 def _fidelity_doubts(

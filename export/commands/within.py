@@ -13,10 +13,12 @@ from numpy.typing import NDArray
 
 from edge_runtime.artifact import load_bytes
 from edge_runtime.engine import Engine
+from edge_runtime.files import printable
 from export.quantization import LADDER, AllowedDrop, Choice, Trial, finite
 from export.verification import make_session
 
 AUTO = "auto"  # in the place of a precision
+MOST_CHECKED = 4  # choices that are checked on the same rows, one after another, until one holds
 _BLOCK = 1024  # rows that onnxruntime takes at once
 
 
@@ -31,13 +33,14 @@ class JudgedRows(NamedTuple):
 class Within:
     """What a choice is told: how much may be lost, the rows that it is made on, and others that it is checked on.
 
-    metric: None for what the labels allow.
+    metric: None for what the labels allow. names: of the targets, for messages.
     """
 
     max_drop: float
     metric: str | None
     chosen_on: JudgedRows
     checked: JudgedRows
+    names: tuple[str, ...] = ()
 
     @property
     def allowed(self) -> AllowedDrop | float:
@@ -54,7 +57,9 @@ class Within:
 class WrittenCheck:
     """The drop of both files as they are written, in the unit of `allowed`.
 
-    measured: what it is of. is_apart: whether the choice did not see the rows; it did where there were too few.
+    measured: what it is of. is_apart: whether the choice did not see the rows; it did where there were too few. worst:
+    the target whose error grows most, where the drop is that of one of several, or "". refused: how many choices did
+    not hold before on the same rows.
     """
 
     rows: int
@@ -63,6 +68,13 @@ class WrittenCheck:
     onnx_drop: float
     allowed: AllowedDrop
     is_apart: bool
+    worst: str = ""
+    refused: int = 0
+
+    @property
+    def excess(self) -> float:
+        """How much more is lost than is allowed, in the unit of the drop."""
+        return max(self.artifact_drop, self.onnx_drop) - self.allowed.most
 
     @property
     def ok(self) -> bool:
@@ -72,7 +84,8 @@ class WrittenCheck:
     def as_dict(self) -> dict[str, Any]:
         """As plain data; a drop is None where all is lost."""
         drops = {"artifact_drop": finite(self.artifact_drop), "onnx_drop": finite(self.onnx_drop)}
-        return {"ok": self.ok, "rows": self.rows, "is_apart": self.is_apart, **drops, "text": check_text(self)}
+        seen = {"rows": self.rows, "is_apart": self.is_apart, "worst": self.worst, "refused_before": self.refused}
+        return {"ok": self.ok, **seen, **drops, "text": check_text(self)}
 
 
 def precisions_for(form: str, formats: Sequence[str]) -> tuple[str, ...]:
@@ -94,17 +107,28 @@ def check_files(
     name = session.get_inputs()[0].name
     found = [session.run(None, {name: rows[at : at + _BLOCK]})[0] for at in range(0, len(rows), _BLOCK)]
     ours = Engine(load_bytes(artifact)).run(rows)
+    drops = judge.drop(ours), judge.drop(np.concatenate(found))
+    worst = target_text(judge.worst_target(ours), within.names)
     return WrittenCheck(
-        len(rows), judge.described, judge.drop(ours), judge.drop(np.concatenate(found)), judge.allowed, within.is_apart
+        len(rows), judge.described, *drops, judge.allowed, within.is_apart, worst, refused=len(choice.refused)
     )
 
 
-def trial_text(trial: Trial) -> str:
-    """One candidate, as the command tells of it."""
+def trial_text(trial: Trial, names: Sequence[str] = ()) -> str:
+    """One candidate, as the command tells of it. names: of the targets."""
     if trial.drop is None:
         return f"auto: {trial.text}: refused, {trial.refused}"
-    drop = f"{trial.drop:.2f} {trial.unit}" if math.isfinite(trial.drop) else "all is lost"
+    drop = f"{trial.drop:.2f} +- {trial.reserve:.2f} {trial.unit}" if math.isfinite(trial.drop) else "all is lost"
+    worst = target_text(trial.target, names)
+    drop += f" ({worst})" if worst else ""
     return f"auto: {trial.text}: {trial.bytes:,} bytes of weights, drop {drop}{', within' if trial.is_within else ''}"
+
+
+def target_text(target: int | None, names: Sequence[str]) -> str:
+    """The name of an output, or its number; "" for None."""
+    if target is None:
+        return ""
+    return f"'{printable(names[target])}'" if target < len(names) else f"output {target}"
 
 
 def choice_facts(choice: Choice) -> dict[str, Any]:
@@ -125,7 +149,8 @@ def check_text(check: WrittenCheck) -> str:
     allowed = check.allowed
     seen = "that the choice did not see" if check.is_apart else "of the choice, too few to keep some apart"
     drops = f"{allowed.text(check.artifact_drop)} in the artifact and {allowed.text(check.onnx_drop)} in ONNX"
-    return f"a drop of {drops}, {allowed.text(allowed.most)} allowed: {check.measured} {seen}"
+    measured = f"{check.measured} ({check.worst})" if check.worst else check.measured
+    return f"a drop of {drops}, {allowed.text(allowed.most)} allowed: {measured} {seen}"
 
 
 def rows_apart(x: NDArray[Any], y: Any) -> tuple[JudgedRows, JudgedRows]:

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import math
 import warnings
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, TypeAlias
 
@@ -25,11 +25,11 @@ from edge_runtime.layers import Stage
 from edge_runtime.model import Model, as_model
 from export.quantization.calibration import CalibrationRows
 from export.quantization.drops import AllowedDrop, DropJudge, metric_for
-from export.quantization.kept import kept_note
+from export.quantization.kept import checked_keep, kept_note
 from export.quantization.labels import checked_labels
 from export.quantization.mixes import LADDER, Mix, Mixes
 from export.quantization.quantizer import Quantized, check_test_vectors, float_source
-from export.quantization.recipe import QuantizationWarning, Switches
+from export.quantization.recipe import FLOATS, QuantizationWarning, Switches
 from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
 
 MOST_TRIALS = 40  # mixes that are made and measured beside the uniform precisions
@@ -43,7 +43,8 @@ class Trial:
     """A candidate: the precision of each layer with weights, by name, its bytes, and how much worse it answers.
 
     drop: in `unit`; None for what could not be made, for the reason in `refused`. noise: of its outputs, -dB.
-    is_within: whether the drop is allowed, with what chance may have made better.
+    is_within: whether the drop is allowed, with `reserve`: what chance may have made better, one standard error.
+    target: the output whose error grows most, where the drop is that of one of several.
     """
 
     layers: dict[str, str]
@@ -53,11 +54,18 @@ class Trial:
     is_within: bool
     unit: str
     refused: str = ""
+    reserve: float = 0.0
+    target: int | None = None
 
     @property
     def text(self) -> str:
         """Its precisions: "int8", or "int8 with dense0 int4"."""
         return mix_text(self.layers)
+
+    @property
+    def most(self) -> float:
+        """The drop with what chance may have made better: what has to be allowed."""
+        return math.inf if self.drop is None else self.drop + self.reserve
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -66,6 +74,8 @@ class Trial:
             "layers": self.layers,
             "bytes": self.bytes,
             "drop": drop,
+            "reserve": self.reserve,
+            "target": self.target,
             "is_within": self.is_within,
             "refused": self.refused,
         }
@@ -75,7 +85,8 @@ class Trial:
 class Choice:
     """What was chosen, beside its float network, and what was tried for it, in this order.
 
-    model: the float32 network as it was. half: with float16 weights, if the metric is sqnr.
+    model: the float32 network as it was. half: with float16 weights, if the metric is sqnr. refused: what was chosen
+    before, and did not hold on other rows.
     """
 
     quantized: Quantized
@@ -84,6 +95,8 @@ class Choice:
     judge: DropJudge
     model: Model
     half: Model | None
+    search: _Search
+    refused: tuple[Trial, ...] = ()
 
     def __repr__(self) -> str:
         """How it came about, in one line."""
@@ -93,13 +106,28 @@ class Choice:
         """The same metric on other rows (n, n_in) with their labels."""
         return _judge(self.model, self.half, rows, labels, self.judge.allowed)
 
+    def further(self, excess: float = 0.0) -> Choice | None:
+        """The next one, where this did not hold on other rows: the smallest with a drop that is less by `excess`.
+
+        If there is none it is a whole network in floats. None if nothing is left. Test vectors are not stored.
+        """
+        refused = (*self.refused, self.chosen)
+        found = self.search.below(self.chosen.most - max(0.0, excess), refused)
+        return None if found is None else _choice(self.search, found, self.half, refused)
+
     def ladder(self) -> str:
-        """The uniform precisions and what was chosen, with their drops, in words."""
+        """The uniform precisions, what did not hold and what was chosen, with their drops, in words."""
         allowed = self.judge.allowed
-        rungs = [trial for trial in self.trials if len(set(trial.layers.values())) == 1]
-        shown = [*rungs, *([] if self.chosen in rungs else [self.chosen])]
-        steps = [f"{trial.text} {'refused' if trial.drop is None else allowed.text(trial.drop)}" for trial in shown]
-        return f"{self.judge.described}, {allowed.text(allowed.most)} allowed: {', '.join(steps)}"
+        rungs = [trial for trial in self.trials if self.search.is_uniform(trial)]
+        others = [trial for trial in (*self.refused, self.chosen) if trial not in rungs]
+        steps = ", ".join(f"{trial.text} {self._said(trial)}" for trial in [*rungs, *others])
+        return f"{self.judge.described}, {allowed.text(allowed.most)} allowed: {steps}"
+
+    def _said(self, trial: Trial) -> str:
+        if trial.drop is None:
+            return "refused"
+        held = " (more on other rows)" if trial in self.refused else ""
+        return f"{self.judge.allowed.text(trial.drop, trial.reserve)}{held}"
 
 
 def quantize_within(
@@ -125,10 +153,11 @@ def quantize_within(
     rmse for targets, else sqnr.
     test_vectors: as for `quantize`. on_trial: told of each candidate.
 
-    Of accuracy as much is kept back as chance may have won: the root of the number of decisions that changed. The
-    metadata say what was tried. The drop on rows that the choice never saw may be larger: judge the model on such, as
-    `smallnet export` does with the files. Raises QuantizationError for a metric that the labels do not allow and for
-    what `quantize` refuses, InputError for rows and labels that do not fit.
+    As much is kept back as chance may have won, one standard error: of accuracy the root of the number of decisions
+    that changed, of errors that of their differences row by row. The metadata say what was tried. The drop on rows that
+    the choice never saw may be larger: judge the model on such, as `smallnet export` does with the files. Raises
+    QuantizationError for a metric that the labels do not allow and for what `quantize` refuses, InputError for rows and
+    labels that do not fit.
     """
     allowed = None if metric is None else AllowedDrop(metric, max_drop)
     return choose_within(
@@ -151,8 +180,10 @@ def choose_within(
     """`quantize_within`, with what was tried. allowed: a number is a drop of the metric that the labels give.
 
     among: the precisions that a layer may have, in the order of LADDER, float16 and float32 with them.
+    switches.keep: layers whose precision is not chosen. Raises QuantizationError where these alone lose too much.
     """
     model = as_model(model)
+    switches = replace(switches, keep=_checked_keep(model, switches.keep, among))
     check_test_vectors(test_vectors)
     QUANTIZATION_CHECKS.function("on_trial", on_trial, "a function of a trial")
     chosen_on, known = _chosen_on(model, rows, labels)
@@ -161,11 +192,26 @@ def choose_within(
     mixes = Mixes(float_source(model), calibration, switches, among)
     half = _half(mixes) if allowed.metric == "sqnr" else None
     search = _Search(mixes, chosen_on, _judge(mixes.model, half, chosen_on, known, allowed), on_trial, among)
-    best = search.best()
-    found = mixes.made(tuple(best.layers.items()))
-    choice = Choice(found, best, tuple(search.trials.values()), search.judge, mixes.model, half)
+    choice = _choice(search, search.best(), half)
+    found = choice.quantized
+    return replace(choice, quantized=found._replace(model=with_test_vectors(found.model, mixes.sample, test_vectors)))
+
+
+def _choice(search: _Search, best: Trial, half: Model | None, refused: tuple[Trial, ...] = ()) -> Choice:
+    """What was taken, made once more, with the ladder in its metadata."""
+    found, trials = search.mixes.made(tuple(best.layers.items())), tuple(search.trials.values())
+    choice = Choice(found, best, trials, search.judge, search.mixes.model, half, search, refused)
     noted = replace(found.model, metadata={**found.model.metadata, "precision_ladder": choice.ladder()})
-    return replace(choice, quantized=found._replace(model=with_test_vectors(noted, mixes.sample, test_vectors)))
+    return replace(choice, quantized=found._replace(model=noted))
+
+
+def _checked_keep(model: Model, keep: Mapping[str, str], among: Sequence[str]) -> dict[str, str]:
+    for name, precision in keep.items():
+        if precision not in among:
+            raise QuantizationError(
+                f"keep[{name!r}] is {precision!r}, which these files do not hold, expected one of {', '.join(among)}"
+            )
+    return checked_keep(model, "auto", keep)
 
 
 def mix_text(layers: dict[str, str]) -> str:
@@ -206,22 +252,45 @@ class _Search:
         self, mixes: Mixes, rows: NDArray[np.float32], judge: DropJudge, on_trial: OnTrial, among: Sequence[str]
     ) -> None:
         self.judge, self.trials, self._ladder = judge, dict[Mix, Trial](), tuple(among)
-        self._mixes, self._rows, self._on_trial = mixes, rows, on_trial
-        self._names = [layer.name for layer in mixes.model.layers if not isinstance(layer, Stage)]
+        self.mixes, self._rows, self._on_trial = mixes, rows, on_trial
+        self._all = [layer.name for layer in mixes.model.layers if not isinstance(layer, Stage)]
+        self._names = [name for name in self._all if name not in mixes.keep]  # that are chosen for
         self._left = MOST_TRIALS
 
     def best(self) -> Trial:
         """The smallest that was found within the drop: float32 at the worst."""
         ladder = self._ladder
-        first = next(at for at, precision in enumerate(ladder) if self._uniform(precision).is_within)
+        first = next((at for at, precision in enumerate(ladder) if self._uniform(precision).is_within), None)
+        if first is None:
+            raise self._kept_too_low()
         found = [self._uniform(ladder[first])]
         if first > 0 and len(self._names) > 1:
             starts = range(first, max(first + 1, ladder.index("float16") + 1))
             found += [trial for at in starts for trial in self._below(ladder[at], ladder[:at])]
         return min(found, key=self._cost)
 
+    def below(self, most: float, refused: Sequence[Trial]) -> Trial | None:
+        """The smallest that needs no more than `most` to be allowed, else a whole network in floats; none twice."""
+        floats = [self._uniform(precision) for precision in self._ladder if precision in FLOATS]
+        left = [trial for trial in self.trials.values() if trial.is_within and trial not in refused]
+        found = min((trial for trial in left if trial.most <= most), key=self._cost, default=None)
+        return found or next((trial for trial in floats if trial in left), None)
+
+    def is_uniform(self, trial: Trial) -> bool:
+        """Whether all layers that are chosen for have one precision."""
+        return len({trial.layers[name] for name in self._names}) == 1
+
+    def _kept_too_low(self) -> QuantizationError:
+        best = min((trial for trial in self.trials.values()), key=lambda trial: trial.most)
+        kept, allowed = kept_note(self.mixes.keep)["kept_layers"], self.judge.allowed
+        found = "cannot be made" if best.drop is None else f"has a drop of {allowed.text(best.drop, best.reserve)}"
+        return QuantizationError(
+            f"with {kept} kept, the best of the other layers' precisions ({best.text}) {found}, "
+            f"{allowed.text(allowed.most)} allowed: allow more, or keep other layers"
+        )
+
     def _uniform(self, precision: str) -> Trial:
-        return self._measured(self._mix(dict.fromkeys(self._names, precision)))
+        return self._measured(self._mix({**dict.fromkeys(self._names, precision), **self.mixes.keep}))
 
     def _below(self, precision: str, lower: Sequence[str]) -> list[Trial]:
         """From the whole network in one precision down, in two orders; nothing if it is not within the drop."""
@@ -243,7 +312,7 @@ class _Search:
         return best
 
     def _names_by_size(self) -> list[str]:
-        sizes = {layer.name: layer.macs for layer in self._mixes.model.layers}
+        sizes = {layer.name: layer.macs for layer in self.mixes.model.layers}
         return sorted(self._names, key=lambda name: -sizes[name])
 
     def _names_by_noise(self, start: Trial, lower: Sequence[str]) -> list[str]:
@@ -272,20 +341,23 @@ class _Search:
         with warnings.catch_warnings(), np.errstate(over="ignore", invalid="ignore"):
             warnings.simplefilter("ignore", QuantizationWarning)  # what is chosen says it once more
             try:
-                small = self._mixes.made(mix).model
+                small = self.mixes.made(mix).model
             except QuantizationError as error:
                 return Trial(dict(mix), 0, None, math.inf, False, self.judge.allowed.unit, str(error))
             outputs = Engine(small).run(self._rows)
         size = sum(array.nbytes for layer in small.layers for array in layer.arrays().values())
-        judge, unit = self.judge, self.judge.allowed.unit
-        return Trial(dict(mix), size, judge.drop(outputs), judge.noise(outputs), judge.is_within(outputs), unit)
+        judge = self.judge
+        return Trial(
+            dict(mix), size, judge.drop(outputs), judge.noise(outputs), judge.is_within(outputs), judge.allowed.unit,
+            reserve=judge.reserve(outputs), target=judge.worst_target(outputs),
+        )  # fmt: skip
 
     def _cost(self, trial: Trial) -> tuple[int, int, int]:
         """Bytes; then multiply-accumulates in floats, then those with inputs of 16 bits."""
-        macs = {layer.name: layer.macs for layer in self._mixes.model.layers}
+        macs = {layer.name: layer.macs for layer in self.mixes.model.layers}
         floats = sum(macs[name] for name, precision in trial.layers.items() if precision.startswith("float"))
         wide = sum(macs[name] for name, precision in trial.layers.items() if precision.endswith("a16"))
         return trial.bytes, floats, wide
 
     def _mix(self, layers: dict[str, str]) -> Mix:
-        return tuple((name, layers[name]) for name in self._names)
+        return tuple((name, layers[name]) for name in self._all)

@@ -1,8 +1,9 @@
 """How much worse a smaller network may answer than the float one, and how much worse it does: one figure, by a metric.
 
 accuracy  percentage points of the rows: right classes lost; without labels, decisions that are not the float network's.
-rmse      percent by which the root mean squared error grows against the targets.
-sqnr      decibels of signal to quantization noise, at the outputs, below what float16 weights give.
+rmse      percent by which the root mean squared error grows against the targets: of the target where it grows most.
+sqnr      decibels of signal to quantization noise, at the outputs, below what float16 weights give; outputs that are
+          quantities of their own count alike, whatever their units.
 """
 
 from __future__ import annotations
@@ -17,8 +18,8 @@ from numpy.typing import NDArray
 from edge_runtime.arguments import QUANTIZATION_CHECKS
 from edge_runtime.errors import QuantizationError
 from edge_runtime.model import Model
-from export.quantization.doubts import is_classifier
-from export.quantization.fidelity import sqnr_db
+from export.quantization.doubts import has_targets_apart, is_classifier
+from export.quantization.fidelity import even_db, sqnr_db, varies
 
 METRICS = {"accuracy": "points", "rmse": "percent", "sqnr": "dB"}  # and their units
 _LARGEST = {"accuracy": 100.0, "rmse": math.inf, "sqnr": math.inf}
@@ -48,9 +49,16 @@ class AllowedDrop:
         """Whether it is no more; of what is not a number nothing is allowed."""
         return drop <= self.most + _NOTHING
 
-    def text(self, drop: float) -> str:
-        """A figure with its unit: "0.28 points"."""
-        return f"{drop:.2f} {self.unit}" if math.isfinite(drop) else "all is lost"
+    def text(self, drop: float, reserve: float = 0.0) -> str:
+        """A figure with its unit, in as many digits as tell it from what is allowed: "0.28 points", "1.004 percent".
+
+        reserve: what chance may have made better: "0.28 +- 0.14 points".
+        """
+        if not math.isfinite(drop):
+            return "all is lost"
+        tells = (digits for digits in range(2, 10) if f"{drop:.{digits}f}" != f"{self.most:.{digits}f}")
+        figure = f"{drop:.{2 if self.allows(drop) else next(tells, 2)}f}"
+        return f"{figure} +- {reserve:.2f} {self.unit}" if reserve else f"{figure} {self.unit}"
 
 
 def metric_for(model: Model, labels: NDArray[Any] | None) -> str:
@@ -78,12 +86,18 @@ class DropJudge:
         _check_labels(model, labels, allowed.metric)
         self.allowed, self.rows = allowed, len(exact)
         self._model, self._exact, self._labels = model, exact, labels
-        self._half_db = _MOST_DB if half is None else min(_MOST_DB, sqnr_db(exact, half))
+        is_apart = has_targets_apart(model)
+        self._targets = model.n_out if is_apart and allowed.metric == "rmse" else 1  # that are judged each by itself
+        self._decibels = even_db if is_apart else sqnr_db
+        self._weights = _weights(exact) if is_apart else np.ones(model.n_out)
+        self._half_db = _MOST_DB if half is None else min(_MOST_DB, self._decibels(exact, half))
+        self._half_shares = 0.0 if half is None else self._shares(half)
 
     @property
     def described(self) -> str:
         """What is measured, and on what: "accuracy on 180 rows"."""
-        what = {"accuracy": "accuracy", "rmse": "rmse", "sqnr": "sqnr below float16's"}[self.allowed.metric]
+        rmse = "rmse of the worst output" if self._targets > 1 else "rmse"
+        what = {"accuracy": "accuracy", "rmse": rmse, "sqnr": "sqnr below float16's"}[self.allowed.metric]
         if self.allowed.metric == "accuracy" and self._labels is None:
             what = "decisions changed"
         return f"{what} on {self.rows:,} rows"
@@ -95,24 +109,38 @@ class DropJudge:
         if self.allowed.metric == "accuracy":
             return 100.0 * self._lost(outputs) / self.rows
         if self.allowed.metric == "rmse":
-            return self._grown(outputs)
-        decibels = sqnr_db(self._exact, outputs)
-        return 0.0 if decibels == math.inf else max(0.0, self._half_db - decibels)
+            return float(self._grown(outputs).max())
+        return max(0.0, self._below_half(outputs))
 
-    def is_within(self, outputs: NDArray[np.float32]) -> bool:
-        """Whether the drop is allowed on rows that a choice is made on, with what chance may have made better.
+    def worst_target(self, outputs: NDArray[np.float32]) -> int | None:
+        """The output whose error grows most, where the drop is of one of several."""
+        if self._targets == 1 or not np.isfinite(outputs).all():
+            return None
+        return int(self._grown(outputs).argmax())
 
-        Of so many changed decisions, some are lost and others won: the difference is uncertain by their root.
+    def reserve(self, outputs: NDArray[np.float32]) -> float:
+        """How much more the drop may be on other such rows, by one standard error, in its unit.
+
+        Of so many changed decisions, some are lost and others won: the difference is uncertain by their root. Errors
+        are compared row by row, for what is hard for both networks is no difference.
         """
         drop = self.drop(outputs)
-        if self.allowed.metric == "accuracy" and math.isfinite(drop):
+        if not math.isfinite(drop):
+            return 0.0
+        if self.allowed.metric == "accuracy":
             changed = int(np.sum(self._decided(outputs) != self._decided(self._exact)))
-            drop += 100.0 * math.sqrt(changed) / self.rows
-        return self.allowed.allows(drop)
+            return 100.0 * math.sqrt(changed) / self.rows
+        if self.allowed.metric == "rmse":
+            return float(self._grown(outputs, errors=1.0).max()) - drop
+        return max(0.0, self._below_half(outputs) + self._error_of_decibels(outputs)) - drop
+
+    def is_within(self, outputs: NDArray[np.float32]) -> bool:
+        """Whether the drop is allowed on rows that a choice is made on, with what chance may have made better."""
+        return self.allowed.allows(self.drop(outputs) + self.reserve(outputs))
 
     def noise(self, outputs: NDArray[np.float32]) -> float:
         """-sqnr in dB: tells networks apart that lose as many decisions; inf where nothing is left."""
-        return -sqnr_db(self._exact, outputs)
+        return -self._decibels(self._exact, outputs)
 
     def _lost(self, outputs: NDArray[np.float32]) -> int:
         found, exact = self._decided(outputs), self._decided(self._exact)
@@ -120,11 +148,36 @@ class DropJudge:
             return int(np.sum(found != exact))
         return int(np.sum(exact == self._labels)) - int(np.sum(found == self._labels))
 
-    def _grown(self, outputs: NDArray[np.float32]) -> float:
-        before, after = (_rmse(values, self._labels) for values in (self._exact, outputs))
-        if before == 0.0:
-            return 0.0 if after == 0.0 else math.inf
-        return 100.0 * (after / before - 1.0)
+    def _grown(self, outputs: NDArray[np.float32], errors: float = 0.0) -> NDArray[np.float64]:
+        """Percent by which the error of each target grows, with so many standard errors of the difference, (targets,).
+
+        Of a target without any error nothing may be lost.
+        """
+        before, after = self._squares(self._exact), self._squares(outputs)
+        means = after.mean(axis=0) + errors * _standard_error(after - before)
+        with np.errstate(divide="ignore", invalid="ignore"):
+            ratios = np.sqrt(means / before.mean(axis=0))
+        return 100.0 * (np.where(means == before.mean(axis=0), 1.0, ratios) - 1.0)
+
+    def _squares(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """Squared errors by row and target, (n, targets); of the parts of one signal their mean."""
+        assert self._labels is not None
+        squares = np.square(outputs.astype(np.float64) - self._labels)
+        return squares if self._targets == squares.shape[1] else squares.mean(axis=1, keepdims=True)
+
+    def _below_half(self, outputs: NDArray[np.float32]) -> float:
+        """Decibels that the outputs are below those of float16; less than 0 if they are above."""
+        return self._half_db - self._decibels(self._exact, outputs)
+
+    def _error_of_decibels(self, outputs: NDArray[np.float32]) -> float:
+        """The standard error of what `_below_half` gives: that of the noise beside float16's, row by row."""
+        return 10.0 * math.log10(1.0 + float(_standard_error(self._shares(outputs) - self._half_shares)))
+
+    def _shares(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
+        """The noise of each row as a multiple of the mean one, (n,); 0 where there is none."""
+        with np.errstate(over="ignore", invalid="ignore"):
+            noise = np.square(outputs.astype(np.float64) - self._exact) @ self._weights
+            return np.asarray(noise / (noise.mean() or 1.0))
 
     def _decided(self, outputs: NDArray[np.float32]) -> NDArray[np.int64]:
         """The class of each row; of one output whether it is above a sigmoid's middle, or above 0."""
@@ -133,9 +186,15 @@ class DropJudge:
         return np.asarray(outputs[:, 0] > (0.5 if self._model.final_activation.name == "sigmoid" else 0.0), np.int64)
 
 
-def _rmse(outputs: NDArray[np.float32], targets: NDArray[Any] | None) -> float:
-    assert targets is not None
-    return float(np.sqrt(np.mean(np.square(outputs.astype(np.float64) - targets))))
+def _standard_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Of the mean over the rows (n, ...); 0 of a single one, which tells nothing of others."""
+    return np.asarray(values.std(axis=0, ddof=min(1, len(values) - 1)) / math.sqrt(len(values)))
+
+
+def _weights(exact: NDArray[np.float32]) -> NDArray[np.float64]:
+    """What makes the squares of each output (n_out,) count alike; those that do not vary count beside all others."""
+    signals = np.array([output.astype(np.float64).var() if varies(output) else 0.0 for output in exact.T])
+    return 1.0 / np.where(signals > 0, signals, signals.sum() or 1.0)
 
 
 def _check_labels(model: Model, labels: NDArray[Any] | None, metric: str) -> None:

@@ -62,7 +62,7 @@ def _check_name(model: Model, name: str) -> None:
 
 def _check_beside(name: str, wanted: str, precision: str) -> None:
     """Grids of single layers are found from calibration rows, which the precisions without grids do not look at."""
-    allowed = KEPT if precision in INTEGERS else FLOATS
+    allowed = KEPT if precision in (*INTEGERS, "auto") else FLOATS
     if wanted in allowed:
         return
     raise QuantizationError(

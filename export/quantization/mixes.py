@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from typing import TypeAlias
 
@@ -42,6 +42,11 @@ class Mixes:
         self._switches = switches
         self._trials = Trials(model, calibration, switches)
         self._recipes = {name: self._recipe(name) for name in among if name in INTEGERS}
+
+    @property
+    def keep(self) -> Mapping[str, str]:
+        """The precisions of layers that are not chosen for, by name."""
+        return self._switches.keep
 
     @property
     def sample(self) -> NDArray[np.float32]:

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
-from edge_runtime import load, save
+from edge_runtime import Engine, load, save
+from export.commands.within import MOST_CHECKED
 from tests.command import run_command
 from tests.networks import random_model, random_rows
 
@@ -78,6 +80,8 @@ def test_auto_prints_its_ladder_and_checks_the_files(folder):
     done = auto(folder, "--max-drop", "20")
     assert done.exit_code == 0, done.stderr
     assert "auto: int4: " in done.stderr
+    assert "points, within" in done.stderr
+    assert " +- " in done.stderr
     assert "20.00 points allowed: accuracy on 40 rows that the choice did not see" in " ".join(done.stdout.split())
     model = load(folder / "o" / "net.auto.npz")
     assert model.metadata["precision_ladder"].startswith("accuracy on 20 rows, 20.00 points allowed: int4 ")
@@ -94,6 +98,7 @@ def test_auto_prints_its_ladder_and_checks_the_files(folder):
 def test_a_drop_that_does_not_hold_on_the_written_files_is_said_with_its_figure(folder, tmp_path, monkeypatch):
     """Exit status 1, and nothing gets its name."""
     monkeypatch.setattr("export.quantization.drops.DropJudge.is_within", lambda judge, outputs: True)
+    monkeypatch.setattr("export.commands.pipeline.MOST_CHECKED", 1)
     done = run_command("export", folder / "net.npz", "--calibrate", folder / "rows.npz", "--out", tmp_path / "o",
                        "--precision", "auto", "--max-drop", "0", "--metric", "sqnr")  # fmt: skip
     assert done.exit_code == 1
@@ -131,7 +136,7 @@ def test_auto_of_few_rows_says_that_it_was_checked_on_the_same(folder, tmp_path)
         (["--precision", "auto"], "--precision auto without --max-drop found, expected what may be lost"),
         (["--max-drop", "1"], "--max-drop is given without --precision auto, expected both or none"),
         (["--metric", "sqnr"], "--metric is given without --precision auto, expected both or none"),
-        (["--precision", "auto", "--max-drop", "1", "--keep", "dense0=int8"], "--keep is given with --precision auto"),
+        (["--precision", "auto", "--max-drop", "1", "--keep", "dense9=int8"], "keep names 'dense9', expected a layer"),
         (["--precision", "auto", "--max-drop", "-1"], "--max-drop"),
         (["--precision", "auto", "--max-drop", "nan"], "max_drop is nan, expected a finite number at least 0"),
         (["--precision", "auto", "--max-drop", "100"], "max_drop is 100.0, expected a finite number at least 0 and be"),
@@ -148,7 +153,8 @@ def test_a_choice_that_makes_no_sense_is_refused_in_one_line(folder, options, sa
 def test_auto_needs_data(folder):
     """The grids, the choice and the check are of real rows."""
     done = run_command("export", folder / "net.npz", "--precision", "auto", "--max-drop", "1")
-    assert (done.exit_code, "add --calibrate" in done.stderr) == (2, True)
+    assert (done.exit_code, "add --calibrate DATA" in done.stderr) == (2, True)
+    assert "the data that the model was trained on" in done.stderr
 
 
 @pytest.mark.parametrize("options", [["--form", "qdq"], ["--form", "qgemm"], ["--format", "c"]])
@@ -159,3 +165,68 @@ def test_auto_takes_only_what_the_files_can_hold(folder, tmp_path, options):
     assert done.exit_code in (0, 1), done.stderr
     assert "auto: int8: " in done.stderr
     assert "a16" not in done.stderr
+
+
+def test_auto_keeps_layers_that_are_named(folder):
+    """It chooses for the others; where the kept ones alone lose too much it says by how much."""
+    done = auto(folder, "--max-drop", "25", "--keep", "dense1=float32")
+    assert done.exit_code == 0, done.stderr
+    model = load(folder / "o" / "net.auto.npz")
+    assert (model.layers[1].precision, model.layers[0].precision) == ("float32", "int4")
+    assert "dense1 float32" in model.metadata["kept_layers"]
+    done = auto(folder, "--max-drop", "0", "--metric", "sqnr", "--keep", "dense0=int4")
+    assert done.exit_code == 2
+    last = done.stderr.splitlines()[-1]
+    assert last.startswith("error: with dense0 int4 kept, the best of the other layers' precisions (")
+    assert "with dense0 int4) has a drop of " in last
+
+
+def test_a_choice_that_does_not_hold_is_followed_by_the_next(folder, monkeypatch):
+    """The next rung is made and checked; what did not hold is said, and stands in the metadata."""
+    monkeypatch.setattr("export.quantization.drops.DropJudge.is_within", lambda judge, outputs: True)
+    done = auto(folder, "--max-drop", "3", "--metric", "sqnr", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert "auto: int4 does not hold: a drop of " in " ".join(done.stderr.split())
+    (facts,) = json.loads(done.stdout)["exported"]
+    assert facts["check"]["ok"]
+    assert 0 < facts["check"]["refused_before"] < MOST_CHECKED
+    assert facts["check"]["artifact_drop"] <= 3
+    ladder = load(folder / "o" / "net.auto.npz").metadata["precision_ladder"]
+    assert ladder.count("(more on other rows)") == facts["check"]["refused_before"]
+
+
+@pytest.fixture(scope="module")
+def units(tmp_path_factory):
+    """A float32 model of three targets in units of their own, and rows for it: a loud one beside two quiet ones."""
+    folder = tmp_path_factory.mktemp("units")
+    model = random_model((6, 24, 3), ["tanh", "linear"], standardize=True)
+    last, scale = model.layers[1], np.float32([1000, 0.01, 20])
+    last = replace(last, weight=last.weight * scale, bias=last.bias * scale)
+    save(replace(model, layers=(model.layers[0], last), metadata={"target": "regression"}), folder / "net.npz")
+    rows = random_rows(600, 6)
+    exact = Engine(load(folder / "net.npz")).run(rows)
+    noise = np.random.default_rng(3).normal(size=exact.shape) * exact.std(axis=0) * 0.05
+    np.savez(folder / "rows.npz", x=rows, y=(exact + noise).astype(np.float32))
+    return folder
+
+
+def test_each_target_counts_alike_and_the_worst_is_named(units):
+    """No target's error grows by more than was allowed, however small its numbers are."""
+    done = auto(units, "--max-drop", "5", "--per-tensor", "--json")
+    assert done.exit_code == 0, done.stderr
+    (facts,) = json.loads(done.stdout)["exported"]
+    assert facts["choice"]["measured"] == "rmse of the worst output on 60 rows"
+    assert facts["check"]["worst"].startswith(("output ", "'"))
+    assert "points" not in facts["check"]["text"]
+    with np.load(units / "rows.npz") as rows:
+        x, y = rows["x"], rows["y"]
+    before, after = (Engine(load(units / name)).run(x) - y for name in ("net.npz", "o/net.auto.npz"))
+    grown = 100 * (np.sqrt(np.mean(after**2, axis=0) / np.mean(before**2, axis=0)) - 1)
+    assert grown.max() < 6
+    assert facts["scores"]["r2"] > 0.95
+
+
+def test_help_says_what_is_kept_back_for_chance():
+    """In a sentence, with the sign that the ladder has."""
+    said = " ".join(run_command("export", "--help").stdout.split())
+    assert "a drop and its standard error" in said

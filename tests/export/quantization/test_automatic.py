@@ -161,3 +161,34 @@ def test_a_mix_is_named_by_what_most_layers_are():
     assert mix_text({"a": "int8", "b": "int8"}) == "int8"
     assert mix_text({"a": "int4", "b": "int8", "c": "int8"}) == "int8 with a int4"
     assert mix_text({"a": "int4", "b": "int8", "c": "float16", "d": "int8"}) == "int8 with a int4, c float16"
+
+
+def test_layers_that_are_kept_are_not_chosen_for():
+    """They have their precision in every trial; the others go as low as ever. Keeping what no file holds is refused."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", QuantizationWarning)
+        switches = Switches("minmax", keep={"dense0": "int8-a16"})
+        choice = choose_within(MODEL, ROWS, TEST, None, AllowedDrop("sqnr", 100.0), switches)
+        assert choice.chosen.layers == {"dense0": "int8-a16", "dense1": "int4", "dense2": "int4"}
+        assert {trial.layers["dense0"] for trial in choice.trials} == {"int8-a16"}
+        assert precisions(choice.quantized.model) == choice.chosen.layers
+        with pytest.raises(QuantizationError, match="'int8-a16', which these files do not hold, expected one of int8,"):
+            choose_within(MODEL, ROWS, TEST, None, 9.0, switches, among=("int8", "float16", "float32"))
+        with pytest.raises(QuantizationError, match="with dense0 int4 kept, the best of the other layers' precisions"):
+            choose_within(
+                MODEL, ROWS, TEST, None, AllowedDrop("sqnr", 0.0), Switches("minmax", keep={"dense0": "int4"})
+            )
+
+
+def test_the_next_choice_needs_less_and_ends_in_floats():
+    """Each by what the one before lost too much, the ladder says which were refused; at last there is none."""
+    choice = chosen(drop=40, metric="sqnr", labels=None)
+    first = choice
+    following = [choice]
+    while (choice := choice.further(5.0)) is not None:
+        assert precisions(choice.quantized.model) == choice.chosen.layers
+        assert choice.quantized.model.metadata["precision_ladder"].count("(more on other rows)") == len(following)
+        following.append(choice)
+    assert following[1].chosen.most <= first.chosen.most - 5.0
+    assert following[1].chosen.bytes >= first.chosen.bytes
+    assert set(following[-1].chosen.layers.values()) == {"float32"}

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from edge_runtime import Engine, QuantizationError
 from export.quantization.drops import METRICS, AllowedDrop, DropJudge, metric_for
-from export.quantization.fidelity import sqnr_db
+from export.quantization.fidelity import even_db
 from tests.networks import random_model, random_rows
 
 CLASSES = random_model([4, 3], ["softmax"])
@@ -75,11 +76,11 @@ def test_sqnr_is_in_decibels_below_float16():
     exact = Engine(VALUES).run(ROWS)
     half, small = exact + np.float32(1e-3), exact + np.float32(1e-2)
     judge = DropJudge(VALUES, exact, None, AllowedDrop("sqnr", 15.0), half)
-    assert judge.drop(small) == pytest.approx(sqnr_db(exact, half) - sqnr_db(exact, small))
+    assert judge.drop(small) == pytest.approx(even_db(exact, half) - even_db(exact, small))
     assert judge.drop(half) == judge.drop(exact) == 0.0
     assert not judge.is_within(small)
     same = DropJudge(VALUES, exact, None, AllowedDrop("sqnr", 15.0), exact)
-    assert same.drop(half) == pytest.approx(144 - sqnr_db(exact, half))
+    assert same.drop(half) == pytest.approx(144 - even_db(exact, half))
 
 
 def test_outputs_that_are_not_finite_lose_all():
@@ -127,3 +128,56 @@ def test_what_a_metric_cannot_judge_is_refused_in_words():
         with pytest.raises(QuantizationError) as error:
             DropJudge(model, outputs, labels, AllowedDrop(metric, 1.0))
         assert said in str(error.value)
+
+
+def test_each_target_counts_alike():
+    """The drop is that of the target whose error grows most, whatever its unit; signal to noise is even too."""
+    model = replace(random_model([4, 3], ["linear"]), metadata={"target": "regression"})
+    exact = Engine(model).run(ROWS)
+    targets = exact + np.float32([1000, 0.01, 20])
+    found = exact.copy()
+    found[:, 1] -= np.float32(0.01)
+    judge = DropJudge(model, exact, targets, AllowedDrop("rmse", 5.0))
+    assert judge.drop(found) == pytest.approx(100.0, rel=1e-2)
+    assert (judge.worst_target(found), judge.described) == (1, "rmse of the worst output on 200 rows")
+    scaled = [values * np.float32([1000, 0.01, 20]) for values in (exact, exact + np.float32([0, 0.5, 0]))]
+    even = DropJudge(model, scaled[0], None, AllowedDrop("sqnr", 5.0), scaled[0])
+    plain = DropJudge(model, exact, None, AllowedDrop("sqnr", 5.0), exact)
+    assert even.drop(scaled[1]) == pytest.approx(plain.drop(exact + np.float32([0, 0.5, 0])), rel=1e-3)
+
+
+def test_the_parts_of_one_signal_are_judged_together():
+    """Those of an autoencoder: a pixel that hardly varies says little."""
+    model = replace(random_model([4, 4], ["linear"]), metadata={"target": "autoencoder"})
+    exact = Engine(model).run(ROWS)
+    judge = DropJudge(model, exact, exact + np.float32([1, 0.001, 1, 1]), AllowedDrop("rmse", 5.0))
+    found = exact + np.float32([0, 0.01, 0, 0])
+    assert judge.drop(found) < 0.1
+    assert judge.worst_target(found) is None
+
+
+@pytest.mark.parametrize("metric", ["rmse", "sqnr"])
+def test_errors_keep_back_what_chance_may_have_won(metric):
+    """As much as the drop differs from sample to sample, within a factor of 1.5: over 400 samples of 100 rows."""
+    rng = np.random.default_rng(0)
+    model = random_model([4, 1], ["linear"])
+    drops, reserves = [], []
+    for _sample in range(400):
+        exact = rng.normal(size=(100, 1)).astype(np.float32)
+        labels = exact + rng.normal(size=(100, 1)) * 0.3
+        small, half = (exact + (rng.normal(size=(100, 1)) * size).astype(np.float32) for size in (0.05, 1e-4))
+        judge = DropJudge(model, exact, labels if metric == "rmse" else None, AllowedDrop(metric, 5.0), half)
+        drops.append(judge.drop(small))
+        reserves.append(judge.reserve(small))
+        assert judge.is_within(small) == (drops[-1] + reserves[-1] <= 5.0)
+    assert 1 / 1.5 < np.std(drops) / np.mean(reserves) < 1.5
+    assert judge.reserve(exact) == 0.0
+
+
+def test_a_figure_has_as_many_digits_as_tell_it_from_what_is_allowed():
+    """Two, unless a drop that is not allowed would read as the one that is."""
+    allowed = AllowedDrop("rmse", 1.0)
+    assert [allowed.text(drop) for drop in (0.996, 1.0, 1.004, 1.00004, 7.0)] == [
+        "1.00 percent", "1.00 percent", "1.004 percent", "1.00004 percent", "7.00 percent"
+    ]  # fmt: skip
+    assert allowed.text(0.5, 1.25) == "0.50 +- 1.25 percent"
