@@ -100,6 +100,21 @@ def labels_of(model: Model, rows: Dataset) -> Any:
     return rows.y if rows.n_out and _labels_fit(model, rows) else None
 
 
+def all_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES) -> tuple[Any, Any, str]:
+    """All rows that `spec` names, those put aside for a test too: rows that a model never saw need none held out.
+
+    Second their labels, or None where they do not mean the model's outputs, and what a user should know, or "".
+    """
+    dataset = load_rows(model, spec, max_bytes=max_bytes)
+    parts = [dataset] if dataset.test is None else [dataset, dataset.test]
+    x = np.concatenate([part.x for part in parts])
+    notes = list(dataset.reading.notes)
+    if labels_of(model, dataset) is None:
+        why = "the data's labels are not the model's classes" if dataset.n_out else "the data has no labels"
+        return x, None, "; ".join([*notes, f"{why}: no accuracy"])
+    return x, np.concatenate([part.y for part in parts]), "; ".join(notes)
+
+
 def _random_rows(model: Model, stored: StoredRanges | None) -> NDArray[np.float32]:
     rng, size = np.random.default_rng(0), (rows_within(model), model.n_in)
     if stored is None:

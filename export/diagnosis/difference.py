@@ -63,6 +63,13 @@ class Difference:
         """Whether all that a model holds is the same in every bit."""
         return not self.facts and all(layer.same for layer in self.layers)
 
+    @property
+    def is_spelling(self) -> bool:
+        """Whether layers are written otherwise and no tensor differs on the rows, nor a bit of arrays of one kind."""
+        arrays = [array for layer in self.layers for array in layer.arrays]
+        is_alike = self.rows is not None and self.rows.tensor is None and self.rows.has_same_tensors
+        return is_alike and not arrays and not all(layer.same for layer in self.layers)
+
     def __repr__(self) -> str:
         """In one line."""
         layers = sum(not layer.same for layer in self.layers)
@@ -73,6 +80,7 @@ class Difference:
         """As plain data."""
         return {
             "same": self.same,
+            "spelling": self.is_spelling,
             "layers": [_layer_dict(layer) for layer in self.layers],
             "facts": {name: list(values) for name, values in self.facts.items()},
             "rows": None if self.rows is None else self.rows.as_dict(),

@@ -17,7 +17,7 @@ _LONGEST = 60  # letters of a value that a line shows
 
 def difference_text(found: Difference, width: int | None = None) -> str:
     """All of it. width: letters that a line may have, None for any number."""
-    lines = [_layer_line(layer) for layer in found.layers if not layer.same]
+    lines = [] if found.is_spelling else [_layer_line(layer) for layer in found.layers if not layer.same]
     parts = [wrapped("\n".join(lines), width)] if lines else []
     facts = [{"what": name, "first": _said(one), "second": _said(other)} for name, (one, other) in found.facts.items()]
     if facts:
@@ -30,6 +30,10 @@ def difference_text(found: Difference, width: int | None = None) -> str:
 def _verdict(found: Difference) -> str:
     if found.same:
         return "the same in every bit"
+    if found.is_spelling and found.rows is not None:
+        names = dict.fromkeys(name for layer in found.layers for name in layer.facts)
+        facts = f", {len(found.facts):,} other facts" if found.facts else ""
+        return f"written otherwise, the same bits on {found.rows.rows:,} rows: {', '.join(names)} of layers{facts}"
     layers = sum(not layer.same for layer in found.layers)
     return f"different: {layers:,} of {len(found.layers):,} layers, {len(found.facts):,} other facts"
 

@@ -45,7 +45,7 @@ class RowDifference:
 
     first, second: the answers of both models; "changed" and decibels are beside the first. tensor: the first that
     differs in its bits, if both models have the same tensors; else the values behind the layer at which the relative
-    difference is the largest. None if nothing differs.
+    difference is the largest. None if nothing differs. has_same_tensors: whether bits could be compared.
     """
 
     rows: int
@@ -53,6 +53,7 @@ class RowDifference:
     first: Answers
     second: Answers
     tensor: TensorDifference | None
+    has_same_tensors: bool = False
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -73,8 +74,9 @@ def row_difference(first: Model, second: Model, rows: Any, labels: Any, what: st
     tensors = [_traced(model, x) for model in (first, second)]
     one, other = (logits(model, found) for model, found in zip((first, second), tensors, strict=True))
     judge = Judge(first, one, y)
-    tensor = _first_tensor(*tensors) if _are_alike(*tensors) else _furthest_layer(first, second, x)
-    return RowDifference(len(x), what, judge.answers(one), judge.answers(other), tensor)
+    is_alike = _are_alike(*tensors)
+    tensor = _first_tensor(*tensors) if is_alike else _furthest_layer(first, second, x)
+    return RowDifference(len(x), what, judge.answers(one), judge.answers(other), tensor, is_alike)
 
 
 def rows_of_their_own(first: Model, second: Model) -> tuple[NDArray[np.float32], str]:

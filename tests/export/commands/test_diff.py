@@ -50,11 +50,26 @@ def test_a_difference_gives_status_1_and_what_the_rows_say(folder):
 
 
 def test_what_an_onnx_file_does_not_say_is_a_difference_although_the_bits_agree(folder):
-    """Test vectors are lost; no tensor differs."""
+    """Test vectors are lost; no tensor differs, which one line says in place of layers that are spelled otherwise."""
     result = run_command("diff", folder / "s.npz", folder / "s.onnx", "--wide")
     assert result.exit_code == 1
     assert "test vectors" in result.stdout
     assert "no tensor differs" in result.stdout
+    assert "layer 'dense" not in result.stdout
+    last = result.stdout.splitlines()[-1]
+    assert last.startswith("written otherwise, the same bits on ")
+    assert last.endswith(" rows: activation, output grid, input grid of layers, 2 other facts")
+
+
+def test_all_rows_of_data_are_answered_if_that_is_asked_for(folder):
+    """As rows that no model saw need none held out; of no data there are none."""
+    models = (folder / "m.npz", folder / "s.npz")
+    result = run_command("diff", *models, "--data", folder / "rows.npz", "--all-rows", "--wide")
+    assert result.exit_code == 1
+    assert "on 200 rows (all of rows.npz): accuracy 0." in result.stdout
+    result = run_command("diff", *models, "--all-rows")
+    assert result.exit_code == 2
+    assert "--all-rows found, and no --data" in result.stderr
 
 
 def test_json_has_all_of_it(folder):

@@ -9,7 +9,7 @@ import pytest
 
 from edge_runtime import Activation, Model, QuantParams, TestVectors
 from export import quantize
-from export.diagnosis import compare_models, difference_text
+from export.diagnosis import compare_models, difference_text, row_difference
 from export.diagnosis.difference import array_difference
 from tests.networks import random_layer_norm, random_model, random_rows, staged_model
 
@@ -125,3 +125,18 @@ def test_layers_of_other_names_are_compared_by_their_places():
     found = compare_models(MODEL, renamed)
     assert [set(layer.facts) for layer in found.layers] == [{"name"}, {"name"}]
     assert not any(layer.arrays for layer in found.layers)
+
+
+def test_other_spellings_are_told_from_other_numbers():
+    """Grids alone that give the same tensors are a spelling; an array of other bits is none, nor rows that differ."""
+    grid = replace(SMALL.layers[0].output, scale=1.0)
+    layers = (replace(SMALL.layers[0], output=grid), replace(SMALL.layers[1], input=grid))
+    grids = replace(SMALL, layers=layers)
+    multiplier = SMALL.layers[0].multiplier.copy()
+    multiplier[0] = np.nextafter(multiplier[0], np.float32(9))
+    for other, expected in ((grids, True), (SMALL, False), (changed(SMALL, 0, multiplier=multiplier), False)):
+        rows = row_difference(SMALL, other, ROWS[:1], None, "one row")
+        found = replace(compare_models(SMALL, other), rows=rows)
+        assert found.is_spelling == expected
+        assert found.as_dict()["spelling"] == expected
+    assert not compare_models(SMALL, grids).is_spelling  # no rows were compared
