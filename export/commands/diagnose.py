@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import click
 
 from edge_runtime.console import (
@@ -12,18 +14,20 @@ from edge_runtime.console import (
     json_option,
     max_bytes_option,
     note,
-    verdict_width,
     wide_option,
     width_for,
     wrapped,
 )
-from export.commands.data import rows_for_export
+from edge_runtime.model import Model
+from export.commands.data import all_rows, rows_for_export
 from export.commands.options import DATA_HELP, OUTPUT_HELP, load_any, run_limit_options
 from export.diagnosis import diagnose
 from export.quantization import PRECISIONS
 from export.verification import RunLimits
 
 _PRECISION_HELP = "What MODEL is shrunk to where no SMALL is given (default: int8)."
+_CALIBRATE_HELP = """Other data whose training rows calibrate (default: those of DATA). All rows of DATA judge then."""
+_ALL_HELP = "Let all rows of DATA judge, not those alone that 'train' held out: for rows that MODEL never saw."
 
 
 @click.command("diagnose")
@@ -32,6 +36,8 @@ _PRECISION_HELP = "What MODEL is shrunk to where no SMALL is given (default: int
 @click.option(
     "--data", "spec", type=FILE, required=True, help=f"Rows with their labels, if there are any: {DATA_HELP}."
 )
+@click.option("--calibrate", type=FILE, help=_CALIBRATE_HELP)
+@click.option("--all-rows", "is_whole", is_flag=True, help=_ALL_HELP)
 @click.option("--precision", type=click.Choice(PRECISIONS[1:]), help=_PRECISION_HELP)
 @click.option("--output", metavar="NAME", help=OUTPUT_HELP)
 @max_bytes_option
@@ -42,6 +48,8 @@ def diagnose_command(
     model_path: str,
     small_path: str | None,
     spec: str,
+    calibrate: str | None,
+    is_whole: bool,
     precision: str | None,
     output: str | None,
     max_bytes: int | None,
@@ -55,7 +63,7 @@ def diagnose_command(
     MODEL is the float model, SMALL what was made of it; without SMALL it is shrunk as 'export' does. The training rows
     of the data calibrate, the rows that 'train' held out judge. The layers stand in a table, the most damaged first.
     Below it is what was tried, each remedy on the same rows, and a sentence: the layer, the remedy and what it gave, or
-    "nothing to mend". The exit status is 0 in either case.
+    "nothing to mend". The exit status is 0 in either case. --wide gives the sentence in one line.
 
     Example: smallnet diagnose digits.npz --data digits
     """
@@ -64,14 +72,28 @@ def diagnose_command(
     limits = RunLimits(max_memory, max_seconds)
     model = load_any(model_path, max_bytes, limits, output)
     small = None if small_path is None else load_any(small_path, max_bytes, limits)
-    rows = rows_for_export(model, spec, **cap(max_bytes))
-    if rows.note:
-        note(rows.note)
-    judged, labels = (rows.held_out, None) if rows.test is None else rows.test
-    found = diagnose(model, judged, labels, small=small, precision=precision or "int8", calibration=rows.calibration)
+    calibration, judged, labels = _rows(model, spec, calibrate, is_whole, max_bytes)
+    found = diagnose(model, judged, labels, small=small, precision=precision or "int8", calibration=calibration)
     for text in found.notes:
         note(text)
     if as_json:
         echo_json({"file": model_path, "small_file": small_path, **found.as_dict()})
     else:
-        echo(f"{found.table(width_for(wide))}\n\n{wrapped(found.verdict, verdict_width(wide))}")
+        echo(f"{found.table(width_for(wide))}\n\n{wrapped(found.verdict, width_for(wide))}")
+
+
+def _rows(
+    model: Model, spec: str, calibrate: str | None, is_whole: bool, max_bytes: int | None
+) -> tuple[Any, Any, Any]:
+    """Rows that calibrate, rows that judge, and the labels of these or None."""
+    rows = rows_for_export(model, calibrate or spec, **cap(max_bytes))
+    if calibrate is None and not is_whole:
+        if rows.note:
+            note(rows.note)
+        return rows.calibration, *((rows.held_out, None) if rows.test is None else rows.test)
+    judged, labels, text = all_rows(model, spec, **cap(max_bytes))
+    if text:
+        note(text)
+    if calibrate is None:
+        note(f"{len(rows.calibration):,} of the {len(judged):,} rows that judge calibrate too")
+    return rows.calibration, judged, labels

@@ -69,7 +69,7 @@ def diff_command(
         raise click.UsageError("--all-rows found, and no --data whose rows these are")
     limits = RunLimits(max_memory, max_seconds)
     first, second = (load_any(path, max_bytes, limits, output) for path in (first_path, second_path))
-    rows, labels, what = _rows(first, second, spec, is_whole, cap(max_bytes))
+    rows, labels, what = _rows(first, second, spec, is_whole, max_bytes)
     found = replace(compare_models(first, second), rows=row_difference(first, second, rows, labels, what))
     if as_json:
         sizes = [Path(path).stat().st_size for path in (first_path, second_path)]
@@ -80,15 +80,15 @@ def diff_command(
         raise click.exceptions.Exit(1)
 
 
-def _rows(first: Model, second: Model, spec: str | None, is_whole: bool, most: dict[str, int]) -> tuple[Any, Any, str]:
+def _rows(first: Model, second: Model, spec: str | None, is_whole: bool, max_bytes: int | None) -> tuple[Any, Any, str]:
     """Rows to answer, their labels or None, and what they are."""
     if spec is None:
         rows, what = rows_of_their_own(first, second)
         return rows, None, what
     if is_whole:
-        rows, labels, text = all_rows(first, spec, **most)
+        rows, labels, text = all_rows(first, spec, **cap(max_bytes))
     else:
-        found = rows_for_export(first, spec, **most)
+        found = rows_for_export(first, spec, **cap(max_bytes))
         text, (rows, labels) = found.note, (found.held_out, None) if found.test is None else found.test
     if text:
         note(text)

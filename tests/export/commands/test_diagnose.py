@@ -10,6 +10,7 @@ import pytest
 
 from edge_runtime import save
 from export import diagnose, quantize
+from export.commands.data import rows_for_export
 from tests.command import run_command
 from tests.export.diagnosis.damage import random_case, with_grid_scaled, with_outlier
 
@@ -33,17 +34,43 @@ def folder(tmp_path_factory):
 
 
 def test_a_sound_network_has_nothing_to_mend(folder):
-    """In one line of its own, as long as it is, where no terminal is."""
-    result = run_command("diagnose", folder / "m.npz", "--data", folder / "rows.npz")
-    assert result.exit_code == 0, result.output
-    assert result.stdout.splitlines()[-1].startswith("nothing to mend: int8 loses ")
+    """In lines that fit like those above it; in one with --wide."""
+    for options in ((), ("--wide",)):
+        result = run_command("diagnose", folder / "m.npz", "--data", folder / "rows.npz", *options)
+        assert result.exit_code == 0, result.output
+        assert sentence(result).startswith("nothing to mend: int8 loses ")
+        assert (max(map(len, result.stdout.splitlines())) <= 80) == (not options)
+
+
+def sentence(result):
+    """The last paragraph, without its breaks."""
+    return " ".join(result.stdout.split("\n\n")[-1].split())
+
+
+def test_other_rows_judge_than_those_that_train_held_out(folder, tmp_path):
+    """All of the data, or all of other data than what calibrates; how many calibrate too is said."""
+    arguments = ("diagnose", folder / "m.npz", "--json", "--data")
+    count = len(CASE.calibration) + len(CASE.rows)
+    whole = run_command(*arguments, folder / "rows.npz", "--all-rows")
+    assert json.loads(whole.stdout)["rows"] == count
+    assert f"420 of the {count} rows that judge calibrate too" in whole.stderr
+    np.savez(tmp_path / "new.npz", x=CASE.rows, y=CASE.labels)
+    other = run_command(*arguments, tmp_path / "new.npz", "--calibrate", folder / "rows.npz")
+    facts = json.loads(other.stdout)
+    assert facts["rows"] == len(CASE.rows) == facts["small"]["rows"]
+    calibration = rows_for_export(MODEL, str(folder / "rows.npz")).calibration
+    wanted = diagnose(MODEL, CASE.rows, CASE.labels, calibration=calibration)
+    assert facts["verdict"] == wanted.verdict
+    np.savez(tmp_path / "x.npz", x=CASE.rows)
+    unlabelled = run_command(*arguments, tmp_path / "x.npz", "--all-rows")
+    assert "the data has no labels: no accuracy" in unlabelled.stderr
 
 
 def test_a_small_model_that_is_given_is_looked_at(folder):
     """Its range that saturates is named, and what mends it, with the option."""
     result = run_command("diagnose", folder / "m.npz", folder / "small.npz", "--data", folder / "rows.npz")
     assert result.exit_code == 0, result.output
-    verdict = result.stdout.splitlines()[-1]
+    verdict = sentence(result)
     assert verdict.startswith("layer 'dense0': its range saturates: its outputs reach ")
     assert "calibration saw" in verdict
 
@@ -62,7 +89,7 @@ def test_other_precisions_are_asked_for_by_name(folder, precision):
     """And said in the sentence."""
     result = run_command("diagnose", folder / "m.npz", "--data", folder / "rows.npz", "--precision", precision)
     assert result.exit_code == 0, result.output
-    assert precision in result.stdout.splitlines()[-1]
+    assert precision in sentence(result)
 
 
 def test_a_small_model_and_a_precision_are_one_too_many(folder):

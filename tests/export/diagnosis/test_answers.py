@@ -53,3 +53,26 @@ def test_a_single_output_decides_by_its_sign():
     found = Judge(model, logits, labels).answers(-logits)
     assert found.changed == 50
     assert found.right == np.sum((logits[:, 0] < 0) == labels)
+
+
+def test_targets_are_judged_alike_and_the_worst_is_named():
+    """By R^2 where that is known, else by decibels; a class, a single output and one signal have no targets."""
+    model = random_model([6, 3], ["linear"])
+    logits = Engine(model).logits(ROWS)
+    targets = logits * np.float32([1000, 0.01, 20])
+    regression = replace(model, metadata={"target": "regression"})
+    lost = targets.copy()
+    lost[:, 1] = targets[:, 1].mean()
+    for labels in (None, targets):
+        found = Judge(regression, targets, labels).answers(lost)
+        assert found.sqnr_db > 60
+        assert found.judged_db == found.even_db == pytest.approx(10 * np.log10(3), abs=1e-3)
+        assert found.worst.name == "output 1"
+        assert found.worst.sqnr_db == pytest.approx(0, abs=1e-3)
+        fits = (found.worst.r2_before, found.worst.r2)
+        assert fits == ((None, None) if labels is None else pytest.approx((1, 0), abs=1e-3))
+    assert Judge(regression, targets).damage(lost) == pytest.approx(1 / 3, abs=1e-3)
+    for other in ({"target": "autoencoder"}, {"target": "class"}):
+        found = Judge(replace(model, metadata=other), targets).answers(lost)
+        assert found.worst is found.even_db is None
+        assert found.judged_db == found.sqnr_db

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
+import numpy as np
 import pytest
 
 from export import diagnose, quantize
@@ -71,3 +72,19 @@ def test_plain_data_is_what_json_holds():
     assert len(facts["layers"]) == 3
     assert facts["layers"][0]["grids"][0]["of"] == 256
     assert facts["layers"][0]["kept"]["float16"]["changed"] is not None
+
+
+@pytest.mark.parametrize(
+    ("labels", "target", "unit"),
+    [
+        (np.arange(300) % 5, "class", "right answers"),
+        (None, "class", "decisions"),
+        (None, "regression", "decibels"),
+    ],
+)
+def test_what_is_won_back_has_its_unit_in_the_legend(labels, target, unit):
+    """Right answers, decisions, or decibels, of which the column shows the sign and the number."""
+    model = replace(MODEL, metadata={"target": target})
+    table = diagnose(model, ROWS, labels, calibration=CALIBRATION, method="minmax").table()
+    assert f"and {unit} won back at the outputs if this layer alone stays float16 or float32." in table
+    assert ("each target counting alike" in table) == (target == "regression")
