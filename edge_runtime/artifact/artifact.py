@@ -12,12 +12,19 @@ import json
 import os
 from collections.abc import Callable, Mapping
 from dataclasses import replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from edge_runtime.arguments import INPUT_CHECKS
-from edge_runtime.artifact.layer_entries import Members, build_layer, describe_layer, entry_of, take_member
+from edge_runtime.artifact.layer_entries import (
+    Members,
+    build_layer,
+    describe_layer,
+    entry_of,
+    refuse_unknown,
+    take_member,
+)
 from edge_runtime.artifact.npz import MAX_MEMBERS, members_of, read_members, write_members, written_bytes
 from edge_runtime.errors import ArtifactError, ModelError
 from edge_runtime.files import printable, sha256_for
@@ -31,6 +38,7 @@ FORMAT_NAME = "smallnet"
 FORMAT_VERSION = 3  # the newest; a file is written as the oldest version that can say what it holds
 MODEL_MAX_BYTES = 1 << 28  # 256 MiB: far above any network this is made for
 _MAX_HEADER_BYTES = 1 << 20
+_HEADER_KEYS = ("layers", "class_names", "metadata")
 
 
 def save(model: Model, path: str | os.PathLike[str]) -> None:
@@ -157,6 +165,7 @@ def from_members(members: Members) -> Model:
     layers = tuple(
         build_layer(index, entry_of(item, dict, "layers"), rest) for index, item in enumerate(_list(header, "layers"))
     )
+    _require_version(members, layers)
     names = tuple(entry_of(name, str, "class_names") for name in _list(header, "class_names"))
     metadata = entry_of(header.get("metadata"), dict, "metadata")
     preprocessing, vectors = None, None
@@ -167,6 +176,17 @@ def from_members(members: Members) -> Model:
     if rest:
         raise ArtifactError(f"unknown members {sorted(rest)}; export the model again")
     return Model(layers, preprocessing, names, metadata, vectors)
+
+
+def _require_version(members: Members, layers: tuple[Layer, ...]) -> None:
+    """Raise ArtifactError for another version than `save` writes: older readers would take a file for what it is not.
+
+    A file without layers passes: it is no model, which is said elsewhere.
+    """
+    found = int(members["format"][: len(f"{FORMAT_NAME} 1")].tobytes().split()[1])
+    expected = max(map(_first_version, layers), default=found)
+    if found != expected:
+        raise ArtifactError(f"format version {found}, expected {expected} for what it holds; export the model again")
 
 
 def digest_of(text: bytes, members: Mapping[str, NDArray[Any]]) -> str:
@@ -205,11 +225,13 @@ def _read_header(members: Members) -> dict[str, Any]:
             "the content does not match its SHA-256 digest, so the file is damaged; copy or export it again"
         )
     try:
-        return entry_of(json.loads(text), dict, "header")
+        header = entry_of(json.loads(text), dict, "header")
     except (ValueError, RecursionError) as error:  # JSONDecodeError and UnicodeDecodeError are ValueErrors
         raise (
             error if isinstance(error, ArtifactError) else ArtifactError(f"its header is not JSON ({error})")
         ) from error
+    refuse_unknown(header, _HEADER_KEYS, "its header")
+    return cast("dict[str, Any]", header)
 
 
 def _list(header: dict[str, Any], key: str) -> list[Any]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import TYPE_CHECKING, Any, TypeAlias
 
 from edge_runtime.errors import ArtifactError
@@ -50,7 +51,16 @@ def _kind(layer: Layer) -> str:
 
 
 def build_layer(index: int, entry: dict[str, Any], members: Members) -> Layer:
-    """The layer that an entry of the JSON and its members describe; the members are taken out of `members`."""
+    """The layer that an entry of the JSON and its members describe; the members are taken out of `members`.
+
+    Raises ArtifactError or ModelError, also for what the entry says that no layer of its kind has.
+    """
+    layer = _layer(index, entry, members)
+    refuse_unknown(entry, describe_layer(layer), f"layer '{layer.name}' in its header")
+    return layer
+
+
+def _layer(index: int, entry: dict[str, Any], members: Members) -> Layer:
     name, kind = entry_of(entry.get("name"), str, "name"), entry.get("kind")
     params = entry_of(entry.get("params", {}), dict, "params")
     activation = Activation.of(
@@ -115,7 +125,16 @@ def _grid_from_json(value: Any, what: str) -> QuantParams | None:
     entry = entry_of(value, list, what)
     if len(entry) not in (2, 3):
         raise ArtifactError(f"'{what}' has {len(entry)} values, expected a scale, a zero point and, above 8, the bits")
+    if len(entry) == 3 and entry[2] == FEWEST_BITS:
+        raise ArtifactError(f"'{what}' states {FEWEST_BITS} bits, expected a third value above {FEWEST_BITS} only")
     return QuantParams(_number(entry[0], what), *(entry_of(number, int, what) for number in entry[1:]))
+
+
+def refuse_unknown(entry: dict[str, Any], known: Iterable[str], what: str) -> None:
+    """Raise ArtifactError for keys of `entry` beyond `known`: whoever wrote them meant something by them."""
+    unknown = sorted(set(entry) - set(known))
+    if unknown:
+        raise ArtifactError(f"{what} has unknown keys {str(unknown)[:80]}; install the smallnet that wrote it")
 
 
 def entry_of(value: Any, kind: Any, what: str) -> Any:

@@ -28,7 +28,7 @@ from edge_runtime.artifact.artifact import (
 )
 from edge_runtime.artifact.npz import read_members, write_members
 from export.quantization.quantizer import quantize
-from tests.networks import random_model, random_rows
+from tests.networks import random_model, random_rows, staged_model
 
 PRECISIONS = ["float32", "float16", "int8"]
 
@@ -183,6 +183,12 @@ def replace_member(name, make):
         (set_in("layers", 0, "input", value=[10**400, 0]), "too large"),
         (set_in("layers", 0, "input", value=[1.0, 300]), "zero_point is 300"),
         (set_in("layers", 0, "input", value=[1.0, True]), "True"),
+        (set_in("layers", 0, "input", value=[1.0, 3, 8]), "input' states 8 bits, expected a third value above 8 only"),
+        (set_in("layers", 0, "n_in", value=7), r"layer 'dense0' in its header has unknown keys \['n_in'\]; install"),
+        (set_in("layers", 1, "epsilon", value=1.0), r"layer 'dense1' in its header has unknown keys \['epsilon'\]"),
+        (set_in("layers", 2, "output", value=None), r"layer 'dense2' in its header has unknown keys \['output'\]"),
+        (set_in("layers", 2, "params", value={}), r"layer 'dense2' in its header has unknown keys \['params'\]"),
+        (set_in("classes", value=[]), r"its header has unknown keys \['classes'\]; install the smallnet that wrote it"),
         (set_in("layers", 0, "name", value=3), "'name'"),
         (set_in("class_names", value=["a"]), "1 class names"),
         (set_in("metadata", value={"a": 1}), "must be Unicode text"),
@@ -208,6 +214,31 @@ def test_another_version_is_named(tmp_path):
     content = bytes(members["format"]).replace(b"smallnet 1", b"smallnet 4")
     with pytest.raises(ArtifactError, match="format version 4, expected 1 to 3"):
         from_members({**members, "format": np.frombuffer(content, np.uint8)})
+
+
+def of_version(version):
+    """A model whose file needs that version: int8; int16 weights; int4 weights or codes of more than 8 bits."""
+    rows = random_rows(20, 3)
+    network = random_model([3, 2, 2], ["tanh", "linear"])
+    if version != 2:
+        return [quantize(network, rows, precision) for precision in {1: ["int8"], 3: ["int4", "int8-a16"]}[version]]
+    layers = [replace(layer, weight=layer.weight.astype(np.int16) + 100) for layer in of_version(1)[0].layers]
+    return [Model(tuple(layers)), staged_model([3, 2])]
+
+
+@pytest.mark.parametrize("needed", [1, 2, 3])
+@pytest.mark.parametrize("found", [1, 2, 3])
+def test_a_version_line_that_save_would_not_write_is_refused(needed, found):
+    """A reader of that version would take the file for what it is not; the digest does not cover the line."""
+    for model in of_version(needed):
+        members = dict(to_members(model))
+        content = members["format"].tobytes().replace(b"smallnet %d" % needed, b"smallnet %d" % found)
+        changed = {**members, "format": np.frombuffer(content, np.uint8)}
+        if found == needed:
+            assert from_members(changed).precision == model.precision
+            continue
+        with pytest.raises(ArtifactError, match=f"format version {found}, expected {needed} for what it holds"):
+            from_members(changed)
 
 
 @pytest.mark.parametrize("dtype", [np.int8, np.int16])
