@@ -284,7 +284,7 @@ def _kept(given: tuple[str, ...]) -> dict[str, str]:
 
 
 def _refused_text(check: WrittenCheck) -> str:
-    before = f"so did the {check.refused} before it; " if check.refused else ""
+    before = f"nor did the choices before it hold ({check.refused}); " if check.refused else ""
     return f"{before}allow more, give more rows, or name a precision"
 
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -118,9 +117,8 @@ def trial_text(trial: Trial, names: Sequence[str] = ()) -> str:
     """One candidate, as the command tells of it. names: of the targets."""
     if trial.drop is None:
         return f"auto: {trial.text}: refused, {trial.refused}"
-    drop = f"{trial.drop:.2f} +- {trial.reserve:.2f} {trial.unit}" if math.isfinite(trial.drop) else "all is lost"
     worst = target_text(trial.target, names)
-    drop += f" ({worst})" if worst else ""
+    drop = f"{trial.figure} ({worst})" if worst else trial.figure
     return f"auto: {trial.text}: {trial.bytes:,} bytes of weights, drop {drop}{', within' if trial.is_within else ''}"
 
 

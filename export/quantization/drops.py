@@ -49,16 +49,18 @@ class AllowedDrop:
         """Whether it is no more; of what is not a number nothing is allowed."""
         return drop <= self.most + _NOTHING
 
-    def text(self, drop: float, reserve: float = 0.0) -> str:
-        """A figure with its unit, in as many digits as tell it from what is allowed: "0.28 points", "1.004 percent".
-
-        reserve: what chance may have made better: "0.28 +- 0.14 points".
-        """
-        if not math.isfinite(drop):
-            return "all is lost"
+    def text(self, drop: float) -> str:
+        """A figure with its unit, in as many digits as tell it from what is allowed: "0.28 points", "1.004 percent"."""
         tells = (digits for digits in range(2, 10) if f"{drop:.{digits}f}" != f"{self.most:.{digits}f}")
-        figure = f"{drop:.{2 if self.allows(drop) else next(tells, 2)}f}"
-        return f"{figure} +- {reserve:.2f} {self.unit}" if reserve else f"{figure} {self.unit}"
+        return drop_text(drop, self.unit, digits=2 if self.allows(drop) else next(tells, 2))
+
+
+def drop_text(drop: float, unit: str, reserve: float = 0.0, digits: int = 2) -> str:
+    """A figure with its unit; with a reserve, what chance may have made better: "0.28 +- 0.14 points"."""
+    if not math.isfinite(drop):
+        return "all is lost"
+    figure = f"{round(drop, digits) + 0.0:.{digits}f}"  # + 0.0: no "-0.00"
+    return f"{figure} +- {reserve:.2f} {unit}" if reserve else f"{figure} {unit}"
 
 
 def metric_for(model: Model, labels: NDArray[Any] | None) -> str:

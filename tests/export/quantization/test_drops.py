@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, QuantizationError
-from export.quantization.drops import METRICS, AllowedDrop, DropJudge, metric_for
+from export.quantization.drops import METRICS, AllowedDrop, DropJudge, drop_text, metric_for
 from export.quantization.fidelity import even_db
 from tests.networks import random_model, random_rows
 
@@ -180,4 +180,5 @@ def test_a_figure_has_as_many_digits_as_tell_it_from_what_is_allowed():
     assert [allowed.text(drop) for drop in (0.996, 1.0, 1.004, 1.00004, 7.0)] == [
         "1.00 percent", "1.00 percent", "1.004 percent", "1.00004 percent", "7.00 percent"
     ]  # fmt: skip
-    assert allowed.text(0.5, 1.25) == "0.50 +- 1.25 percent"
+    assert allowed.text(-0.001) == "0.00 percent"
+    assert drop_text(0.5, "percent", 1.25) == "0.50 +- 1.25 percent"
