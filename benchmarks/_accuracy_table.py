@@ -64,7 +64,7 @@ class Table:
         print(f"\n## {self.design.title}, {len(self.accuracies)} seeds{self._of_float()}\n")
         lost = "" if self.design.is_autoencoder else " points lost |"
         print(f"| precision | way |{lost} dB |\n|---|---|---|{'' if self.design.is_autoencoder else '---|'}")
-        for way in sorted(self.scores, key=lambda way: _ORDER.index(way.precision)):
+        for way in sorted(self._shown(), key=lambda way: _ORDER.index(way.precision)):
             print(self._line(way))
         print()
         found = [*self._lost(), *self._decibels(), *self._beside()]
@@ -72,8 +72,26 @@ class Table:
             print(f"{text}{'' if is_met else '  MISSED'}")
         return all(is_met for _, is_met in found)
 
+    def _shown(self) -> list[Way]:
+        """All ways of ours; of the settings of another tool the most decibels, and the fewest points lost."""
+        families: dict[tuple[str, str], list[Way]] = {}
+        for way in self.scores:
+            families.setdefault((way.tool, way.precision), []).append(way)
+        shown = []
+        for (tool, _precision), ways in families.items():
+            best = {max(ways, key=self._decibels_of), min(ways, key=self._lost_of)}
+            shown += [way for way in ways if not tool or way in best]
+        return shown
+
+    def _decibels_of(self, way: Way) -> float:
+        return _mean([score.decibels for score in self.scores[way]])
+
+    def _lost_of(self, way: Way) -> tuple[float, float]:
+        """Points; of equals that with more decibels."""
+        return _mean([score.lost for score in self.scores[way]]), -self._decibels_of(way)
+
     def _of_float(self) -> str:
-        return "" if self.design.is_autoencoder else f"; float32 {spread([100 * x / 100 for x in self.accuracies], 2)}"
+        return "" if self.design.is_autoencoder else f"; float32 {spread(self.accuracies, 2)}"
 
     def _line(self, way: Way) -> str:
         name = f"{way.tool}: {way.name}" if way.tool else way.name
@@ -84,7 +102,7 @@ class Table:
         """Points of accuracy that were wanted."""
         if self.design.is_autoencoder:
             return []
-        means = {way: _mean([s.lost for s in self.scores[way]]) for way in MOST_LOST if way in self.scores}
+        means = {way: self._lost_of(way)[0] for way in MOST_LOST if way in self.scores}
         return [
             (f"{way.precision} {way.name} loses {mean:.2f} points, at most {MOST_LOST[way]:g}", mean <= MOST_LOST[way])
             for way, mean in means.items()
@@ -94,7 +112,7 @@ class Table:
         """Decibels that were wanted."""
         if not self.design.batch_norm:
             return []
-        means = {way: _mean([s.decibels for s in self.scores[way]]) for way in LEAST_DB if way in self.scores}
+        means = {way: self._decibels_of(way) for way in LEAST_DB if way in self.scores}
         return [
             (f"{way.precision} {way.name} has {mean:.1f} dB, at least {LEAST_DB[way]:g}", mean >= LEAST_DB[way])
             for way, mean in means.items()
@@ -106,7 +124,7 @@ class Table:
         for way in [way for way in self.scores if way.name == CHOSEN]:
             others = [other for other in self.scores if other.tool and other.precision == way.precision]
             if others:
-                best = max(others, key=lambda other: _mean([s.decibels for s in self.scores[other]]))
+                best = max(others, key=self._decibels_of)
                 found.append(self._against(way, best))
         return found
 

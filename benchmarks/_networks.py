@@ -42,8 +42,8 @@ class Design:
 class Case:
     """A trained network, float32, without preprocessing: all rows are standardized already, float32 (n, 784).
 
-    calibration: of the training rows. labels: of the test rows, None for an autoencoder. train, train_targets: all that
-    it was trained on, for those who train further, and validation, validation_targets those that chose its epoch.
+    calibration: of the training rows. labels: of the test rows, None for an autoencoder. train, validation: the rows
+    that it was trained on, and those that chose its epoch.
     """
 
     model: Model
@@ -51,9 +51,7 @@ class Case:
     test: np.ndarray
     labels: np.ndarray | None
     train: np.ndarray
-    train_targets: np.ndarray
     validation: np.ndarray
-    validation_targets: np.ndarray
 
 
 _DEEP = (128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -109,14 +107,11 @@ def case(key: str, epochs: int, seed: int, folder: Path) -> Case:
     assert enter is not None
     train, validation, test = (enter(part.x.astype(np.float32)) for part in (parts.train, parts.validation, parts.test))
     spread = np.linspace(0, len(train) - 1, CALIBRATION_ROWS).astype(np.int64)
-    is_autoencoder = DESIGNS[key].is_autoencoder
     return Case(
         model=replace(model, preprocessing=None, test_vectors=None),
         calibration=train[spread],
         test=test,
-        labels=None if is_autoencoder else parts.test.y,
+        labels=None if DESIGNS[key].is_autoencoder else parts.test.y,
         train=train,
-        train_targets=parts.train.x if is_autoencoder else parts.train.y,
         validation=validation,
-        validation_targets=parts.validation.x if is_autoencoder else parts.validation.y,
     )

@@ -65,15 +65,16 @@ def ours(case: Case) -> Iterator[Small]:
 
 
 def fine_tuned(case: Case) -> Iterator[Small]:
-    """As chosen, and trained further on the rows that the network was trained on: a classifier alone."""
+    """As chosen, and trained further to answer what the float network answers to its training rows: classifiers."""
     from edge_runtime import Engine
     from export.quantization import Switches, quantize_beside
     from trainer import fine_tune
 
     for precision in TUNED if case.labels is not None else ():
         found = quantize_beside(case.model, case.calibration, precision, Switches(), 0)
-        rows, held = (case.train, case.train_targets), (case.validation, case.validation_targets)
-        small = fine_tune(found.source, found.model, *rows, validation_data=held, **TUNING)
+        small = fine_tune(
+            found.source, found.model, case.train, None, validation_data=(case.validation, None), **TUNING
+        )
         yield Small(Way(precision, "", FINE_TUNED), Engine(small).logits(case.test))
 
 

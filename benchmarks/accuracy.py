@@ -4,7 +4,7 @@ Part "classify": 784-256-128-64-10 and 784-128-64-10, one seed: accuracy of floa
 Part "quantize": classifiers 784-128-64-10 and a deep autoencoder, without and with BatchNorm, of each seed. Every way
 gets the same weights, the same 4,000 calibration rows and the same test rows. Points of accuracy lost and signal to
 noise of the outputs before softmax (dB), mean and range over seeds. Other tools take part if a Python of --peers has
-them, with all their settings; "best" is the setting with the most decibels on these test rows.
+them; of all their settings those with the most decibels and the fewest points lost, on these test rows, are printed.
 Part "time": quantizing 784-256-128-64-10 with all steps on 4,000 rows.
 """
 

@@ -1,10 +1,12 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
 from benchmarks import _quantizers
 from benchmarks._accuracy_table import Table
 from benchmarks._networks import Case, Design
-from benchmarks._quantizers import CHOSEN, STEPS, Small, Way, installed, ours
+from benchmarks._quantizers import CHOSEN, FINE_TUNED, STEPS, Small, Way, fine_tuned, installed, ours
 from edge_runtime import Dense, Model
 from edge_runtime.numerics import Activation
 
@@ -23,8 +25,7 @@ def case():
     logits = np.maximum(rows @ layers[0].weight, 0) @ layers[1].weight + layers[1].bias
     labels = logits.argmax(axis=1)
     labels[:4] = (labels[:4] + 1) % 3
-    half, right = rows[:200], labels[:200]
-    return Case(Model(layers), half, rows, labels, half, right, half, right)
+    return Case(Model(layers), rows[:200], rows, labels, rows[:200], rows[200:])
 
 
 def test_each_way_of_ours_answers_all_test_rows(case):
@@ -35,6 +36,14 @@ def test_each_way_of_ours_answers_all_test_rows(case):
     small = _quantizers._quantized(case, "3 bits", {"method": "minmax"})
     assert all(-4 <= layer.weight.min() < layer.weight.max() == 3 for layer in small.layers)
     assert _quantizers._quantized(case, "int4", {"method": "minmax"}).layers[0].weight.max() == 7
+
+
+def test_what_is_trained_further_answers_too(case):
+    """int8 and int4 of a classifier; an autoencoder is left out."""
+    found = list(fine_tuned(case))
+    assert [small.way for small in found] == [Way("int8", "", FINE_TUNED), Way("int4", "", FINE_TUNED)]
+    assert all(small.logits.shape == (400, 3) for small in found)
+    assert not list(fine_tuned(replace(case, labels=None)))
 
 
 def table_of(case, *ways, **design):
@@ -68,6 +77,14 @@ def test_what_is_missed_is_said_and_gives_the_status(case, capsys):
     assert not table_of(case, (INT8, 1e-3), (Way("int8", "other", "a"), 1e-4), is_autoencoder=True).print()
     assert "int8 as chosen beside other, a: -20.0 (-20.0..-20.0) dB  MISSED" in capsys.readouterr().out
     assert table_of(case, (INT8, 1e-3), (Way("int4", "other", "a"), 1e-4), is_autoencoder=True).print()
+
+
+def test_of_another_tool_the_best_settings_are_printed(case, capsys):
+    """By decibels and by points, out of all that it has, which are judged beside ours."""
+    ways = [(Way("int8", "other", name), noise) for name, noise in {"a": 0.5, "b": 1e-3, "c": 2.0}.items()]
+    table_of(case, (INT8, 1e-4), *ways).print()
+    lines = [line for line in capsys.readouterr().out.splitlines() if "other: " in line]
+    assert [line.split(" | ")[1] for line in lines] == ["other: b"]
 
 
 def test_scores_of_a_seed_come_back_from_their_file(case):
