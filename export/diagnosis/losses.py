@@ -8,6 +8,7 @@ from export.diagnosis.answers import Answers
 from export.quantization import LEAST_DB, LEAST_DB_INT8, MOST_CHANGED
 
 FINE_DB = 25.0  # at the outputs: with as much, decisions that change were ties
+MOST_TIES = 0.05  # share of decisions that may change so
 LEAST_POINTS = 0.005  # accuracy that may be lost without a remedy
 LEAST_R2 = 0.01  # the same of R^2
 
@@ -41,8 +42,13 @@ def is_lost(before: Answers, after: Answers, precision: str) -> bool:
         return True
     if before.r2 is not None and after.r2 is not None and before.r2 - after.r2 > LEAST_R2:
         return True
-    is_changed = share_changed(after) > MOST_CHANGED and after.judged_db < FINE_DB
-    return is_changed or min(after.judged_db, _worst_db(after)) < least_db(precision)
+    return _is_changed(after) or min(after.judged_db, _worst_db(after)) < least_db(precision)
+
+
+def _is_changed(after: Answers) -> bool:
+    """Whether more decisions changed than may without a word; ties are few, beside a loud signal."""
+    share = share_changed(after)
+    return share > MOST_TIES or (share > MOST_CHANGED and after.judged_db < FINE_DB)
 
 
 def share_changed(after: Answers) -> float:
@@ -76,8 +82,8 @@ def figures(before: Answers, after: Answers, precision: str) -> str:
         return f"{fit}{_worst_figures(before, after, precision)}{end}"
     lost, what = max(lost, 0), "decision" if lost == 1 else "decisions"
     share = share_changed(after)
-    ties = f"{share:.1%}{', ties beside so loud a signal' if after.judged_db >= FINE_DB else ''}"
-    many = "" if share <= MOST_CHANGED else ties
+    ties = "" if _is_changed(after) else ", ties beside so loud a signal"
+    many = "" if share <= MOST_CHANGED else f"{share:.1%}{ties}"
     if before.accuracy is None:
         return f"{lost:,} {what} of {after.rows:,}{f' ({many})' if many else ''}, {end}"
     within = ", within chance" if is_within_chance(before, after) else ""
@@ -119,5 +125,5 @@ def gained(small: Answers, mended: Answers) -> str:
 def decibels(value: float) -> str:
     """With the unit; in words if nothing differs, and if nothing of the signal is left or there was none."""
     if math.isfinite(value):
-        return f"{value:.1f} dB"
+        return f"{round(value, 1) + 0.0:.1f} dB"  # no -0.0
     return "no error" if value > 0 else "no signal"
