@@ -7,11 +7,13 @@ import pytest
 
 from edge_runtime import Engine
 from edge_runtime.numerics import dequantize
+from export import quantize
 from export.c_writer import write_c
-from tests.c.compilers import run, tool
+from tests.c.compilers import WARNINGS, run, tool
 from tests.c.firmware import CORES, PROGRAMS, build, emulate, measure
 from tests.c.generated import write_networks
 from tests.c.networks import c_network, measured_network
+from tests.networks import random_model, random_rows
 
 ROWS = 4
 GCC = "12.2"  # the figures below are of its code
@@ -66,6 +68,20 @@ def test_adversarial_networks_have_the_engines_checksums(core, networks):
     firmware = build(CORES[core], [*sources, PROGRAMS / "answer_firmware.c"], folder / f"{core}.elf", *flags)
     expected = [zlib.crc32(Engine(model).logits(part)) for model, part in zip(models, rows, strict=True)]
     assert emulate(CORES[core], firmware) == {f"net{index}": crc for index, crc in enumerate(expected)}
+
+
+@pytest.mark.parametrize("core", CORES)
+@pytest.mark.parametrize("kept", ["float16", "float32", "int4"])
+def test_mixed_models_compile_without_a_warning(core, kept, tmp_path):
+    """At every level of optimization, each layer in turn of another precision: widths with and without a remainder."""
+    command = [tool("arm-none-eabi-gcc"), "-mthumb", *CORES[core].flags, "-std=c99", "-c", *WARNINGS]
+    for sizes in ((12, 24, 16, 4), (9, 7, 6, 3)):
+        model, rows = random_model(list(sizes), ["relu", "relu", "softmax"]), random_rows(64, sizes[0])
+        for layer in model.layers:
+            mixed = quantize(model, rows, "int8", "minmax", keep={layer.name: kept}, test_vectors=2)
+            write_c(mixed, tmp_path, "net")
+            for level in ("-Os", "-O2", "-O3"):
+                run([*command, level, tmp_path / "net.c", "-o", tmp_path / "net.o"])
 
 
 @pytest.mark.parametrize(("network", "core"), FIGURES)
