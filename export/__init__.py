@@ -1,4 +1,4 @@
-"""Read anybody's ONNX, shrink a model to int8 or float16, write it as ONNX or C, and prove that both compute the same.
+"""Read anybody's ONNX, shrink a model to int8, int4 or float16, write ONNX or C, and prove that both compute the same.
 
 Names are loaded when they are first used, so that `smallnet --help` does not wait for onnx and onnxruntime.
 """

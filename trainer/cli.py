@@ -74,7 +74,8 @@ _STANDARDIZE_HELP = (
 )
 _AUGMENT_HELP = (
     "Move images a little at random in each epoch, by pixels, degrees and a share of their size: "
-    "shift=2,rotate=10,scale=0.1. They are square, or height=H,width=W are added."
+    "shift=2,rotate=10,scale=0.1; with share=0.5 half of them, anew in each epoch. They are square, or "
+    "height=H,width=W are added."
 )
 _MONITOR_HELP = "What early stopping looks at, on the validation rows: the loss, or the accuracy."
 

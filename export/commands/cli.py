@@ -13,7 +13,7 @@ from edge_runtime.version import __version__
 if TYPE_CHECKING:
     from edge_runtime.errors import Alternative, BudgetExceeded
 
-_HELP = """Train small dense networks, shrink them to int8 or float16, prove that what runs is what was tested.
+_HELP = """Train small dense networks, shrink them to int8, int4 or float16, prove that what runs is what was tested.
 
 Try it: smallnet demo
 """

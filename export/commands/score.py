@@ -7,6 +7,7 @@ from typing import Any
 import click
 import numpy as np
 
+from edge_runtime.array_types import Array
 from edge_runtime.console import (
     FILE,
     backend_option,
@@ -33,7 +34,7 @@ from export.verification import RunLimits
 from trainer.datasets import Dataset
 from trainer.recipe import THRESHOLD, error_unit
 from trainer.report import confusion_text, errors_line, scores_line
-from trainer.scores import ErrorScores, chance_doubts, error_scores, reconstruction_errors, threshold_for
+from trainer.scores import ErrorScores, chance_doubts, error_scores, reconstruction_errors, threshold_for, value_scores
 
 _LABEL_HELP = "The label's column, by name, where the model does not say it. Several: several targets."
 _ALARM_HELP = """For an autoencoder: choose the threshold anew, above which this share of the file's rows lies (of its
@@ -67,8 +68,9 @@ def score(
     """Judge a model on rows whose labels are known: all rows of the file.
 
     Classes: accuracy, balanced accuracy and which class is taken for which. Numbers: R^2, and RMSE and MAE in the units
-    of the target. Autoencoders: how large the errors of reconstruction are, how many lie above the threshold that the
-    model was given in its training, and, if the file has labels, how well they tell strange rows from normal ones.
+    of the target. Autoencoders: the same of their inputs, how large the errors of reconstruction are, how many lie
+    above the threshold that the model was given in its training, and, if the file has labels, how well they tell
+    strange rows from normal ones.
 
     Example: smallnet score model.npz --data test.csv
     """
@@ -90,9 +92,12 @@ def score(
         "backend_reason": engine.backend_reason,
     }
     if is_autoencoder:
-        errors = _errors(engine, dataset, false_alarms)
-        facts |= {"errors": errors.as_dict(), "unit": error_unit(model), "warnings": []}
-        lines = [f"errors {errors_line(errors.as_dict())}\nerrors are {error_unit(model)}"]
+        outputs = engine.run(dataset.x)
+        errors = _errors(model, dataset, outputs, false_alarms)
+        values = value_scores(dataset.x, outputs, dataset.feature_names).as_dict()  # by its inputs, as training does
+        facts |= {"errors": errors.as_dict(), "unit": error_unit(model), "scores": values, "warnings": []}
+        lines = [f"{scores_line(values)} ({len(dataset):,} rows)"]
+        lines += [wrapped(f"errors {errors_line(errors.as_dict())}\nerrors are {error_unit(model)}", width_for(wide))]
     else:
         names = dataset.class_names or dataset.reading.label
         scores = LabeledRows(dataset.x, dataset.y, names).judge(engine)
@@ -109,9 +114,8 @@ def score(
         echo("\n".join([wrapped(lines[0], width_for(wide)), *lines[1:]]))
 
 
-def _errors(engine: Engine, dataset: Dataset, false_alarms: float | None) -> ErrorScores:
+def _errors(model: Model, dataset: Dataset, outputs: Array, false_alarms: float | None) -> ErrorScores:
     """Of each row, with the model's threshold, or one that is chosen from the normal rows."""
-    model, outputs = engine.model, engine.run(dataset.x)
     inv_std = None if model.preprocessing is None else model.preprocessing.inv_std
     errors = reconstruction_errors(dataset.x, outputs, inv_std)
     labels = dataset.y if dataset.y.dtype == np.int64 else None

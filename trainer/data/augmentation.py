@@ -14,6 +14,7 @@ from edge_runtime.array_types import Array
 from trainer.config import CHECKS, check_number, check_whole
 from trainer.errors import ConfigurationError
 
+_HALF_TURN = 180  # degrees: a rotation by more, either way, is one by less
 _PIXELS = 1 << 16  # that are moved at once: their coordinates stay in the cache
 _BYTES_A_PIXEL = 44  # of all arrays that moving one takes for a moment: coordinates, indices and values
 
@@ -22,11 +23,11 @@ _BYTES_A_PIXEL = 44  # of all arrays that moving one takes for a moment: coordin
 class Augmentation:
     """Small shifts, rotations and changes of size of images, drawn anew for each row of each batch.
 
-    shift: at most so many pixels, up or down, and left or right. rotate: at most so many degrees, either way. scale: at
-    most this share larger or smaller. All are uniform draws. share: of the rows that are moved; the others stay as they
-    are, so that the network sees images as sharp as it will be asked for. height, width: of the images, whose rows hold
-    the pixels line by line; None, None: as wide as high. Values between pixels are bilinear, those beyond the edge are
-    its own.
+    shift: at most so many pixels, up or down, and left or right; fewer than an image has. rotate: at most so many
+    degrees, either way, up to 180. scale: at most this share larger or smaller. All are uniform draws. share: of the
+    rows that are moved; the others stay as they are, so that the network sees images as sharp as it will be asked for.
+    height, width: of the images, whose rows hold the pixels line by line; None, None: as wide as high. Values between
+    pixels are bilinear, those beyond the edge are its own.
     Raises ConfigurationError.
     """
 
@@ -40,6 +41,8 @@ class Augmentation:
     def __post_init__(self) -> None:
         check_number("augment: shift", self.shift, low=0.0)
         check_number("augment: rotate", self.rotate, low=0.0)
+        if self.rotate > _HALF_TURN:
+            raise CHECKS.refusal("augment: rotate", self.rotate, f"{_HALF_TURN} degrees at most, either way")
         check_number("augment: scale", self.scale, low=0.0, below=1.0)
         check_number("augment: share", self.share, above=0.0)
         if self.share > 1:
@@ -63,7 +66,17 @@ class Augmentation:
         return cls(**entries)
 
     def shape(self, n_in: int) -> tuple[int, int]:
-        """Height and width of an image of n_in values. Raises ConfigurationError if it is none."""
+        """Height and width of an image of n_in values. ConfigurationError if it is none, or could be shifted away."""
+        height, width = self._sides(n_in)
+        size = min((side for side in (height, width) if side > 1), default=1)  # a single line is its own edge
+        if self.shift >= size:
+            raise ConfigurationError(
+                f"augment: shift is {self.shift:g} pixels and images are {height} x {width}, so that nothing may be "
+                f"left of them; expected less than {size}, such as 1 or 2"
+            )
+        return height, width
+
+    def _sides(self, n_in: int) -> tuple[int, int]:
         if self.height is not None and self.width is not None:
             if self.height * self.width != n_in:
                 raise ConfigurationError(

@@ -122,6 +122,19 @@ def test_an_autoencoder_is_judged_by_its_errors(folder):
     assert facts_of("score", folder / "auto.npz", "--data", unlabelled)["errors"]["auc"] is None
 
 
+def test_an_autoencoder_has_the_scores_that_training_judges_it_by(folder, tmp_path):
+    """R^2, RMSE and MAE of its inputs, the figures of the training's test rows; the text has them first."""
+    rows = write(tmp_path / "rows.csv", "label u v w", KINDS[:60], *X[:60].T)
+    command = ["train", "--data", folder / "kinds.csv", "--test", rows, "--target", "autoencoder", "--epochs", 3]
+    trained = facts_of(*command, "--out", tmp_path / "m.npz")
+    found = facts_of("score", tmp_path / "m.npz", "--data", rows)
+    for name in ("rows", "r2", "rmse", "mae"):
+        assert found["scores"][name] == pytest.approx(trained["scores"][name])
+    said = run_command("score", tmp_path / "m.npz", "--data", rows).stdout
+    assert said.startswith(f"R^2 {found['scores']['r2']:.4f}, RMSE ")
+    assert "errors of reconstruction: median" in said
+
+
 def test_a_threshold_is_of_autoencoders_alone(folder):
     """A classifier has none, and a model that was trained elsewhere must be given one."""
     result = run_command("score", folder / "kinds.npz", "--data", folder / "kinds.csv", "--false-alarms", 0.1)

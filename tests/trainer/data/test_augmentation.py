@@ -123,6 +123,7 @@ def test_a_text_says_the_same():
         ("shift=1,share=0", "augment: share is 0.0, expected a finite number above 0"),
         ("shift=1,share=1.5", "augment: share is 1.5, expected a share of the rows, 1 at most"),
         ("rotate=nan", "augment: rotate is nan, expected a finite number"),
+        ("rotate=500", "augment: rotate is 500.0, expected 180 degrees at most, either way"),
         ("shift=1,height=4", "augment knows one side of the images, expected height and width, or neither"),
         ("shift=1,height=0,width=4", "augment: height is 0, expected a whole number of at least 1"),
         (3, "augment is 3, expected an Augmentation or a text such as 'shift=2,rotate=10'"),
@@ -146,6 +147,12 @@ def test_rows_that_cannot_be_moved_are_refused():
         check_images(augment, x[:, :15], np.zeros(2), None)
     with pytest.raises(ConfigurationError, match="images of 3 x 5 have 15 pixels, the rows have 16 values"):
         check_images(Augmentation(1, height=3, width=5), x, np.zeros(2), None)
+    for shift, height, width in ((4, 4, 4), (2, 2, 8), (50, 8, 2)):
+        moves = Augmentation(shift, height=height, width=width)
+        said = f"shift is {shift} pixels and images are {height} x {width}, .*expected less than {min(height, width)},"
+        with pytest.raises(ConfigurationError, match=said):
+            check_images(moves, x, np.zeros(2), None)
+    check_images(Augmentation(3, 180), x, np.zeros(2), None)
     with pytest.raises(ConfigurationError, match=r"each is standardized by itself, .* standardize='global'"):
         check_images(augment, x, np.zeros(2), each)
     with pytest.raises(ConfigurationError, match="the targets of an autoencoder are the inputs as they were"):
