@@ -24,7 +24,7 @@ from export.onnx_reader.layers.bias import Bias, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
-from export.onnx_reader.steps import IDENTITY, Dequantize, Function, Linear, Lookup, Quantize, Step
+from export.onnx_reader.steps import IDENTITY, Affine, Dequantize, Function, Linear, Lookup, Quantize, Step
 
 _FLOAT_PRODUCTS = ("MatMul", "Gemm")  # of dequantized values, where an engine does not fuse them into integer ones
 
@@ -105,9 +105,20 @@ def _tail(assembly: Assembly) -> Tail:
     return tail._replace(output=following.grid)
 
 
+def _tail_of_positive(assembly: Assembly) -> Tail:
+    """Affine maps as long as they keep signs, so that weights of -8 stay in 4 bits; a stage does what follows."""
+    after = IDENTITY
+    while isinstance(step := assembly.peek(), Affine) and (step.scale >= 0).all():
+        after, assembly.at = after.then(step), assembly.at + 1
+    return Tail(after, LINEAR, assembly.take_run())
+
+
 def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
     """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
-    tail = _tail(assembly)
+    start, tail = assembly.at, _tail(assembly)
+    if _is_int4(codes) and not _is_int4(codes * np.sign(tail.after.scale).astype(np.int32)):
+        assembly.at = start
+        tail = _tail_of_positive(assembly)
     n_out = codes.shape[1]
     unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
     factor = np.broadcast_to(tail.after.scale, (n_out,))
@@ -164,10 +175,14 @@ def _emit(
 
 def in_4_bits(layer: Layer) -> Layer:
     """A layer of a file with 4-bit weights: with the same integers, two to a byte, if they are -8..7."""
-    if type(layer) is not QuantizedDense or layer.weight.min() < INT4_MIN or layer.weight.max() > INT4_MAX:
+    if type(layer) is not QuantizedDense or not _is_int4(layer.weight):
         return layer
     fields = {field.name: getattr(layer, field.name) for field in dataclasses.fields(layer)}
     return Int4Dense(**{**fields, "weight": layer.weight.astype(np.int8)})
+
+
+def _is_int4(codes: Array) -> bool:
+    return bool(INT4_MIN <= codes.min() and codes.max() <= INT4_MAX)
 
 
 def _keeps_table(assembly: Assembly) -> bool:

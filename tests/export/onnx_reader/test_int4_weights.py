@@ -5,11 +5,12 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime import ArtifactError
+from edge_runtime import ArtifactError, Elementwise, Model
 from edge_runtime.layers import Dense, Int4Dense, QuantizedDense
-from export import read_onnx
+from edge_runtime.reference import logits
+from export import quantize, read_onnx, write_onnx
 from export.onnx_reader import take_in_external
-from tests.networks import random_rows
+from tests.networks import random_model, random_rows
 
 N_IN, N_OUT = 7, 5
 RNG = np.random.default_rng(0)
@@ -166,3 +167,21 @@ def test_a_layer_wider_than_the_file_has_bytes_is_read(tmp_path):
     assert isinstance(model.layers[0], Int4Dense)
     assert np.array_equal(model.layers[0].weight, values)
     assert model.n_in == random_rows(1, 10_000).shape[1]
+
+
+@pytest.mark.parametrize(("form", "opset"), [("integer", 21), ("integer", 13), ("qgemm", 17)])
+@pytest.mark.parametrize("activation", ["linear", "relu"])
+def test_a_map_that_turns_signs_stays_behind_weights_of_4_bits(tmp_path, activation, form, opset):
+    """Taken into a layer with a weight of -8 it would make 8 of it, and int8 of the layer; all bits are the model's."""
+    first, second = random_model([6, 4, 3], [activation, "linear"]).layers
+    maps = [
+        Elementwise(f"map{layer.n_out}", np.float32([-1, 2, -0.5, 1][: layer.n_out]), np.ones(layer.n_out, np.float32))
+        for layer in (first, second)
+    ]
+    rows = random_rows(60, 6)
+    model = quantize(Model((first, maps[0], second, maps[1])), rows, "int4")
+    assert model.layers[2].weight.min() == -8
+    write_onnx(model, tmp_path / "m.onnx", form, opset=opset)
+    again = read_onnx(tmp_path / "m.onnx")
+    assert [type(layer) for layer in again.layers] == [Int4Dense, Elementwise] * 2
+    np.testing.assert_array_equal(logits(again, rows), logits(model, rows))
