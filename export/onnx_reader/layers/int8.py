@@ -182,7 +182,7 @@ def in_4_bits(layer: Layer) -> Layer:
 
 
 def _is_int4(codes: Array) -> bool:
-    return bool(INT4_MIN <= codes.min() and codes.max() <= INT4_MAX)
+    return bool(codes.min() >= INT4_MIN and codes.max() <= INT4_MAX)
 
 
 def _keeps_table(assembly: Assembly) -> bool:

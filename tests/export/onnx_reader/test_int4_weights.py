@@ -5,9 +5,8 @@ import onnx
 import pytest
 from onnx import TensorProto, helper, numpy_helper
 
-from edge_runtime import ArtifactError, Elementwise, Model
+from edge_runtime import ArtifactError, Elementwise, Engine, Model
 from edge_runtime.layers import Dense, Int4Dense, QuantizedDense
-from edge_runtime.reference import logits
 from export import quantize, read_onnx, write_onnx
 from export.onnx_reader import take_in_external
 from tests.networks import random_model, random_rows
@@ -175,7 +174,9 @@ def test_a_map_that_turns_signs_stays_behind_weights_of_4_bits(tmp_path, activat
     """Taken into a layer with a weight of -8 it would make 8 of it, and int8 of the layer; all bits are the model's."""
     first, second = random_model([6, 4, 3], [activation, "linear"]).layers
     maps = [
-        Elementwise(f"map{layer.n_out}", np.float32([-1, 2, -0.5, 1][: layer.n_out]), np.ones(layer.n_out, np.float32))
+        Elementwise(
+            f"map{layer.n_out}", np.float32([-1, 2, -0.5, 1][: layer.n_out]), np.ones(layer.n_out, np.float32), "linear"
+        )
         for layer in (first, second)
     ]
     rows = random_rows(60, 6)
@@ -184,4 +185,4 @@ def test_a_map_that_turns_signs_stays_behind_weights_of_4_bits(tmp_path, activat
     write_onnx(model, tmp_path / "m.onnx", form, opset=opset)
     again = read_onnx(tmp_path / "m.onnx")
     assert [type(layer) for layer in again.layers] == [Int4Dense, Elementwise] * 2
-    np.testing.assert_array_equal(logits(again, rows), logits(model, rows))
+    np.testing.assert_array_equal(Engine(again).run(rows), Engine(model).run(rows))
