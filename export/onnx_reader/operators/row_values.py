@@ -74,7 +74,7 @@ def row_values(node: Node, given: Sequence[Value], budget: Budget) -> Flow | Row
 
     order = np.arange(base.width).reshape((1,) * max(0, first.order.ndim - 1) + (-1,))
     rows = replace(first, chain=base, order=order)
-    steps = normalization(call, size) if size == base.width > 1 else None
+    steps = normalization(call, size) if size == base.width else None
     for step in steps or ():
         rows = rows.with_step(step)
     return RowValues(rows, call, size, cost) if steps is None else rows

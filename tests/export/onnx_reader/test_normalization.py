@@ -7,14 +7,14 @@ import onnx
 import pytest
 from onnxruntime.quantization import QuantFormat, quantize_static
 
-from edge_runtime import ArtifactError, LayerNorm
-from export import read_onnx
+from edge_runtime import ArtifactError, Engine, LayerNorm, Model
+from export import read_onnx, write_onnx
 from export.onnx_reader.operators.row_values import TINIEST, normalization
 from tests.export.foreign import checked, graph, imported, normal
 from tests.export.onnx_reader.test_exporters import int8_without_a_difference
 from tests.export.onnx_reader.test_spelled_out import NUMBERS as SPELLED_NUMBERS
 from tests.export.onnx_reader.test_spelled_out import SPELLED, Rows
-from tests.networks import random_rows
+from tests.networks import random_model, random_rows
 
 pytestmark = pytest.mark.filterwarnings("ignore")  # exporters and onnxruntime's quantizer warn about themselves
 
@@ -213,3 +213,17 @@ def test_parameters_are_read_off_the_function(epsilon, centered):
     assert normalize.epsilon == pytest.approx(epsilon, rel=1e-6)
     np.testing.assert_allclose(after.scale, gamma, rtol=1e-6)
     np.testing.assert_allclose(after.shift, beta, rtol=1e-6, atol=1e-9)
+
+
+@pytest.mark.parametrize("activation", ["linear", "tanh"])
+@pytest.mark.parametrize("centered", [True, False])
+def test_rows_of_one_feature_are_normalized_too(tmp_path, centered, activation):
+    """Our own file of such a layer is read back, with its bits."""
+    first, second = random_model([3, 1, 2], ["relu", "linear"]).layers
+    norm = LayerNorm("norm", np.float32([2.5]), np.float32([0.75]), 2.0**-17, activation, centered=centered)
+    model = Model((first, norm, second))
+    write_onnx(model, tmp_path / "m.onnx")
+    again = read_onnx(tmp_path / "m.onnx")
+    assert len(again.layers) == 3
+    rows = random_rows(50, 3)
+    np.testing.assert_array_equal(Engine(again).run(rows), Engine(model).run(rows))
