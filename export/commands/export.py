@@ -22,7 +22,7 @@ from edge_runtime.console import (
     wide_option,
     width_for,
 )
-from edge_runtime.model import Model
+from edge_runtime.model import Model, weight_bytes
 from export.commands.as_c import has_integers, read_small, write_as_c
 from export.commands.as_onnx import as_it_is_text, write_as_onnx
 from export.commands.data import rows_for_export
@@ -186,6 +186,7 @@ def export(
             on_refused=lambda trial, check: note(f"auto: {trial.text} does not hold: {check_text(check)}"),
         )
     before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
+    before["weight_bytes"] = weight_bytes(model)
     scores = None if evaluation is None else evaluation.scores(model)
     before |= {"score": None, "scores": None} if scores is None else {"score": scores.value, "scores": scores.as_dict()}
     facts = export_facts(before, None if evaluation is None else evaluation.score_name, results, rows.note)

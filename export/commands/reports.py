@@ -7,6 +7,7 @@ from typing import Any
 
 from edge_runtime.console import is_quiet, typed_path, typed_program, wrapped
 from edge_runtime.files import fit_table, printable
+from edge_runtime.model import weight_bytes
 from export.commands.pipeline import Exported
 from export.commands.within import choice_facts
 from export.onnx_reader import Imported
@@ -29,17 +30,20 @@ def export_facts(
 def export_table(facts: dict[str, Any], width: int | None = None) -> str:
     """Sizes, scores and verification of each precision, under the model before; columns are called as in the JSON.
 
+    "weights B" are the bytes of weights, biases, grids and tables, without what a file has around them.
     "sqnr dB" and "decisions changed" are beside float32 on held-out rows, "max abs error" is of the file in onnxruntime
     beside the artifact. Of a mixed model each layer's precision is said below. width: letters that a line may have,
     None for any number; so in all functions here.
     """
     before = facts["before"]
     first = {"precision": f"{before['precision']} (before)", "npz": f"{before['bytes']:,}", "onnx": "-"}
+    first |= {"weights": f"{before['weight_bytes']:,}"}
     first |= {"score": _score(before["score"]), "changed": "-", "sqnr": "-", "error": "-", "verified": "-"}
     rows = [
         {
             "precision": row["precision"],
             "npz": f"{row['artifact_bytes']:,}",
+            "weights": f"{row['weight_bytes']:,}",
             "onnx": "-" if row["onnx"] is None else f"{row['onnx_bytes']:,}",
             "score": _score(row["score"]),
             "changed": "-" if row["decisions_changed"] is None else row["decisions_changed"],
@@ -49,8 +53,14 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
         }
         for row in facts["exported"]
     ]
-    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "score": facts["score"] or "score"}
-    columns |= {"sqnr": "sqnr dB", "changed": "decisions changed", "error": "max abs error", "verified": "verified"}
+    columns = {"precision": "precision", "npz": ".npz bytes", "onnx": ".onnx bytes", "weights": "weights B"}
+    columns |= {
+        "score": facts["score"] or "score",
+        "sqnr": "sqnr dB",
+        "changed": "decisions changed",
+        "error": "max abs error",
+        "verified": "verified",
+    }
     narrow = {
         **columns,
         "npz": ".npz B",
@@ -61,7 +71,8 @@ def export_table(facts: dict[str, Any], width: int | None = None) -> str:
     }
     if facts["score"] is None:
         del columns["score"], narrow["score"]
-    narrower = [_without(narrow, *left_out) for left_out in (("error",), ("error", "sqnr"))]
+    left_out = [("weights",), ("weights", "error"), ("weights", "error", "sqnr")]
+    narrower = [_without(narrow, *names) for names in left_out]
     table = fit_table([first, *rows], width, columns, narrow, *narrower)
     texts = [text for row in facts["exported"] for text in (_mixed_text(row), _check_text(row)) if text]
     return "\n".join([table, *(wrapped(text, width) for text in texts)])
@@ -224,6 +235,7 @@ def _exported(result: Exported) -> dict[str, Any]:
         "onnx": None if result.onnx is None else str(result.onnx),
         "c": [str(path) for path in result.c],
         "artifact_bytes": result.artifact_bytes,
+        "weight_bytes": weight_bytes(result.model),
         "onnx_bytes": result.onnx_bytes,
         "score": result.score,
         "scores": None if result.scores is None else result.scores.as_dict(),

@@ -34,7 +34,7 @@ def source(model, *dropped):
 
 MODEL = random_model([6, 8, 3], ["relu", "softmax"], standardize=True)
 ROWS = random_rows(100, 6)
-BEFORE = {"file": "m.npz", "precision": "float32", "bytes": 12345, "score": 0.975}
+BEFORE = {"file": "m.npz", "precision": "float32", "bytes": 12345, "weight_bytes": 9876, "score": 0.975}
 FAILED = Report(
     "integer",
     1200,
@@ -72,6 +72,8 @@ def test_every_figure_of_an_export_is_in_the_json(results):
             "onnx": str(result.onnx),
             "c": [],
             "artifact_bytes": result.artifact_bytes,
+            "weight_bytes": sum(a.nbytes for layer in result.model.layers for a in layer.arrays().values())
+            + 2 * result.model.preprocessing.mean.nbytes,
             "onnx_bytes": result.onnx_bytes,
             "score": result.score,
             "scores": result.scores.as_dict(),
@@ -99,24 +101,35 @@ def test_the_export_table_shows_them(results):
         "precision",
         ".npz bytes",
         ".onnx bytes",
+        "weights B",
         "accuracy",
         "sqnr dB",
         "decisions changed",
         "max abs error",
         "verified",
     ]
-    assert before == ["float32 (before)", "12,345", "-", "0.9750", "-", "-", "-", "-"]
+    assert before == ["float32 (before)", "12,345", "-", "9,876", "0.9750", "-", "-", "-", "-"]
     for row, shown in zip(facts["exported"], rows, strict=True):
         assert shown == [
             row["precision"],
             f"{row['artifact_bytes']:,}",
             f"{row['onnx_bytes']:,}",
+            f"{row['weight_bytes']:,}",
             f"{row['score']:.4f}",
             f"{row['sqnr_db']:.1f}",
             f"{row['decisions_changed']:,}",
             f"{row['max_abs_error']:.1e}",
             "yes",
         ]
+
+
+def test_a_hundred_letters_have_room_for_the_bytes_of_weights(results):
+    """And fewer leave them out first."""
+    facts = export_facts(BEFORE, "accuracy", results)
+    for width, is_shown in ((100, True), (80, False)):
+        table = export_table(facts, width)
+        assert ("weights B" in table) is is_shown
+        assert max(map(len, table.splitlines())) <= width
 
 
 def test_what_is_not_known_is_a_dash(results):
@@ -133,9 +146,9 @@ def test_what_is_not_known_is_a_dash(results):
     heading, _, before, *rows = cells(export_table(facts))
     assert "accuracy" not in heading
     assert "score" not in heading
-    assert len(before) == len(heading) == 7
-    assert [row[4] for row in rows] == ["-"] * 4
-    assert [row[3] for row in rows] == [f"{plain.fidelity.sqnr_db:.1f}", "same", "-", f"{plain.fidelity.sqnr_db:.1f}"]
+    assert len(before) == len(heading) == 8
+    assert [row[5] for row in rows] == ["-"] * 4
+    assert [row[4] for row in rows] == [f"{plain.fidelity.sqnr_db:.1f}", "same", "-", f"{plain.fidelity.sqnr_db:.1f}"]
     assert [row[-1] for row in rows] == ["yes", "yes", "yes", "NO"]
 
 
