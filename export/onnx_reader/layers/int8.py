@@ -105,22 +105,28 @@ def _tail(assembly: Assembly) -> Tail:
     return tail._replace(output=following.grid)
 
 
-def _tail_of_positive(assembly: Assembly) -> Tail:
-    """Affine maps as long as they keep signs, so that weights of -8 stay in 4 bits; a stage does what follows."""
+def _tail_that_fits(assembly: Assembly, codes: Array, unit: Array) -> Tail:
+    """Affine maps as long as the layer can take them in; a stage does what follows."""
     after = IDENTITY
-    while isinstance(step := assembly.peek(), Affine) and (step.scale >= 0).all():
+    while isinstance(step := assembly.peek(), Affine) and _fits(codes, unit, after.then(step)):
         after, assembly.at = after.then(step), assembly.at + 1
     return Tail(after, LINEAR, assembly.take_run())
 
 
+def _fits(codes: Array, unit: Array, after: Affine) -> bool:
+    """Whether weights of -8 stay in 4 bits, and the bias in int32, with a map taken in."""
+    turned, step = with_positive_scale(codes, unit * after.scale, after.shift)
+    return _is_int4(turned) >= _is_int4(codes) and bool((np.abs(after.shift) < 2.0**31 * step).all())
+
+
 def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, step: float) -> QuantParams | None:
     """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
-    start, tail = assembly.at, _tail(assembly)
-    if _is_int4(codes) and not _is_int4(codes * np.sign(tail.after.scale).astype(np.int32)):
-        assembly.at = start
-        tail = _tail_of_positive(assembly)
     n_out = codes.shape[1]
     unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
+    start, tail = assembly.at, _tail(assembly)
+    if not _fits(codes, unit, tail.after):
+        assembly.at = start
+        tail = _tail_that_fits(assembly, codes, unit)
     factor = np.broadcast_to(tail.after.scale, (n_out,))
     if (factor != 1).any():
         unit = (unit.astype(np.float64) * factor).astype(np.float32)

@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 from onnx.reference import ReferenceEvaluator
 
-from edge_runtime import Elementwise, Engine, save
-from export import read_onnx
+from edge_runtime import Elementwise, Engine, Model, save
+from export import quantize, read_onnx, write_onnx
 from tests.export.foreign import graph, imported, normal
 from tests.export.onnx_reader.test_exporters import int8_without_a_difference
-from tests.networks import random_rows
+from tests.networks import random_model, random_rows
 
 LOW, HIGH = np.sort(normal(2, 6), axis=0)
 MAPS = {
@@ -97,3 +97,16 @@ def test_slopes_of_several_nodes_may_be_rounded_several_times(tmp_path, nodes, k
     slopes = {"U": np.float32([0.4126535]), "V": np.float32([-0.6091394])}
     found = imported(with_maps(nodes, tail="", target="float[N,6] y", **slopes), tmp_path)
     assert [layer.activation.name for layer in found.model.layers] == kinds
+
+
+@pytest.mark.parametrize("precision", ["int8", "int8-a16", "int4"])
+def test_a_shift_beyond_int32_stays_a_stage(tmp_path, precision):
+    """In steps of the products before it no integer bias could hold it: our own file is read back, with its bits."""
+    (dense,) = random_model([3, 4], ["linear"]).layers
+    stage = Elementwise("map", np.ones(4, np.float32), np.float32([9e4, -1, 0, 1]), "linear")
+    rows = random_rows(40, 3) * np.float32(1e-6)
+    model = quantize(Model((dense, stage)), rows, precision)
+    write_onnx(model, tmp_path / "m.onnx")
+    again = read_onnx(tmp_path / "m.onnx")
+    assert [type(layer) for layer in again.layers] == [type(layer) for layer in model.layers]
+    np.testing.assert_array_equal(Engine(again).run(rows), Engine(model).run(rows))
