@@ -82,7 +82,8 @@ def figures(before: Answers, after: Answers, precision: str) -> str:
         return f"{fit}{_worst_figures(before, after, precision)}{end}"
     lost, what = max(lost, 0), "decision" if lost == 1 else "decisions"
     share = share_changed(after)
-    ties = "" if _is_changed(after) else ", ties beside so loud a signal"
+    is_beyond = before.accuracy is not None and lost > chance(after)
+    ties = "" if is_beyond or _is_changed(after) else ", ties beside so loud a signal"
     many = "" if share <= MOST_CHANGED else f"{share:.1%}{ties}"
     if before.accuracy is None:
         return f"{lost:,} {what} of {after.rows:,}{f' ({many})' if many else ''}, {end}"

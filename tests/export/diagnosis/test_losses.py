@@ -85,6 +85,12 @@ def test_the_order_is_of_answers_and_then_of_decibels():
             "10 decisions of 1,000, within chance (accuracy 0.9500 -> 0.9400; 72 changed (7.2%), +-17 by chance), "
             "15.2 dB at the outputs, expected at least 20",
         ),
+        (
+            LABELLED,
+            classes(28, 26.3, 922),
+            "28 decisions of 1,000 (accuracy 0.9500 -> 0.9220; 28 changed (2.8%), +-11 by chance), 26.3 dB at the "
+            "outputs",
+        ),
         (FLOAT, classes(30, 22.0), "30 decisions of 1,000 (3.0%), 22.0 dB at the outputs"),
         (
             replace(VALUES, even_db=math.inf),
