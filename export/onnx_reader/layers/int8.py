@@ -106,11 +106,14 @@ def _tail(assembly: Assembly) -> Tail:
 
 
 def _tail_that_fits(assembly: Assembly, codes: Array, unit: Array) -> Tail:
-    """Affine maps as long as the layer can take them in; a stage does what follows."""
-    after = IDENTITY
+    """Affine maps as long as the layer can take them in; a stage does what follows.
+
+    Where not even the first fits, which is the layer's own bias, it is the whole tail: the layer is refused.
+    """
+    after, start = IDENTITY, assembly.at
     while isinstance(step := assembly.peek(), Affine) and _fits(codes, unit, after.then(step)):
         after, assembly.at = after.then(step), assembly.at + 1
-    return Tail(after, LINEAR, assembly.take_run())
+    return _tail(assembly) if assembly.at == start else Tail(after, LINEAR, assembly.take_run())
 
 
 def _fits(codes: Array, unit: Array, after: Affine) -> bool:
