@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 from dataclasses import dataclass
 from typing import Any
 
@@ -10,6 +11,8 @@ from numpy.typing import NDArray
 
 from edge_runtime.model import Model
 from edge_runtime.schema import Schema, quoted
+from export.diagnosis.label_worth import labels_doubt
+from export.diagnosis.lost_whole import lost_classes, lost_outputs
 from export.quantization import (
     decisions,
     even_db,
@@ -48,7 +51,8 @@ class Answers:
     sqnr_db: signal to noise of the logits beside the float network's (dB). changed: rows with another decision than the
     float network's; None for a network that decides nothing. right: rows with the right class; rmse, r2: root of the
     mean squared error and the mean of R^2 over the outputs; None without labels of that kind. even_db, worst: of
-    outputs that are quantities of their own, decibels in which each counts alike, and the one that suffers most.
+    outputs that are quantities of their own, decibels in which each counts alike, and the one that suffers most. gone:
+    classes and outputs of which nothing is left, in words.
     """
 
     rows: int
@@ -59,6 +63,7 @@ class Answers:
     r2: float | None = None
     even_db: float | None = None
     worst: WorstOutput | None = None
+    gone: tuple[str, ...] = ()
 
     @property
     def judged_db(self) -> float:
@@ -74,7 +79,13 @@ class Answers:
         """As plain data."""
         even = None if self.even_db is None else finite(self.even_db)
         worst = None if self.worst is None else self.worst.as_dict()
-        found = {**vars(self), "sqnr_db": finite(self.sqnr_db), "even_db": even, "worst": worst}
+        found = {
+            **vars(self),
+            "sqnr_db": finite(self.sqnr_db),
+            "even_db": even,
+            "worst": worst,
+            "gone": list(self.gone),
+        }
         return {**found, "accuracy": self.accuracy}
 
 
@@ -89,35 +100,56 @@ class Judge:
         self._activation, self._exact = model.final_activation, exact
         is_decided = is_classifier(model) if labels is None else labels.dtype.kind in "iu"
         self._decisions = decisions(exact) if is_decided else None
-        self._names = _output_names(model) if has_targets_apart(model) and not is_decided else None
+        self._names = _output_names(model)
+        self._are_apart = has_targets_apart(model) and not is_decided
+        self._class_names, self._classes = model.class_names or (), max(model.n_out, 2)
+
+    @property
+    def labels_doubt(self) -> str | None:
+        """Why the labels are no measure of what is lost, None if they are one, or if there are none."""
+        if self.labels is None:
+            return None
+        return labels_doubt(self.labels, self._decisions, self.answers(self._exact).r2, self._classes)
+
+    def without_labels(self) -> Judge:
+        """One that judges by the float network alone; what is decided stays so."""
+        found = copy.copy(self)
+        found.labels = None
+        return found
 
     def answers(self, logits: NDArray[Any]) -> Answers:
         """Of the network that gave these logits, (n, n_out)."""
-        decibels = sqnr_db(self._exact, logits)
+        decibels, gone = sqnr_db(self._exact, logits), self._gone(logits)
         if self._decisions is not None:
             found = decisions(logits)
             right = None if self.labels is None else int(np.sum(found == self.labels))
-            return Answers(len(logits), decibels, int(np.sum(found != self._decisions)), right)
+            return Answers(len(logits), decibels, int(np.sum(found != self._decisions)), right, gone=gone)
         rmse, r2 = (None, None) if self.labels is None else _errors(self.labels, self._activation(logits))
-        if self._names is None:
-            return Answers(len(logits), decibels, None, None, rmse, r2)
-        even = even_db(self._exact, logits)
-        return Answers(len(logits), decibels, None, None, rmse, r2, even, self._worst(logits, self._names))
+        even, worst = (even_db(self._exact, logits), self._worst(logits)) if self._are_apart else (None, None)
+        return Answers(len(logits), decibels, None, None, rmse, r2, even, worst, gone)
+
+    def _gone(self, logits: NDArray[Any]) -> tuple[str, ...]:
+        """Classes, of the rows on which the float network is right if that is known, then outputs."""
+        classes: tuple[str, ...] = ()
+        if self._decisions is not None:
+            known = slice(None) if self.labels is None else self._decisions == self.labels
+            classes = lost_classes(self._decisions[known], decisions(logits)[known], self._class_names)
+        return classes + lost_outputs(self._exact, logits, self._names, apart=self._are_apart)
 
     def damage(self, logits: NDArray[Any]) -> float:
         """The squared error of logits; of several targets the mean of each one's own, beside its variation."""
-        return (squared_error if self._names is None else even_error)(self._exact, logits)
+        return (even_error if self._are_apart else squared_error)(self._exact, logits)
 
-    def _worst(self, logits: NDArray[Any], names: list[str]) -> WorstOutput | None:
+    def _worst(self, logits: NDArray[Any]) -> WorstOutput | None:
         """With labels the one that loses the most R^2, else the one with the least decibels; None if none varies."""
         if self.labels is None:
             at, decibels = worst_output(self._exact, logits)
-            return None if at is None or decibels is None else WorstOutput(names[at], decibels)
+            return None if at is None or decibels is None else WorstOutput(self._names[at], decibels)
         before, after = (_r2(self.labels, self._activation(values)) for values in (self._exact, logits))
         place = int(np.argmax(before - after))
         column = slice(place, place + 1)
         decibels = sqnr_db(self._exact[:, column], logits[:, column])
-        return WorstOutput(names[place], decibels, float(before[place]), float(after[place]))
+        return WorstOutput(self._names[place], decibels, float(before[place]), float(after[place]))
 
 
 def _output_names(model: Model) -> list[str]:

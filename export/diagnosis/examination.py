@@ -121,6 +121,7 @@ class _Case:
     findings: list[Finding]
     is_given: bool
     method: str
+    labels_doubt: str | None = None
 
     @property
     def is_lost(self) -> bool:
@@ -180,7 +181,7 @@ class _Case:
             findings=tuple(self.findings),
             worst=self.layers[0].name if self.is_lost or finding is not None else None,
             remedies=tuple(remedies),
-            verdict=text,
+            verdict=text if self.labels_doubt is None else f"{text}; {self.labels_doubt}",
             notes=notes,
         )
 
@@ -188,6 +189,8 @@ class _Case:
 def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_given: bool, method: str) -> _Case:
     beside = SideBySide(both.source, both.small, given.judged)
     judge = Judge(model, beside.exact_logits, given.labels)
+    doubt = judge.labels_doubt
+    judge = judge if doubt is None else judge.without_labels()
     before, after = judge.answers(beside.exact_logits), judge.answers(beside.found_logits)
     original = {layer.name: layer for layer in model.layers if isinstance(layer, Dense)}
     layers, findings = [], _overflows(given.overflow)
@@ -195,7 +198,7 @@ def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_g
         layers.append(layer_errors(beside, pair, judge, seen))
         findings += findings_of(beside, pair, original[pair.name], layers[-1])
     layers.sort(key=lambda layer: _rank(layer, findings))
-    return _Case(model, both.small, given, judge, before, after, layers, findings, is_given, method)
+    return _Case(model, both.small, given, judge, before, after, layers, findings, is_given, method, doubt)
 
 
 def _rank(layer: LayerErrors, findings: list[Finding]) -> tuple[bool, bool, float]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 
 from export.diagnosis.answers import Answers
+from export.diagnosis.lost_whole import named
 from export.quantization import LEAST_DB, LEAST_DB_INT8, MOST_CHANGED
 
 FINE_DB = 25.0  # at the outputs: with as much, decisions that change were ties
@@ -35,14 +36,15 @@ def is_lost(before: Answers, after: Answers, precision: str) -> bool:
 
     With labels: accuracy lost by more than `LEAST_POINTS`, and by more than chance makes of as many changed decisions.
     For values: R^2. And whatever labels say, where `export` has doubts: the signal to noise, that of each target too,
-    below what a precision gives at least, or more decisions changed than `MOST_CHANGED`, unless these were ties.
+    below what a precision gives at least; more decisions changed than `MOST_CHANGED`, unless these were ties; a class
+    or an output that is lost whole.
     """
     lost = lost_decisions(before, after)
     if before.right is not None and lost is not None and lost > max(LEAST_POINTS * before.rows, chance(after)):
         return True
     if before.r2 is not None and after.r2 is not None and before.r2 - after.r2 > LEAST_R2:
         return True
-    return _is_changed(after) or min(after.judged_db, _worst_db(after)) < least_db(precision)
+    return _is_changed(after) or bool(after.gone) or min(after.judged_db, _worst_db(after)) < least_db(precision)
 
 
 def _is_changed(after: Answers) -> bool:
@@ -75,7 +77,8 @@ def figures(before: Answers, after: Answers, precision: str) -> str:
     """What is lost, in words: "3 decisions of 360 (accuracy 0.9722 -> 0.9639), 31.0 dB at the outputs"."""
     alike = "" if after.even_db is None else ", each target counting alike"
     few = f", expected at least {least_db(precision):.0f}" if after.judged_db < least_db(precision) else ""
-    end = f"{decibels(after.judged_db)} at the outputs{alike}{few}"
+    gone = f", lost whole: {named(after.gone)}" if after.gone else ""
+    end = f"{decibels(after.judged_db)} at the outputs{alike}{few}{gone}"
     lost = lost_decisions(before, after)
     if lost is None:
         fit = "" if before.r2 is None else f"R^2 {before.r2:.4f} -> {after.r2:.4f}, "

@@ -19,7 +19,7 @@ from export.quantization.doubts import (
 )
 from export.quantization.drops import METRICS, AllowedDrop
 from export.quantization.equalization import STEPS_OF_OCTAVE, nearest_factor
-from export.quantization.fidelity import even_db, even_error, finite, sqnr_db, squared_error
+from export.quantization.fidelity import even_db, even_error, finite, sqnr_db, squared_error, varies
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
 from export.quantization.labels import checked_labels
 from export.quantization.mixes import LADDER
@@ -83,6 +83,7 @@ __all__ = [
     "scale_for_float16",
     "sqnr_db",
     "squared_error",
+    "varies",
     "with_ranges",
     "with_test_vectors",
     "worst_output",

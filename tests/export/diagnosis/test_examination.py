@@ -131,8 +131,10 @@ def test_rows_without_others_to_calibrate_with_are_cut():
 def test_a_trained_network_and_a_frame_of_labels_will_do():
     """Whatever has `to_model`, and labels as a list."""
     network = NeuralNetwork([12, 8, 3], ["relu", "softmax"])
-    network.fit(ROWS, np.arange(300) % 3, epochs=1)
-    found = diagnose(network, ROWS, [index % 3 for index in range(300)], calibration=CALIBRATION, method="minmax")
+    network.fit(ROWS, (ROWS[:, 0] > 0) + (ROWS[:, 1] > 0), epochs=20)
+    found = diagnose(
+        network, ROWS, [int(row[0] > 0) + int(row[1] > 0) for row in ROWS], calibration=CALIBRATION, method="minmax"
+    )
     assert found.small_answers.right is not None
 
 
@@ -158,7 +160,7 @@ def test_what_does_not_fit_is_refused(arguments, text):
 def test_figures_are_those_of_the_networks_themselves():
     """Of the small model that is given: its decisions, right answers and decibels are the engines' own."""
     small = quantize(MODEL, CALIBRATION, method="minmax", test_vectors=0)
-    labels = np.arange(300) % 5
+    labels = np.where(np.arange(300) % 5, Engine(MODEL, Limits(max_batch=300)).predict(ROWS), 0)
     found = diagnose(MODEL, ROWS, labels, small=small, calibration=CALIBRATION)
     assert found.small_answers.right == _right(small, labels)
     assert found.float_answers.right == _right(MODEL, labels)
@@ -207,3 +209,64 @@ def test_the_layer_that_loses_a_small_target_is_named_and_the_target(is_labelled
     assert ("R^2 1.0000 -> " in found.verdict) == is_labelled
     assert "each target counting alike" in " ".join(str(found).split())
     assert not found.ok
+
+
+def broken_and_labels():
+    """A small network whose middle layer has its rows in another order, and what the float one decides."""
+    small = quantize(MODEL, CALIBRATION, method="minmax", test_vectors=0)
+    other = np.random.default_rng(0).permutation(24)
+    labels = Engine(MODEL, Limits(max_batch=300)).predict(ROWS)
+    return with_layer(small, 1, weight=small.layers[1].weight[other]), labels
+
+
+@pytest.mark.parametrize("change", [lambda y: np.random.default_rng(1).permutation(y), lambda y: (y + 1) % 5])
+def test_a_broken_network_is_named_whatever_labels_of_other_rows_say(change):
+    """The float network has none of them right, and so has the small one: decisions that change are counted then."""
+    small, labels = broken_and_labels()
+    found = diagnose(MODEL, ROWS, change(labels), small=small, calibration=CALIBRATION)
+    assert found.worst == "dense1"
+    assert "nothing to mend" not in found.verdict
+    assert "the float model itself is right on " in found.verdict
+    assert "these labels say nothing of it and were left out" in found.verdict
+    assert found.small_answers.right is None
+    assert "labels" not in diagnose(MODEL, ROWS, labels, small=small, calibration=CALIBRATION).verdict
+
+
+def test_targets_of_other_rows_hide_nothing():
+    """R^2 below 0 of the float network says nothing of the small one; decibels do."""
+    model = replace(random_model([12, 24, 1], ["relu", "linear"]), metadata={"target": "regression"})
+    targets = np.roll(Engine(model, Limits(max_batch=300)).run(ROWS), 7, axis=0).astype(float)
+    small = quantize(model, CALIBRATION, method="minmax", test_vectors=0)
+    small = with_layer(small, 0, weight=small.layers[0].weight[::-1])
+    found = diagnose(model, ROWS, targets, small=small, calibration=CALIBRATION)
+    assert found.worst == "dense0"
+    assert "the float model itself has R^2 -" in found.verdict
+
+
+def test_a_class_that_is_lost_whole_is_named():
+    """Two rows of hundreds are less than half a point, and are all that there is of the class."""
+    small, labels = quantize(MODEL, CALIBRATION, method="minmax", test_vectors=0), broken_and_labels()[1]
+    rows = np.concatenate([np.flatnonzero(labels != 3), np.flatnonzero(labels == 3)[:2]])
+    weight, bias = small.layers[2].weight.copy(), small.layers[2].bias.copy()
+    weight[:, 3], bias[3] = 0, -(2**20)
+    small = with_layer(small, 2, weight=weight, bias=bias)
+    for known in (labels[rows], None):
+        found = diagnose(MODEL, ROWS[rows], known, small=small, calibration=CALIBRATION)
+        assert found.worst == "dense2"
+        assert "lost whole: class 3 (all 2 rows), output 3 (the same for all rows)" in found.verdict
+
+
+@pytest.mark.parametrize("factor", [0, -1])
+def test_a_single_output_of_many_is_named(factor):
+    """Its part in a sum over 150 is small: of targets, and of parts of one signal."""
+    for n_in in (10, 150):
+        model = random_model([n_in, 20, 150], ["relu", "linear"])
+        rows = random_rows(200, n_in, 3)
+        small = quantize(model, rows, method="minmax", test_vectors=0)
+        weight = small.layers[1].weight.copy()
+        weight[:, 7] *= factor
+        bias = np.where(np.arange(150) == 7, factor * small.layers[1].bias, small.layers[1].bias).astype(np.int32)
+        found = diagnose(model, rows, small=with_layer(small, 1, weight=weight, bias=bias), calibration=rows)
+        assert found.worst == "dense1"
+        assert "lost whole: output 7 (" in found.verdict
+        assert "--method auto" in [remedy.option for remedy in found.remedies]

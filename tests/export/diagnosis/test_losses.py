@@ -35,6 +35,7 @@ VALUES = Answers(1000, math.inf, None, None, 0.1, 0.95)
         (LABELLED, classes(49, 40.0, 936), False),  # as chance makes of 49 changes
         (LABELLED, classes(49, 40.0, 935), True),
         (LABELLED, classes(72, 15.2, 940), True),  # within chance, and export doubts it
+        (FLOAT, replace(classes(2, 40.0), gone=("class 1 (all 2 rows)",)), True),
         (classes(0, math.inf, 1000), classes(11, 30.0, 990), True),  # a float network that is right on all rows
         (Answers(1000, math.inf), Answers(1000, 21.0), False),
         (Answers(1000, math.inf), Answers(1000, 19.0), True),
@@ -90,6 +91,11 @@ def test_the_order_is_of_answers_and_then_of_decibels():
             classes(28, 26.3, 922),
             "28 decisions of 1,000 (accuracy 0.9500 -> 0.9220; 28 changed (2.8%), +-11 by chance), 26.3 dB at the "
             "outputs",
+        ),
+        (
+            FLOAT,
+            replace(classes(2, 40.0), gone=("class 1 (all 2 rows)",)),
+            "2 decisions of 1,000, 40.0 dB at the outputs, lost whole: class 1 (all 2 rows)",
         ),
         (FLOAT, classes(30, 22.0), "30 decisions of 1,000 (3.0%), 22.0 dB at the outputs"),
         (
