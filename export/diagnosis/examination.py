@@ -18,6 +18,7 @@ from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.codes import Ranges
 from export.diagnosis.findings import Finding, findings_of, saturates
+from export.diagnosis.input_scales import INPUT, standardized_otherwise
 from export.diagnosis.layer_errors import LayerErrors, layer_errors
 from export.diagnosis.losses import is_lost, order
 from export.diagnosis.pairs import SideBySide
@@ -143,7 +144,12 @@ class _Case:
         names = [layer.name for layer in self.layers if layer in self.layers[:2] or layer is winner]
         anew = self.is_given or self.method != "auto"
         differ = any(grid.is_beyond_calibration for layer in self.layers for grid in layer.grids)
-        return self._trials().tried(names, self._is_enough, anew=anew, rows_differ=differ)
+        return self._trials().tried([] if self._of_inputs else names, self._is_enough, anew=anew, rows_differ=differ)
+
+    @property
+    def _of_inputs(self) -> Finding | None:
+        """What is wrong before any layer."""
+        return next((each for each in self.findings if each.layer == INPUT), None)
 
     def _free(self) -> list[Remedy]:
         """What costs nothing, if it gives more than there is."""
@@ -166,7 +172,7 @@ class _Case:
         elif self.is_lost:
             remedies = self.remedies()
             best = chosen(remedies, self.before, self.after, self.precision)
-            text = verdict.broken(self.precision, self.layers[0], finding, self.before, self.after, remedies, best)
+            text = self._loss(finding, remedies, best)
         elif finding is not None:
             text = verdict.harmless(self.precision, finding, self.before, self.after)
         else:
@@ -179,11 +185,24 @@ class _Case:
             small_answers=self.after,
             layers=tuple(self.layers),
             findings=tuple(self.findings),
-            worst=self.layers[0].name if self.is_lost or finding is not None else None,
+            worst=self._worst(finding),
             remedies=tuple(remedies),
             verdict=text if self.labels_doubt is None else f"{text}; {self.labels_doubt}",
             notes=notes,
         )
+
+    def _worst(self, finding: Finding | None) -> str | None:
+        """Where to begin."""
+        if self._of_inputs is not None:
+            return INPUT
+        return self.layers[0].name if self.is_lost or finding is not None else None
+
+    def _loss(self, finding: Finding | None, remedies: list[Remedy], best: Remedy | None) -> str:
+        """Of the inputs, or of the worst layer."""
+        answers, of_inputs = (self.before, self.after), self._of_inputs
+        if of_inputs is not None:
+            return verdict.before_any_layer(self.precision, of_inputs, *answers, remedies, best)
+        return verdict.broken(self.precision, self.layers[0], finding, *answers, remedies, best)
 
 
 def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_given: bool, method: str) -> _Case:
@@ -194,6 +213,8 @@ def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_g
     before, after = judge.answers(beside.exact_logits), judge.answers(beside.found_logits)
     original = {layer.name: layer for layer in model.layers if isinstance(layer, Dense)}
     layers, findings = [], _overflows(given.overflow)
+    if is_lost(before, after, both.small.precision):  # else the first layer may hold the standardization
+        findings += standardized_otherwise(model, beside)
     for pair in beside.weighted:
         layers.append(layer_errors(beside, pair, judge, seen))
         findings += findings_of(beside, pair, original[pair.name], layers[-1])
@@ -204,7 +225,7 @@ def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_g
 def _rank(layer: LayerErrors, findings: list[Finding]) -> tuple[bool, bool, float]:
     """Layers that are odd in themselves first; of these one whose inputs saturate: all behind it may for that alone."""
     is_odd = any(finding.layer == layer.name for finding in findings)
-    is_entry = any(grid.place == "input" and saturates(grid) for grid in layer.grids)
+    is_entry = any(grid.place == "input" and saturates(grid, layer) for grid in layer.grids)
     return not is_odd, not is_entry, -layer.damage
 
 

@@ -13,12 +13,13 @@ from edge_runtime.layers import Dense, DynamicQuantizedDense, QuantizedDense
 from export.diagnosis.codes import GridUse
 from export.diagnosis.layer_errors import LayerErrors
 from export.diagnosis.pairs import Pair, SideBySide
-from export.quantization import BEYOND, LARGEST, lost_weights
+from export.quantization import BEYOND, LARGEST, LEAST_DB, lost_weights
 
 APART = 10.0  # times as large as the next: a weight that is so far from all others stands alone
 FEWEST_WEIGHTS = 16  # of a layer in which any may stand alone
 MOST_APART = 16  # weights that may stand apart together, and one in 64 of the layer at most
 LEAST_CLIPPED_DB = 20.0  # what clipping may leave: less than that is a range that does not fit
+LEAST_CLIPPED = 0.005  # of the values: a rare one that lies far beyond all others is clipped on purpose
 FEW_CODES, MUCH_TOO_WIDE = 8, 0.1  # codes that rows use of a grid of which they reach so little
 SAME = 1e-6  # of the largest value: outputs that move less give the same value for all rows
 ALIVE = 0.001  # share of values behind a ReLU that are not 0
@@ -26,7 +27,10 @@ ALIVE = 0.001  # share of values behind a ReLU that are not 0
 
 @dataclass(frozen=True)
 class Finding:
-    """What is wrong with a layer. kind: outlier, saturation, resolution, dead, underflow, overflow or nan."""
+    """What is wrong with a layer. kind: outlier, saturation, resolution, dead, underflow, overflow or nan.
+
+    Or of the "input", and standardization.
+    """
 
     layer: str
     kind: str
@@ -38,10 +42,10 @@ def findings_of(beside: SideBySide, pair: Pair, original: Dense, errors: LayerEr
     found = [
         *(("dead", text) for text in _dead(beside, pair)),
         *(("outlier", text) for text in _outlier(pair, original)),
-        *(("saturation", text) for grid in errors.grids for text in _saturation(grid)),
+        *(("saturation", text) for grid in errors.grids for text in _saturation(grid, errors)),
         *(("resolution", text) for grid in errors.grids for text in _resolution(grid, errors)),
         *(("overflow", text) for text in _overflow(pair)),
-        *(("underflow", text) for text in _underflow(pair)),
+        *(("underflow", text) for text in _underflow(pair, errors)),
         *(("nan", text) for text in _nan(beside, pair)),
     ]
     return [Finding(pair.name, kind, text) for kind, text in found]
@@ -95,14 +99,15 @@ def apart(sizes: NDArray[np.float64]) -> tuple[int, float]:
     return (place + 1, float(ratios[place])) if ratios[place] >= APART else (0, 1.0)
 
 
-def saturates(grid: GridUse) -> bool:
-    """Whether what a grid clips is missed."""
-    return grid.clipped > 0 and grid.clipped_db < LEAST_CLIPPED_DB
+def saturates(grid: GridUse, errors: LayerErrors) -> bool:
+    """Whether what a grid of a layer clips is missed: more than rare values, by the sum of squares, and behind it."""
+    is_felt = min(errors.here_db, errors.alone.judged_db) < LEAST_CLIPPED_DB
+    return grid.clipped >= LEAST_CLIPPED and grid.clipped_db < LEAST_CLIPPED_DB and is_felt
 
 
-def _saturation(grid: GridUse) -> Iterator[str]:
+def _saturation(grid: GridUse, errors: LayerErrors) -> Iterator[str]:
     """Rows reach so far beyond a grid that what is clipped is missed."""
-    if not saturates(grid):
+    if not saturates(grid, errors):
         return
     what = {"input": "its inputs", "table": "its values before the activation", "output": "its outputs"}[grid.place]
     seen = ""
@@ -134,12 +139,12 @@ def _overflow(pair: Pair) -> Iterator[str]:
         yield f"float16 overflows: {count:,} weights are beyond its largest number {LARGEST:.0f}, up to {largest:.4g}"
 
 
-def _underflow(pair: Pair) -> Iterator[str]:
-    """Weights that a half takes as 0."""
+def _underflow(pair: Pair, errors: LayerErrors) -> Iterator[str]:
+    """Weights that a half takes as 0, where the layer misses them: such as decayed to nothing are none."""
     exact = pair.exact[0]
     if not isinstance(exact, Dense) or pair.small.precision != "float16" or np.abs(exact.weight).max() >= BEYOND:
         return
-    if count := lost_weights(exact):
+    if (count := lost_weights(exact)) and errors.here_db < LEAST_DB["float16"]:
         yield (
             f"float16 underflows: {count:,} of {exact.weight.size:,} weights become 0, below its smallest number 6e-8, "
             "and no power of two saves them"

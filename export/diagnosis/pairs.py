@@ -99,7 +99,7 @@ class SideBySide:
     def entering(self, pair: Pair) -> NDArray[Any]:
         """The exact values that reach a pair, (n, n_in)."""
         place = self.source.layers.index(pair.exact[0])
-        return self._exact_input if place == 0 else self.exact[f"{self.source.layers[place - 1].name}.output"]
+        return self.exact_input if place == 0 else self.exact[f"{self.source.layers[place - 1].name}.output"]
 
     def entering_small(self, pair: Pair) -> NDArray[Any]:
         """The values that reach it in the smaller network, as real ones."""
@@ -123,7 +123,8 @@ class SideBySide:
         return self.found.get("input.standardized", self.rows)
 
     @property
-    def _exact_input(self) -> NDArray[Any]:
+    def exact_input(self) -> NDArray[Any]:
+        """What the first layer of the float network takes."""
         return self.exact.get("input.standardized", self.rows)
 
 

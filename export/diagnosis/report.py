@@ -44,7 +44,8 @@ class Diagnosis:
     precision: of the smaller one. rows: how many were looked at. float_answers, small_answers: of both networks.
     layers: those with weights, the most damaged first: such in which something was found, then by the error that each
     makes at the outputs by itself. findings: what is wrong with layers in themselves. worst: the name of the layer to
-    begin with, or None if there is nothing to mend. remedies: what was tried. verdict: one sentence.
+    begin with, "input" if rows are standardized otherwise, or None if there is nothing to mend. remedies: what was
+    tried. verdict: one sentence.
     notes: what to know of the rows.
     """
 

@@ -35,6 +35,14 @@ def dead(precision: str, finding: Finding, before: Answers, small: Answers) -> s
     return f"{_said(finding)}; {advice}; {_result(precision, before, small)}"
 
 
+def before_any_layer(
+    precision: str, finding: Finding, before: Answers, small: Answers, remedies: Sequence[Remedy], best: Remedy | None
+) -> str:
+    """Where no layer is to blame: each gets rows that are not those of the float model."""
+    advice = "no layer did that: give the small model the standardization of the float model that it was made of"
+    return f"{finding.text}; {advice}; {_result(precision, before, small)}; {_help(small, remedies, best)}"
+
+
 def broken(
     precision: str,
     worst: LayerErrors,

@@ -9,10 +9,14 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
 from edge_runtime.model import Model
+from edge_runtime.numerics import require_finite
 
 
 def checked_labels(model: Model, labels: Any, count: int) -> NDArray[Any] | None:
-    """Labels as an array: int classes (n,) of the model, or float targets (n, n_out). Raises InputError for others."""
+    """Labels as an array: int classes (n,) of the model, or float targets (n, n_out). Raises InputError for others.
+
+    Targets must be finite as float32, in which a model answers: the squares of their errors are so in float64.
+    """
     if labels is None:
         return None
     found = np.asarray(labels)
@@ -22,7 +26,9 @@ def checked_labels(model: Model, labels: Any, count: int) -> NDArray[Any] | None
             raise InputError(f"labels run from {found.min()} to {found.max()}, the model has classes 0..{classes - 1}")
         return found.astype(np.int64)
     if found.dtype.kind == "f" and found.size == count * model.n_out and len(found) == count:
-        return found.reshape(count, model.n_out)
+        targets = found.reshape(count, model.n_out)
+        require_finite(targets, "labels")
+        return targets
     raise InputError(
         f"labels have dtype {found.dtype} and shape {found.shape}, expected whole numbers ({count},) for classes or "
         f"floats ({count}, {model.n_out}) for values"

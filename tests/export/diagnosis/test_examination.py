@@ -270,3 +270,58 @@ def test_a_single_output_of_many_is_named(factor):
         assert found.worst == "dense1"
         assert "lost whole: output 7 (" in found.verdict
         assert "--method auto" in [remedy.option for remedy in found.remedies]
+
+
+STANDARDIZED = random_model([12, 24, 16, 5], ["relu", "relu", "softmax"], standardize=True)
+
+
+@pytest.mark.parametrize("is_small_without", [True, False])
+def test_a_small_model_that_is_standardized_otherwise_is_said_before_any_layer(is_small_without):
+    """Nothing a layer does makes good for it: both standardizations are said, and that making it anew helps."""
+    plain = replace(STANDARDIZED, preprocessing=None)
+    of, other = (STANDARDIZED, plain) if is_small_without else (plain, STANDARDIZED)
+    rows, calibration = ROWS * 3 + 5, CALIBRATION * 3 + 5
+    small = replace(quantize(of, calibration, method="minmax", test_vectors=0), preprocessing=other.preprocessing)
+    found = diagnose(of, rows, small=small, calibration=calibration)
+    assert found.worst == "input"
+    assert found.verdict.startswith("the small model standardizes input ")
+    assert "not at all" in found.verdict.split(";")[0]
+    assert " as (x - " in found.verdict.split(";")[0]
+    assert next(remedy.option for remedy in found.remedies if remedy.is_tried) == "--method auto"
+    assert "--keep" not in found.verdict
+
+
+def test_the_feature_that_is_standardized_otherwise_is_named():
+    """One factor of twelve."""
+    factors = STANDARDIZED.preprocessing.inv_std * np.where(np.arange(12) == 4, np.float32(40), np.float32(1))
+    small = quantize(STANDARDIZED, CALIBRATION, method="minmax", test_vectors=0)
+    small = replace(small, preprocessing=replace(small.preprocessing, inv_std=factors))
+    found = diagnose(STANDARDIZED, ROWS, small=small, calibration=CALIBRATION)
+    assert found.verdict.startswith("the small model standardizes input 4 as (x - ")
+
+
+def test_a_rare_value_far_beyond_all_others_is_no_alarm():
+    """One of thousands at 90 spreads is most of the sum of squares; that it is clipped harms nothing."""
+    rows = random_rows(600, 12, 5)
+    rows[7, 3] = 90
+    found = diagnose(MODEL, rows, calibration=CALIBRATION, method="minmax")
+    assert found.findings == ()
+    assert found.ok
+
+
+def test_weights_that_decayed_to_nothing_are_no_alarm_in_float16():
+    """They are below its smallest number, and the layer misses none of them."""
+    weight = MODEL.layers[0].weight.copy()
+    weight[:4] = 1e-12
+    found = diagnose(with_layer(MODEL, 0, weight=weight), ROWS, precision="float16", calibration=CALIBRATION)
+    assert found.findings == ()
+    assert found.ok
+
+
+@pytest.mark.parametrize("wrong", [np.nan, np.inf, 1e200])
+def test_targets_that_are_no_numbers_are_refused_with_their_row(wrong):
+    """No R^2 can be told of them."""
+    targets = np.zeros((300, 5))
+    targets[33, 2] = wrong
+    with pytest.raises(InputError, match="labels row 33"):
+        diagnose(replace(MODEL, metadata={"target": "regression"}), ROWS, targets, calibration=CALIBRATION)

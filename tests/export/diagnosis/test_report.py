@@ -5,9 +5,9 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 
-import numpy as np
 import pytest
 
+from edge_runtime import Engine, Limits
 from export import diagnose, quantize
 from export.quantization import PRECISIONS
 from tests.export.diagnosis.damage import random_case, with_grid_scaled
@@ -77,7 +77,7 @@ def test_plain_data_is_what_json_holds():
 @pytest.mark.parametrize(
     ("labels", "target", "unit"),
     [
-        (np.arange(300) % 5, "class", "right answers"),
+        (Engine(MODEL, Limits(max_batch=300)).predict(ROWS), "class", "right answers"),
         (None, "class", "decisions"),
         (None, "regression", "decibels"),
     ],

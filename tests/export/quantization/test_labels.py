@@ -28,6 +28,9 @@ def test_classes_and_values_are_taken_in_any_form():
         (np.full(50, -1), "labels run from -1 to -1"),
         (["a"] * 50, "labels have dtype <U1"),
         (np.zeros((50, 3)), r"shape \(50, 3\)"),
+        (np.where(np.arange(200).reshape(50, 4) == 30, np.nan, 0.0), "labels row 7, .* nan is not a finite number"),
+        (np.where(np.arange(200).reshape(50, 4) == 30, -np.inf, 0.0), "labels row 7, .* -inf is not a finite number"),
+        (np.full((50, 4), 1e200), "labels row 0, .*1e\\+200"),
     ],
 )
 def test_labels_that_are_not_the_models_are_refused(labels, text):
