@@ -201,6 +201,8 @@ def export(
 def _stored_ranges(model: Model, path: str) -> StoredRanges:
     """Those that stand in for data. Raises UsageError if there are none, QuantizationError if they are of others."""
     stored = StoredRanges.of(model)
+    if stored is None and has_integers(model):
+        raise click.UsageError(f"{path} is {model.precision} already; start from the float32 model that it was made of")
     if stored is None:
         raise click.UsageError(
             f"no data given, and {path} holds no ranges of its training rows, as 'smallnet train' writes them: add "

@@ -112,11 +112,11 @@ def observed(network: Model, x: NDArray[np.float32]) -> dict[str, NDArray[Any]]:
 
 
 def widened(layer: Layer) -> FloatLayer:
-    """A float layer in float32. Raises QuantizationError for one that is int8 already."""
+    """A float layer in float32. Raises QuantizationError for one in integers already."""
     if isinstance(layer, Stage):
         return layer
     if not isinstance(layer, Dense):
-        raise QuantizationError(f"layer '{layer.name}' is int8 already; start from the float32 model")
+        raise QuantizationError(f"layer '{layer.name}' is {layer.precision} already; start from the float32 model")
     return Dense(layer.name, layer.weight.astype(np.float32), layer.bias, layer.activation)
 
 

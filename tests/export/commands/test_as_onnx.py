@@ -83,3 +83,13 @@ def _wrong(model):
             array = onnx.numpy_helper.to_array(tensor) + 99
             tensor.CopyFrom(onnx.numpy_helper.from_array(array, tensor.name))
     return proto
+
+
+def test_a_model_in_other_integers_is_no_start(folder, tmp_path):
+    """What it is, and what to start from; no advice to bring data, which would not help."""
+    small = tmp_path / "s.npz"
+    save(quantize(random_model([4, 3], ["linear"]), random_rows(40, 4), "int4"), small)
+    done = run_command("export", small, "--precision", "int8", "--out", tmp_path)
+    assert done.exit_code == 2
+    assert "s.npz is int4 already; start from the float32 model that it was made of" in done.stderr
+    assert "--calibrate" not in done.stderr

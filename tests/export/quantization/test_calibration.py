@@ -132,10 +132,11 @@ def test_the_rows_of_an_overflow_are_named():
         calibrate(model, rows)
 
 
-def test_a_layer_that_is_int8_already_is_named():
-    """With what to start from."""
-    small = quantize(MODEL, random_rows(50, 6))
-    with pytest.raises(QuantizationError, match=r"^layer 'dense0' is int8 already; start from the float32 model"):
+@pytest.mark.parametrize("precision", ["int8", "int4", "int8-a16", "int8-dynamic"])
+def test_a_layer_in_integers_already_is_named(precision):
+    """With its precision, and what to start from."""
+    small = quantize(MODEL, random_rows(50, 6), precision)
+    with pytest.raises(QuantizationError, match=f"^layer 'dense0' is {precision} already; start from the float32 "):
         calibrate(small, random_rows(5, 6))
 
 
