@@ -27,8 +27,9 @@ def chance(after: Answers) -> float:
 
 
 def is_within_chance(before: Answers, after: Answers) -> bool:
-    """Whether right answers are lost, and no more than chance may lose."""
-    return before.right is not None and 0 < (lost_decisions(before, after) or 0) <= chance(after)
+    """Whether right answers are lost, no more than chance may lose, and no class or output whole."""
+    lost = lost_decisions(before, after) or 0
+    return before.right is not None and not after.gone and 0 < lost <= chance(after)
 
 
 def is_lost(before: Answers, after: Answers, precision: str) -> bool:

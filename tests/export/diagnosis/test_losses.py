@@ -8,7 +8,7 @@ from dataclasses import replace
 import pytest
 
 from export.diagnosis.answers import Answers, WorstOutput
-from export.diagnosis.losses import decibels, figures, gained, is_lost, order
+from export.diagnosis.losses import decibels, figures, gained, is_lost, is_within_chance, order
 
 
 def classes(changed, db, right=None, rows=1000):
@@ -149,3 +149,10 @@ def test_decibels_in_words():
         "no error",
         "no signal",
     ]
+
+
+def test_a_class_that_is_lost_whole_is_not_within_chance():
+    """However few rows it has."""
+    few = classes(2, 40.0, 949)
+    assert is_within_chance(LABELLED, few)
+    assert not is_within_chance(LABELLED, replace(few, gone=("class 1 (all 2 rows)",)))
