@@ -22,6 +22,9 @@ from numpy.typing import NDArray
 from edge_runtime.numerics import quantize_symmetric
 
 DAMPING = 0.01  # of the mean second moment, added to each: inputs that rows cannot tell apart share an error
+# Likewise where weights are moved. Beside 0.01 it takes up to 0.3 dB of int4 on rows like those of calibration (Fashion-
+# MNIST), and keeps 9 dB of int8 on other rows (an autoencoder of 640 inputs, on sounds that calibration had none of).
+REFIT_DAMPING = 0.3
 _BLOCK = 64  # inputs rounded before the rest of the weights is told
 
 
@@ -68,7 +71,7 @@ def refitted(weight: NDArray[np.floating], seen: Moments) -> NDArray[np.float64]
     weight: (n_in, n_out). The least squares solution, damped: `weight` itself where quantization takes nothing.
     """
     exact = weight.astype(np.float64)
-    return exact + np.linalg.solve(_damped(seen.covariance), seen.cross @ exact)
+    return exact + np.linalg.solve(_damped(seen.covariance, REFIT_DAMPING), seen.cross @ exact)
 
 
 def compensated(
@@ -138,10 +141,10 @@ def _round_block(
     return steps, errors
 
 
-def _damped(covariance: NDArray[np.float64]) -> NDArray[np.float64]:
-    """With DAMPING of the mean second moment on the diagonal; ones where no input moves, so that it can be inverted."""
+def _damped(covariance: NDArray[np.float64], share: float = DAMPING) -> NDArray[np.float64]:
+    """With a share of the mean second moment on the diagonal; ones where no input moves, so that it can be inverted."""
     mean = float(np.mean(np.diag(covariance)))
-    return covariance + (DAMPING * mean if mean > 0 else 1.0) * np.eye(len(covariance))
+    return covariance + (share * mean if mean > 0 else 1.0) * np.eye(len(covariance))
 
 
 def _inverse_factor(matrix: NDArray[np.float64]) -> NDArray[np.float64]:
