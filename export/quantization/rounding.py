@@ -22,8 +22,8 @@ from numpy.typing import NDArray
 from edge_runtime.numerics import quantize_symmetric
 
 DAMPING = 0.01  # of the mean second moment, added to each: inputs that rows cannot tell apart share an error
-# Likewise where weights are moved. Beside 0.01 it takes up to 0.3 dB of int4 on rows like those of calibration (Fashion-
-# MNIST), and keeps 9 dB of int8 on other rows (an autoencoder of 640 inputs, on sounds that calibration had none of).
+# Likewise where weights are moved. Beside 0.01 it takes up to 0.3 dB of int4 on rows like those of calibration, of
+# Fashion-MNIST, and keeps 9 dB of int8 on others: an autoencoder of 640 inputs, on sounds that calibration had none of.
 REFIT_DAMPING = 0.3
 _BLOCK = 64  # inputs rounded before the rest of the weights is told
 
