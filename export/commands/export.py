@@ -68,7 +68,7 @@ error grows, of the target where it grows most. sqnr: dB of signal to noise at t
 default accuracy for classes, rmse for targets, else sqnr."""
 _METHOD_HELP = """How int8 ranges are chosen; auto tries the others, and the three steps below, and takes what comes
 closest to the float network on rows kept apart. With a method that is named, only the steps asked for are taken."""
-_EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same, bit for bit."
+_EQUALIZE_HELP = "Bring the ranges of hidden units together first; the float network stays the same but for rounding."
 _BIAS_HELP = "Move biases so that each unit's mean is that of the float network."
 _ROUNDING_HELP = "compensated: the weights of a layer make good what rounding takes from the others."
 _KEEP_HELP = """A layer that stays in another precision than the rest, as dense1=float16; may be given more than once.

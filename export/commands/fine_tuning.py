@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any, NamedTuple
 
 import click
+import numpy as np
 
 from edge_runtime.artifact import artifact_bytes, save
 from edge_runtime.console import (
@@ -37,7 +38,7 @@ from export.quantization import (
     with_test_vectors,
 )
 from trainer.cli import FALSE_ALARM_RATE, epoch_told
-from trainer.datasets import Split, files_of
+from trainer.datasets import Dataset, Split, files_of
 from trainer.fine_tuning import Tuned, check_moves, check_trainable, lower_score, tune, tuning_options
 from trainer.fitting import TrainingOptions
 from trainer.recipe import THRESHOLD, with_threshold
@@ -145,7 +146,11 @@ def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: 
         f"{shrunk.precision} (shrunk)": _judged(small, source, rows, parts),
         f"{finished.precision} (fine-tuned)": _judged(finished, source, rows, parts),
     }
-    doubts = [*tuned.doubts, *([] if rows is None else _doubts(rows, shrunk, finished))]
+    doubts = [
+        *absent_classes(source, parts.train),
+        *tuned.doubts,
+        *([] if rows is None else _doubts(rows, shrunk, finished)),
+    ]
     say_warnings(doubts)
     facts = {
         "file": str(out),
@@ -172,6 +177,16 @@ def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: 
     if not is_quiet():
         echo(f"next: {typed_program()} export {typed_path(out)} --out build/")
     return None
+
+
+def absent_classes(model: Model, train: Dataset) -> list[str]:
+    """Classes of the model that no training row has: nothing keeps it from forgetting them."""
+    if not train.is_classification or not train.n_out:
+        return []
+    count, present = max(2, model.n_out), len(np.unique(train.y))
+    if present >= count:
+        return []
+    return [f"{present} of the model's {count} classes have training rows: it may forget the others; add rows of them"]
 
 
 def _doubts(rows: LabeledRows, shrunk: Model, finished: Model) -> list[str]:

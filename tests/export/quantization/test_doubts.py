@@ -255,13 +255,14 @@ def test_the_table_and_the_json_have_the_same_figures_without_labels(tmp_path):
         "precision",
         ".npz bytes",
         ".onnx bytes",
+        "weights B",
         "sqnr dB",
         "decisions changed",
         "max abs error",
         "verified",
     ]
     values = line.split()
-    assert values[3:5] == [f"{row['sqnr_db']:.1f}", str(row["decisions_changed"])]
+    assert values[4:6] == [f"{row['sqnr_db']:.1f}", str(row["decisions_changed"])]
 
 
 def test_a_library_export_keeps_its_warnings(tmp_path):

@@ -221,7 +221,7 @@ def test_what_is_made_proves_itself(precision):
     assert {row.tobytes() for row in small.test_vectors.inputs} <= {row.tobytes() for row in rows}
     assert len(quantize(model, rows, precision, test_vectors=3).test_vectors.inputs) == 3
     assert quantize(model, rows, precision, test_vectors=0).test_vectors is None
-    batches = quantize(model, (rows[start : start + 70] for start in range(0, 300, 70)), precision)
+    batches = quantize(model, [rows[start : start + 70] for start in range(0, 300, 70)], precision)
     assert batches.test_vectors.inputs.tobytes() == small.test_vectors.inputs.tobytes()
 
 
