@@ -39,7 +39,7 @@ def equalize(model: Model, calibration: CalibrationRows) -> Model:
     or sums are those of the units, and units that are always 0. Test vectors are dropped. Raises QuantizationError for
     bad rows.
     """
-    ranges = _ranges(float_model(model), calibration)
+    ranges = _ranges(model, calibration)
     return _scaled(model, lambda position, _after: _factors(ranges[position]))
 
 
@@ -63,11 +63,11 @@ def _scaled(model: Model, factors: Callable[[int, Dense], NDArray[np.float32]]) 
     return replace(model, layers=tuple(layers), test_vectors=None)
 
 
-def _ranges(network: Model, calibration: CalibrationRows) -> list[NDArray[np.float64]]:
+def _ranges(model: Model, calibration: CalibrationRows) -> list[NDArray[np.float64]]:
     """The largest magnitude of each hidden unit's output over the calibration rows, layer by layer."""
-    hidden = network.layers[:-1]
+    network, hidden = float_model(model), model.layers[:-1]
     ranges = [np.zeros(layer.n_out) for layer in hidden]
-    for block in blocks(network, calibration):
+    for block in blocks(model, calibration):  # the model's own, whose schema says which columns of a frame are meant
         tensors = observed(network, block)
         for seen, layer in zip(ranges, hidden, strict=True):
             np.maximum(seen, np.abs(tensors[f"{layer.name}.output"]).max(axis=0), out=seen)
