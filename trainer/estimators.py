@@ -78,7 +78,7 @@ class _DenseEstimator(BaseEstimator):
     _hands_on: tuple[str, ...] = (
         "l2_lambda", "dropout_rate", "batch_norm", "init", "epochs", "batch_size", "learning_rate",
         "validation_share", "patience", "min_delta", "monitor", "shuffle", "optimizer", "schedule", "loss",
-        "standardize",
+        "standardize", "augment",
     )  # fmt: skip
 
     def __init__(
@@ -102,6 +102,7 @@ class _DenseEstimator(BaseEstimator):
         schedule: Any = _MADE["schedule"],
         loss: Any = _MADE["loss"],
         standardize: str = _MADE["standardize"],
+        augment: Any = _MADE["augment"],
         train_dtype: str = DEFAULT_CONFIG.train_dtype,
         warm_start: bool = _MADE["warm_start"],
         random_state: Any = DEFAULT_CONFIG.seed,
@@ -112,7 +113,7 @@ class _DenseEstimator(BaseEstimator):
         self.validation_share, self.patience, self.min_delta = validation_share, patience, min_delta
         self.monitor, self.shuffle = monitor, shuffle
         self.optimizer, self.schedule, self.loss = optimizer, schedule, loss
-        self.standardize, self.train_dtype = standardize, train_dtype
+        self.standardize, self.augment, self.train_dtype = standardize, augment, train_dtype
         self.warm_start, self.random_state = warm_start, random_state
 
     @_in_one_thread
