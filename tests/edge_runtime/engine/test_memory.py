@@ -125,7 +125,7 @@ def test_tiles_of_many_rows_copy_no_part_of_them(precision):
     engine.run(rows)
     with traced() as peak:
         engine.run(rows)
-        assert peak() < 128 * 3 * 4 + (64 << 10)
+        assert peak() < 128 * 3 * 4 + (128 << 10)  # the most that a call of NumPy takes for a moment
 
 
 @pytest.mark.parametrize(("precision", "budget"), [("int8", 130_000), ("int4", 100_000)])
