@@ -118,14 +118,14 @@ def test_an_activation_that_needs_room_is_planned():
 @pytest.mark.parametrize("precision", ["float16", "int8", "int8-a16"])
 def test_tiles_of_many_rows_copy_no_part_of_them(precision):
     """A tile multiplies some columns of all rows, which the call that suits whole rows would copy first."""
-    rows = random_rows(128, 600)
+    rows = random_rows(256, 600)
     model = quantize(random_model([600, 900, 3], ["relu", "linear"]), rows, precision, "minmax")
-    engine = Engine(model, Limits(max_batch=128, lean=True))
+    engine = Engine(model, Limits(max_batch=256, lean=True))
     assert any(0 < step.tile_rows < 600 for step in engine.plan.steps)
     engine.run(rows)
     with traced() as peak:
         engine.run(rows)
-        assert peak() < 128 * 3 * 4 + (128 << 10)  # the most that a call of NumPy takes for a moment
+        assert peak() < 256 * 3 * 4 + (128 << 10)  # the most that a call of NumPy takes for a moment
 
 
 @pytest.mark.parametrize(("precision", "budget"), [("int8", 130_000), ("int4", 100_000)])
