@@ -13,7 +13,7 @@ from edge_runtime.reference.bounds import (
 )
 from edge_runtime.reference.input_range import WARN_ABOVE, range_warning
 from edge_runtime.reference.stage_bounds import stage_bound
-from edge_runtime.reference.trace import behind_accumulator, logits, stage_values, trace, trace_layer
+from edge_runtime.reference.trace import before_activation, behind_accumulator, logits, stage_values, trace, trace_layer
 
 __all__ = [
     "LOGITS",
@@ -21,6 +21,7 @@ __all__ = [
     "WARN_ABOVE",
     "activation_bound",
     "agree",
+    "before_activation",
     "behind_accumulator",
     "count_lone_nans",
     "implementation_error",

@@ -121,5 +121,9 @@ def behind_accumulator(layer: QuantizedDense, scaled: NDArray[np.float32]) -> Te
 
 def logits(model: Model, tensors: Tensors) -> NDArray[np.float32]:
     """What the last layer gives before its activation, out of a trace: float32 (batch, n_out)."""
-    last = model.layers[-1]
+    return before_activation(model.layers[-1], tensors)
+
+
+def before_activation(last: Layer, tensors: Tensors) -> NDArray[np.float32]:
+    """The same of a layer that gives floats, out of its tensors."""
     return tensors[f"{last.name}.{'scaled' if isinstance(last, QuantizedDense) else 'preactivation'}"]

@@ -11,7 +11,7 @@ from edge_runtime.model import Model
 from export.commands.data import rows_for_export
 from export.commands.pipeline import ExportOptions, LabeledRows
 from export.onnx_writer import has_int4, int4_doubts, to_onnx
-from export.verification import Report, RunLimits, check_opset, verify_content
+from export.verification import Report, check_opset, verify_content
 from trainer.datasets import files_of
 
 
@@ -40,9 +40,10 @@ def write_as_onnx(
         note(said)
     proto = to_onnx(model, chosen.form, opset=chosen.opset, portable=chosen.portable)
     content = proto.SerializeToString(deterministic=True)
-    limits = RunLimits(options["max_memory"], options["max_seconds"])
     with Progress("verifying") as on_rows:
-        report = verify_content(model, content, target, rows.compared, on_rows=on_rows, run_limits=limits)
+        report = verify_content(
+            model, content, target, rows.compared, on_rows=on_rows, run_limits=options["run_limits"]
+        )
     if report.ok:
         make_folder(target.parent)
         write_together({target: content})

@@ -41,6 +41,11 @@ class ExportRows(NamedTuple):
     chosen_on: JudgedRows = JudgedRows(None, None)
     checked: JudgedRows = JudgedRows(None, None)
 
+    @property
+    def judged(self) -> tuple[Any, Any]:
+        """The held-out rows, and their labels or None."""
+        return (self.held_out, None) if self.test is None else self.test
+
 
 def rows_for_export(
     model: Model, spec: str | None, stored: StoredRanges | None = None, *, max_bytes: int = DATA_MAX_BYTES
@@ -48,7 +53,6 @@ def rows_for_export(
     """From the data that `spec` names; without any, random rows to compare on, standard normal once standardized.
 
     stored: ranges that stand in for calibration rows where no data are given. The rows are drawn from the inputs' then.
-
     The data is split by the seed that the model remembers, so that the test rows are those that training held out.
     Raises InputError where the data's rows are not what the model takes.
     """

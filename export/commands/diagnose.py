@@ -53,8 +53,7 @@ def diagnose_command(
     precision: str | None,
     output: str | None,
     max_bytes: int | None,
-    max_memory: int | None,
-    max_seconds: float,
+    run_limits: RunLimits,
     as_json: bool,
     wide: bool,
 ) -> None:
@@ -69,9 +68,8 @@ def diagnose_command(
     """
     if small_path is not None and precision is not None:
         raise click.UsageError(f"{small_path} and --precision {precision} found, expected one of the two")
-    limits = RunLimits(max_memory, max_seconds)
-    model = load_any(model_path, max_bytes, limits, output)
-    small = None if small_path is None else load_any(small_path, max_bytes, limits)
+    model = load_any(model_path, max_bytes, run_limits, output)
+    small = None if small_path is None else load_any(small_path, max_bytes, run_limits)
     calibration, judged, labels = _rows(model, spec, calibrate, is_whole, max_bytes)
     found = diagnose(model, judged, labels, small=small, precision=precision or "int8", calibration=calibration)
     for text in found.notes:
@@ -90,7 +88,7 @@ def _rows(
     if calibrate is None and not is_whole:
         if rows.note:
             note(rows.note)
-        return rows.calibration, *((rows.held_out, None) if rows.test is None else rows.test)
+        return rows.calibration, *rows.judged
     judged, labels, text = all_rows(model, spec, **cap(max_bytes))
     if text:
         note(text)

@@ -47,8 +47,7 @@ def diff_command(
     is_whole: bool,
     output: str | None,
     max_bytes: int | None,
-    max_memory: int | None,
-    max_seconds: float,
+    run_limits: RunLimits,
     as_json: bool,
     wide: bool,
 ) -> None:
@@ -67,8 +66,7 @@ def diff_command(
     """
     if is_whole and spec is None:
         raise click.UsageError("--all-rows found, and no --data whose rows these are")
-    limits = RunLimits(max_memory, max_seconds)
-    first, second = (load_any(path, max_bytes, limits, output) for path in (first_path, second_path))
+    first, second = (load_any(path, max_bytes, run_limits, output) for path in (first_path, second_path))
     rows, labels, what = _rows(first, second, spec, is_whole, max_bytes)
     found = replace(compare_models(first, second), rows=row_difference(first, second, rows, labels, what))
     if as_json:
@@ -89,7 +87,7 @@ def _rows(first: Model, second: Model, spec: str | None, is_whole: bool, max_byt
         rows, labels, text = all_rows(first, spec, **cap(max_bytes))
     else:
         found = rows_for_export(first, spec, **cap(max_bytes))
-        text, (rows, labels) = found.note, (found.held_out, None) if found.test is None else found.test
+        text, (rows, labels) = found.note, found.judged
     if text:
         note(text)
     return rows, labels, f"{'all of' if is_whole else 'held out of'} {Path(spec).name}"

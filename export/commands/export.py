@@ -151,7 +151,7 @@ def export(
     stem, out = Path(model_path).name.removesuffix(".npz").removesuffix(".onnx"), options["out"]
     sources: list[str | Path] = [model_path, *(files_of(spec) if spec else [])]
     check_export(out, stem, wanted, chosen, force=options["force"], sources=sources)
-    run_limits = RunLimits(options["max_memory"], options["max_seconds"])
+    run_limits: RunLimits = options["run_limits"]
     model = load_any(
         model_path, max_bytes, run_limits, options["output"], export_paths(out, stem, wanted, chosen.formats)
     )

@@ -52,8 +52,7 @@ def import_command(
     test_vectors: int,
     force: bool,
     max_bytes: int | None,
-    max_memory: int | None,
-    max_seconds: float,
+    run_limits: RunLimits,
     as_json: bool,
     wide: bool,
 ) -> None:
@@ -68,10 +67,9 @@ def import_command(
 
     Example: smallnet import model.onnx --out model.npz
     """
-    allowed = RunLimits(max_memory, max_seconds)
     if len(paths) > 1 or os.path.isdir(paths[0]):
         require_for_many(output, spec, out)
-        found = import_many(tasks_of(paths, out, force=force), allowed, test_vectors, cap(max_bytes))
+        found = import_many(tasks_of(paths, out, force=force), run_limits, test_vectors, cap(max_bytes))
         _say(found, many_table(found, out, verdict_width(wide)), as_json)
         return
     path = paths[0]
@@ -82,9 +80,9 @@ def import_command(
     check_output(out, "artifact", force=force, sources=[path, *(files_of(spec) if spec else [])])
     source = import_onnx(path, output=output, **cap(max_bytes))
     refuse_inputs(out, source.external_files)
-    result = checked(source, path, allowed)
+    result = checked(source, path, run_limits)
     if spec is not None:
-        result = on_data(result, path, spec, load_rows(source.model, spec, **cap(max_bytes)).x, allowed)
+        result = on_data(result, path, spec, load_rows(source.model, spec, **cap(max_bytes)).x, run_limits)
     if result.ok:
         result.save(out, test_vectors)
     facts = {**import_facts(source, result.reports, out if result.ok else None), "warnings": result.doubts()}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import functools
 from collections.abc import Iterable
 from pathlib import Path
 from typing import Any
@@ -32,12 +33,17 @@ test_vectors_option = click.option(
 
 
 def run_limit_options(command: Any) -> Any:
-    """The options that a command has which runs somebody's ONNX file: the fields of `RunLimits`."""
+    """The options that a command has which runs somebody's ONNX file, which it is given as `run_limits`."""
+
+    @functools.wraps(command)
+    def limited(*arguments: Any, max_memory: int | None, max_seconds: float, **options: Any) -> Any:
+        return command(*arguments, run_limits=RunLimits(max_memory, max_seconds), **options)
+
     limit = click.FloatRange(min=0, min_open=True)
     seconds = click.option(
         "--max-seconds", metavar="S", type=limit, default=60.0, show_default=True, help=_SECONDS_HELP
     )
-    return click.option("--max-memory", type=Size(), help=_MEMORY_HELP)(seconds(command))
+    return click.option("--max-memory", type=Size(), help=_MEMORY_HELP)(seconds(limited))
 
 
 def say_warnings(texts: list[str]) -> None:

@@ -60,8 +60,7 @@ def score(
     output: str | None,
     backend: str,
     max_bytes: int | None,
-    max_memory: int | None,
-    max_seconds: float,
+    run_limits: RunLimits,
     as_json: bool,
     wide: bool,
 ) -> None:
@@ -74,7 +73,7 @@ def score(
 
     Example: smallnet score model.npz --data test.csv
     """
-    model = load_any(model_path, max_bytes, RunLimits(max_memory, max_seconds), output)
+    model = load_any(model_path, max_bytes, run_limits, output)
     is_autoencoder = target_of(model) == "autoencoder"
     if false_alarms is not None and not is_autoencoder:
         raise click.UsageError("--false-alarms is for autoencoders, which this model is none of; leave it out")

@@ -58,8 +58,7 @@ def verify_command(
     spec: str | None,
     output: str | None,
     max_bytes: int | None,
-    max_memory: int | None,
-    max_seconds: float,
+    run_limits: RunLimits,
     as_json: bool,
     wide: bool,
     **limits: Any,
@@ -93,13 +92,14 @@ def verify_command(
         wanted.require_batch(len(rows))
     if c_path is not None:
         artifact = bytes(read_file(model_path, max_bytes=max_bytes or MODEL_MAX_BYTES))
-        report = verify_c(model, c_path, rows, artifact=artifact, max_seconds=max_seconds)
+        report = verify_c(model, c_path, rows, artifact=artifact, max_seconds=run_limits.max_seconds)
     elif Path(other_path).is_dir():
         report = verify_dumps(model, other_path, rows)
     else:
         with Progress("comparing") as on_rows:
-            allowed = RunLimits(max_memory, max_seconds)
-            report = verify(model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=allowed, output=output)
+            report = verify(
+                model, other_path, rows, limits=wanted, on_rows=on_rows, run_limits=run_limits, output=output
+            )
     doubts = [*comparison_doubts(model, rows_to_compare(model, rows)), *report.notes]
     scores = None if labelled is None else labelled.scores(model)
     doubts += [] if scores is None else chance_doubts(scores)

@@ -17,8 +17,8 @@ from edge_runtime.numerics import dequantize
 from edge_runtime.reference import logits, trace
 from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
-from export.diagnosis.rows import rows_of_model, spread
-from export.quantization import checked_labels, finite, float_outputs, rows_that_fit
+from export.diagnosis.rows import rows_of_model
+from export.quantization import checked_labels, finite, float_outputs, rows_that_fit, spread_places
 
 _Values: TypeAlias = NDArray[Any]
 
@@ -69,7 +69,7 @@ def row_difference(first: Model, second: Model, rows: Any, labels: Any, what: st
         return None
     x = rows_of_model(first, rows, "rows")
     y = checked_labels(first, labels, len(x))
-    few = spread(len(x), rows_that_fit(first))
+    few = spread_places(len(x), rows_that_fit(first))
     x, y = x[few], None if y is None else y[few]
     tensors = [_traced(model, x) for model in (first, second)]
     one, other = (logits(model, found) for model, found in zip((first, second), tensors, strict=True))

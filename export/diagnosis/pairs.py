@@ -13,7 +13,7 @@ from edge_runtime.array_types import Tensors
 from edge_runtime.layers import Layer, QuantizedDense, WeightedLayer
 from edge_runtime.model import Model
 from edge_runtime.numerics import dequantize
-from edge_runtime.reference import behind_accumulator, logits, trace, trace_layer
+from edge_runtime.reference import before_activation, behind_accumulator, logits, trace, trace_layer
 from export.quantization import float_stretches
 
 
@@ -54,7 +54,7 @@ class Pair:
     def real(self, tensors: Tensors) -> NDArray[Any]:
         """What the small layer gave, out of its tensors, as real values; of the last one its logits."""
         if self.is_last:
-            return _logits(self.small, tensors)
+            return before_activation(self.small, tensors)
         values, grid = tensors[f"{self.name}.output"], getattr(self.small, "final_grid", None)
         return values if grid is None else dequantize(values, grid)
 
@@ -135,11 +135,7 @@ def passed(layers: tuple[Layer, ...], value: NDArray[Any], *, to_logits: bool) -
         for layer in layers:
             tensors = trace_layer(layer, value)
             value = tensors[f"{layer.name}.output"]
-    return _logits(layers[-1], tensors) if to_logits else value
-
-
-def _logits(last: Layer, tensors: Tensors) -> NDArray[Any]:
-    return tensors[f"{last.name}.{'scaled' if isinstance(last, QuantizedDense) else 'preactivation'}"]
+    return before_activation(layers[-1], tensors) if to_logits else value
 
 
 def _on_floats(layer: QuantizedDense, value: NDArray[Any]) -> Tensors:

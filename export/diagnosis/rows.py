@@ -12,7 +12,7 @@ from edge_runtime.inputs import as_inputs
 from edge_runtime.model import Model
 from edge_runtime.numerics import require_finite
 from edge_runtime.reference import trace
-from export.quantization import checked_labels, float_model, rows_that_fit
+from export.quantization import checked_labels, float_model, rows_that_fit, spread_places
 
 FEWEST_TO_CUT = 20  # rows, of which a fifth is kept to judge on
 
@@ -44,7 +44,7 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRow
         judged, known = judged[apart], None if known is None else known[apart]
     else:
         calibrated = rows_of_model(model, calibration, "calibration")
-    few = spread(len(judged), rows_that_fit(model))
+    few = spread_places(len(judged), rows_that_fit(model))
     judged, known = judged[few], None if known is None else known[few]
     if (judged == judged[0]).all():
         raise InputError(
@@ -65,17 +65,12 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRow
 
 
 def rows_of_model(model: Model, rows: Any, what: str) -> NDArray[np.float32]:
-    """GivenRows as float32 (n, n_in), at least one, all finite. Raises InputError for others."""
+    """Rows as float32 (n, n_in), at least one, all finite. Raises InputError for others."""
     found = as_inputs(model, rows, what)
     if found.ndim != 2 or found.shape[1] != model.n_in or not len(found):
         raise InputError(f"{what} have shape {found.shape}, expected (n, {model.n_in}), at least one row")
     require_finite(found, what)
     return found.astype(np.float32)
-
-
-def spread(count: int, most: int) -> NDArray[np.int64]:
-    """The places of at most so many rows, spread evenly over all."""
-    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
 
 
 def _finite(network: Model, rows: NDArray[np.float32]) -> tuple[NDArray[np.bool_], Overflow | None]:

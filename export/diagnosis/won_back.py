@@ -10,7 +10,6 @@ from numpy.typing import NDArray
 
 from edge_runtime.errors import ModelError
 from edge_runtime.layers import Dense, Layer, QuantizedDense
-from edge_runtime.model import Model
 from export.diagnosis.pairs import Pair, SideBySide, passed
 
 
@@ -26,12 +25,6 @@ def logits_with_float(beside: SideBySide, pair: Pair, precision: str) -> NDArray
     first = max(0, beside.pairs.index(pair) - 1)
     entering = beside.found[f"{beside.pairs[first - 1].name}.output"] if first else beside.small_input
     return passed(tuple(layers[first:]), entering, to_logits=True)
-
-
-def model_with_float(beside: SideBySide, pair: Pair, precision: str) -> Model | None:
-    """The same as a model that can be run and written."""
-    layers = layers_with_float(beside, pair, precision)
-    return None if layers is None else replace(beside.small, layers=tuple(layers), test_vectors=None)
 
 
 def layers_with_float(beside: SideBySide, pair: Pair, precision: str) -> list[Layer] | None:

@@ -28,7 +28,7 @@ from export.quantization.ranges import METHODS
 from export.quantization.recipe import FLOATS, INTEGERS, KEPT, ROUNDINGS, QuantizationWarning, Switches
 from export.quantization.stored_ranges import StoredRanges
 from export.quantization.storing import with_ranges
-from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+from export.quantization.test_rows import DEFAULT_ROWS, spread_places, with_test_vectors
 from export.quantization.units import float_outputs, float_stretches
 
 __all__ = [
@@ -81,6 +81,7 @@ __all__ = [
     "row_doubts",
     "rows_that_fit",
     "scale_for_float16",
+    "spread_places",
     "sqnr_db",
     "squared_error",
     "varies",

@@ -30,7 +30,7 @@ from export.quantization.labels import checked_labels
 from export.quantization.mixes import LADDER, Mix, Mixes
 from export.quantization.quantizer import Quantized, check_test_vectors, float_source
 from export.quantization.recipe import FLOATS, QuantizationWarning, Switches
-from export.quantization.test_rows import DEFAULT_ROWS, with_test_vectors
+from export.quantization.test_rows import DEFAULT_ROWS, spread_places, with_test_vectors
 
 MOST_TRIALS = 40  # mixes that are made and measured beside the uniform precisions
 MOST_CHOSEN_ON = 8192  # that a choice is made on, spread evenly over those given
@@ -247,7 +247,7 @@ def _chosen_on(model: Model, rows: ArrayLike, labels: ArrayLike | None) -> tuple
     if found.ndim != 2 or found.shape[1] != model.n_in or len(found) == 0:
         raise InputError(f"rows to choose on have shape {found.shape}, expected (n, {model.n_in}), at least one")
     known = checked_labels(model, labels, len(found))
-    few = np.unique(np.linspace(0, len(found) - 1, min(len(found), MOST_CHOSEN_ON)).astype(np.int64))
+    few = spread_places(len(found), MOST_CHOSEN_ON)
     return found[few].astype(np.float32), None if known is None else known[few]
 
 

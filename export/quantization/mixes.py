@@ -68,7 +68,7 @@ class Mixes:
         if isinstance(found, QuantizationError):
             raise found
         recipe, tried = found
-        return calibrated(self._trials, replace(recipe, keep=tuple(sorted(keep.items()))), tried)
+        return calibrated(self._trials.beside(lowest), replace(recipe, keep=tuple(sorted(keep.items()))), tried)
 
     def _recipe(self, precision: str) -> tuple[Recipe, dict[str, float]] | QuantizationError:
         """How the whole network is best made in that precision, and what was tried for it; or why it cannot be."""

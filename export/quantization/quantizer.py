@@ -59,13 +59,13 @@ def quantize(
     """The same network with smaller weights.
 
     model: float32 layers; or a trained network, whose `to_model` gives them.
-    calibration: an array (n, n_in), a frame or batches of rows as a user would feed them, needed for int8 and int4,
-    but for a model that holds the ranges of its training rows (`export.with_ranges`, `smallnet train`): then they may
-    be left out, and with them what looks at rows: equalization, bias correction and compensated rounding.
+    calibration: an array (n, n_in), a frame or batches of rows as a user would feed them, needed for int8, int8-a16 and
+    int4, but for a model that holds the ranges of its training rows (`export.with_ranges`, `smallnet train`): then they
+    may be left out, and with them what looks at rows: equalization, bias correction and compensated rounding.
     precision: "float32"; "float16", weights stored as halves, arithmetic in float32 (layers that a half cannot hold are
-    moved by powers of two, see `export.quantization.float16`); "int8", static; "int4", static, weights of 4 bits on
-    inputs of 8; "int8-dynamic", no calibration: each layer's input is quantized by the batch it is in, so that a row's
-    answer depends on the rows around it.
+    moved by powers of two, see `export.quantization.float16`); "int8", static; "int8-a16", static, weights of 8 bits on
+    inputs of 9 to 16; "int4", static, weights of 4 bits on inputs of 8; "int8-dynamic", no calibration: each layer's
+    input is quantized by the batch it is in, so that a row's answer depends on the rows around it.
     test_vectors: how many of the calibration rows (without any: of the rows that `model` holds) are stored with the new
     model's outputs, for `selftest`.
 

@@ -20,6 +20,11 @@ def with_test_vectors(model: Model, rows: NDArray[np.float32], count: int = DEFA
     return model.with_test_vectors(TestVectors(chosen, Engine(model, Limits(max_batch=len(chosen))).logits(chosen)))
 
 
+def spread_places(count: int, most: int) -> NDArray[np.int64]:
+    """The places of at most `most` of `count` rows, spread evenly over all, ascending."""
+    return np.unique(np.linspace(0, count - 1, min(count, most)).astype(np.int64))
+
+
 class Sample:
     """Rows spread evenly over a stream of any length, at most `most` of them."""
 

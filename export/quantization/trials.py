@@ -67,7 +67,7 @@ class Trials:
         if hasattr(calibration, "__next__"):
             switches = _for_rows_that_come_once(switches)
         self._model, self._calibration, self._switches = model, calibration, switches
-        self._sources: dict[bool, CalibratedNetwork] = {}
+        self._sources: dict[str, CalibratedNetwork] = {}
 
     def beside(self, precision: str) -> Trials:
         """Of the same rows and networks, for another precision."""
@@ -76,17 +76,17 @@ class Trials:
         return other
 
     def source(self, is_equalized: bool) -> CalibratedNetwork:
-        """The network with its units equalized, or as they are."""
-        if is_equalized not in self._sources:
-            model = self._equalized() if is_equalized else self._model
-            self._sources[is_equalized] = CalibratedNetwork(model, self._calibration, hold_out=self._switches.is_open)
-        return self._sources[is_equalized]
+        """The network with its units equalized, by what costs its precision most, or as they are."""
+        by = ("grids" if self._switches.precision == "int8" else "weights") if is_equalized else "nothing"
+        if by not in self._sources:
+            model = self._equalized(by)
+            self._sources[by] = CalibratedNetwork(model, self._calibration, hold_out=self._switches.is_open)
+        return self._sources[by]
 
-    def _equalized(self) -> Model:
-        """By what costs most: grids of 8 bits, or weights."""
-        if self._switches.precision == "int8":
+    def _equalized(self, by: str) -> Model:
+        if by == "grids":
             return equalize(self._model, self._calibration)
-        return equalize_weights(self._model)
+        return equalize_weights(self._model) if by == "weights" else self._model
 
     def choose(self, on_way: OnWay = None) -> tuple[Recipe, dict[str, float]]:
         """The recipe whose outputs, before a final activation, are closest to the float ones on the held-out rows.
@@ -144,6 +144,8 @@ class Trials:
         """Note what the recipe's model gives. One that cannot be exact is passed over, but for the plainest."""
         try:
             found[recipe] = Engine(self.source(recipe.equalization).int8(recipe)).logits(rows)
+        except CalibrationError:  # rows that are bad now are so for each recipe
+            raise
         except QuantizationError:
             if recipe == self._switches.first()[0][0]:
                 raise

@@ -3,7 +3,7 @@ import pytest
 
 from edge_runtime import Engine, Limits, selftest
 from export.quantization.quantizer import quantize
-from export.quantization.test_rows import MOST_CHOSEN_FROM, Sample, choose_rows, with_test_vectors
+from export.quantization.test_rows import MOST_CHOSEN_FROM, Sample, choose_rows, spread_places, with_test_vectors
 from tests.networks import random_model, random_rows
 
 MODEL = random_model([6, 5, 3], ["relu", "softmax"])
@@ -117,3 +117,9 @@ def test_a_sample_is_spread_over_all_rows(n, size):
     assert min(n, MOST_CHOSEN_FROM // 2) <= len(found) <= MOST_CHOSEN_FROM
     assert found[0] == 0
     assert len(set(np.diff(found))) <= 1
+
+
+@pytest.mark.parametrize(("count", "most", "places"), [(3, 8, [0, 1, 2]), (9, 3, [0, 4, 8]), (1, 1, [0])])
+def test_places_are_spread_from_the_first_to_the_last(count, most, places):
+    """All of few rows; of many as many as asked for, with both ends."""
+    assert spread_places(count, most).tolist() == places

@@ -210,3 +210,21 @@ def test_several_targets_count_alike_in_the_choice_whatever_their_units():
     signal = replace(model, layers=(model.layers[0], units), metadata={"target": "autoencoder"})
     quantize(signal, ROWS, on_choice=summed.update)
     assert summed != pytest.approx(told[1], abs=0.01)
+
+
+class _BadTheSecondTime:
+    """Batches of rows: the second time that they are read, one has another width."""
+
+    def __init__(self, rows):
+        self.rows, self.times = rows, 0
+
+    def __iter__(self):
+        self.times += 1
+        return iter([self.rows if self.times < 2 else self.rows[:, 1:]])
+
+
+def test_rows_that_turn_bad_are_refused_and_not_passed_over():
+    """A way that cannot be exact is no choice; rows that cannot be read are an error, whichever way reads them."""
+    model = random_model([6, 8, 3], ["relu", "linear"])
+    with pytest.raises(CalibrationError, match="expected"):
+        quantize(model, _BadTheSecondTime(random_rows(200, 6)), "int8")
