@@ -9,7 +9,7 @@ from typing import NamedTuple
 import numpy as np
 
 from benchmarks._networks import Case, Design
-from benchmarks._quantizers import CHOSEN, FINE_TUNED, Small, Way
+from benchmarks._quantizers import CHOSEN, FINE_TUNED, PRECISIONS, Small, Way
 
 MOST_LOST = {Way("int8", "", CHOSEN): 0.1, Way("int4", "", CHOSEN): 0.3, Way("int4", "", FINE_TUNED): 0.1}
 MOST_LOST[Way("3 bits", "", CHOSEN)] = 1.0  # points of accuracy, mean over seeds
@@ -61,27 +61,54 @@ class Table:
 
     def print(self) -> bool:
         """The table and the targets; whether all of these were met."""
+        precisions = [precision for precision in PRECISIONS if any(way.precision == precision for way in self.scores)]
         print(f"\n## {self.design.title}, {len(self.accuracies)} seeds{self._of_float()}\n")
-        lost = "" if self.design.is_autoencoder else " points lost |"
-        print(f"| precision | way |{lost} dB |\n|---|---|---|{'' if self.design.is_autoencoder else '---|'}")
-        for way in sorted(self._shown(), key=lambda way: _ORDER.index(way.precision)):
-            print(self._line(way))
+        print(f"| | {' | '.join(precisions)} |\n|---|{'---|' * len(precisions)}")
+        for name, ways in self._rows().items():
+            print(f"| {name} | {' | '.join(self._cell(ways.get(precision)) for precision in precisions)} |")
         print()
+        for text in self._settings():
+            print(text)
         found = [*self._lost(), *self._decibels(), *self._beside()]
         for text, is_met in found:
             print(f"{text}{'' if is_met else '  MISSED'}")
         return all(is_met for _, is_met in found)
 
-    def _shown(self) -> list[Way]:
-        """All ways of ours; of the settings of another tool the most decibels, and the fewest points lost."""
-        families: dict[tuple[str, str], list[Way]] = {}
+    def _rows(self) -> dict[str, dict[str, Way]]:
+        """By the name of a row, and by precision: each way of ours, and of another tool the best of its settings."""
+        rows: dict[str, dict[str, Way]] = {}
         for way in self.scores:
-            families.setdefault((way.tool, way.precision), []).append(way)
-        shown = []
-        for (tool, _precision), ways in families.items():
-            best = {max(ways, key=self._decibels_of), min(ways, key=self._lost_of)}
-            shown += [way for way in ways if not tool or way in best]
-        return shown
+            if not way.tool:
+                rows.setdefault(way.name, {})[way.precision] = way
+        for tool in dict.fromkeys(way.tool for way in self.scores if way.tool):
+            for name, best in self._best_of(tool).items():
+                rows[f"{tool}, {name}"] = best
+        return rows
+
+    def _best_of(self, tool: str) -> dict[str, dict[str, Way]]:
+        """With the most decibels, and of classifiers with the fewest points lost, by precision."""
+        settings: dict[str, list[Way]] = {}
+        for way in self.scores:
+            if way.tool == tool:
+                settings.setdefault(way.precision, []).append(way)
+        found = {"most dB": {key: max(ways, key=self._decibels_of) for key, ways in settings.items()}}
+        if not self.design.is_autoencoder:
+            found["fewest points lost"] = {key: min(ways, key=self._lost_of) for key, ways in settings.items()}
+        return found
+
+    def _settings(self) -> list[str]:
+        """Which settings of other tools those are."""
+        rows = {name: ways for name, ways in self._rows().items() if any(way.tool for way in ways.values())}
+        texts = {name: ", ".join(f"{way.precision} {way.name}" for way in ways.values()) for name, ways in rows.items()}
+        return [f"{name}: {text}" for name, text in texts.items()]
+
+    def _cell(self, way: Way | None) -> str:
+        """Decibels, and in brackets the points of accuracy lost: mean over the seeds and half of the range."""
+        if way is None:
+            return "-"
+        decibels = around([score.decibels for score in self.scores[way]], 1)
+        lost = [score.lost for score in self.scores[way]]
+        return decibels if self.design.is_autoencoder else f"{decibels} ({around(lost, 2, '+')})"
 
     def _decibels_of(self, way: Way) -> float:
         return _mean([score.decibels for score in self.scores[way]])
@@ -92,11 +119,6 @@ class Table:
 
     def _of_float(self) -> str:
         return "" if self.design.is_autoencoder else f"; float32 {spread(self.accuracies, 2)}"
-
-    def _line(self, way: Way) -> str:
-        name = f"{way.tool}: {way.name}" if way.tool else way.name
-        lost = "" if self.design.is_autoencoder else f" {spread([s.lost for s in self.scores[way]], 2)} |"
-        return f"| {way.precision} | {name} |{lost} {spread([s.decibels for s in self.scores[way]], 1)} |"
 
     def _lost(self) -> list[tuple[str, bool]]:
         """Points of accuracy that were wanted."""
@@ -136,13 +158,16 @@ class Table:
         return text, _mean(ahead) >= 0
 
 
-_ORDER = ("int8", "int8-a16", "int4", "3 bits")
-
-
 def spread(values: list[float], digits: int) -> str:
     """The mean, and the range in brackets."""
     low, high = (f"{value:.{digits}f}" for value in (min(values), max(values)))
     return f"{_mean(values):.{digits}f} ({low}..{high})"
+
+
+def around(values: list[float], digits: int, sign: str = "") -> str:
+    """The mean, and of several half of their range."""
+    mean = f"{round(_mean(values), digits) + 0.0:{sign}.{digits}f}"  # no -0.0
+    return mean if len(values) == 1 else f"{mean} \N{PLUS-MINUS SIGN}{np.ptp(values) / 2:.{digits}f}"
 
 
 def _accuracy(case: Case, logits: np.ndarray) -> float:

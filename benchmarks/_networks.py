@@ -43,7 +43,7 @@ class Case:
     """A trained network, float32, without preprocessing: all rows are standardized already, float32 (n, 784).
 
     calibration: of the training rows. labels: of the test rows, None for an autoencoder. train, validation: the rows
-    that it was trained on, and those that chose its epoch.
+    that it was trained on, and those that chose its epoch. validation_labels: of these.
     """
 
     model: Model
@@ -52,6 +52,7 @@ class Case:
     labels: np.ndarray | None
     train: np.ndarray
     validation: np.ndarray
+    validation_labels: np.ndarray | None = None
 
 
 _DEEP = (128, 128, 128, 128, 8, 128, 128, 128, 128)
@@ -114,4 +115,5 @@ def case(key: str, epochs: int, seed: int, folder: Path) -> Case:
         labels=None if DESIGNS[key].is_autoencoder else parts.test.y,
         train=train,
         validation=validation,
+        validation_labels=None if DESIGNS[key].is_autoencoder else parts.validation.y,
     )

@@ -5,6 +5,8 @@ Part "quantize": classifiers 784-128-64-10 and a deep autoencoder, without and w
 gets the same weights, the same 4,000 calibration rows and the same test rows. Points of accuracy lost and signal to
 noise of the outputs before softmax (dB), mean and range over seeds. Other tools take part if a Python of --peers has
 them; of all their settings those with the most decibels and the fewest points lost, on these test rows, are printed.
+Part "ranges": the same networks, one seed, from the ranges of training rows alone, beside calibration rows.
+Part "auto": the fewest bytes within 0.2 points of a classifier, and within 0.05 % of the error of an autoencoder.
 Part "time": quantizing 784-256-128-64-10 with all steps on 4,000 rows.
 """
 
@@ -22,7 +24,7 @@ from benchmarks._process import run_in_one_thread
 if TYPE_CHECKING:
     from benchmarks._accuracy_table import Table
 
-PARTS = ("classify", "quantize", "time")
+PARTS = ("classify", "quantize", "ranges", "auto", "time")
 MOST_SECONDS = 20.0
 
 
@@ -42,6 +44,10 @@ def main(argv: list[str]) -> int:
             checks.append(_classify("fashion", [128, 64], options, at_least=0.0))
         if "quantize" in options.parts:
             checks += _quantize(options)
+        if "ranges" in options.parts:
+            _ranges(options)
+        if "auto" in options.parts:
+            checks += [_auto("fashion", "accuracy", 0.2, options), _auto("autoencoder", "rmse", 0.05, options)]
         if "time" in options.parts:
             checks.append(_time(options))
     return 0 if all(checks) else 1
@@ -118,6 +124,42 @@ def _table(key: str, peers: Any, options: Any) -> Table:
         path.write_text(table.last(), encoding="utf-8")
         print(f"{DESIGNS[key].title}, seed {seed}: {time.perf_counter() - started:.0f} s", file=sys.stderr, flush=True)
     return table
+
+
+def _ranges(options: Any) -> None:
+    from benchmarks._networks import DESIGNS, case
+    from benchmarks._quantizers import without_rows
+
+    for key in options.networks:
+        network = case(key, options.epochs, 0, options.folder)
+        for precision, stored, given in without_rows(network):
+            print(f"{DESIGNS[key].title}, {precision}: stored ranges {stored}; 4,000 rows {given}", flush=True)
+
+
+def _auto(key: str, metric: str, most: float, options: Any) -> bool:
+    """Chosen on the validation rows, judged on the test rows."""
+    from benchmarks._networks import DESIGNS, case
+    from edge_runtime import Engine
+    from export.quantization import AllowedDrop, Switches, choose_within, mix_text
+
+    network = case(key, options.epochs, 0, options.folder)
+    known = network.validation if network.labels is None else network.validation_labels
+    wanted = network.test if network.labels is None else network.labels
+    started = time.perf_counter()
+    choice = choose_within(
+        network.model, network.calibration, network.validation, known, AllowedDrop(metric, most), Switches()
+    )
+    seconds, judge = time.perf_counter() - started, choice.judge_on(network.test, wanted)
+    drop = judge.drop(Engine(choice.quantized.model).run(network.test))
+    int8 = next(trial.bytes for trial in choice.trials if set(trial.layers.values()) == {"int8"})
+    print(
+        f"{DESIGNS[key].title}, auto within {judge.allowed.text(most)}: {mix_text(choice.chosen.layers)}, "
+        f"{choice.chosen.bytes:,} bytes of weights beside {int8:,} of int8; {judge.allowed.text(drop)} lost on "
+        f"{len(network.test):,} test rows, {len(choice.trials)} mixes tried in {seconds:.0f} s"
+        f"{'' if judge.allowed.allows(drop) else '  TARGET MISSED'}",
+        flush=True,
+    )
+    return judge.allowed.allows(drop)
 
 
 def _time(options: Any) -> bool:

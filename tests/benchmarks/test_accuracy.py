@@ -4,9 +4,9 @@ import numpy as np
 import pytest
 
 from benchmarks import _quantizers
-from benchmarks._accuracy_table import Table
+from benchmarks._accuracy_table import Score, Table, around
 from benchmarks._networks import Case, Design
-from benchmarks._quantizers import CHOSEN, FINE_TUNED, STEPS, Small, Way, fine_tuned, installed, ours
+from benchmarks._quantizers import CHOSEN, FINE_TUNED, STEPS, Small, Way, fine_tuned, installed, ours, without_rows
 from edge_runtime import Dense, Model
 from edge_runtime.numerics import Activation
 
@@ -60,11 +60,12 @@ def table_of(case, *ways, **design):
 
 
 def test_points_and_decibels_stand_in_the_table(case, capsys):
-    """Per way, mean and range; what float32 reaches stands above."""
+    """A line for each way, a column for each precision; what float32 reaches stands above."""
     assert table_of(case, (INT8, 1e-6)).print()
     lines = capsys.readouterr().out.splitlines()
     assert "## net, 1 seeds; float32 99.00 (99.00..99.00)" in lines
-    assert any(line.startswith("| int8 | as chosen | 0.00 (0.00..0.00) | 1") for line in lines)
+    assert "| | int8 |" in lines
+    assert any(line.startswith("| as chosen | 1") and line.endswith(" (+0.00) |") for line in lines)
     assert "int8 as chosen loses 0.00 points, at most 0.1" in lines
 
 
@@ -80,11 +81,28 @@ def test_what_is_missed_is_said_and_gives_the_status(case, capsys):
 
 
 def test_of_another_tool_the_best_settings_are_printed(case, capsys):
-    """By decibels and by points, out of all that it has, which are judged beside ours."""
+    """By decibels and by points, out of all that it has, and which they are."""
     ways = [(Way("int8", "other", name), noise) for name, noise in {"a": 0.5, "b": 1e-3, "c": 2.0}.items()]
-    table_of(case, (INT8, 1e-4), *ways).print()
-    lines = [line for line in capsys.readouterr().out.splitlines() if "other: " in line]
-    assert [line.split(" | ")[1] for line in lines] == ["other: b"]
+    table = table_of(case, (INT8, 1e-4), *ways)
+    table.scores[Way("int8", "other", "c")] = [Score(1.0, -0.5)]
+    table.print()
+    out = capsys.readouterr().out
+    assert "| other, fewest points lost | 1.0 (-0.50) |" in out
+    assert "other, most dB: int8 b" in out
+    assert "other, fewest points lost: int8 c" in out
+
+
+def test_several_seeds_have_half_of_their_range():
+    """Beside the mean; a single one has none, and no minus before a zero."""
+    assert around([40.0, 41.0, 42.0], 1) == "41.0 \N{PLUS-MINUS SIGN}1.0"
+    assert around([-0.001], 2, "+") == "+0.00"
+
+
+def test_ranges_alone_are_laid_beside_rows(case):
+    """By precision, with the decisions that change."""
+    found = list(without_rows(case))
+    assert [precision for precision, _, _ in found] == ["int8", "int8-a16", "int4"]
+    assert all("decisions changed" in text for _, *texts in found for text in texts)
 
 
 def test_scores_of_a_seed_come_back_from_their_file(case):
