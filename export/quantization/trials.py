@@ -1,8 +1,8 @@
 """Which way to int8 serves this network: each is tried on calibration rows that were kept apart.
 
 With equalization and without: each way to choose ranges, then bias correction and compensated rounding on top of the
-best of them, each kept if the outputs come closer to the float network's. What helps one network harms another
-(equalization cost MLPerf Tiny's autoencoder 1.5 dB and brought another 3.5), so nothing is taken for granted.
+best of them, each kept if the outputs come closer to the float network's. What helps one network harms another, so
+nothing is taken for granted.
 """
 
 from __future__ import annotations
@@ -27,8 +27,8 @@ from export.quantization.int8_layers import to_int8
 from export.quantization.ranges import ChosenRanges
 from export.quantization.recipe import QuantizationWarning, Recipe, Switches
 
-# What a range narrower than all that was seen has to gain, 0.5 dB: it saturates rows that none of these stands for. One
-# was 0.2 dB ahead on 800 rows of MNIST and 2.3 behind on 4,000 others.
+# What a range narrower than all that was seen has to gain, 0.5 dB: it saturates rows that none of these stands for, and
+# one that is a little ahead on the held-out rows may be far behind on others.
 NARROWER = 10**0.05
 
 OnWay: TypeAlias = Callable[[int, int], None] | None  # told how many ways of how many have been tried
