@@ -140,7 +140,8 @@ def _auto(key: str, metric: str, most: float, options: Any) -> bool:
     """Chosen on the validation rows, judged on the test rows."""
     from benchmarks._networks import DESIGNS, case
     from edge_runtime import Engine
-    from export.quantization import AllowedDrop, Switches, choose_within, mix_text
+    from edge_runtime.model import weight_bytes
+    from export.quantization import AllowedDrop, Switches, choose_within, mix_text, quantize
 
     network = case(key, options.epochs, 0, options.folder)
     known = network.validation if network.labels is None else network.validation_labels
@@ -151,7 +152,7 @@ def _auto(key: str, metric: str, most: float, options: Any) -> bool:
     )
     seconds, judge = time.perf_counter() - started, choice.judge_on(network.test, wanted)
     drop = judge.drop(Engine(choice.quantized.model).run(network.test))
-    int8 = next(trial.bytes for trial in choice.trials if set(trial.layers.values()) == {"int8"})
+    int8 = weight_bytes(quantize(network.model, network.calibration, "int8", test_vectors=0))
     print(
         f"{DESIGNS[key].title}, auto within {judge.allowed.text(most)}: {mix_text(choice.chosen.layers)}, "
         f"{choice.chosen.bytes:,} bytes of weights beside {int8:,} of int8; {judge.allowed.text(drop)} lost on "
