@@ -25,7 +25,7 @@ from edge_runtime.console import (
 from edge_runtime.model import Model, weight_bytes
 from export.commands.as_c import has_integers, read_small, write_as_c
 from export.commands.as_onnx import as_it_is_text, write_as_onnx
-from export.commands.data import rows_for_export
+from export.commands.data import ExportRows, rows_for_export
 from export.commands.extras import require_extra
 from export.commands.options import (
     DATA_HELP,
@@ -160,10 +160,7 @@ def export(
     if rows.note:
         note(rows.note)
     evaluation = LabeledRows(*rows.test, names=rows.names) if rows.test is not None else None
-    within = None
-    if AUTO in wanted:
-        names = () if rows.chosen_on.y is not None and rows.chosen_on.y.dtype.kind in "iu" else tuple(rows.names)
-        within = Within(options["max_drop"], options["metric"], rows.chosen_on, rows.checked, names)
+    within = _within(rows, options) if AUTO in wanted else None
     with Progress("calibrating", unit="ways") as on_way, Progress("verifying") as on_rows:
         results = export_model(
             model,
@@ -185,17 +182,34 @@ def export(
             on_trial=lambda trial: note(trial_text(trial, () if within is None else within.names)),
             on_refused=lambda trial, check: note(f"auto: {trial.text} does not hold: {check_text(check)}"),
         )
-    before = {"file": model_path, "precision": model.precision, "bytes": Path(model_path).stat().st_size}
-    before["weight_bytes"] = weight_bytes(model)
-    scores = None if evaluation is None else evaluation.scores(model)
-    before |= {"score": None, "scores": None} if scores is None else {"score": scores.value, "scores": scores.as_dict()}
-    facts = export_facts(before, None if evaluation is None else evaluation.score_name, results, rows.note)
+    before, score_name = _before(model, model_path, evaluation), None if evaluation is None else evaluation.score_name
+    facts = export_facts(before, score_name, results, rows.note)
     say_warnings(facts["warnings"])
     if as_json:
         echo_json(facts)
     else:
         echo(export_table(facts, width_for(wide)))
     return _refuse_broken([result for result in results if not result.ok])
+
+
+def _within(rows: ExportRows, options: dict[str, Any]) -> Within:
+    """What --precision auto has to hold, and the rows it is chosen and checked on."""
+    are_classes = rows.chosen_on.y is not None and rows.chosen_on.y.dtype.kind in "iu"
+    names = () if are_classes else tuple(rows.names)
+    return Within(options["max_drop"], options["metric"], rows.chosen_on, rows.checked, names)
+
+
+def _before(model: Model, path: str, evaluation: LabeledRows | None) -> dict[str, Any]:
+    """The model that is shrunk, as the report sets it beside what was made."""
+    scores = None if evaluation is None else evaluation.scores(model)
+    return {
+        "file": path,
+        "precision": model.precision,
+        "bytes": Path(path).stat().st_size,
+        "weight_bytes": weight_bytes(model),
+        "score": None if scores is None else scores.value,
+        "scores": None if scores is None else scores.as_dict(),
+    }
 
 
 def _stored_ranges(model: Model, path: str) -> StoredRanges:
