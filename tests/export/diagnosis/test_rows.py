@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from edge_runtime import InputError
-from export.diagnosis.rows import rows_for, spread
+from export.diagnosis.rows import rows_for
 from export.quantization import rows_that_fit
 from tests.networks import random_model, random_rows
 
@@ -38,13 +38,3 @@ def test_rows_that_are_all_the_same_are_refused():
     for rows in (np.ones((30, 6), np.float32), random_rows(1, 6)):
         with pytest.raises(InputError, match="all the same: no output varies"):
             rows_for(MODEL, rows, None, random_rows(20, 6))
-
-
-@pytest.mark.parametrize(("count", "most"), [(5, 9), (9, 5), (1, 1), (1000, 7)])
-def test_spread_evenly(count, most):
-    """Different places, the first and the last among them."""
-    places = spread(count, most)
-    assert len(places) == min(count, most)
-    assert (np.diff(places) >= 1).all()
-    assert places[0] == 0
-    assert places[-1] == count - 1
