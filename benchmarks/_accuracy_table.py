@@ -32,11 +32,14 @@ class Table:
     accuracies: list[float] = field(default_factory=list)
     _reference: np.ndarray = field(default_factory=lambda: np.zeros(0))
 
-    def begin(self, case: Case) -> None:
-        """Of the next seed."""
+    def refer_to(self, case: Case) -> None:
+        """Whose float answers the next ways are held beside."""
         from edge_runtime import Engine
 
         self._reference = Engine(case.model).logits(case.test)
+
+    def begin(self, case: Case) -> None:
+        """With the float network of the next seed, once it is referred to."""
         self.accuracies.append(_accuracy(case, self._reference))
 
     def add(self, case: Case, small: Small) -> None:
@@ -52,12 +55,13 @@ class Table:
         scores = [[*way, *found[-1]] for way, found in self.scores.items() if len(found) == len(self.accuracies)]
         return json.dumps({"accuracy": self.accuracies[-1], "scores": scores})
 
-    def take(self, text: str) -> None:
-        """What `last` gave for a seed."""
+    def take(self, text: str) -> set[str]:
+        """What `last` gave for a seed; the tools whose scores are in it, "" for ours."""
         found = json.loads(text)
         self.accuracies.append(found["accuracy"])
         for *way, decibels, lost in found["scores"]:
             self.scores.setdefault(Way(*way), []).append(Score(decibels, lost))
+        return {tool for _, tool, *_ in found["scores"]}
 
     def print(self) -> bool:
         """The table and the targets; whether all of these were met."""

@@ -64,7 +64,9 @@ def _arguments(argv: list[str]) -> Any:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="some instead of all")
     parser.add_argument("--networks", nargs="+", choices=DESIGNS, default=list(DESIGNS), help="some instead of all")
     parser.add_argument("--folder", help="where trained networks are put and found (default: a temporary one)")
-    parser.add_argument("--resume", action="store_true", help="take scores that an earlier run left in the folder")
+    parser.add_argument(
+        "--resume", action="store_true", help="take scores that an earlier run left in the folder, and add other tools"
+    )
     parser.add_argument("--peers", nargs="*", default=[], metavar="PYTHON", help="that may have other quantizers")
     return parser.parse_args(argv)
 
@@ -110,15 +112,19 @@ def _table(key: str, peers: Any, options: Any) -> Table:
     table = Table(DESIGNS[key])
     for seed in range(options.seeds):
         path = options.folder / f"{key}-{options.epochs}-epochs-seed-{seed}.json"
-        if options.resume and path.exists():
-            table.take(path.read_text(encoding="utf-8"))
+        is_known = options.resume and path.exists()
+        tools = table.take(path.read_text(encoding="utf-8")) if is_known else set()
+        lacking = [peer for peer in peers if peer.tool not in tools]
+        if is_known and not lacking:
             continue
         started = time.perf_counter()
         network = case(key, options.epochs, seed, options.folder)
-        table.begin(network)
-        for small in (*ours(network), *fine_tuned(network)):
-            table.add(network, small)
-        for peer in peers:
+        table.refer_to(network)
+        if not is_known:
+            table.begin(network)
+            for small in (*ours(network), *fine_tuned(network)):
+                table.add(network, small)
+        for peer in lacking:
             for small in theirs(network, peer):
                 table.add(network, small)
         path.write_text(table.last(), encoding="utf-8")

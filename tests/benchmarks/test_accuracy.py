@@ -1,13 +1,25 @@
 from dataclasses import replace
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from benchmarks import _quantizers
+from benchmarks import _quantizers, accuracy
 from benchmarks._accuracy_table import Score, Table, around
 from benchmarks._networks import Case, Design
-from benchmarks._quantizers import CHOSEN, FINE_TUNED, STEPS, Small, Way, fine_tuned, installed, ours, without_rows
-from edge_runtime import Dense, Model
+from benchmarks._quantizers import (
+    CHOSEN,
+    FINE_TUNED,
+    STEPS,
+    Peer,
+    Small,
+    Way,
+    fine_tuned,
+    installed,
+    ours,
+    without_rows,
+)
+from edge_runtime import Dense, Engine, Model
 from edge_runtime.numerics import Activation
 
 INT8 = Way("int8", "", CHOSEN)
@@ -46,13 +58,17 @@ def test_what_is_trained_further_answers_too(case):
     assert not list(fine_tuned(replace(case, labels=None)))
 
 
+def case_logits(case):
+    """What the float network answers."""
+    return Engine(case.model).logits(case.test)
+
+
 def table_of(case, *ways, **design):
     """A table in which each way has logits that are off by an amount: 0 is the float network's."""
-    from edge_runtime import Engine
-
     table = Table(Design("net", "fashion", (8,), **design))
+    table.refer_to(case)
     table.begin(case)
-    logits = Engine(case.model).logits(case.test)
+    logits = case_logits(case)
     noise = np.random.default_rng(1).normal(size=logits.shape)
     for way, amount in ways:
         table.add(case, Small(way, (logits + amount * noise).astype(np.float32)))
@@ -107,10 +123,25 @@ def test_ranges_alone_are_laid_beside_rows(case):
 
 def test_scores_of_a_seed_come_back_from_their_file(case):
     """So that a run that was stopped goes on with the next seed."""
-    before = table_of(case, (INT8, 0.1), (Way("int4", "other", "a"), 0.2))
+    before = table_of(case, (INT8, 0.1), (Way("int4", "a-tool", "a"), 0.2))
     after = Table(before.design)
-    after.take(before.last())
+    assert after.take(before.last()) == {"", "a-tool"}
     assert (after.scores, after.accuracies) == (before.scores, before.accuracies)
+
+
+def test_a_tool_that_came_later_is_added_to_scores_that_are_known(case, tmp_path, monkeypatch):
+    """Of the same network; what is known is not computed anew."""
+    monkeypatch.setattr("benchmarks._networks.case", lambda *_: case)
+    monkeypatch.setattr(_quantizers, "fine_tuned", lambda _: [])
+    monkeypatch.setattr(_quantizers, "ours", lambda _: [Small(INT8, case_logits(case))])
+    monkeypatch.setattr(_quantizers, "theirs", lambda _, peer: [Small(Way("int8", peer.tool, "a"), case_logits(case))])
+    options = SimpleNamespace(seeds=1, epochs=1, folder=tmp_path, resume=True)
+    first = accuracy._table("fashion", [Peer("by_one", "", "1")], options)
+    monkeypatch.setattr(_quantizers, "ours", lambda _: pytest.fail("computed anew"))
+    second = accuracy._table("fashion", [Peer("by_one", "", "1"), Peer("by_other", "", "1")], options)
+    assert {way.tool for way in first.scores} == {"", "one"}
+    assert {way.tool for way in second.scores} == {"", "one", "other"}
+    assert {len(found) for found in second.scores.values()} == {len(second.accuracies)} == {1}
 
 
 def test_tools_are_found_by_asking_each_python(tmp_path):
