@@ -64,9 +64,7 @@ def _arguments(argv: list[str]) -> Any:
     parser.add_argument("--parts", nargs="+", choices=PARTS, default=PARTS, help="some instead of all")
     parser.add_argument("--networks", nargs="+", choices=DESIGNS, default=list(DESIGNS), help="some instead of all")
     parser.add_argument("--folder", help="where trained networks are put and found (default: a temporary one)")
-    parser.add_argument(
-        "--resume", action="store_true", help="take scores that an earlier run left in the folder, and add other tools"
-    )
+    parser.add_argument("--resume", action="store_true", help="add to the scores that an earlier run left in --folder")
     parser.add_argument("--peers", nargs="*", default=[], metavar="PYTHON", help="that may have other quantizers")
     return parser.parse_args(argv)
 
