@@ -78,7 +78,7 @@ def implementation_error(activation: Activation, x: Array) -> Array:
         return error * np.abs(value) + float(TINY)
     if activation.definition.is_bounded or error == 0.0:
         return np.full(x.shape, error)
-    size = np.nan_to_num(np.abs(x.astype(np.float64)), nan=0.0)
+    size = np.nan_to_num(np.abs(x.astype(np.float64)), nan=0.0, posinf=np.inf)
     if activation.name == "log_softmax":  # differences from the row's maximum
         return np.broadcast_to(error * np.maximum(1.0, size.max(axis=-1, keepdims=True)), x.shape)
     largest = max([1.0, *(abs(value) for _, value in activation.params)])
@@ -179,7 +179,7 @@ def _rescaling_bound(layer: DynamicQuantizedDense | Elementwise, value: Array, b
     return 4 * 2.0**-24 * (np.abs(before - bias) + np.abs(bias))
 
 
-@np.errstate(invalid="ignore")  # inf times 0, see `_unknown_as_any`
+@np.errstate(invalid="ignore", over="ignore")  # inf times 0, see `_unknown_as_any`; inputs beyond all grids
 def _before_activation(layer: Layer, value: Array, bound: Array, in_one_pass: bool) -> Array:
     """From the bound on a layer's input to that on its values before the activation, in real units."""
     if isinstance(layer, Stage):
@@ -251,8 +251,8 @@ def _reached(scaled: Array, bound: Array, grid: QuantParams) -> Array:
     def codes_of(values: Array) -> Array:
         return saturate(values, grid.zero_point, grid.bits).astype(np.int64)
 
-    size = np.abs(scaled.astype(np.float64))
-    bound = np.where(bound > 0, bound + _ROUNDED * (size + bound), 0.0)
-    ends = (codes_of(scaled.astype(np.float64) + side) for side in (-bound, bound))
+    middle = np.where(np.isposinf(bound), 0.0, scaled.astype(np.float64))  # NaN may be an infinity: any code
+    bound = np.where(bound > 0, bound + _ROUNDED * (np.abs(middle) + bound), 0.0)
+    ends = (codes_of(middle + side) for side in (-bound, bound))
     code = codes_of(scaled)
     return np.maximum.reduce([np.abs(end - code) for end in ends]).astype(np.float64)

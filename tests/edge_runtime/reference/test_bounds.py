@@ -268,6 +268,7 @@ def test_an_activation_s_own_error_grows_with_its_input_unless_its_values_are_bo
         np.testing.assert_allclose(implementation_error(Activation.of(name), x), expected, rtol=1e-12)
     steep = Activation.of("elu", {"alpha": -3.0})
     np.testing.assert_allclose(implementation_error(steep, x), 3e-6 * size, rtol=1e-12)
+    assert np.isposinf(implementation_error(Activation.of("gelu"), np.float32([np.inf, -np.inf]))).all()
 
 
 def test_lone_nans_are_counted():
