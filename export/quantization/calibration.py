@@ -29,13 +29,13 @@ FOLLOWED_LEAST, FOLLOWED_MOST, FOLLOWED_VALUES = 64, 4096, 1 << 24
 CalibrationRows = NDArray[Any] | Iterable[NDArray[Any]]
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(eq=False)
 class Calibration:
     """What calibration saw: a histogram by place ("input", "NAME.preactivation", "NAME.output") and rows kept apart.
 
     held_out: rows that are in no histogram yet, (k, n_in), on which a choice of method can be judged;
-    `include_held_out` adds them afterwards. sample: rows of all, of which test vectors are chosen. followed: rows that
-    are not kept apart, of which rounding and bias correction learn.
+    `include_held_out` adds them afterwards. sample: rows of all, of which test vectors are chosen. followed: rows of
+    which rounding and bias correction learn, none of those kept apart until these are included. whole: the same of all.
     """
 
     histograms: dict[str, Histogram]
@@ -43,12 +43,14 @@ class Calibration:
     rows: int
     sample: NDArray[np.float32]
     followed: NDArray[np.float32]
+    whole: NDArray[np.float32]
 
     def include_held_out(self, model: Model) -> None:
         """Count the held-out rows too, once a choice has been made on them."""
         for start in range(0, len(self.held_out), BLOCK):
             for name, values in observed(float_model(model), self.held_out[start : start + BLOCK]).items():
                 self.histograms[name].add(values)
+        self.followed = self.whole
 
 
 def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) -> Calibration:
@@ -62,7 +64,7 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
     histograms: dict[str, Histogram] = {}
     held_out: list[NDArray[np.float32]] = []
     count = kept = 0
-    sample, followed = Sample(), Sample(rows_that_fit(network))
+    sample, followed, whole = Sample(), Sample(rows_that_fit(network)), Sample(rows_that_fit(network))
     for block in blocks(model, rows):
         sample.add(block)
         apart = np.arange(count, count + len(block)) % HELD_OUT_EVERY == HELD_OUT_EVERY - 1
@@ -70,6 +72,7 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
         held_out.append(block[apart])
         kept += int(apart.sum())
         followed.add(block[~apart])
+        whole.add(block)
         for name, values in observed(network, block).items():
             if not np.isfinite(values).all():
                 raise QuantizationError(
@@ -82,7 +85,7 @@ def calibrate(model: Model, rows: CalibrationRows, *, hold_out: bool = False) ->
         raise QuantizationError(
             "the calibration set is empty; give at least one row, better some hundreds of real ones"
         )
-    return Calibration(histograms, np.concatenate(held_out), count, sample.rows, followed.rows)
+    return Calibration(histograms, np.concatenate(held_out), count, sample.rows, followed.rows, whole.rows)
 
 
 def rows_that_fit(network: Model) -> int:

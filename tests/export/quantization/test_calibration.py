@@ -46,8 +46,10 @@ def test_held_out_rows_are_kept_apart_until_they_are_included():
     seen = calibrate(MODEL, rows, hold_out=True)
     np.testing.assert_array_equal(seen.held_out, rows[4::5])
     assert seen.histograms["input"].total == 6 * (len(rows) - len(seen.held_out))
+    np.testing.assert_array_equal(seen.followed, np.delete(rows, np.s_[4::5], axis=0))
     seen.include_held_out(MODEL)
     assert seen.histograms["input"].total == 6 * len(rows)
+    np.testing.assert_array_equal(seen.followed, rows)
 
 
 def test_memory_does_not_grow_with_the_rows():

@@ -113,6 +113,19 @@ def test_the_same_rows_give_the_same_model():
         np.testing.assert_array_equal(a.bias, b.bias)
 
 
+def test_what_is_chosen_is_made_of_all_rows():
+    """Once the choice is made, those it was judged on count too: the same bits as the recipe that is named."""
+    model, rows = correlated_model_and_rows()
+    chosen = quantize(model, rows)
+    is_equalized = "equalized" in chosen.metadata["calibration"]
+    assert chosen.metadata["calibration"].endswith("bias correction, compensated rounding, 800 rows")
+    steps = {"equalization": is_equalized, "bias_correction": True, "rounding": "compensated"}
+    named = quantize(model, rows, method=chosen.metadata["calibration"].split(",")[0], **steps)
+    for a, b in zip(chosen.layers, named.layers, strict=True):
+        np.testing.assert_array_equal(a.weight, b.weight)
+        np.testing.assert_array_equal(a.bias, b.bias)
+
+
 def test_rows_that_come_once_are_not_equalized():
     """An iterator is read once: the step that reads twice is left out, or refused where it is asked for."""
     told = {}
