@@ -103,9 +103,9 @@ def test_weights_that_leave_int32_once_rounded_are_rounded_again_with_a_bit_less
     from export.quantization import int8_layers
 
     monkeypatch.setattr(int8_layers, "_most_bits", lambda *_arguments: 16)
-    _model, small = as_a16([3000, 4, 3], ["relu", "linear"], rounding="compensated")
+    _model, small = as_a16([1500, 4, 3], ["relu", "linear"], rounding="compensated")
     monkeypatch.undo()
-    _model, guessed = as_a16([3000, 4, 3], ["relu", "linear"], rounding="compensated")
+    _model, guessed = as_a16([1500, 4, 3], ["relu", "linear"], rounding="compensated")
     assert [layer.input for layer in small.layers] == [layer.input for layer in guessed.layers]
     assert all((a.weight == b.weight).all() for a, b in zip(small.layers, guessed.layers, strict=True))
     assert small.layers[0].input.bits < 16
