@@ -135,6 +135,9 @@ def tensor_bounds(
     bounds: dict[str, Array] = {}
     for layer in model.layers:
         before = _before_activation(layer, value, bound, in_one_pass)
+        if isinstance(layer, QuantizedDense) and layer.output is None:  # the sums are rounded once they are scaled
+            scaled = np.abs(tensors[f"{layer.name}.scaled"].astype(np.float64))
+            before = np.where(before > 0, before + _ROUNDED * (scaled + before), before)
         if foreign and isinstance(layer, (DynamicQuantizedDense, Elementwise)):
             before = before + _rescaling_bound(layer, value, tensors[f"{layer.name}.preactivation"])
         before = _unknown_as_any(before + (slack or {}).get(layer.name, 0.0), value)
