@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.model import Model
+from edge_runtime.numerics import Activation
 from edge_runtime.schema import Schema, quoted
 from export.diagnosis.label_worth import labels_doubt
 from export.diagnosis.lost_whole import lost_classes, lost_outputs
@@ -93,11 +94,19 @@ class Judge:
     """Judges logits of networks that answer the same rows as the float `model`.
 
     exact: its logits, (n, n_out). labels: right classes, whole numbers (n,), or targets, floats (n, n_out), or None.
+    outputs: what it gives behind its activation, where networks are judged by that: those that end otherwise.
     """
 
-    def __init__(self, model: Model, exact: NDArray[Any], labels: NDArray[Any] | None = None) -> None:
+    def __init__(
+        self,
+        model: Model,
+        exact: NDArray[Any],
+        labels: NDArray[Any] | None = None,
+        outputs: NDArray[Any] | None = None,
+    ) -> None:
         self.labels = labels
-        self._activation, self._exact = model.final_activation, exact
+        self._activation = model.final_activation if outputs is None else Activation("linear")
+        self._exact = exact if outputs is None else outputs
         is_decided = is_classifier(model) if labels is None else labels.dtype.kind in "iu"
         self._decisions = decisions(exact) if is_decided else None
         self._names = _output_names(model)
@@ -117,24 +126,25 @@ class Judge:
         found.labels = None
         return found
 
-    def answers(self, logits: NDArray[Any]) -> Answers:
-        """Of the network that gave these logits, (n, n_out)."""
-        decibels, gone = sqnr_db(self._exact, logits), self._gone(logits)
-        if self._decisions is not None:
-            found = decisions(logits)
-            right = None if self.labels is None else int(np.sum(found == self.labels))
-            return Answers(len(logits), decibels, int(np.sum(found != self._decisions)), right, gone=gone)
-        rmse, r2 = (None, None) if self.labels is None else _errors(self.labels, self._activation(logits))
-        even, worst = (even_db(self._exact, logits), self._worst(logits)) if self._are_apart else (None, None)
-        return Answers(len(logits), decibels, None, None, rmse, r2, even, worst, gone)
+    def answers(self, logits: NDArray[Any], outputs: NDArray[Any] | None = None) -> Answers:
+        """Of the network that gave these logits, (n, n_out), and outputs, if networks are judged by these."""
+        values = logits if outputs is None else outputs
+        decided = None if self._decisions is None else decisions(logits)
+        decibels, gone = sqnr_db(self._exact, values), self._gone(values, decided)
+        if decided is not None:
+            right = None if self.labels is None else int(np.sum(decided == self.labels))
+            return Answers(len(values), decibels, int(np.sum(decided != self._decisions)), right, gone=gone)
+        rmse, r2 = (None, None) if self.labels is None else _errors(self.labels, self._activation(values))
+        even, worst = (even_db(self._exact, values), self._worst(values)) if self._are_apart else (None, None)
+        return Answers(len(values), decibels, None, None, rmse, r2, even, worst, gone)
 
-    def _gone(self, logits: NDArray[Any]) -> tuple[str, ...]:
+    def _gone(self, values: NDArray[Any], decided: NDArray[np.int64] | None) -> tuple[str, ...]:
         """Classes, of the rows on which the float network is right if that is known, then outputs."""
         classes: tuple[str, ...] = ()
-        if self._decisions is not None:
+        if self._decisions is not None and decided is not None:
             known = slice(None) if self.labels is None else self._decisions == self.labels
-            classes = lost_classes(self._decisions[known], decisions(logits)[known], self._class_names)
-        return classes + lost_outputs(self._exact, logits, self._names, apart=self._are_apart)
+            classes = lost_classes(self._decisions[known], decided[known], self._class_names)
+        return classes + lost_outputs(self._exact, values, self._names, apart=self._are_apart)
 
     def damage(self, logits: NDArray[Any]) -> float:
         """The squared error of logits; of several targets the mean of each one's own, beside its variation."""

@@ -8,7 +8,7 @@ from edge_runtime.console import wrapped
 from edge_runtime.files import fit_table, printable, shortened
 from export.diagnosis.difference import ArrayDifference, Difference, LayerDifference, Values
 from export.diagnosis.losses import decibels
-from export.diagnosis.on_rows import RowDifference, TensorDifference
+from export.diagnosis.on_rows import RowDifference
 
 _LAYER = {"name": "layer", "shape": "shape", "precision": "precision", "activation": "activation"}
 _LAYER |= {"grids": "grids", "arrays": "arrays", "bytes": "bytes"}
@@ -75,12 +75,19 @@ def _rows_line(rows: RowDifference) -> str:
     if rows.first.r2 is not None:
         score = f"R^2 {rows.first.r2:.4f} -> {rows.second.r2:.4f}, "
     flipped = "" if rows.second.changed is None else f"{rows.second.changed:,} decisions flip, "
-    return f"{where}: {score}{flipped}{decibels(rows.second.sqnr_db)} between the outputs; {_tensor(rows.tensor)}"
+    behind = (
+        ""
+        if rows.activations is None
+        else f" after their activations ({' and '.join(dict.fromkeys(rows.activations))})"
+    )
+    apart = f"{decibels(rows.second.sqnr_db)} between the outputs{behind}"
+    return f"{where}: {score}{flipped}{apart}; {_tensor(rows)}"
 
 
-def _tensor(tensor: TensorDifference | None) -> str:
+def _tensor(rows: RowDifference) -> str:
+    tensor = rows.tensor
     if tensor is None:
-        return "no tensor differs"
+        return "no tensor differs" if rows.has_same_tensors else "no values behind layers of one name differ"
     share = f"{tensor.differing:,} of {tensor.size:,} values, {tensor.relative:.2g} of their size"
     which = "first tensor that differs" if tensor.bits else "tensor that differs most"
     return printable(f"{which}: {tensor.name} ({share})")

@@ -17,6 +17,7 @@ from export.diagnosis import verdict
 from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
 from export.diagnosis.codes import Ranges
+from export.diagnosis.endings import ending_as
 from export.diagnosis.findings import Finding, findings_of, saturates
 from export.diagnosis.input_scales import INPUT, standardized_otherwise
 from export.diagnosis.layer_errors import LayerErrors, layer_errors
@@ -71,6 +72,8 @@ def diagnose(
     do not fit together, QuantizationError for a network that cannot be quantized.
     """
     model = as_model(model)
+    small = None if small is None else as_model(small)
+    model = model if small is None else ending_as(model, small)
     QUANTIZATION_CHECKS.choice("precision", precision, PRECISIONS)
     given = rows_for(model, rows, labels, calibration)
     both = _both(model, small, precision, given, method)
@@ -80,7 +83,7 @@ def diagnose(
 
 def _both(model: Model, small: Model | None, precision: str, given: GivenRows, method: str) -> _Both:
     if small is not None:
-        return _Both(*alike(model, as_model(small)))
+        return _Both(*alike(model, small))
     with warnings.catch_warnings(record=True) as caught, np.errstate(all="ignore"):
         warnings.simplefilter("always", QuantizationWarning)
         try:

@@ -17,6 +17,7 @@ from edge_runtime.numerics import dequantize
 from edge_runtime.reference import logits, trace
 from export.diagnosis.aligned import alike
 from export.diagnosis.answers import Answers, Judge
+from export.diagnosis.endings import ending_text, has_same_last_layers
 from export.diagnosis.rows import rows_of_model
 from export.quantization import checked_labels, finite, float_outputs, rows_that_fit, spread_places
 
@@ -45,7 +46,8 @@ class RowDifference:
 
     first, second: the answers of both models; "changed" and decibels are beside the first. tensor: the first that
     differs in its bits, if both models have the same tensors; else the values behind the layer at which the relative
-    difference is the largest. None if nothing differs. has_same_tensors: whether bits could be compared.
+    difference is the largest. None if nothing differs. has_same_tensors: whether bits could be compared. activations:
+    the last ones of both models where the outputs behind them were compared: they end otherwise.
     """
 
     rows: int
@@ -54,6 +56,7 @@ class RowDifference:
     second: Answers
     tensor: TensorDifference | None
     has_same_tensors: bool = False
+    activations: tuple[str, str] | None = None
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -72,11 +75,15 @@ def row_difference(first: Model, second: Model, rows: Any, labels: Any, what: st
     few = spread_places(len(x), rows_that_fit(first))
     x, y = x[few], None if y is None else y[few]
     tensors = [_traced(model, x) for model in (first, second)]
-    one, other = (logits(model, found) for model, found in zip((first, second), tensors, strict=True))
-    judge = Judge(first, one, y)
+    one, other = (_answered(model, found) for model, found in zip((first, second), tensors, strict=True))
+    if has_same_last_layers(first, second):
+        one, other, ends = (one[0], None), (other[0], None), None
+    else:
+        ends = (ending_text(first), ending_text(second))
+    judge = Judge(first, one[0], y, one[1])
     is_alike = _are_alike(*tensors)
     tensor = _first_tensor(*tensors) if is_alike else _furthest_layer(first, second, x)
-    return RowDifference(len(x), what, judge.answers(one), judge.answers(other), tensor, is_alike)
+    return RowDifference(len(x), what, judge.answers(*one), judge.answers(*other), tensor, is_alike, ends)
 
 
 def rows_of_their_own(first: Model, second: Model) -> tuple[NDArray[np.float32], str]:
@@ -145,6 +152,12 @@ def _real_outputs(first: Model, second: Model, rows: NDArray[np.float32]) -> lis
 def _traced(model: Model, rows: NDArray[np.float32]) -> Tensors:
     with np.errstate(over="ignore", invalid="ignore"):
         return trace(model, rows)
+
+
+def _answered(model: Model, tensors: Tensors) -> tuple[_Values, _Values | None]:
+    """Logits, and outputs as they come."""
+    last = model.layers[-1]
+    return logits(model, tensors), _real(last, tensors[f"{last.name}.output"])
 
 
 def _real(layer: Layer, values: NDArray[Any]) -> NDArray[Any]:

@@ -7,10 +7,12 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, Limits
+from edge_runtime import Activation, Elementwise, Engine, Limits
 from export import quantize
-from export.diagnosis import row_difference, rows_of_their_own
+from export.diagnosis import compare_models, difference_text, row_difference, rows_of_their_own
+from export.quantization import sqnr_db
 from tests.networks import random_elementwise, random_model, random_rows
+from trainer.scores import scores_of
 
 MODEL = random_model([6, 8, 7, 3], ["relu", "tanh", "softmax"], standardize=True)
 ROWS = random_rows(200, 6)
@@ -96,3 +98,54 @@ def test_a_stage_in_a_table_is_part_of_what_its_layer_gives():
     assert len(small.layers) == 2
     for pair in ((model, small), (small, model)):
         assert row_difference(*pair, ROWS, None, "rows").tensor.relative < 0.05
+
+
+def last_activation(model, name):
+    """The model with another last activation."""
+    return replace(model, layers=(*model.layers[:-1], replace(model.layers[-1], activation=Activation(name))))
+
+
+def test_models_of_other_last_activations_are_compared_by_their_outputs_as_they_come():
+    """R^2 of each by its own outputs, decibels between these; before the activations they would be the same."""
+    first = replace(last_activation(MODEL, "sigmoid"), metadata={"target": "regression"})
+    targets = Engine(first, Limits(max_batch=200)).run(ROWS).astype(float)
+    for second in (last_activation(MODEL, "linear"), last_activation(SMALL, "linear")):
+        found = row_difference(first, second, ROWS, targets, "rows")
+        wanted = Engine(second, Limits(max_batch=200)).run(ROWS)
+        assert found.activations == ("sigmoid", "linear")
+        assert found.first.r2 == pytest.approx(1)
+        assert found.second.r2 == pytest.approx(scores_of(targets, wanted, ()).r2, rel=1e-6)
+        assert found.second.sqnr_db == pytest.approx(sqnr_db(targets, wanted), abs=1e-4)
+    assert row_difference(first, replace(first), ROWS, targets, "rows").activations is None
+
+
+def test_decisions_stay_those_of_the_engines_whatever_the_last_activation_is():
+    """Of one output the sign before a sigmoid, which is never negative itself."""
+    first = random_model([6, 8, 1], ["relu", "sigmoid"])
+    found = row_difference(first, last_activation(first, "linear"), ROWS, None, "rows")
+    assert found.second.changed == 0
+    assert found.second.sqnr_db < 10
+
+
+def test_one_function_in_two_spellings_has_the_same_outputs():
+    """A stage in the place of an activation, or one that scales behind it."""
+    one = random_model([6, 3], ["relu"])
+    half = replace(one.layers[0], weight=one.layers[0].weight / 2, bias=one.layers[0].bias / 2)
+    for last, scale in ((replace(half, activation=Activation("linear")), 2), (half, 2)):
+        name = "relu" if last.activation.name == "linear" else "linear"
+        stage = Elementwise("e0", np.full(3, scale, np.float32), np.zeros(3, np.float32), Activation(name))
+        found = row_difference(one, replace(one, layers=(last, stage)), ROWS, None, "rows")
+        assert found.second.sqnr_db == np.inf
+        assert found.activations == ("relu", "relu" if name == "relu" else "relu, then a scale")
+
+
+def test_where_no_layers_have_one_name_it_is_not_said_that_no_tensor_differs():
+    """The outputs may."""
+    stage = Elementwise("e0", np.full(3, 2, np.float32), np.zeros(3, np.float32), Activation("softmax"))
+    renamed = tuple(replace(layer, name=f"fc{layer.name[-1]}") for layer in last_activation(MODEL, "linear").layers)
+    longer = replace(MODEL, layers=(*renamed, stage))
+    found = replace(compare_models(MODEL, longer), rows=row_difference(MODEL, longer, ROWS, None, "rows"))
+    assert found.rows.tensor is None
+    assert "dB between the outputs after their activations (softmax); no values behind layers of one name" in (
+        difference_text(found)
+    )
