@@ -62,8 +62,13 @@ class Augmentation:
             return spec
         if not isinstance(spec, str):
             raise CHECKS.refusal("augment", spec, "an Augmentation or a text such as 'shift=2,rotate=10'")
-        entries: dict[str, Any] = dict(_entry(part, spec) for part in spec.split(","))
-        return cls(**entries)
+        entries = [_entry(part, spec) for part in spec.split(",")]
+        names = [name for name, _ in entries]
+        twice = next((name for name in names if names.count(name) > 1), None)
+        if twice is not None:
+            raise CHECKS.refusal("augment", spec, f"{twice} once, found it {names.count(twice)} times")
+        settings: dict[str, Any] = dict(entries)
+        return cls(**settings)
 
     def shape(self, n_in: int) -> tuple[int, int]:
         """Height and width of an image of n_in values. ConfigurationError if it is none, or could be shifted away."""

@@ -124,6 +124,8 @@ def test_a_text_says_the_same():
         ("shift=1,share=1.5", "augment: share is 1.5, expected a share of the rows, 1 at most"),
         ("rotate=nan", "augment: rotate is nan, expected a finite number"),
         ("rotate=500", "augment: rotate is 500.0, expected 180 degrees at most, either way"),
+        ("shift=1,shift=2", "augment is 'shift=1,shift=2', expected shift once, found it 2 times"),
+        ("shift=1, rotate=3,shift=1", "augment is 'shift=1, rotate=3,shift=1', expected shift once"),
         ("shift=1,height=4", "augment knows one side of the images, expected height and width, or neither"),
         ("shift=1,height=0,width=4", "augment: height is 0, expected a whole number of at least 1"),
         (3, "augment is 3, expected an Augmentation or a text such as 'shift=2,rotate=10'"),
