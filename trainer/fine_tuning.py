@@ -32,7 +32,14 @@ from trainer.fitting import Rows, Throttle, TrainingOptions, TrainingRun, pair_o
 from trainer.history import EpochRecord, History
 from trainer.logits import as_probabilities
 from trainer.losses import Loss, ScaledLoss, choose_loss
-from trainer.network import FlatParameters, FloatBlock, LayerChain, QuantizedBlock
+from trainer.network import (
+    FlatParameters,
+    FloatBlock,
+    LayerChain,
+    QuantizedBlock,
+    check_activations,
+    source_doubts,
+)
 from trainer.optimizers import Optimizer
 from trainer.schedules import Schedule
 from trainer.scores import ClassScores, ValueScores, scores_of
@@ -40,6 +47,8 @@ from trainer.scores import ClassScores, ValueScores, scores_of
 WEIGHT_LIMITS = {8: (-WEIGHT_MAX, WEIGHT_MAX), 4: (INT4_MIN, INT4_MAX)}  # of a weight's integers, by its bits
 LEARNING_RATES = {8: 0.001, 4: 0.004}  # by default, by the bits of weights: a step of few bits is long
 NOTE = "fine_tuning"  # the key of the metadata that says how it was done
+_AGREEMENT = "agreement with the float model"  # an accuracy where there are no labels
+_ADVICE = "try a lower learning rate, or more rows"
 
 
 @dataclass(frozen=True)
@@ -82,8 +91,9 @@ def fine_tune(
 ) -> Model:
     """`quantized` with integers that were trained on rows x (rows, n_in), on the same grids.
 
-    model: the float32 model that `quantized` was made of, with its units (equalized, if it is). quantized: of layers
-    in int8 or int4; those in float32 or float16 are trained as floats.
+    model: the float32 model that `quantized` was made of, with its units (equalized, if it is); one of other weights is
+    told by their signs, with a DataWarning. quantized: of layers in int8 or int4; those in float32 or float16 are
+    trained as floats.
     y: labels (rows,) as indices of classes, or target values (rows, n_out) in real units, the rows themselves for an
     autoencoder. None: what `model` answers to x, for rows without labels, and for rows that it knows by heart: labels
     teach nothing more there. Shares of classes (rows, n_out) may be a larger network's answers.
@@ -97,9 +107,9 @@ def fine_tune(
     None is "loss" for values, and for classes the accuracy of epochs without a higher loss than before, of equals the
     one of least loss. `quantized` is returned as it is, with a DataWarning, if no epoch is better, or if it would
     have a lower accuracy or R^2 there.
-    batch_size: as in `NeuralNetworkModel.fit`, and so are the other arguments. learning_rate: in parts of the largest
-    weight of a channel; None is 0.001, or 0.004 for weights of 4 bits. seed: of the order of rows, of what is held out
-    and of augmentation.
+    epochs: 1 or more. batch_size: as in `NeuralNetworkModel.fit`, and so are the other arguments. learning_rate: in
+    parts of the largest weight of a channel; None is 0.001, or 0.004 for weights of 4 bits. seed: of the order of rows,
+    of what is held out and of augmentation.
     The metadata say what was done; stored test vectors keep their inputs. Raises InputError for data,
     ConfigurationError for settings and for layers that cannot be trained, TrainingDiverged.
     """
@@ -143,6 +153,7 @@ def tuning_options(quantized: Model | int, **given: Any) -> TrainingOptions:
     values = {**defaults, **asdict(TuningDefaults()), **own, **given}
     if values["learning_rate"] is None:
         values["learning_rate"] = LEARNING_RATES[quantized if isinstance(quantized, int) else _fewest_bits(quantized)]
+    check_whole("epochs", values["epochs"], 1)
     return TrainingOptions.of(**values)
 
 
@@ -166,26 +177,29 @@ def tune(
     """`fine_tune`, with what it went through."""
     learning = as_probabilities(quantized, y, options.loss)
     blocks = training_blocks(model, learning)
+    check_activations(model, quantized)
     rows, validation, function = _data(model, learning, x, y, sample_weight, validation_data, options, seed)
     options = options.for_rows(len(rows))
     rng = np.random.Generator(np.random.PCG64(seed))
     parameters = FlatParameters([block.dense for block in blocks], np.dtype(np.float32))
     run = TrainingRun(LayerChain(blocks), parameters, rng, options, function, 0.0, rows, validation, {}, Throttle(1.0))
-    before = run.start_from_present()
+    before, doubts = run.start_from_present(), source_doubts(model, quantized)
     history = run.run()
+    answers = is_agreement(y, validation_data)
+    metric = metric_text(history.metric_name, answers)
     if history.best_epoch == 0:
-        return Tuned(quantized, history, before, (_no_better(before, history.metric_name, len(validation)),))
+        return Tuned(quantized, history, before, (*doubts, _no_better(before, metric, len(validation))))
     best = history.records[history.best_epoch - 1]
-    reached = f"{_reached(before, history.metric_name)} before, {_reached(best, history.metric_name)} after"
+    reached = f"{_reached(before, metric)} before, {_reached(best, metric)} after"
     note = f"{_done(options, best, seed)}; {reached}, on {len(validation):,} rows"
     layers = [block.to_layer() for block in blocks]
     layers[-1] = replace(layers[-1], activation=quantized.final_activation)
     metadata = {**quantized.metadata, **made_with(), NOTE: note}
     tuned = replace(quantized, layers=tuple(layers), metadata=metadata)
-    doubt = _lower_score(quantized, tuned, validation)
+    doubt = _lower_score(quantized, tuned, validation, answers)
     if doubt is not None:
-        return Tuned(quantized, replace(history, best_epoch=0), before, (doubt,))
-    return Tuned(_finished(tuned), history, before)
+        return Tuned(quantized, replace(history, best_epoch=0), before, (*doubts, doubt))
+    return Tuned(_finished(tuned), history, before, tuple(doubts))
 
 
 def check_trainable(model: Model) -> None:
@@ -210,18 +224,36 @@ def check_moves(options: TrainingOptions, model: Model, x: ArrayLike, y: ArrayLi
         check_images(options.augment, x, y, model.preprocessing)
 
 
-def _lower_score(quantized: Model, tuned: Model, rows: Rows) -> str | None:
+def is_agreement(y: ArrayLike | None, validation_data: Any = None) -> bool:
+    """Whether what is judged by are the float model's own answers: there are no labels. Arguments of `fine_tune`."""
+    return y is None if validation_data is None else pair_of(validation_data)[1] is None
+
+
+def metric_text(name: str, of_answers: bool) -> str:
+    """What a metric of the history is called; of_answers: beside what the float model answers, which is no truth."""
+    if not of_answers:
+        return name.replace("_", " ")
+    return _AGREEMENT if name == "accuracy" else "mean absolute difference from the float model"
+
+
+def _lower_score(quantized: Model, tuned: Model, rows: Rows, of_answers: bool) -> str | None:
     """Why `quantized` stays: on these rows its accuracy or R^2 is higher. None where it is not."""
     truth = rows.targets.values if rows.targets.labels is None else rows.targets.labels
     before, after = (_scores(model, rows.x, truth) for model in (quantized, tuned))
-    return None if after.value >= before.value else lower_score(before, after)
+    return None if after.value >= before.value else lower_score(before, after, of_answers)
 
 
-def lower_score(before: ClassScores | ValueScores, after: ClassScores | ValueScores) -> str:
-    """What is said where a model stays as it was because its score is higher than that of what was learned."""
+def lower_score(before: ClassScores | ValueScores, after: ClassScores | ValueScores, of_answers: bool = False) -> str:
+    """What is said where a model stays as it was because its score is higher than that of what was learned.
+
+    of_answers: the scores are beside what the float model answers.
+    """
+    name = after.name
+    if of_answers:
+        name = _AGREEMENT if isinstance(after, ClassScores) else f"{name} of the float model's answers"
     return (
-        f"{after.name} fell from {before.value:.4f} to {after.value:.4f} on {after.rows:,} rows: the model before "
-        "stays as it is; try a lower learning_rate, or more rows"
+        f"{name} fell from {before.value:.4f} to {after.value:.4f} on {after.rows:,} rows: the model before "
+        f"stays as it is; {_ADVICE}"
     )
 
 
@@ -286,18 +318,18 @@ def _data(
     else:
         held, truth = pair_of(validation_data)
         plain = replace(options, label_smoothing=0.0, class_weight=None)
-        validation = _rows(quantized, held, _truth(model, held, truth), loss, plain, None, "validation ")
+        validation = _rows(quantized, held, _truth(model, held, truth, "validation "), loss, plain, None, "validation ")
     if loss.takes_units and quantized.final_activation.name == "linear" and rows.targets.labels is None:
         scale = TargetUnits.of(rows.targets.values.astype(np.float64), weight).scale
         loss = ScaledLoss(loss, (1 / scale).astype(np.float32))
     return rows, rows if validation is None else validation, loss
 
 
-def _truth(model: Model, x: ArrayLike, y: ArrayLike | None) -> ArrayLike:
+def _truth(model: Model, x: ArrayLike, y: ArrayLike | None, what: str = "") -> ArrayLike:
     """The labels or targets; without any, the float model's own answers."""
     if y is not None:
         return y
-    rows = checked_rows(x, model.n_in, np.dtype(np.float32))
+    rows = checked_rows(x, model.n_in, np.dtype(np.float32), f"{what}x")
     return Engine(model).run(rows)
 
 
@@ -332,7 +364,7 @@ def _finished(model: Model) -> Model:
 def _no_better(before: EpochRecord, metric: str, rows: int) -> str:
     return (
         f"no epoch was better than the model before ({_reached(before, metric)}, on {rows:,} rows): it stays as it is; "
-        "try a lower learning_rate, or more rows"
+        f"{_ADVICE}"
     )
 
 
@@ -346,4 +378,4 @@ def _done(options: TrainingOptions, best: EpochRecord, seed: int) -> str:
 
 
 def _reached(record: EpochRecord, metric: str) -> str:
-    return f"loss {record.validation_loss:.4g}, {metric.replace('_', ' ')} {record.validation_metric:.4g}"
+    return f"loss {record.validation_loss:.4g}, {metric} {record.validation_metric:.4g}"

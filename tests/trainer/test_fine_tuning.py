@@ -278,8 +278,80 @@ def test_what_cannot_be_trained_is_refused(classifier):
         fine_tune(model, staged, x, y)
     with pytest.raises(InputError, match=r"x has shape \(600, 5\), expected \(rows, 64\)"):
         fine_tune(model, small, x[:, :5], y)
-    with pytest.raises(ConfigurationError, match="epochs is -1"):
-        fine_tune(model, small, x, y, epochs=-1)
+    other = replace(model, layers=(replace(model.layers[0], activation="tanh"), model.layers[1]))
+    with pytest.raises(
+        ConfigurationError, match="layer 'dense0' of quantized has relu, the model's has tanh; give the"
+    ):
+        fine_tune(other, small, x, y)
+
+
+@pytest.mark.parametrize(
+    ("settings", "message"),
+    [
+        ({"epochs": 0}, "epochs is 0, expected a whole number of at least 1"),
+        ({"epochs": -1}, "epochs is -1, expected a whole number of at least 1"),
+        ({"epochs": 1.5}, "epochs is 1.5, expected a whole number"),
+        ({"batch_size": 0}, "batch_size is 0, expected a whole number of at least 1"),
+        ({"batch_size": -3}, "batch_size is -3, expected a whole number of at least 1"),
+        ({"learning_rate": 0}, "learning_rate is 0, expected a finite number above 0"),
+        ({"learning_rate": float("nan")}, "learning_rate is nan, expected a finite number above 0"),
+        ({"validation_share": 1}, "validation_share is 1, expected a finite number at least 0 and below 1"),
+        ({"patience": 0}, "patience is 0, expected a whole number of at least 1"),
+        ({"seed": -1}, "seed is -1, expected a whole number of at least 0"),
+    ],
+)
+def test_settings_out_of_range_are_refused(classifier, settings, message):
+    """By their names, with what was found and expected."""
+    model, small, x, y = classifier
+    with pytest.raises(ConfigurationError, match=message):
+        fine_tune(model, small, x, y, **settings)
+
+
+@pytest.mark.parametrize("labelled", [True, False])
+def test_no_rows_are_refused(classifier, labelled):
+    """With labels and without, to learn from and to judge on."""
+    model, small, x, y = classifier
+    with pytest.raises(InputError, match="x has no rows, expected at least 1"):
+        fine_tune(model, small, x[:0], y[:0] if labelled else None)
+    with pytest.raises(InputError, match="validation x has no rows, expected at least 1"):
+        fine_tune(model, small, x, y, validation_data=(x[:0], y[:0] if labelled else None))
+
+
+def test_another_float_model_is_told(classifier):
+    """By a warning with the share of signs; that which the quantized one was made of gives none."""
+    model, small, x, y = classifier
+    network = small_network(sizes=(64, 12, 10), config={"seed": 1})
+    network.fit(x[:450], y[:450], epochs=15)
+    with pytest.warns(
+        DataWarning, match=r"quantized was hardly made of this model: \d\d% of its weights have the sign"
+    ):
+        fine_tune(network.to_model(), small, x, y, epochs=1)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        fine_tune(model, small, x, y, epochs=2, learning_rate=0.01)
+
+
+def test_without_labels_it_speaks_of_agreement(classifier):
+    """With the float model, in the warning and in the metadata: nothing is known of what is right."""
+    model, small, x, _ = classifier
+    with pytest.warns(DataWarning) as told:
+        fine_tune(model, small, x, None, epochs=1, learning_rate=1e-9)
+    text = str(told[0].message)
+    assert "agreement with the float model 0." in text
+    assert "accuracy" not in text
+    assert "try a lower learning rate, or" in text  # the command's option is not spelled as the argument is
+    note = fine_tune(model, small, x, None, epochs=2, learning_rate=0.01).metadata[NOTE]
+    assert note.count("agreement with the float model 0.") == 2
+    assert "accuracy" not in note
+
+
+def test_without_labels_values_are_differences_from_the_float_model():
+    """Of a regression, whose targets are not known either."""
+    x = random_rows(300, 4)
+    model = random_model([4, 9, 2], ["relu", "linear"])
+    small = coarse(quantize(model, x, method="minmax"))
+    note = fine_tune(model, small, x, None, epochs=3).metadata[NOTE]
+    assert note.count("mean absolute difference from the float model") == 2
 
 
 def test_weights_of_nine_bits_are_refused(classifier):

@@ -7,6 +7,7 @@ from trainer.network.layer_types import LAYER_TYPES
 from trainer.network.layout import checked_between, checked_layout, describe_layout
 from trainer.network.parameters import FlatParameters
 from trainer.network.precision import LoweredDense, lower_weights
+from trainer.network.source import check_activations, source_doubts
 
 __all__ = [
     "Block",
@@ -16,8 +17,10 @@ __all__ = [
     "LAYER_TYPES",
     "LoweredDense",
     "QuantizedBlock",
+    "check_activations",
     "checked_between",
     "checked_layout",
     "describe_layout",
     "lower_weights",
+    "source_doubts",
 ]
