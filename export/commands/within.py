@@ -11,9 +11,8 @@ import onnx
 from numpy.typing import NDArray
 
 from edge_runtime.artifact import load_bytes
-from edge_runtime.engine import Engine
 from edge_runtime.files import printable
-from export.quantization import LADDER, AllowedDrop, Choice, Trial, finite
+from export.quantization import LADDER, AllowedDrop, Choice, Trial, answers, finite
 from export.verification import make_session
 
 AUTO = "auto"  # in the place of a precision
@@ -101,12 +100,12 @@ def check_files(
 ) -> WrittenCheck:
     """Load both files and judge what they answer. config: session options that the ONNX file needs."""
     rows = within.checked.x
-    judge = choice.judge_on(rows, within.checked.y)
+    judge, of_outputs = choice.judge_on(rows, within.checked.y), choice.judge_of_outputs(rows, within.checked.y)
     session = make_session(onnx_model, config=config)
     name = session.get_inputs()[0].name
     found = [session.run(None, {name: rows[at : at + _BLOCK]})[0] for at in range(0, len(rows), _BLOCK)]
-    ours = Engine(load_bytes(artifact)).run(rows)
-    drops = judge.drop(ours), judge.drop(np.concatenate(found))
+    ours = answers(load_bytes(artifact), rows, judge.allowed.metric)
+    drops = judge.drop(ours), of_outputs.drop(np.concatenate(found))
     worst = target_text(judge.worst_target(ours), within.names)
     return WrittenCheck(
         len(rows), judge.described, *drops, judge.allowed, within.is_apart, worst, refused=len(choice.refused)

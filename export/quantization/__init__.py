@@ -9,6 +9,7 @@ from export.quantization.doubts import (
     Fidelity,
     calibration_doubts,
     comparison_doubts,
+    counts_alike,
     decisions,
     fidelity_doubts,
     has_targets_apart,
@@ -17,7 +18,7 @@ from export.quantization.doubts import (
     row_doubts,
     worst_output,
 )
-from export.quantization.drops import METRICS, AllowedDrop
+from export.quantization.drops import METRICS, AllowedDrop, answers
 from export.quantization.equalization import STEPS_OF_OCTAVE, nearest_factor
 from export.quantization.fidelity import even_db, even_error, finite, sqnr_db, squared_error, varies
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
@@ -56,10 +57,12 @@ __all__ = [
     "Switches",
     "Trial",
     "calibrate",
+    "answers",
     "calibration_doubts",
     "checked_labels",
     "choose_within",
     "comparison_doubts",
+    "counts_alike",
     "decisions",
     "even_db",
     "even_error",

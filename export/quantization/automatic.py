@@ -22,9 +22,10 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import InputError, QuantizationError
 from edge_runtime.inputs import as_inputs
 from edge_runtime.layers import Stage
-from edge_runtime.model import Model, as_model
+from edge_runtime.model import Model, as_model, weight_bytes
+from edge_runtime.numerics import first_not_finite
 from export.quantization.calibration import CalibrationRows
-from export.quantization.drops import AllowedDrop, DropJudge, drop_text, metric_for
+from export.quantization.drops import AllowedDrop, DropJudge, answers, drop_text, metric_for
 from export.quantization.kept import checked_keep, kept_note
 from export.quantization.labels import checked_labels
 from export.quantization.mixes import LADDER, Mix, Mixes
@@ -109,8 +110,13 @@ class Choice:
         return f"Choice({self.chosen.text} of {len(self.trials):,} tried; {self.ladder()})"
 
     def judge_on(self, rows: NDArray[np.float32], labels: NDArray[Any] | None) -> DropJudge:
-        """The same metric on other rows (n, n_in) with their labels."""
+        """The same metric on other rows (n, n_in) with their labels: judges the `answers` of a network."""
         return _judge(self.model, self.half, rows, labels, self.judge.allowed)
+
+    def judge_of_outputs(self, rows: NDArray[np.float32], labels: NDArray[Any] | None) -> DropJudge:
+        """The same, of what comes out of a file, which has its final activation in it."""
+        half = None if self.half is None else Engine(self.half).run(rows)
+        return DropJudge(self.model, Engine(self.model).run(rows), labels, self.judge.allowed, half)
 
     def further(self, excess: float = 0.0) -> Choice | None:
         """The next one, where this did not hold on other rows: the smallest with a drop that is less by `excess`.
@@ -237,8 +243,8 @@ def _half(mixes: Mixes) -> Model:
 def _judge(
     model: Model, half: Model | None, rows: NDArray[np.float32], labels: NDArray[Any] | None, allowed: AllowedDrop
 ) -> DropJudge:
-    reference = None if half is None else Engine(half).run(rows)
-    return DropJudge(model, Engine(model).run(rows), labels, allowed, reference)
+    reference = None if half is None else answers(half, rows, allowed.metric)
+    return DropJudge(model, answers(model, rows, allowed.metric), labels, allowed, reference, activated=False)
 
 
 def _chosen_on(model: Model, rows: ArrayLike, labels: ArrayLike | None) -> tuple[NDArray[np.float32], Any]:
@@ -248,7 +254,16 @@ def _chosen_on(model: Model, rows: ArrayLike, labels: ArrayLike | None) -> tuple
         raise InputError(f"rows to choose on have shape {found.shape}, expected (n, {model.n_in}), at least one")
     known = checked_labels(model, labels, len(found))
     few = spread_places(len(found), MOST_CHOSEN_ON)
-    return found[few].astype(np.float32), None if known is None else known[few]
+    with np.errstate(over="ignore"):
+        kept = found[few].astype(np.float32)
+    bad = first_not_finite(kept, found[few])
+    if bad is not None:
+        row, column = bad.place
+        raise InputError(
+            f"rows to choose on: row {few[row]}, feature {column} is {bad.found}, expected numbers of float32; remove "
+            "the row, or fill the value in"
+        )
+    return kept, None if known is None else known[few]
 
 
 class _Search:
@@ -350,11 +365,11 @@ class _Search:
                 small = self.mixes.made(mix).model
             except QuantizationError as error:
                 return Trial(dict(mix), 0, None, math.inf, False, self.judge.allowed.unit, str(error))
-            outputs = Engine(small).run(self._rows)
-        size = sum(array.nbytes for layer in small.layers for array in layer.arrays().values())
+            outputs = answers(small, self._rows, self.judge.allowed.metric)
         judge = self.judge
         return Trial(
-            dict(mix), size, judge.drop(outputs), judge.noise(outputs), judge.is_within(outputs), judge.allowed.unit,
+            dict(mix), weight_bytes(small), judge.drop(outputs), judge.noise(outputs), judge.is_within(outputs),
+            judge.allowed.unit,
             reserve=judge.reserve(outputs), target=judge.worst_target(outputs),
         )  # fmt: skip
 

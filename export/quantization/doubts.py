@@ -15,7 +15,7 @@ from edge_runtime.model import Model
 from edge_runtime.numerics import QuantParams, dequantize
 from edge_runtime.reference import WARN_ABOVE, logits, range_warning, trace
 from export.quantization.calibration import float_model
-from export.quantization.fidelity import sqnr_db, varies
+from export.quantization.fidelity import even_db, sqnr_db, varies
 from export.quantization.float16 import scale_for_float16
 from export.quantization.recipe import FLOATS
 from export.quantization.units import float_outputs
@@ -31,7 +31,8 @@ _CLASSIFIERS = ("softmax", "log_softmax", "sigmoid", "hard_sigmoid")
 class Fidelity:
     """How a smaller network answers beside the float32 one, before a final activation.
 
-    sqnr_db: see `export.quantization.fidelity`. decisions_changed: rows whose class differs, None for a model that
+    sqnr_db: see `export.quantization.fidelity`; of an autoencoder whose inputs have units of their own that of
+    `even_db`. decisions_changed: rows whose class differs, None for a model that
     gives no classes. worst_output, worst_output_db: the output with the least, by itself; None where outputs are not
     quantities of their own, but classes, or the parts of one signal.
     """
@@ -51,12 +52,24 @@ def measure_fidelity(model: Model, small: Model, rows: NDArray[np.float32]) -> F
     changed = int(np.sum(decisions(before) != decisions(after)))
     decides = model.metadata.get("target") not in ("regression", "autoencoder")
     worst = worst_output(before, after) if has_targets_apart(model) else (None, None)
-    return Fidelity(len(rows), sqnr_db(before, after), changed if decides else None, *worst)
+    decibels = even_db if has_parts_of_own_units(model) else sqnr_db
+    return Fidelity(len(rows), decibels(before, after), changed if decides else None, *worst)
 
 
 def has_targets_apart(model: Model) -> bool:
     """Whether the outputs are quantities of their own, each with its unit: no classes, nor parts of one signal."""
     return not is_classifier(model) and not _is_one_signal(model)
+
+
+def has_parts_of_own_units(model: Model) -> bool:
+    """Whether the outputs are an autoencoder's, and each input is standardized by a deviation of its own."""
+    own = model.preprocessing is not None and bool(np.ptp(model.preprocessing.inv_std) > 0)
+    return own and not is_classifier(model) and _is_one_signal(model) and model.n_out == model.n_in
+
+
+def counts_alike(model: Model) -> bool:
+    """Whether an error is judged beside each output's own variation, and not by the sum, which is the loudest's."""
+    return has_targets_apart(model) or has_parts_of_own_units(model)
 
 
 def _is_one_signal(model: Model) -> bool:

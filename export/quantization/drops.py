@@ -1,7 +1,9 @@
 """How much worse a smaller network may answer than the float one, and how much worse it does: one figure, by a metric.
 
 accuracy  percentage points of the rows: right classes lost; without labels, decisions that are not the float network's.
-rmse      percent by which the root mean squared error grows against the targets: of the target where it grows most.
+          By the values before a final activation, which may be the same for all classes once it saturates.
+rmse      percent by which the root mean squared error grows against the targets: of the target where it grows most; of
+          an autoencoder that of all, each in its own deviation where the model standardizes it by one.
 sqnr      decibels of signal to quantization noise, at the outputs, below what float16 weights give; outputs that are
           quantities of their own count alike, whatever their units.
 """
@@ -16,15 +18,16 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.arguments import QUANTIZATION_CHECKS
-from edge_runtime.errors import QuantizationError
+from edge_runtime.engine import Engine
+from edge_runtime.errors import InputError, QuantizationError
 from edge_runtime.model import Model
-from export.quantization.doubts import has_targets_apart, is_classifier
+from export.quantization.doubts import counts_alike, decisions, has_parts_of_own_units, has_targets_apart, is_classifier
 from export.quantization.fidelity import even_db, sqnr_db, varies
 
 METRICS = {"accuracy": "points", "rmse": "percent", "sqnr": "dB"}  # and their units
 _LARGEST = {"accuracy": 100.0, "rmse": math.inf, "sqnr": math.inf}
 _MOST_DB = 144.0  # of float32 itself, whose numbers have 24 bits: no reference is better
-_NOTHING = 1e-9  # what the rounding of a figure may add to it
+_NOTHING = 1e-5  # of any unit: what float32 kernels that round otherwise may add to a figure
 
 
 @dataclass(frozen=True)
@@ -70,11 +73,22 @@ def metric_for(model: Model, labels: NDArray[Any] | None) -> str:
     return "accuracy" if is_classifier(model) else "sqnr"
 
 
-class DropJudge:
-    """Measures how much worse outputs are than the float `model`'s, on rows (n, n_in).
+def answers(model: Model, rows: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
+    """What a metric judges of a network on rows (n, n_in): values before a final activation for accuracy, else outputs.
 
-    labels: classes (n,) or targets (n, n_out), or None. half: the outputs of the model with float16 weights, which sqnr
-    needs. Raises QuantizationError where the metric cannot be had of these rows.
+    Outputs that saturate are the same for all classes, whatever `Engine.predict` decides.
+    """
+    with np.errstate(over="ignore", invalid="ignore"):
+        return Engine(model).logits(rows) if metric == "accuracy" else Engine(model).run(rows)
+
+
+class DropJudge:
+    """Measures how much worse outputs are than the float `model`'s, on rows.
+
+    exact: the model's `answers` (n, n_out), or its outputs, as an ONNX file gives them. labels: classes (n,) or targets
+    (n, n_out), or None. half: `answers` of the model with float16 weights, which sqnr needs. activated: whether the
+    outputs are behind a final activation, which accuracy asks of a single one. Raises QuantizationError where the
+    metric cannot be had of these rows, InputError where the float network gives NaN or inf.
     """
 
     def __init__(
@@ -84,14 +98,20 @@ class DropJudge:
         labels: NDArray[Any] | None,
         allowed: AllowedDrop,
         half: NDArray[np.float32] | None = None,
+        *,
+        activated: bool = True,
     ) -> None:
         _check_labels(model, labels, allowed.metric)
+        _refuse_overflow(exact)
         self.allowed, self.rows = allowed, len(exact)
-        self._model, self._exact, self._labels = model, exact, labels
-        is_apart = has_targets_apart(model)
+        self._exact, self._labels = exact, labels
+        is_sigmoid = activated and model.n_out == 1 and model.final_activation.name == "sigmoid"
+        self._middle = np.float32(0.5 if is_sigmoid else 0.0)  # of a single output
+        is_apart, is_even = has_targets_apart(model), counts_alike(model)
         self._targets = model.n_out if is_apart and allowed.metric == "rmse" else 1  # that are judged each by itself
-        self._decibels = even_db if is_apart else sqnr_db
-        self._weights = _weights(exact) if is_apart else np.ones(model.n_out)
+        self._decibels = even_db if is_even else sqnr_db
+        self._weights = _weights(exact) if is_even else np.ones(model.n_out)
+        self._scales = _deviations(model)
         self._half_db = _MOST_DB if half is None else min(_MOST_DB, self._decibels(exact, half))
         self._half_shares = 0.0 if half is None else self._shares(half)
 
@@ -164,7 +184,7 @@ class DropJudge:
     def _squares(self, outputs: NDArray[np.float32]) -> NDArray[np.float64]:
         """Squared errors by row and target, (n, targets); of the parts of one signal their mean."""
         assert self._labels is not None
-        squares = np.square(outputs.astype(np.float64) - self._labels)
+        squares = np.square((outputs.astype(np.float64) - self._labels) * self._scales)
         return squares if self._targets == squares.shape[1] else squares.mean(axis=1, keepdims=True)
 
     def _below_half(self, outputs: NDArray[np.float32]) -> float:
@@ -182,10 +202,8 @@ class DropJudge:
             return np.asarray(noise / (noise.mean() or 1.0))
 
     def _decided(self, outputs: NDArray[np.float32]) -> NDArray[np.int64]:
-        """The class of each row; of one output whether it is above a sigmoid's middle, or above 0."""
-        if outputs.shape[1] > 1:
-            return outputs.argmax(axis=1)
-        return np.asarray(outputs[:, 0] > (0.5 if self._model.final_activation.name == "sigmoid" else 0.0), np.int64)
+        """The class of each row; of one output whether it is above the middle."""
+        return decisions(outputs - self._middle if outputs.shape[1] == 1 else outputs)
 
 
 def _standard_error(values: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -197,6 +215,23 @@ def _weights(exact: NDArray[np.float32]) -> NDArray[np.float64]:
     """What makes the squares of each output (n_out,) count alike; those that do not vary count beside all others."""
     signals = np.array([output.astype(np.float64).var() if varies(output) else 0.0 for output in exact.T])
     return 1.0 / np.where(signals > 0, signals, signals.sum() or 1.0)
+
+
+def _refuse_overflow(exact: NDArray[np.float32]) -> None:
+    """Raise InputError where the float network itself gives what is no number."""
+    bad = np.flatnonzero(~np.isfinite(exact).all(axis=1))
+    if len(bad):
+        raise InputError(
+            f"the float network gives NaN or inf on {len(bad):,} of {len(exact):,} rows to judge a drop on, first "
+            f"on row {bad[0]}: nothing can be judged there; remove these rows"
+        )
+
+
+def _deviations(model: Model) -> NDArray[np.float64]:
+    """What gives an autoencoder's errors in parts of each input's deviation, (n_out,); ones for others."""
+    if model.preprocessing is None or not has_parts_of_own_units(model):
+        return np.ones(model.n_out)
+    return model.preprocessing.inv_std.astype(np.float64)
 
 
 def _check_labels(model: Model, labels: NDArray[Any] | None, metric: str) -> None:

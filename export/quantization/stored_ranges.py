@@ -43,7 +43,7 @@ class StoredRanges:
             return None
         try:
             found = _parsed(json.loads(text))
-        except (ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        except (ValueError, TypeError, KeyError, AttributeError, OverflowError, RecursionError) as error:
             raise QuantizationError(
                 f"the model's metadata '{RANGES_KEY}' cannot be read ({type(error).__name__}): {_ADVICE}"
             ) from error
@@ -107,7 +107,10 @@ def _parsed(entry: Any) -> _Found:
                 ranges[method][name] = _checked(float(low), float(high))
     if entry["best"] not in ranges or "input" not in ranges[entry["best"]]:
         raise ValueError("no ranges of the best method")
-    return _Found(str(entry["network"]), StoredRanges(int(entry["rows"]), entry["best"], ranges))
+    rows = entry["rows"]
+    if type(rows) is not int or rows < 1:
+        raise ValueError("no number of rows")
+    return _Found(str(entry["network"]), StoredRanges(rows, entry["best"], ranges))
 
 
 def _checked(low: float, high: float) -> Range:

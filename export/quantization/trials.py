@@ -19,7 +19,7 @@ from edge_runtime.engine import Engine
 from edge_runtime.errors import CalibrationError, QuantizationError
 from edge_runtime.model import Model
 from export.quantization.calibration import CalibrationRows, calibrate, widened
-from export.quantization.doubts import has_targets_apart
+from export.quantization.doubts import counts_alike
 from export.quantization.equalization import equalize, equalize_weights
 from export.quantization.fidelity import even_db, even_error, sqnr_db, squared_error
 from export.quantization.followed_rows import FollowedRows
@@ -107,14 +107,14 @@ class Trials:
             warnings.simplefilter("ignore", QuantizationWarning)  # the final choice says it once
             for recipes in self._switches.first():
                 found |= self._climbed(recipes, rows, reference, self._tell(on_way, len(found)))
-        decibels = even_db if has_targets_apart(self._model) else sqnr_db
+        decibels = even_db if counts_alike(self._model) else sqnr_db
         tried = {str(recipe): decibels(reference, outputs) for recipe, outputs in found.items()}
         return _closest(reference, found, self._error), tried
 
     @property
     def _error(self) -> Callable[[Any, Any], float]:
         """What is made small."""
-        return even_error if has_targets_apart(self._model) else squared_error
+        return even_error if counts_alike(self._model) else squared_error
 
     def _tell(self, on_way: OnWay, before: int) -> Callable[[int], None]:
         """What tells `on_way` how many ways have been tried, `before` and since then, of how many."""

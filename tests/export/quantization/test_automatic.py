@@ -9,9 +9,10 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, InputError, QuantizationError
+from edge_runtime import Activation, Engine, InputError, QuantizationError, Standardization
 from edge_runtime.artifact import save_bytes
 from edge_runtime.errors import CalibrationError
+from edge_runtime.model import weight_bytes
 from export import quantize_within
 from export.quantization import automatic
 from export.quantization.automatic import MOST_CHOSEN_ON, choose_within, mix_text
@@ -45,7 +46,7 @@ def test_what_is_chosen_is_within_and_is_what_was_measured(drop):
     assert choice.chosen.is_within
     assert choice.chosen.drop <= drop
     assert precisions(small) == choice.chosen.layers
-    assert choice.chosen.bytes == sum(array.nbytes for layer in small.layers for array in layer.arrays().values())
+    assert choice.chosen.bytes == weight_bytes(small)
     assert small.metadata["precision_ladder"] == choice.ladder()
 
 
@@ -192,3 +193,43 @@ def test_the_next_choice_needs_less_and_ends_in_floats():
     assert following[1].chosen.most <= first.chosen.most - 5.0
     assert following[1].chosen.bytes >= first.chosen.bytes
     assert set(following[-1].chosen.layers.values()) == {"float32"}
+
+
+def test_decisions_are_those_that_predict_takes():
+    """Behind an activation that saturates all classes answer 1: what is lost is told by the values before it."""
+    last = replace(MODEL.layers[-1], activation=Activation("sigmoid"), bias=MODEL.layers[-1].bias + np.float32(60))
+    model = replace(MODEL, layers=(*MODEL.layers[:-1], last), metadata={"target": "class"})
+    labels = Engine(model).predict(TEST)
+    assert len(set(labels.tolist())) == 3
+    choice = chosen(model, 5.0, labels=labels)
+    found = Engine(choice.quantized.model).predict(TEST)
+    assert choice.chosen.drop == pytest.approx(100 * np.mean(found != labels))
+    worst = chosen(model, 0.0, labels=labels).trials[0]
+    assert worst.text == "int4"
+    assert worst.drop > 0
+
+
+@pytest.mark.parametrize("value", [np.nan, np.inf, 1e39])
+def test_rows_to_choose_on_that_are_no_numbers_are_named(value):
+    """With the row and the feature; those that the float network overflows on are named too."""
+    rows = TEST.astype(np.float64)
+    rows[7, 2] = value
+    with pytest.raises(InputError, match="rows to choose on: row 7, feature 2 is"):
+        quantize_within(MODEL, ROWS, rows, max_drop=1.0)
+    rows[7, 2] = 3e38
+    plain = random_model([8, 16, 3], ["relu", "linear"], weight_scale=3.0)
+    with pytest.raises(InputError, match=r"NaN or inf on 1 of 400 rows to judge a drop on, first on row 7"):
+        quantize_within(plain, ROWS, rows, max_drop=1.0, metric="sqnr")
+
+
+def test_an_autoencoder_with_units_of_its_own_is_judged_in_its_deviations():
+    """A quiet sensor counts as much as a loud one; where all inputs have one unit they are parts of one signal."""
+    scales = np.float32([1000, 1, 1, 0.01])
+    model = replace(random_model([4, 8, 4], ["tanh", "linear"]), metadata={"target": "autoencoder"})
+    rows = random_rows(200, 4) * scales
+    for inv_std, is_even in ((1 / scales, True), (np.full(4, 0.01, np.float32), False)):
+        each = replace(model, preprocessing=Standardization(np.zeros(4, np.float32), inv_std))
+        exact = Engine(each).run(rows)
+        judge = DropJudge(each, exact, exact + scales, AllowedDrop("rmse", 5.0))
+        quiet = exact - np.float32([0, 0, 0, 0.01])
+        assert (judge.drop(quiet) > 5) == is_even
