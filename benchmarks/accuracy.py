@@ -144,7 +144,7 @@ def _auto(key: str, metric: str, most: float, options: Any) -> bool:
     """Chosen on the validation rows, judged on the test rows."""
     from benchmarks._networks import DESIGNS, case
     from edge_runtime.model import weight_bytes
-    from export.quantization import AllowedDrop, Switches, answers, choose_within, mix_text, quantize
+    from export.quantization import AllowedDrop, Switches, choose_within, judged_answers, mix_text, quantize
 
     network = case(key, options.epochs, 0, options.folder)
     known = network.validation if network.labels is None else network.validation_labels
@@ -154,7 +154,7 @@ def _auto(key: str, metric: str, most: float, options: Any) -> bool:
         network.model, network.calibration, network.validation, known, AllowedDrop(metric, most), Switches()
     )
     seconds, judge = time.perf_counter() - started, choice.judge_on(network.test, wanted)
-    drop = judge.drop(answers(choice.quantized.model, network.test, metric))
+    drop = judge.drop(judged_answers(choice.quantized.model, network.test, metric))
     int8 = weight_bytes(quantize(network.model, network.calibration, "int8", test_vectors=0))
     print(
         f"{DESIGNS[key].title}, auto within {judge.allowed.text(most)}: {mix_text(choice.chosen.layers)}, "

@@ -12,7 +12,7 @@ from edge_runtime.files import make_folder, read_file, write_together
 from edge_runtime.layers import DynamicQuantizedDense, QuantizedDense, Stage
 from edge_runtime.model import Model
 from export.c_writer import c_identifier, format_files
-from export.commands.pipeline import ExportOptions
+from export.commands.export_files import ExportOptions
 
 
 def read_small(path: str, precision: str | None, max_bytes: int | None) -> tuple[Model, bytes] | None:

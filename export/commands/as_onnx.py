@@ -9,7 +9,8 @@ from edge_runtime.console import Progress, cap, check_folder, check_output, note
 from edge_runtime.files import fit_table, make_folder, write_together
 from edge_runtime.model import Model
 from export.commands.data import rows_for_export
-from export.commands.pipeline import ExportOptions, LabeledRows
+from export.commands.export_files import ExportOptions
+from export.commands.pipeline import LabeledRows
 from export.onnx_writer import has_int4, int4_doubts, to_onnx
 from export.verification import Report, check_opset, verify_content
 from trainer.datasets import files_of

@@ -24,8 +24,9 @@ from edge_runtime.console import (
 )
 from edge_runtime.engine import Engine
 from edge_runtime.files import make_folder
+from export.commands.export_files import ExportOptions
 from export.commands.measure import engine_call, measure, session_call
-from export.commands.pipeline import Exported, ExportOptions, LabeledRows, check_export, export_model
+from export.commands.pipeline import Exported, LabeledRows, check_export, export_model
 from export.commands.ranged import ranged
 from export.commands.reports import demo_files, demo_table
 from export.quantization import finite

@@ -26,6 +26,7 @@ from edge_runtime.model import Model, weight_bytes
 from export.commands.as_c import has_integers, read_small, write_as_c
 from export.commands.as_onnx import as_it_is_text, write_as_onnx
 from export.commands.data import ExportRows, rows_for_export
+from export.commands.export_files import FORMATS, ExportOptions, export_paths
 from export.commands.extras import require_extra
 from export.commands.options import (
     DATA_HELP,
@@ -35,15 +36,7 @@ from export.commands.options import (
     say_warnings,
     test_vectors_option,
 )
-from export.commands.pipeline import (
-    FORMATS,
-    Exported,
-    ExportOptions,
-    LabeledRows,
-    check_export,
-    export_model,
-    export_paths,
-)
+from export.commands.pipeline import Exported, LabeledRows, check_export, export_model
 from export.commands.reports import export_facts, export_table, method_text
 from export.commands.within import AUTO, MOST_CHECKED, Within, WrittenCheck, check_text, trial_text
 from export.onnx_writer import FORMS
@@ -55,7 +48,7 @@ _PRECISION = click.Choice((*PRECISIONS, AUTO, "all"))
 _PRECISION_HELP = f"""One of {", ".join(_PRECISION.choices)}. May be given more than once (default: int8).
 all: float32, float16, int8. int8-a16: int8 weights, and inputs of 9 to 16 bits, for outputs that are
 quantities. int8-dynamic needs no representative rows, but a row's answer depends on the other rows of its batch. auto:
-for each layer the one with which the file is smallest within --max-drop."""
+for each layer one, so that the weights take the fewest bytes within --max-drop."""
 _CALIBRATE_HELP = f"""Data whose training rows set the grids of integers: {DATA_HELP}. Without any, the ranges that the
 model holds from its training do, and what looks at rows is left out: equalization, bias correction, compensated
 rounding, accuracy, test vectors."""
@@ -140,6 +133,7 @@ def export(
     """
     wanted, chosen = _precisions(precisions), _chosen(options)
     _check_auto(wanted, options)
+    _check_switches(wanted, options)
     small = _already_small(model_path, precisions, chosen.formats, max_bytes)
     if small is not None:
         return _as_it_is(*small, model_path, spec, chosen, {**options, "max_bytes": max_bytes}, as_json, wide)
@@ -283,6 +277,24 @@ def _check_auto(wanted: list[str], options: dict[str, Any]) -> None:
                 )
     elif options["max_drop"] is None:
         raise click.UsageError("--precision auto without --max-drop found, expected what may be lost: --max-drop 0.2")
+
+
+def _check_switches(wanted: list[str], options: dict[str, Any]) -> None:
+    """Raise UsageError for options of calibrated grids where no precision has such."""
+    if {*INTEGERS, AUTO} & {*wanted}:
+        return
+    given = {
+        "--method": options["method"] != "auto",
+        "--equalize": bool(options["equalization"]),
+        "--bias-correction": bool(options["bias_correction"]),
+        "--rounding compensated": options["rounding"] == "compensated",
+    }
+    idle = [name for name, is_given in given.items() if is_given]
+    if idle:
+        raise click.UsageError(
+            f"{', '.join(idle)} given with {', '.join(wanted)}, which looks at no rows: expected one of "
+            f"{', '.join(INTEGERS)} or auto beside, or these left out"
+        )
 
 
 def _kept(given: tuple[str, ...]) -> dict[str, str]:

@@ -2,46 +2,40 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
-import warnings
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from edge_runtime.artifact import artifact_bytes, save_bytes
+from edge_runtime.artifact import artifact_bytes
 from edge_runtime.console import check_folder, check_output
 from edge_runtime.engine import Engine, Limits
 from edge_runtime.errors import InputError
 from edge_runtime.files import make_folder, write_together
 from edge_runtime.layers import QuantizedDense, Stage
-from edge_runtime.model import Model
-from export.c_writer import C_FORMATS, c_identifier, format_files, format_paths, require_c, require_ziglang
-from export.commands.within import AUTO, MOST_CHECKED, Within, WrittenCheck, check_files, precisions_for
-from export.onnx_writer import OPSET, int4_doubts, require_form_of_fine_codes, saturation_doubts, to_onnx
+from edge_runtime.model import Model, weight_bytes
+from export.c_writer import C_FORMATS, require_c, require_ziglang
+from export.commands.export_files import ExportOptions, export_paths
+from export.commands.verified_pair import PairMaker, Told, VerifiedPair
+from export.commands.within import AUTO, Within, WrittenCheck
+from export.onnx_writer import int4_doubts, require_form_of_fine_codes, saturation_doubts
 from export.quantization import (
     DEFAULT_ROWS,
     Choice,
     Fidelity,
-    QuantizationWarning,
-    Switches,
     Trial,
     calibration_doubts,
-    choose_within,
     fidelity_doubts,
     measure_fidelity,
-    quantize_beside,
     row_doubts,
-    with_test_vectors,
 )
-from export.verification import Report, RunLimits, check_opset, verify_content
+from export.verification import Report, RunLimits, check_opset
 from trainer.scores import ClassScores, ValueScores, chance_doubts, scores_of
 
-FORMATS = ("onnx", *C_FORMATS)
 _RANDOM_ROWS = (
     "the rows are random within the stored ranges, and may be harder than real ones: --calibrate DATA judges on real "
     "rows and calibrates better; --precision float16 loses less"
@@ -84,21 +78,6 @@ class LabeledRows:
     def score_name(self) -> str:
         """What `score` is."""
         return "accuracy" if self.y.dtype.kind in "iu" else "R^2"
-
-
-@dataclass(frozen=True)
-class ExportOptions:
-    """How the way to int8 is chosen, and which files are written and how.
-
-    formats: of `FORMATS`, beside the artifact. See `quantize`, `write_onnx` and `write_c`.
-    """
-
-    switches: Switches = field(default_factory=Switches)
-    form: str = "integer"
-    opset: int = OPSET
-    portable: bool = False
-    formats: tuple[str, ...] = ("onnx",)
-    logits: bool = False
 
 
 @dataclass(frozen=True)
@@ -182,26 +161,6 @@ def _check_opset(precisions: Sequence[str], options: ExportOptions) -> None:
     check_opset(options.form, options.opset, portable=options.portable, is_int4=is_int4)
 
 
-def export_paths(
-    out: str | os.PathLike[str], stem: str, precisions: Sequence[str], formats: Sequence[str] = ("onnx",)
-) -> list[Path]:
-    """The files that `export_model` writes."""
-    return [path for precision in precisions for path in _paths(out, stem, precision, formats).values()]
-
-
-def _paths(out: str | os.PathLike[str], stem: str, precision: str, formats: Sequence[str]) -> dict[str, Path]:
-    """The files of one precision by their names in `out`, the artifact last, in the order in which they are named."""
-    names = [f"{stem}.{precision}.onnx"] if "onnx" in formats else []
-    for form in set(C_FORMATS) & set(formats):
-        names += format_paths(form, c_name(stem, precision))
-    return {name: Path(out) / name for name in [*sorted(names), f"{stem}.{precision}.npz"]}
-
-
-def c_name(stem: str, precision: str) -> str:
-    """What the C files of a precision, and all in them, are called."""
-    return c_identifier(f"{stem}_{precision}")
-
-
 def export_model(
     model: Model,
     precisions: list[str],
@@ -244,72 +203,58 @@ def export_model(
     if compared is None:
         raise InputError("no rows found to compare the files on, expected rows or verify_rows")
     judged = held_out if held_out is not None else compared if evaluation is None else evaluation.x
+    told = Told(on_choice, on_way, on_rows, on_trial, on_refused)
+    export = PairMaker(model, rows, compared, Path(out), stem, test_vectors, chosen, run_limits, within, told)
     before = None if evaluation is None else evaluation.scores(model)
     results = []
     for precision in precisions:
-        choice: Choice | None = None
-        with _heard() as texts:
-            if precision == AUTO and within is not None and rows is not None:
-                among = precisions_for(chosen.form, chosen.formats)
-                choice = choose_within(
-                    model, rows, *within.chosen_on, within.allowed, chosen.switches,
-                    test_vectors=0, on_trial=on_trial, among=among,
-                )  # fmt: skip
-                found = choice.quantized
-            else:
-                found = quantize_beside(model, rows, precision, chosen.switches, 0, on_choice, on_way)
-        paths = _paths(out, stem, precision, chosen.formats)
-        artifact, onnx = (Path(out) / f"{stem}.{precision}.{suffix}" for suffix in ("npz", "onnx"))
-        while True:
-            small = found.model if rows is None else with_test_vectors(found.model, rows, test_vectors)
-            # may refuse: nothing is written before
-            proto = to_onnx(small, chosen.form, opset=chosen.opset, portable=chosen.portable)
-            content = proto.SerializeToString(deterministic=True)
-            contents = {onnx.name: content, artifact.name: save_bytes(small)}
-            contents |= _c_contents(small, c_name(stem, precision), contents[artifact.name], chosen)
-            report = verify_content(small, content, onnx, compared, on_rows=on_rows, run_limits=run_limits)
-            check = None
-            if choice is not None and within is not None:
-                check = check_files(choice, within, contents[artifact.name], proto, report.session_config)
-            with _heard() as said:
-                following = _following(choice, report, check)
-            if following is None or choice is None or check is None:
-                break
-            if on_refused is not None:
-                on_refused(choice.chosen, check)
-            choice, found, texts = following, following.quantized, said
-        if report.ok and (check is None or check.ok):
-            _write({path: contents[name] for name, path in paths.items()}, on_file)
-        fidelity = measure_fidelity(model, small, judged)
-        texts += [*_fidelity_doubts(found.source, small, rows, judged, fidelity), *row_doubts(small, compared)]
-        texts += [*saturation_doubts(proto), *int4_doubts(proto)]
-        scores = None if evaluation is None else evaluation.scores(small)
-        texts = [*_score_doubts(before, scores), *texts]  # first: the file is worth nothing, whatever else is said
-        results.append(
-            Exported(
-                precision=precision,
-                artifact=artifact,
-                onnx=paths.get(onnx.name),
-                artifact_bytes=artifact_bytes(small),
-                onnx_bytes=len(content),
-                report=report,
-                scores=scores,
-                fidelity=fidelity,
-                model=small,
-                warnings=tuple(f"{precision}: {text}" for text in texts),
-                c=tuple(path for path in paths.values() if path not in (artifact, onnx)),
-                choice=choice,
-                check=check,
-            )
-        )
+        pair = export.verified_pair(precision)
+        if pair.ok:
+            _write({path: pair.contents[name] for name, path in pair.paths.items()}, on_file)
+        fidelity = measure_fidelity(model, pair.small, judged)
+        scores = None if evaluation is None else evaluation.scores(pair.small)
+        texts = [
+            *_score_doubts(before, scores),  # first: the file is worth nothing, whatever else is said
+            *pair.texts,
+            *_fidelity_doubts(pair.source, pair.small, rows, judged, fidelity),
+            *row_doubts(pair.small, compared),
+            *_file_doubts(pair, weight_bytes(model)),
+        ]
+        results.append(_exported(precision, pair, scores, fidelity, texts))
     return results
 
 
-def _following(choice: Choice | None, report: Report, check: WrittenCheck | None) -> Choice | None:
-    """The choice to make where one that was verified lost too much; None for no such, and after MOST_CHECKED."""
-    if choice is None or check is None or check.ok or not report.ok or len(choice.refused) + 1 >= MOST_CHECKED:
-        return None
-    return choice.further(check.excess)
+def _exported(
+    precision: str, pair: VerifiedPair, scores: ClassScores | ValueScores | None, fidelity: Fidelity, texts: list[str]
+) -> Exported:
+    onnx_path, artifact = pair.paths.get(pair.onnx_name), next(p for p in pair.paths.values() if p.suffix == ".npz")
+    return Exported(
+        precision=precision,
+        artifact=artifact,
+        onnx=onnx_path,
+        artifact_bytes=artifact_bytes(pair.small),
+        onnx_bytes=len(pair.contents[pair.onnx_name]),
+        report=pair.report,
+        scores=scores,
+        fidelity=fidelity,
+        model=pair.small,
+        warnings=tuple(f"{precision}: {text}" for text in texts),
+        c=tuple(path for path in pair.paths.values() if path not in (artifact, onnx_path)),
+        choice=pair.made.choice,
+        check=pair.check,
+    )
+
+
+def _file_doubts(pair: VerifiedPair, before: int) -> list[str]:
+    """What the files are that one would not expect. before: bytes of the weights of the float network."""
+    texts = [*saturation_doubts(pair.proto), *int4_doubts(pair.proto)] if pair.onnx_name in pair.paths else []
+    after = weight_bytes(pair.small)
+    if after > before:
+        texts.append(
+            f"{after:,} bytes of weights, grids and tables, more than the {before:,} before: a table of an activation "
+            "takes 512 B to 8 KB a layer; int8 has smaller ones than int8-a16, relu and leaky_relu need none"
+        )
+    return texts
 
 
 def _fidelity_doubts(
@@ -325,14 +270,6 @@ def _fidelity_doubts(
     if rows is None:
         return [f"{text}; {_RANDOM_ROWS}" for text in texts]
     return [*texts, *calibration_doubts(rows, judged, small, source)]
-
-
-def _c_contents(model: Model, name: str, artifact: bytes, options: ExportOptions) -> dict[str, bytes]:
-    """The C files by their paths."""
-    contents: dict[str, bytes] = {}
-    for form in set(C_FORMATS) & set(options.formats):
-        contents |= format_files(form, model, name, logits=options.logits, artifact=artifact)
-    return contents
 
 
 def _score_doubts(before: ClassScores | ValueScores | None, scores: ClassScores | ValueScores | None) -> list[str]:
@@ -354,17 +291,3 @@ def _write(contents: dict[Path, bytes], on_file: Callable[[str], None] | None) -
     for path in contents:
         if on_file is not None:
             on_file(str(path))
-
-
-@contextlib.contextmanager
-def _heard() -> Iterator[list[str]]:
-    """Collects the texts of quantization warnings; others are passed on."""
-    texts: list[str] = []
-    with warnings.catch_warnings(record=True) as caught:
-        warnings.simplefilter("always", QuantizationWarning)
-        yield texts
-    for warning in caught:
-        if issubclass(warning.category, QuantizationWarning):
-            texts.append(str(warning.message))
-        else:
-            warnings.warn_explicit(warning.message, warning.category, warning.filename, warning.lineno)

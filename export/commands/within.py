@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 
 from edge_runtime.artifact import load_bytes
 from edge_runtime.files import printable
-from export.quantization import LADDER, AllowedDrop, Choice, Trial, answers, finite
+from export.quantization import LADDER, AllowedDrop, Choice, Trial, finite, judged_answers
 from export.verification import make_session
 
 AUTO = "auto"  # in the place of a precision
@@ -104,7 +104,7 @@ def check_files(
     session = make_session(onnx_model, config=config)
     name = session.get_inputs()[0].name
     found = [session.run(None, {name: rows[at : at + _BLOCK]})[0] for at in range(0, len(rows), _BLOCK)]
-    ours = answers(load_bytes(artifact), rows, judge.allowed.metric)
+    ours = judged_answers(load_bytes(artifact), rows, judge.allowed.metric)
     drops = judge.drop(ours), of_outputs.drop(np.concatenate(found))
     worst = target_text(judge.worst_target(ours), within.names)
     return WrittenCheck(

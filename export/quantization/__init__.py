@@ -18,7 +18,7 @@ from export.quantization.doubts import (
     row_doubts,
     worst_output,
 )
-from export.quantization.drops import METRICS, AllowedDrop, answers
+from export.quantization.drops import METRICS, AllowedDrop, judged_answers
 from export.quantization.equalization import STEPS_OF_OCTAVE, nearest_factor
 from export.quantization.fidelity import even_db, even_error, finite, sqnr_db, squared_error, varies
 from export.quantization.float16 import BEYOND, LARGEST, lost_weights, scale_for_float16
@@ -57,7 +57,7 @@ __all__ = [
     "Switches",
     "Trial",
     "calibrate",
-    "answers",
+    "judged_answers",
     "calibration_doubts",
     "checked_labels",
     "choose_within",

@@ -25,7 +25,7 @@ from edge_runtime.layers import Stage
 from edge_runtime.model import Model, as_model, weight_bytes
 from edge_runtime.numerics import first_not_finite
 from export.quantization.calibration import CalibrationRows
-from export.quantization.drops import AllowedDrop, DropJudge, answers, drop_text, metric_for
+from export.quantization.drops import AllowedDrop, DropJudge, drop_text, judged_answers, metric_for
 from export.quantization.kept import checked_keep, kept_note
 from export.quantization.labels import checked_labels
 from export.quantization.mixes import LADDER, Mix, Mixes
@@ -110,7 +110,7 @@ class Choice:
         return f"Choice({self.chosen.text} of {len(self.trials):,} tried; {self.ladder()})"
 
     def judge_on(self, rows: NDArray[np.float32], labels: NDArray[Any] | None) -> DropJudge:
-        """The same metric on other rows (n, n_in) with their labels: judges the `answers` of a network."""
+        """The same metric on other rows (n, n_in) with their labels: judges the `judged_answers` of a network."""
         return _judge(self.model, self.half, rows, labels, self.judge.allowed)
 
     def judge_of_outputs(self, rows: NDArray[np.float32], labels: NDArray[Any] | None) -> DropJudge:
@@ -243,8 +243,8 @@ def _half(mixes: Mixes) -> Model:
 def _judge(
     model: Model, half: Model | None, rows: NDArray[np.float32], labels: NDArray[Any] | None, allowed: AllowedDrop
 ) -> DropJudge:
-    reference = None if half is None else answers(half, rows, allowed.metric)
-    return DropJudge(model, answers(model, rows, allowed.metric), labels, allowed, reference, activated=False)
+    reference = None if half is None else judged_answers(half, rows, allowed.metric)
+    return DropJudge(model, judged_answers(model, rows, allowed.metric), labels, allowed, reference, activated=False)
 
 
 def _chosen_on(model: Model, rows: ArrayLike, labels: ArrayLike | None) -> tuple[NDArray[np.float32], Any]:
@@ -365,7 +365,7 @@ class _Search:
                 small = self.mixes.made(mix).model
             except QuantizationError as error:
                 return Trial(dict(mix), 0, None, math.inf, False, self.judge.allowed.unit, str(error))
-            outputs = answers(small, self._rows, self.judge.allowed.metric)
+            outputs = judged_answers(small, self._rows, self.judge.allowed.metric)
         judge = self.judge
         return Trial(
             dict(mix), weight_bytes(small), judge.drop(outputs), judge.noise(outputs), judge.is_within(outputs),

@@ -73,7 +73,7 @@ def metric_for(model: Model, labels: NDArray[Any] | None) -> str:
     return "accuracy" if is_classifier(model) else "sqnr"
 
 
-def answers(model: Model, rows: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
+def judged_answers(model: Model, rows: NDArray[np.float32], metric: str) -> NDArray[np.float32]:
     """What a metric judges of a network on rows (n, n_in): values before a final activation for accuracy, else outputs.
 
     Outputs that saturate are the same for all classes, whatever `Engine.predict` decides.
@@ -85,10 +85,10 @@ def answers(model: Model, rows: NDArray[np.float32], metric: str) -> NDArray[np.
 class DropJudge:
     """Measures how much worse outputs are than the float `model`'s, on rows.
 
-    exact: the model's `answers` (n, n_out), or its outputs, as an ONNX file gives them. labels: classes (n,) or targets
-    (n, n_out), or None. half: `answers` of the model with float16 weights, which sqnr needs. activated: whether the
-    outputs are behind a final activation, which accuracy asks of a single one. Raises QuantizationError where the
-    metric cannot be had of these rows, InputError where the float network gives NaN or inf.
+    exact: the model's `judged_answers` (n, n_out), or its outputs, as an ONNX file gives them. labels: classes (n,) or
+    targets (n, n_out), or None. half: `judged_answers` of the model with float16 weights, which sqnr needs. activated:
+    whether the outputs are behind a final activation, which accuracy asks of a single one. Raises QuantizationError
+    where the metric cannot be had of these rows, InputError where the float network gives NaN or inf.
     """
 
     def __init__(

@@ -13,8 +13,8 @@ from edge_runtime import devices
 from edge_runtime.console.cli import main as device_main
 from edge_runtime.engine.limits import OVER_BATCH
 from export.commands.cli import main
+from export.commands.export_files import FORMATS
 from export.commands.fine_tuning import TRAINED_IN
-from export.commands.pipeline import FORMATS
 from export.onnx_writer.int8_forms import FORMS
 from export.quantization.drops import METRICS
 from export.quantization.quantizer import PRECISIONS

@@ -15,7 +15,7 @@ import onnx
 import pytest
 
 from edge_runtime.files.atomic import is_temporary
-from export.commands import pipeline
+from export.commands import verified_pair
 from tests.command import run_command
 
 FOREIGN = {
@@ -366,7 +366,7 @@ def test_a_full_disk_leaves_no_artifact_where_none_was(trained, tmp_path, monkey
 
 def test_a_pair_that_breaks_a_rule_is_not_written(trained, tmp_path, monkeypatch):
     """What was there before stays, the status is 1, and the table says that it was not verified."""
-    real = pipeline.to_onnx
+    real = verified_pair.to_onnx
 
     def damaged(model, *arguments, **options):
         proto = real(model, *arguments, **options)
@@ -375,7 +375,7 @@ def test_a_pair_that_breaks_a_rule_is_not_written(trained, tmp_path, monkeypatch
         weight.raw_data = values.astype(np.int32).tobytes()
         return proto
 
-    monkeypatch.setattr(pipeline, "to_onnx", damaged)
+    monkeypatch.setattr(verified_pair, "to_onnx", damaged)
     out = tmp_path / "out"
     out.mkdir()
     shutil.copy(trained / "m.int8.npz", out / "m.int8.npz")

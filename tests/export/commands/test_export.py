@@ -97,7 +97,7 @@ def test_auto_prints_its_ladder_and_checks_the_files(folder):
 def test_a_drop_that_does_not_hold_on_the_written_files_is_said_with_its_figure(folder, tmp_path, monkeypatch):
     """Exit status 1, and nothing gets its name."""
     monkeypatch.setattr("export.quantization.drops.DropJudge.is_within", lambda judge, outputs: True)
-    monkeypatch.setattr("export.commands.pipeline.MOST_CHECKED", 1)
+    monkeypatch.setattr("export.commands.verified_pair.MOST_CHECKED", 1)
     done = run_command("export", folder / "net.npz", "--calibrate", folder / "rows.npz", "--out", tmp_path / "o",
                        "--precision", "auto", "--max-drop", "0", "--metric", "sqnr")  # fmt: skip
     assert done.exit_code == 1
@@ -229,3 +229,35 @@ def test_help_says_what_is_kept_back_for_chance():
     """In a sentence, with the sign that the ladder has."""
     said = " ".join(run_command("export", "--help").stdout.split())
     assert "a drop and its standard error" in said
+
+
+@pytest.mark.parametrize(
+    ("options", "named"),
+    [
+        (["--equalize"], "--equalize"),
+        (["--method", "entropy", "--bias-correction"], "--method, --bias-correction"),
+        (["--rounding", "compensated"], "--rounding compensated"),
+    ],
+)
+@pytest.mark.parametrize("precision", ["float16", "int8-dynamic"])
+def test_options_of_calibrated_grids_are_refused_where_there_are_none(folder, options, named, precision):
+    """Rather than left out silently; beside a precision that has some they hold for that one."""
+    done = export(folder, "--precision", precision, *options)
+    assert (done.exit_code, done.stdout) == (2, "")
+    assert f"{named} given with {precision}, which looks at no rows: expected one of int8, int4" in done.stderr
+    assert export(folder, "--precision", precision, "--precision", "int8", *options).exit_code == 0
+
+
+def test_warnings_of_a_file_stand_only_where_it_is_written(folder):
+    """Of 4-bit weights that ONNX holds as int8, where C alone is asked for."""
+    both = [export(folder, "--precision", "int4", "--format", name).stderr for name in ("c", "onnx")]
+    assert ["as int8" in text for text in both] == [False, True]
+
+
+def test_a_network_that_grows_is_said_with_its_bytes(folder):
+    """Tables of activations may take more than the weights of a small network."""
+    done = export(folder, "--precision", "int8-a16")
+    assert done.exit_code == 0
+    assert "warning: int8-a16: 8," in done.stderr
+    assert "more than the " in done.stderr
+    assert "more than the " not in export(folder, "--precision", "float16").stderr

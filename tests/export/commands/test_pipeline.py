@@ -9,8 +9,9 @@ import numpy as np
 import pytest
 
 from edge_runtime import Engine, OutputRefused, QuantizationError, load
-from export.commands import pipeline
-from export.commands.pipeline import ExportOptions, LabeledRows, check_export, export_model
+from export.commands import verified_pair
+from export.commands.export_files import ExportOptions
+from export.commands.pipeline import LabeledRows, check_export, export_model
 from export.quantization.quantizer import quantize, quantize_beside
 from export.quantization.recipe import QuantizationWarning, Switches
 from tests.networks import random_model, random_rows
@@ -115,7 +116,7 @@ def test_warnings_of_others_are_passed_on(tmp_path, monkeypatch):
         warnings.warn("look elsewhere", DeprecationWarning, stacklevel=2)
         return quantize_beside(*args, **kwargs)
 
-    monkeypatch.setattr(pipeline, "quantize_beside", noisy)
+    monkeypatch.setattr(verified_pair, "quantize_beside", noisy)
     with pytest.warns(DeprecationWarning, match="look elsewhere") as caught:
         (result,) = export_model(MODEL, ["int8"], ROWS, tmp_path, "m")
     assert result.warnings == ("int8: look at this",)

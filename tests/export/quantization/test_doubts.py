@@ -9,7 +9,8 @@ import numpy as np
 import pytest
 
 from edge_runtime import Activation, Dense, Engine, Limits, Model, QuantParams, Standardization, save
-from export.commands.pipeline import ExportOptions, export_model
+from export.commands.export_files import ExportOptions
+from export.commands.pipeline import export_model
 from export.onnx_writer.writer import write_onnx
 from export.quantization.doubts import (
     MOST_ROWS,
