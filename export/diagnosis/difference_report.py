@@ -69,6 +69,8 @@ def _said(value: Any) -> str:
 def _rows_line(rows: RowDifference) -> str:
     """The answers, in one line."""
     where = f"on {rows.rows:,} rows ({rows.what})"
+    if rows.rows < rows.rows_in_all:
+        where = f"on {rows.rows:,} of the {rows.rows_in_all:,} rows ({rows.what}), spread evenly"
     score = ""
     if rows.first.accuracy is not None:
         score = f"accuracy {rows.first.accuracy:.4f} -> {rows.second.accuracy:.4f}, "

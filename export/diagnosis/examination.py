@@ -78,7 +78,9 @@ def diagnose(
     given = rows_for(model, rows, labels, calibration)
     both = _both(model, small, precision, given, method)
     seen = _ranges(both.source, given.calibration) if small is None or calibration is not None else {}
-    return _examined(model, both, given, seen, is_given=small is not None, method=method).diagnosis(both.notes)
+    return _examined(model, both, given, seen, is_given=small is not None, method=method).diagnosis(
+        (*given.notes, *both.notes)
+    )
 
 
 def _both(model: Model, small: Model | None, precision: str, given: GivenRows, method: str) -> _Both:
@@ -190,9 +192,17 @@ class _Case:
             findings=tuple(self.findings),
             worst=self._worst(finding),
             remedies=tuple(remedies),
-            verdict=text if self.labels_doubt is None else f"{text}; {self.labels_doubt}",
+            verdict="; ".join([text, *self._of_all()]),
             notes=notes,
+            rows_in_all=self.given.of,
         )
+
+    def _of_all(self) -> list[str]:
+        """What the figures are of."""
+        left_out = 0 if self.given.overflow is None else self.given.overflow.rows
+        looked_at, of = len(self.given.judged) + left_out, self.given.of
+        sample = [f"on {looked_at:,} of the {of:,} rows, spread evenly"] if looked_at < of else []
+        return sample + ([] if self.labels_doubt is None else [self.labels_doubt])
 
     def _worst(self, finding: Finding | None) -> str | None:
         """Where to begin."""

@@ -47,7 +47,8 @@ class RowDifference:
     first, second: the answers of both models; "changed" and decibels are beside the first. tensor: the first that
     differs in its bits, if both models have the same tensors; else the values behind the layer at which the relative
     difference is the largest. None if nothing differs. has_same_tensors: whether bits could be compared. activations:
-    the last ones of both models where the outputs behind them were compared: they end otherwise.
+    the last ones of both models where the outputs behind them were compared: they end otherwise. rows_in_all: those
+    that could have been answered, in bounded memory fewer are, spread evenly.
     """
 
     rows: int
@@ -57,6 +58,7 @@ class RowDifference:
     tensor: TensorDifference | None
     has_same_tensors: bool = False
     activations: tuple[str, str] | None = None
+    rows_in_all: int = 0
 
     def as_dict(self) -> dict[str, Any]:
         """As plain data."""
@@ -72,7 +74,7 @@ def row_difference(first: Model, second: Model, rows: Any, labels: Any, what: st
         return None
     x = rows_of_model(first, rows, "rows")
     y = checked_labels(first, labels, len(x))
-    few = spread_places(len(x), rows_that_fit(first))
+    of, few = len(x), spread_places(len(x), rows_that_fit(first))
     x, y = x[few], None if y is None else y[few]
     tensors = [_traced(model, x) for model in (first, second)]
     one, other = (_answered(model, found) for model, found in zip((first, second), tensors, strict=True))
@@ -83,7 +85,7 @@ def row_difference(first: Model, second: Model, rows: Any, labels: Any, what: st
     judge = Judge(first, one[0], y, one[1])
     is_alike = _are_alike(*tensors)
     tensor = _first_tensor(*tensors) if is_alike else _furthest_layer(first, second, x)
-    return RowDifference(len(x), what, judge.answers(*one), judge.answers(*other), tensor, is_alike, ends)
+    return RowDifference(len(x), what, judge.answers(*one), judge.answers(*other), tensor, is_alike, ends, of)
 
 
 def rows_of_their_own(first: Model, second: Model) -> tuple[NDArray[np.float32], str]:

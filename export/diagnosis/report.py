@@ -46,7 +46,7 @@ class Diagnosis:
     makes at the outputs by itself. findings: what is wrong with layers in themselves. worst: the name of the layer to
     begin with, "input" if rows are standardized otherwise, or None if there is nothing to mend. remedies: what was
     tried. verdict: one sentence.
-    notes: what to know of the rows.
+    notes: what to know of the rows. rows_in_all: those that could have been looked at, in bounded memory fewer are.
     """
 
     precision: str
@@ -59,6 +59,7 @@ class Diagnosis:
     remedies: tuple[Remedy, ...]
     verdict: str
     notes: tuple[str, ...] = ()
+    rows_in_all: int = 0
 
     @property
     def ok(self) -> bool:
@@ -90,6 +91,7 @@ class Diagnosis:
             "worst": self.worst,
             "precision": self.precision,
             "rows": self.rows,
+            "rows_in_all": self.rows_in_all,
             "float": self.float_answers.as_dict(),
             "small": self.small_answers.as_dict(),
             "layers": [layer.as_dict() for layer in self.layers],

@@ -26,12 +26,28 @@ class Overflow(NamedTuple):
 
 
 class GivenRows(NamedTuple):
-    """calibration: to quantize with. judged: to look at, with their labels or None. overflow: what was left out."""
+    """calibration: to quantize with. judged: to look at, with their labels or None. overflow: what was left out.
+
+    of: how many rows there are to judge on; where memory holds fewer they are spread evenly over all. shared: how many
+    of those to look at calibrate too.
+    """
 
     calibration: NDArray[np.float32]
     judged: NDArray[np.float32]
     labels: NDArray[Any] | None
     overflow: Overflow | None
+    of: int
+    shared: int
+
+    @property
+    def notes(self) -> tuple[str, ...]:
+        """What to know of them."""
+        if 2 * self.shared <= len(self.judged):  # a few that are alike are no fault
+            return ()
+        return (
+            f"{self.shared:,} of the {len(self.judged):,} rows that judge calibrate too: what is made of them may be "
+            "worse on other rows than it is here; give --calibrate other rows",
+        )
 
 
 def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRows:
@@ -44,13 +60,10 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRow
         judged, known = judged[apart], None if known is None else known[apart]
     else:
         calibrated = rows_of_model(model, calibration, "calibration")
-    few = spread_places(len(judged), rows_that_fit(model))
+    of, few = len(judged), spread_places(len(judged), rows_that_fit(model))
     judged, known = judged[few], None if known is None else known[few]
     if (judged == judged[0]).all():
-        raise InputError(
-            f"the {len(judged):,} rows to look at are all the same: no output varies, and nothing tells signal from "
-            "noise; give some hundreds of different ones"
-        )
+        raise InputError(_all_the_same(len(judged)))
     network = float_model(model)
     is_finite, overflow = _finite(network, judged)
     kept = np.concatenate([_finite(network, calibrated[at : at + 256])[0] for at in range(0, len(calibrated), 256)])
@@ -61,7 +74,27 @@ def rows_for(model: Model, rows: Any, labels: Any, calibration: Any) -> GivenRow
             f"layer '{found.layer}' of the float model gives NaN or inf on all {found.of:,} rows: float32 overflows "
             "there, and nothing can be compared; train it with a lower learning rate, or look at the units of the rows"
         )
-    return GivenRows(calibrated[kept], judged[is_finite], None if known is None else known[is_finite], overflow)
+    calibrated, judged, known = calibrated[kept], judged[is_finite], None if known is None else known[is_finite]
+    return GivenRows(calibrated, judged, known, overflow, of, _shared(judged, calibrated))
+
+
+def _all_the_same(count: int) -> str:
+    """In which nothing can be seen."""
+    if count > 1:
+        return (
+            f"the {count:,} rows to look at are all the same: no output varies, and nothing tells signal from noise; "
+            "give some hundreds of different ones"
+        )
+    return (
+        "a single row is looked at, in which no output varies, so that nothing tells signal from noise; give some "
+        "hundreds of rows, of which a fifth or so is held out to look at, or let all of them judge with --all-rows"
+    )
+
+
+def _shared(judged: NDArray[np.float32], calibrated: NDArray[np.float32]) -> int:
+    """How many of the judged rows are among those that calibrate."""
+    found = {row.tobytes() for row in judged} & {row.tobytes() for row in calibrated}
+    return sum(row.tobytes() in found for row in judged)
 
 
 def rows_of_model(model: Model, rows: Any, what: str) -> NDArray[np.float32]:

@@ -29,7 +29,7 @@ def folder(tmp_path_factory):
     small = quantize(MODEL, CASE.calibration, method="minmax")
     save(with_grid_scaled(small, 0, 0.05), folder / "small.npz")
     np.savez(folder / "rows.npz", x=rows, y=rng.integers(0, MODEL.n_out, len(rows)))
-    np.save(folder / "x.npy", rows)
+    np.savez(folder / "x.npz", x=rows)
     return folder
 
 
@@ -53,7 +53,9 @@ def test_other_rows_judge_than_those_that_train_held_out(folder, tmp_path):
     count = len(CASE.calibration) + len(CASE.rows)
     whole = run_command(*arguments, folder / "rows.npz", "--all-rows")
     assert json.loads(whole.stdout)["rows"] == count
-    assert f"420 of the {count} rows that judge calibrate too" in whole.stderr
+    shared = f"420 of the {count} rows that judge calibrate too"
+    assert shared in " ".join(whole.stderr.split())
+    assert json.loads(whole.stdout)["notes"][0].startswith(shared)
     np.savez(tmp_path / "new.npz", x=CASE.rows, y=CASE.labels)
     other = run_command(*arguments, tmp_path / "new.npz", "--calibrate", folder / "rows.npz")
     facts = json.loads(other.stdout)
@@ -61,9 +63,32 @@ def test_other_rows_judge_than_those_that_train_held_out(folder, tmp_path):
     calibration = rows_for_export(MODEL, str(folder / "rows.npz")).calibration
     wanted = diagnose(MODEL, CASE.rows, CASE.labels, calibration=calibration)
     assert facts["verdict"] == wanted.verdict
+    assert f"145 of the {len(CASE.rows)} rows that judge calibrate too" in " ".join(other.stderr.split())
     np.savez(tmp_path / "x.npz", x=CASE.rows)
     unlabelled = run_command(*arguments, tmp_path / "x.npz", "--all-rows")
     assert "the data has no labels: no accuracy" in unlabelled.stderr
+
+
+def test_rows_without_their_labels_are_not_those_that_train_held_out(folder):
+    """Which is said in one line and in JSON; not where all rows are asked for, nor where labels are there."""
+    arguments = ("diagnose", folder / "m.npz", "--json", "--data")
+    found = run_command(*arguments, folder / "x.npz")
+    said = "the rows that 'train' held out cannot be found again without their labels"
+    assert json.loads(found.stdout)["notes"][0].startswith(said)
+    assert said in " ".join(found.stderr.split())
+    for options in (("x.npz", "--all-rows"), ("rows.npz",)):
+        other = run_command(*arguments, folder / options[0], *options[1:])
+        assert said not in " ".join(other.stderr.split())
+
+
+def test_of_more_rows_than_memory_holds_how_many_are_looked_at_is_said(folder, tmp_path):
+    """In the sentence, in JSON and in the help."""
+    np.savez(tmp_path / "many.npz", x=np.tile(CASE.rows, (25, 1)))
+    arguments = ("diagnose", folder / "m.npz", folder / "small.npz", "--data", tmp_path / "many.npz", "--all-rows")
+    facts = json.loads(run_command(*arguments, "--json").stdout)
+    assert (facts["rows"], facts["rows_in_all"]) == (4096, 5000)
+    assert "; on 4,096 of the 5,000 rows, spread evenly" in facts["verdict"]
+    assert "or 4,096, so many are looked at" in " ".join(run_command("diagnose", "--help").stdout.split())
 
 
 def test_a_small_model_that_is_given_is_looked_at(folder):

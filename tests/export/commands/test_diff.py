@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import save
+from edge_runtime import Activation, save
 from export import quantize, write_onnx
 from tests.command import run_command
 from tests.networks import random_model, random_rows
@@ -70,6 +70,39 @@ def test_all_rows_of_data_are_answered_if_that_is_asked_for(folder):
     result = run_command("diff", *models, "--all-rows")
     assert result.exit_code == 2
     assert "--all-rows found, and no --data" in result.stderr
+
+
+def test_how_many_of_many_rows_are_answered_is_said(folder, tmp_path):
+    """In text, in JSON and in the help."""
+    np.savez(tmp_path / "many.npz", x=np.tile(ROWS, (25, 1)))
+    arguments = ("diff", folder / "m.npz", folder / "s.npz", "--data", tmp_path / "many.npz", "--all-rows")
+    result = run_command(*arguments, "--wide")
+    assert "on 4,096 of the 5,000 rows (all of many.npz), spread evenly: " in result.stdout
+    facts = json.loads(run_command(*arguments, "--json").stdout)["rows"]
+    assert (facts["rows"], facts["rows_in_all"]) == (4096, 5000)
+    assert "or 4,096, so many are answered" in " ".join(run_command("diff", "--help").stdout.split())
+
+
+def test_outputs_behind_other_activations_are_compared_as_they_come(folder, tmp_path):
+    """And it is said that they are."""
+    last = replace(MODEL.layers[1], activation=Activation("linear"))
+    save(replace(MODEL, layers=(MODEL.layers[0], last)), tmp_path / "linear.npz")
+    arguments = ("diff", folder / "m.npz", tmp_path / "linear.npz", "--data", folder / "rows.npz")
+    result = run_command(*arguments, "--wide")
+    assert " dB between the outputs after their activations (softmax and linear); " in result.stdout
+    assert "no error" not in result.stdout
+    assert json.loads(run_command(*arguments, "--json").stdout)["rows"]["activations"] == ["softmax", "linear"]
+
+
+def test_rows_without_their_labels_are_not_those_that_train_held_out(folder, tmp_path):
+    """Which is said, and in JSON."""
+    trained = replace(MODEL, metadata={"target": "class", "seed": "3"})
+    save(trained, tmp_path / "trained.npz")
+    np.savez(tmp_path / "x.npz", x=ROWS)
+    result = run_command("diff", tmp_path / "trained.npz", folder / "m.npz", "--data", tmp_path / "x.npz", "--json")
+    said = "the rows that 'train' held out cannot be found again without their labels"
+    assert json.loads(result.stdout)["notes"][1].startswith(said)
+    assert said in " ".join(result.stderr.split())
 
 
 def test_json_has_all_of_it(folder):

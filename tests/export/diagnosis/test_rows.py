@@ -31,10 +31,23 @@ def test_no_more_are_looked_at_than_memory_allows():
     assert len(found.judged) == 279
     assert found.judged[[0, -1], 0].tolist() == [0, 999]
     assert len(found.calibration) == 50
+    assert found.of == 1000
 
 
 def test_rows_that_are_all_the_same_are_refused():
-    """A single one too."""
-    for rows in (np.ones((30, 6), np.float32), random_rows(1, 6)):
-        with pytest.raises(InputError, match="all the same: no output varies"):
-            rows_for(MODEL, rows, None, random_rows(20, 6))
+    """Of a single one it is said that some are held out, and what gives more."""
+    with pytest.raises(InputError, match="the 30 rows to look at are all the same: no output varies"):
+        rows_for(MODEL, np.ones((30, 6), np.float32), None, random_rows(20, 6))
+    with pytest.raises(InputError, match=r"a single row is looked at, .* a fifth or so is held out .* --all-rows"):
+        rows_for(MODEL, random_rows(1, 6), None, random_rows(20, 6))
+
+
+def test_rows_that_calibrate_and_judge_are_counted_and_said():
+    """Where they are most of those that judge; a few that are alike are none."""
+    rows, others = random_rows(100, 6), random_rows(100, 6, 9)
+    (note,) = rows_for(MODEL, rows, None, np.concatenate([others, rows[:51]])).notes
+    assert note.startswith("51 of the 100 rows that judge calibrate too: ")
+    assert note.endswith("; give --calibrate other rows")
+    assert rows_for(MODEL, rows, None, rows[:50]).shared == 50
+    assert rows_for(MODEL, rows, None, rows[:50]).notes == rows_for(MODEL, rows, None, None).notes == ()
+    assert rows_for(MODEL, rows[:19], None, None).shared == 19
