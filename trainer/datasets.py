@@ -99,20 +99,23 @@ def load_another(
     max_bytes: int = DATA_MAX_BYTES,
     needs_labels: bool = True,
     label: Columns = None,
+    for_tuning: bool = False,
 ) -> Dataset:
     """Data beside those that a model was trained on: read by its schema, with labels as it knows them.
 
     schema: of the model; None reads the data by themselves. target: "class", "regression" or "autoencoder", as the
     model was trained. class_names: those of the model; y are indices into them. needs_labels: False gives y of float32
     (n, 0) where labels are missing; where they are needed, a test part of the data's own is what is meant. label: the
-    column of a table, if the schema does not say it.
+    column of a table, if the schema does not say it. for_tuning: labels may be missing, as with needs_labels False, but
+    those that are there must be the model's: `fine_tune` would learn something else without them.
     Raises InputError, naming row and column, where they do not fit; OSError.
     """
-    name = os.fspath(spec)
+    name, needs_labels = os.fspath(spec), needs_labels and not for_tuning
     if schema is not None and name not in BUNDLED and _is_table(name):
         return load_alike(
-            Path(name), schema, target, class_names, as_names(label), max_bytes=max_bytes, needs_labels=needs_labels
-        )
+            Path(name), schema, target, class_names, as_names(label),
+            max_bytes=max_bytes, needs_labels=needs_labels, for_tuning=for_tuning,
+        )  # fmt: skip
     wanted: Target = "class" if class_names and target == "auto" else target
     if schema is not None and schema.offsets is not None and Path(name).suffix.lower() == ".npz":
         data = load_npz(name, describe(name), wanted, max_bytes, False, schema)
@@ -130,7 +133,9 @@ def load_another(
     if not set(names) & set(class_names) and all(text.isdecimal() and int(text) < len(class_names) for text in names):
         names = [class_names[int(text)] for text in names]  # indices, where the classes have names of their own
     what = describe(name)
-    known = as_known_classes(data.y, names, class_names, lambda row: f"{what}: row {row} (counted from 0)")
+    known = as_known_classes(
+        data.y, names, class_names, lambda row: f"{what}: row {row} (counted from 0)", data.reading.label
+    )
     return replace(data, y=known, class_names=tuple(class_names), test=None)
 
 

@@ -11,7 +11,8 @@ import numpy as np
 from numpy.typing import NDArray
 
 from edge_runtime.errors import InputError
-from edge_runtime.files import Table, describe, is_table_name, read_file, read_table
+from edge_runtime.files import Table, describe, is_number, is_table_name, read_file, read_table
+from edge_runtime.numerics import respelled
 from edge_runtime.schema import LABEL_NOTE, Schema, cell_texts, listed, numbered, quoted
 from trainer.data.dataset import Dataset
 from trainer.data.idx import is_idx_folder
@@ -22,6 +23,7 @@ from trainer.data.tables.columns import TAKEN, Chosen, choose, label_cells
 from trainer.scores import NORMAL_NAMES, NORMAL_OF_TWO, named_normal
 
 _CLASS_COLUMN = "class"  # of a folder with a file for each class
+_OR_LEAVE_OUT = "or leave the label out: rows without labels teach what the float model answers"
 
 
 def load_table(path: Path, choices: Choices, max_bytes: int, for_training: bool) -> Dataset:
@@ -99,11 +101,13 @@ def load_alike(
     *,
     max_bytes: int,
     needs_labels: bool = False,
+    for_tuning: bool = False,
 ) -> Dataset:
     """Another table, read by the schema of the one that a model was trained on. label: its column, if it has moved.
 
     y: class indices into class_names, or targets; (n, 0) without labels that are known, unless `needs_labels`. For an
-    autoencoder the indices of the labels' own names, if there are labels. Raises InputError, OSError.
+    autoencoder the indices of the labels' own names, if there are labels. for_tuning: labels may be missing, and those
+    that are there are refused if they are not known. Raises InputError, OSError.
     """
     what = describe(path)
     table = _read(path, what, max_bytes)
@@ -121,12 +125,16 @@ def load_alike(
     if not places:
         if needs_labels:
             _refuse_no_label(table, schema, what)
+        if for_tuning and target != "autoencoder":
+            _refuse_label_elsewhere(table, schema, class_names, what)
         return unlabelled
     try:
         return _with_labels(unlabelled, table, read.kept, places, target, class_names)
     except InputError as error:
         if needs_labels:
             raise
+        if for_tuning and target != "autoencoder":
+            raise InputError(f"{error}, {_OR_LEAVE_OUT}") from error
         return replace(unlabelled, reading=replace(reading, notes=(*notes, f"the labels were not read: {error}")))
 
 
@@ -150,19 +158,37 @@ def _with_labels(
     lines = table.line_numbers[kept]
     wanted: Target = "class" if target == "autoencoder" or class_names else target
     labels, classes = label_cells(table, places, wanted)
+    if class_names and target != "autoencoder" and len(places) == 1:
+        labels = cell_texts(table, places[0])  # numbers too: whichever is no class is named, with how many there are
     labels = [labels[row] for row in kept.tolist()] if isinstance(labels, list) else labels[kept]
+    if target == "regression" and isinstance(labels, list):
+        _refuse_texts(labels, schema, _where(what, lines))
     named = f"{what}: {_label_text(schema.targets)}"
     y, names = encode_labels(labels, wanted, classes, _where(what, lines), named, for_training=False)
     if class_names and target != "autoencoder" and y.dtype == np.int64:
-        y, names = as_known_classes(y, names, class_names, _where(what, lines)), tuple(class_names)
+        y = as_known_classes(y, names, class_names, _where(what, lines), schema.targets)
+        names = tuple(class_names)
     reading = replace(rows.reading, dropped=rows.reading.rows - len(kept))
     return replace(rows, x=rows.x[~lacking], y=y, class_names=names, reading=reading)
 
 
+def _refuse_texts(labels: Sequence[str], schema: Schema, where: Where) -> None:
+    """Raise InputError for labels of a model that gives numbers, if some are none: how many, and where they stand."""
+    wrong = [row for row, text in enumerate(labels) if not is_number(text)]
+    if wrong:
+        raise InputError(
+            f"{where(wrong[0])}: label {quoted(labels[wrong[0]])} is no number, as the model gives them; "
+            f"{len(wrong):,} of {len(labels):,} rows have such labels in {listed(schema.targets)}: mend them"
+        )
+
+
 def as_known_classes(
-    y: NDArray[np.int64], names: Sequence[str], known: Sequence[str], where: Where
+    y: NDArray[np.int64], names: Sequence[str], known: Sequence[str], where: Where, label: Sequence[str]
 ) -> NDArray[np.int64]:
-    """Class indices into `names` as indices into the classes that a model knows; InputError for another class."""
+    """Class indices into `names` as indices into the classes that a model knows; InputError for another class.
+
+    label: where they stand, for the message.
+    """
     index = {name: number for number, name in enumerate(known)}
     codes = np.array([index.get(name, -1) for name in names], np.int64)[y]
     unknown = codes < 0
@@ -171,6 +197,7 @@ def as_known_classes(
         raise InputError(
             f"{where(row)}: label {quoted(names[y[row]])} is none of the classes that the model knows "
             f"({listed(known)}); {int(unknown.sum()):,} of {len(y):,} rows have such labels"
+            f"{f' in {listed(label)}' if label else ''}: rename them"
         )
     return codes
 
@@ -193,6 +220,35 @@ def _refuse_no_label(table: Table, schema: Schema, what: str) -> None:
         f"{what}: no column {listed(schema.targets)}, which is the label; the file has {found}; "
         "name its column so, or say which it is with --label"
     )
+
+
+def _refuse_label_elsewhere(table: Table, schema: Schema, class_names: Sequence[str], what: str) -> None:
+    """Where the label is there under another name, twice, or in a part of its columns; without it nothing is wrong."""
+    names = [name.strip() for name in table.names]
+    wrong = {name: names.count(name) for name in schema.targets if names.count(name) != 1}
+    if any(name in names for name in schema.targets):
+        name, count = next(iter(wrong.items()))
+        found = f"{count} columns {quoted(name)}" if count else f"no column {quoted(name)}"
+        raise InputError(
+            f"{what}: {found}, expected each of {listed(schema.targets)} once, which the model was trained to give; "
+            f"mend the header, {_OR_LEAVE_OUT}"
+        )
+    for place in _unknown_places(schema, names):
+        known = sum(text in class_names for text in cell_texts(table, place))
+        if 2 * known > len(table.numbers):
+            wanted = f"expected them in {listed(schema.targets)}; rename it"
+            if not schema.targets:
+                wanted = "and the model does not say what its label is called; give an .npz with x and y"
+            raise InputError(
+                f"{what}: column {quoted(names[place])} holds the model's classes in {known:,} of "
+                f"{len(table.numbers):,} rows, {wanted}, {_OR_LEAVE_OUT}"
+            )
+
+
+def _unknown_places(schema: Schema, names: Sequence[str]) -> list[int]:
+    """Columns with a name that the schema does not know, however it is spelled."""
+    taken_for = respelled(names, schema.names)
+    return [place for place, name in enumerate(names) if name and taken_for.get(name, name) not in schema.names]
 
 
 def _short_name(path: Path) -> str:

@@ -93,6 +93,59 @@ def test_labels_that_lack_or_are_unknown_are_refused_if_they_are_needed(tmp_path
         another(empty, trained)
 
 
+def test_unknown_labels_are_counted_and_their_column_is_named(tmp_path, trained):
+    """Texts and numbers alike, with what to do."""
+    for label in ("fly", 7, 0.5):
+        content = text("label sex u v", ["run", label, label, *["run"] * 21], ["F"] * N, *X.T)
+        with pytest.raises(InputError, match=f"row 3: label '{label}' is none of .*; 2 of 24 rows have such labels in"):
+            another(write(tmp_path / "b.csv", content), trained)
+
+
+def test_labels_for_tuning_may_be_missing_but_not_strange(tmp_path, trained):
+    """A file without them is read; one in which some are no classes of the model is not, and says what to do."""
+    without = write(tmp_path / "a.csv", text("sex u v place", ["F"] * N, *X.T, ["here"] * N))
+    assert another(without, trained, for_tuning=True).y.shape == (N, 0)
+    whole = another(write(tmp_path / "d.csv", text("label sex u v", KINDS, ["F"] * N, *X.T)), trained, for_tuning=True)
+    assert whole.y.shape == (N,)
+    content = text("label sex u v", ["run", "fly", *["run"] * 22], ["F"] * N, *X.T)
+    with pytest.raises(InputError) as raised:
+        another(write(tmp_path / "b.csv", content), trained, for_tuning=True)
+    assert "1 of 24 rows have such labels in 'label': rename them, or leave the label out: rows" in str(raised.value)
+    content = text("label sex u v", ["run", "NA", *["run"] * 22], ["F"] * N, *X.T)
+    with pytest.raises(InputError, match=r"'label', has no value there .* leave such rows out, or leave the label out"):
+        another(write(tmp_path / "c.csv", content), trained, for_tuning=True)
+
+
+def test_labels_for_tuning_under_another_name_are_found(tmp_path, trained):
+    """By the classes that most of their rows hold; another column of texts is none, nor is a twice-named label read."""
+    renamed = write(tmp_path / "a.csv", text("sort sex u v", ["fly", *KINDS[1:]], ["F"] * N, *X.T))
+    with pytest.raises(InputError) as raised:
+        another(renamed, trained, for_tuning=True)
+    assert "column 'sort' holds the model's classes in 23 of 24 rows, expected them in 'label'; rename it, or" in str(
+        raised.value
+    )
+    assert another(renamed, trained, needs_labels=False).y.shape == (N, 0)
+    twice = write(tmp_path / "b.csv", text("label label sex u v", KINDS, KINDS, ["F"] * N, *X.T))
+    with pytest.raises(InputError, match="2 columns 'label', expected each of 'label' once"):
+        another(twice, trained, for_tuning=True)
+
+
+def test_targets_for_tuning_are_numbers_and_all_there(tmp_path):
+    """A text among them is counted, one of two columns alone is refused, and an autoencoder needs neither."""
+    y = np.arange(N) * 1.5
+    data = load_dataset(write(tmp_path / "d.csv", text("u v p q", *X.T, y, -y)), label=["p", "q"], target="regression")
+    one = load_dataset(tmp_path / "d.csv", label="p", drop="q", target="regression")
+    strange = write(tmp_path / "e.csv", text("u v p", *X.T, [*y[:22], "low", "high"]))
+    with pytest.raises(
+        InputError, match=r"row 24: label 'low' is no number, as .*; 2 of 24 rows have such labels in 'p'"
+    ):
+        load_another(strange, schema=one.schema, target="regression", for_tuning=True)
+    with pytest.raises(InputError, match="no column 'q', expected each of 'p', 'q' once"):
+        load_another(strange, schema=data.schema, target="regression", for_tuning=True)
+    found = load_another(strange, schema=data.schema, target="autoencoder", for_tuning=True)
+    assert found.x.shape == (N, 2)
+
+
 def test_rows_are_left_out_as_they_were_in_the_training(tmp_path):
     """For a missing value or label; labels stay beside their rows."""
     content = text("u v label", ["?", *X[1:, 0]], X[:, 1], [*KINDS[:3], "", *KINDS[4:]])
