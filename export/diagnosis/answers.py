@@ -15,6 +15,7 @@ from edge_runtime.schema import Schema, quoted
 from export.diagnosis.label_worth import labels_doubt
 from export.diagnosis.lost_whole import lost_classes, lost_outputs
 from export.quantization import (
+    counts_alike,
     decisions,
     even_db,
     even_error,
@@ -51,9 +52,9 @@ class Answers:
 
     sqnr_db: signal to noise of the logits beside the float network's (dB). changed: rows with another decision than the
     float network's; None for a network that decides nothing. right: rows with the right class; rmse, r2: root of the
-    mean squared error and the mean of R^2 over the outputs; None without labels of that kind. even_db, worst: of
-    outputs that are quantities of their own, decibels in which each counts alike, and the one that suffers most. gone:
-    classes and outputs of which nothing is left, in words.
+    mean squared error and the mean of R^2 over the outputs; None without labels of that kind. even_db: of outputs that
+    have units of their own, decibels in which each counts alike. worst: of several targets, the one that suffers most.
+    gone: classes and outputs of which nothing is left, in words.
     """
 
     rows: int
@@ -68,7 +69,7 @@ class Answers:
 
     @property
     def judged_db(self) -> float:
-        """The decibels to judge by: several targets count alike, whatever their units."""
+        """The decibels to judge by: outputs with units of their own count alike."""
         return self.sqnr_db if self.even_db is None else self.even_db
 
     @property
@@ -110,7 +111,8 @@ class Judge:
         is_decided = is_classifier(model) if labels is None else labels.dtype.kind in "iu"
         self._decisions = decisions(exact) if is_decided else None
         self._names = _output_names(model)
-        self._are_apart = has_targets_apart(model) and not is_decided
+        self._are_alike = counts_alike(model) and not is_decided
+        self._are_targets = has_targets_apart(model) and not is_decided
         self._class_names, self._classes = model.class_names or (), max(model.n_out, 2)
 
     @property
@@ -135,7 +137,8 @@ class Judge:
             right = None if self.labels is None else int(np.sum(decided == self.labels))
             return Answers(len(values), decibels, int(np.sum(decided != self._decisions)), right, gone=gone)
         rmse, r2 = (None, None) if self.labels is None else _errors(self.labels, self._activation(values))
-        even, worst = (even_db(self._exact, values), self._worst(values)) if self._are_apart else (None, None)
+        even = even_db(self._exact, values) if self._are_alike else None
+        worst = self._worst(values) if self._are_targets else None
         return Answers(len(values), decibels, None, None, rmse, r2, even, worst, gone)
 
     def _gone(self, values: NDArray[Any], decided: NDArray[np.int64] | None) -> tuple[str, ...]:
@@ -144,11 +147,15 @@ class Judge:
         if self._decisions is not None and decided is not None:
             known = slice(None) if self.labels is None else self._decisions == self.labels
             classes = lost_classes(self._decisions[known], decided[known], self._class_names)
-        return classes + lost_outputs(self._exact, values, self._names, apart=self._are_apart)
+        return classes + lost_outputs(self._exact, values, self._names, apart=self._are_alike)
 
     def damage(self, logits: NDArray[Any]) -> float:
-        """The squared error of logits; of several targets the mean of each one's own, beside its variation."""
-        return (even_error if self._are_apart else squared_error)(self._exact, logits)
+        """The squared error of logits; of outputs that count alike the mean of each one's own, beside its variation."""
+        return (even_error if self._are_alike else squared_error)(self._exact, logits)
+
+    def decibels(self, exact: NDArray[Any], logits: NDArray[Any]) -> float:
+        """Signal to noise of logits (dB), judged as all of them are: of this layer's form, or of those inherited."""
+        return (even_db if self._are_alike else sqnr_db)(exact, logits)
 
     def _worst(self, logits: NDArray[Any]) -> WorstOutput | None:
         """With labels the one that loses the most R^2, else the one with the least decibels; None if none varies."""

@@ -82,7 +82,8 @@ def _rows_line(rows: RowDifference) -> str:
         if rows.activations is None
         else f" after their activations ({' and '.join(dict.fromkeys(rows.activations))})"
     )
-    apart = f"{decibels(rows.second.sqnr_db)} between the outputs{behind}"
+    alike = "" if rows.second.even_db is None else ", each of them counting alike"
+    apart = f"{decibels(rows.second.judged_db)} between the outputs{behind}{alike}"
     return f"{where}: {score}{flipped}{apart}; {_tensor(rows)}"
 
 

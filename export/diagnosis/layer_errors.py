@@ -71,15 +71,16 @@ def layer_errors(beside: SideBySide, pair: Pair, judge: Judge, seen: Ranges) -> 
     found, here = pair.real(beside.found), pair.alone(entering)
     outputs = beside.onward(pair, here)
     kept = {name: logits_with_float(beside, pair, name) for name in FLOATS}
+    decibels = judge.decibels if pair.is_last else sqnr_db  # hidden values have one unit
     return LayerErrors(
         name=layer.name,
         precision=layer.precision,
         shape=(layer.n_in, layer.n_out),
         weights_db=_weights_db(exact.weight, real_weight(layer)),
-        behind_db=sqnr_db(wanted, found),
+        behind_db=decibels(wanted, found),
         cosine=cosine(wanted, found),
-        here_db=sqnr_db(wanted, here),
-        inherited_db=sqnr_db(wanted, pair.exactly(beside.entering_small(pair))),
+        here_db=decibels(wanted, here),
+        inherited_db=decibels(wanted, pair.exactly(beside.entering_small(pair))),
         damage=judge.damage(outputs),
         alone=judge.answers(outputs),
         kept={name: None if logits is None else judge.answers(logits) for name, logits in kept.items()},

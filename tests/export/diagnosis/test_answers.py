@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine
+from edge_runtime import Engine, Standardization
 from export.diagnosis.answers import Judge
 from tests.networks import random_model, random_rows
 from trainer.scores import scores_of
@@ -76,3 +76,23 @@ def test_targets_are_judged_alike_and_the_worst_is_named():
         found = Judge(replace(model, metadata=other), targets).answers(lost)
         assert found.worst is found.even_db is None
         assert found.judged_db == found.sqnr_db
+
+
+def test_columns_of_an_autoencoder_with_deviations_of_their_own_count_alike():
+    """The loudest does not decide: damage, decibels and what is lost whole are of each column. Of one unit, summed."""
+    deviations = np.float32([1000, 0.01, 20, 1, 5, 0.1])
+    model = replace(random_model([6, 6], ["linear"], standardize=True), metadata={"target": "autoencoder"})
+    own = replace(model, preprocessing=Standardization(np.zeros(6, np.float32), 1 / deviations))
+    one = replace(model, preprocessing=Standardization(np.zeros(6, np.float32), np.ones(6, np.float32)))
+    exact = ROWS * deviations
+    lost = exact.copy()
+    lost[:, 1] = exact[:, 1].mean()
+    judge = Judge(own, exact, exact)
+    found = judge.answers(lost)
+    assert found.worst is None
+    assert found.judged_db == found.even_db == judge.decibels(exact, lost) == pytest.approx(10 * np.log10(6), abs=1e-3)
+    assert judge.damage(lost) == pytest.approx(1 / 6, abs=1e-3)
+    assert found.gone == ("output 1 (the same for all rows)",)
+    summed = Judge(one, exact, exact)
+    assert summed.answers(lost).judged_db == summed.answers(lost).sqnr_db == summed.decibels(exact, lost) > 60
+    assert summed.answers(lost).gone == ()

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
-from edge_runtime import Engine, InputError, Limits, Model, QuantizationError
+from edge_runtime import Engine, InputError, Limits, Model, QuantizationError, Standardization
 from edge_runtime.schema import Column, Schema
 from export import diagnose, quantize
 from export.quantization import PRECISIONS
@@ -209,6 +209,26 @@ def test_the_layer_that_loses_a_small_target_is_named_and_the_target(is_labelled
     assert ("R^2 1.0000 -> " in found.verdict) == is_labelled
     assert "each target counting alike" in " ".join(str(found).split())
     assert not found.ok
+
+
+def test_the_layer_that_loses_quiet_columns_of_an_autoencoder_is_named():
+    """Sensors in units of their own: one scale for all weights of the last layer takes the quiet ones."""
+    sizes = np.float32(10.0 ** np.linspace(-2, 2, 12))
+    model = random_model([12, 24, 16, 12], ["relu", "relu", "linear"], 3)
+    last = model.layers[2]
+    model = with_layer(model, 2, weight=last.weight * sizes, bias=last.bias * sizes)
+    preprocessing = Standardization(np.zeros(12, np.float32), 1 / sizes)
+    model = replace(model, preprocessing=preprocessing, metadata={"target": "autoencoder"})
+    rows, calibration = ROWS * sizes, CALIBRATION * sizes
+    small = quantize(model, calibration, "int8", "minmax", per_channel=False, test_vectors=0)
+    targets = Engine(model, Limits(max_batch=300)).run(rows)
+    found = diagnose(model, rows, targets, small=small, calibration=calibration)
+    assert found.small_answers.sqnr_db > 30
+    assert found.worst == found.layers[0].name == "dense2"
+    assert found.layers[0].here_db < 20 < min(layer.here_db for layer in found.layers[1:])
+    kept = {layer.name: layer.kept["float16"].r2 for layer in found.layers}
+    assert max(kept, key=kept.get) == "dense2"
+    assert "each target counting alike" in " ".join(str(found).split())
 
 
 def broken_and_labels():
