@@ -127,16 +127,23 @@ def load_another(
     if needs_labels and data.test is not None:
         notes = (*data.reading.notes, "the rows are those of its own test part")
         data = replace(data.test, reading=replace(data.test.reading, notes=notes))
-    if not data.is_classification or not class_names or data.class_names == tuple(class_names):
+    if not data.is_classification or not class_names:
+        return data
+    return _with_known_classes(data, tuple(class_names), describe(name))
+
+
+def _with_known_classes(data: Dataset, class_names: tuple[str, ...], what: str) -> Dataset:
+    """Data and their test part with y as indices into the classes of a model, by name or as the indices themselves."""
+    if data.class_names == class_names:
         return data
     names: Sequence[str] = data.class_names
     if not set(names) & set(class_names) and all(text.isdecimal() and int(text) < len(class_names) for text in names):
         names = [class_names[int(text)] for text in names]  # indices, where the classes have names of their own
-    what = describe(name)
     known = as_known_classes(
         data.y, names, class_names, lambda row: f"{what}: row {row} (counted from 0)", data.reading.label
     )
-    return replace(data, y=known, class_names=tuple(class_names), test=None)
+    test = None if data.test is None else _with_known_classes(data.test, class_names, f"{what}: its test part")
+    return replace(data, y=known, class_names=class_names, test=test)
 
 
 def for_autoencoder(data: Dataset) -> Dataset:

@@ -191,6 +191,18 @@ def test_arrays_are_read_by_the_models_classes_too(tmp_path, names, labels, expe
         load_another(tmp_path / "d.npz", schema=None, target="class", class_names=("a", "b"))
 
 
+def test_the_test_part_of_arrays_for_tuning_stays(tmp_path):
+    """With classes as the model knows them; one that it does not know is refused there too."""
+    path, known = tmp_path / "d.npz", {"schema": None, "target": "class", "class_names": ("a", "b", "c")}
+    np.savez(path, x_train=X[:4], y_train=["c", "a", "a", "c"], x_test=X[4:6], y_test=["c", "c"])
+    found = load_another(path, **known, for_tuning=True)
+    assert (found.y.tolist(), found.test.y.tolist()) == ([2, 0, 0, 2], [2, 2])
+    assert found.class_names == found.test.class_names == ("a", "b", "c")
+    np.savez(path, x_train=X[:4], y_train=["c", "a", "a", "c"], x_test=X[4:6], y_test=["c", "fly"])
+    with pytest.raises(InputError, match=r"its test part: row 1 .*: label 'fly' is none of the classes"):
+        load_another(path, **known, for_tuning=True)
+
+
 def test_a_class_is_learned_as_normal_only_if_nothing_speaks_against_it(tmp_path):
     """A smaller class of that name is warned of; 0 below a larger 1, and two names of what is normal, are refused."""
 
