@@ -21,11 +21,12 @@ from export.diagnosis.endings import ending_as
 from export.diagnosis.findings import Finding, findings_of, saturates
 from export.diagnosis.input_scales import INPUT, standardized_otherwise
 from export.diagnosis.layer_errors import LayerErrors, layer_errors
-from export.diagnosis.losses import is_lost, order
+from export.diagnosis.losses import is_lost, loses_score, order
 from export.diagnosis.pairs import SideBySide
 from export.diagnosis.remedies import Remedy, RemedyTrials, chosen
 from export.diagnosis.report import Diagnosis
 from export.diagnosis.rows import GivenRows, Overflow, rows_for
+from export.diagnosis.tuned import needs_remedy, said_of_tuning, was_tuned
 from export.quantization import (
     LARGEST,
     PRECISIONS,
@@ -132,7 +133,7 @@ class _Case:
     @property
     def is_lost(self) -> bool:
         """Whether a remedy is worth trying."""
-        return is_lost(self.before, self.after, self.precision)
+        return needs_remedy(self.before, self.after, self.small)
 
     @property
     def precision(self) -> str:
@@ -160,10 +161,11 @@ class _Case:
         """What costs nothing, if it gives more than there is."""
         found = [(remedy, remedy.answers) for remedy in self._trials().anew()]
         least = self.after.judged_db + LEAST_MORE_DB
-        return [remedy for remedy, answers in found if answers is not None and answers.judged_db >= least]
+        able = [(remedy, answers) for remedy, answers in found if answers and not loses_score(self.after, answers)]
+        return [remedy for remedy, answers in able if answers.judged_db >= least]
 
     def _is_enough(self, answers: Answers) -> bool:
-        return not is_lost(self.before, answers, self.precision)
+        return not is_lost(self.before, answers, self.precision) and not loses_score(self.after, answers)
 
     def _trials(self) -> RemedyTrials:
         return RemedyTrials(self.model, self.small, self.given.calibration, self.given.judged, self.judge)
@@ -181,7 +183,8 @@ class _Case:
         elif finding is not None:
             text = verdict.harmless(self.precision, finding, self.before, self.after)
         else:
-            remedies = self._free() if self.is_given and self.after.changed is None else []
+            is_free = self.is_given and self.after.changed is None and not was_tuned(self.small)
+            remedies = self._free() if is_free else []
             text = verdict.sound(self.precision, self.before, self.after, remedies)
         return Diagnosis(
             precision=self.precision,
@@ -192,7 +195,7 @@ class _Case:
             findings=tuple(self.findings),
             worst=self._worst(finding),
             remedies=tuple(remedies),
-            verdict="; ".join([text, *self._of_all()]),
+            verdict="; ".join([text, *said_of_tuning(self.after, self.small), *self._of_all()]),
             notes=notes,
             rows_in_all=self.given.of,
         )
@@ -226,7 +229,7 @@ def _examined(model: Model, both: _Both, given: GivenRows, seen: Ranges, *, is_g
     before, after = judge.answers(beside.exact_logits), judge.answers(beside.found_logits)
     original = {layer.name: layer for layer in model.layers if isinstance(layer, Dense)}
     layers, findings = [], _overflows(given.overflow)
-    if is_lost(before, after, both.small.precision):  # else the first layer may hold the standardization
+    if needs_remedy(before, after, both.small):  # else the first layer may hold the standardization
         findings += standardized_otherwise(model, beside)
     for pair in beside.weighted:
         layers.append(layer_errors(beside, pair, judge, seen))

@@ -15,7 +15,7 @@ from edge_runtime.layers import WeightedLayer
 from edge_runtime.model import Model
 from edge_runtime.reference import logits, trace
 from export.diagnosis.answers import Answers, Judge
-from export.diagnosis.losses import is_lost, order
+from export.diagnosis.losses import is_lost, loses_score, order
 from export.quantization import INTEGERS, KEPT, PRECISIONS, QuantizationWarning, quantize
 
 # what may be taken in the place of a precision, in the order of what it costs
@@ -151,9 +151,10 @@ class RemedyTrials:
 def chosen(remedies: list[Remedy], before: Answers, small: Answers, precision: str) -> Remedy | None:
     """The first after which nothing is lost any more: they stand in the order of what they cost.
 
-    Else the one that gives the most; None if none gives more than the `small` network itself.
+    Else the one that gives the most; None if none gives more than the `small` network itself. None that has a lower
+    score by the labels is a remedy, whatever its decibels are.
     """
-    able = [(remedy, remedy.answers) for remedy in remedies if remedy.answers is not None]
+    able = [(remedy, answers) for remedy in remedies if (answers := remedy.answers) and not loses_score(small, answers)]
     enough = [remedy for remedy, answers in able if not is_lost(before, answers, precision)]
     better = [each for each in able if order(each[1]) > order(small)]
     if enough or not better:

@@ -33,7 +33,8 @@ _ALSO_LEFT_OUT = (*_LEFT_OUT, "weights", "behind", "codes")
 LEGEND = (
     "Decibels (signal to noise) of the weights; of the values behind the layer; of the error made here, on exact "
     "inputs; of the error inherited, by the float layer; of the outputs if this layer alone is small{alike}. Then "
-    "clipped values, codes used, and {won} won back at the outputs if this layer alone stays float16 or float32."
+    "clipped values, codes used, and {won} won back at the outputs if this layer alone stays float16 or float32. "
+    "The other layers stay as they are for that; --keep makes them anew."
 )
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from export.diagnosis.answers import Answers
 from export.diagnosis.findings import Finding
 from export.diagnosis.layer_errors import LayerErrors
-from export.diagnosis.losses import decibels, figures, gained, is_within_chance, lost_decisions
+from export.diagnosis.losses import decibels, doubt, figures, gained, is_within_chance, lost_decisions
 from export.diagnosis.remedies import Remedy
 
 NOTHING = "nothing to mend"
@@ -17,7 +17,8 @@ MUCH_MORE_DB = 3.0  # half of the noise
 def sound(precision: str, before: Answers, small: Answers, remedies: Sequence[Remedy]) -> str:
     """Where nothing is wrong. What costs nothing and gives much more is said."""
     more = [each for each in remedies if each.answers and each.answers.judged_db >= small.judged_db + MUCH_MORE_DB]
-    return "; ".join([f"{NOTHING}: {_result(precision, before, small)}", *(_help(small, more, each) for each in more)])
+    result = _result(precision, before, small, expects=False, doubts=False)
+    return "; ".join([f"{NOTHING}: {result}", *(_help(small, more, each) for each in more)])
 
 
 def harmless(precision: str, finding: Finding, before: Answers, small: Answers) -> str:
@@ -53,9 +54,13 @@ def broken(
     best: Remedy | None,
 ) -> str:
     """Where something is lost: the layer, and what helps of all that was tried."""
-    here = f"layer '{worst.name}': most of the error is made there, {decibels(worst.alone.judged_db)} by it alone"
-    said = here if finding is None else _said(finding)
-    return f"{said}; {_result(precision, before, small)}; {_help(small, remedies, best)}"
+    if finding is not None:
+        said, result = _said(finding), _result(precision, before, small)
+    else:
+        alone, why = decibels(worst.alone.judged_db), doubt(before, small, precision)
+        said = f"layer '{worst.name}': most of the error is made there, {alone} by it alone, and {why}"
+        result = _result(precision, before, small, expects=False)
+    return f"{said}; {result}; {_help(small, remedies, best)}"
 
 
 def _help(small: Answers, remedies: Sequence[Remedy], best: Remedy | None) -> str:
@@ -74,6 +79,6 @@ def _said(finding: Finding) -> str:
     return f"layer '{finding.layer}': {finding.text}"
 
 
-def _result(precision: str, before: Answers, small: Answers) -> str:
+def _result(precision: str, before: Answers, small: Answers, **said: bool) -> str:
     verb = "gives" if small.changed is None else "loses"
-    return f"{precision} {verb} {figures(before, small, precision)}"
+    return f"{precision} {verb} {figures(before, small, precision, **said)}"

@@ -8,7 +8,17 @@ from dataclasses import replace
 import pytest
 
 from export.diagnosis.answers import Answers, WorstOutput
-from export.diagnosis.losses import decibels, figures, gained, is_lost, is_within_chance, order
+from export.diagnosis.losses import (
+    decibels,
+    doubt,
+    figures,
+    gained,
+    is_as_good,
+    is_lost,
+    is_within_chance,
+    loses_score,
+    order,
+)
 
 
 def classes(changed, db, right=None, rows=1000):
@@ -49,6 +59,62 @@ VALUES = Answers(1000, math.inf, None, None, 0.1, 0.95)
 def test_what_is_lost(before, after, expected):
     """By right answers, changed decisions or R^2, each beyond chance and ties."""
     assert is_lost(before, after, "int8") == expected
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "text"),
+    [
+        (LABELLED, classes(49, 40.0, 935), "accuracy falls by 1.5 points"),
+        (VALUES, Answers(1000, 30.0, None, None, 0.2, 0.935), "R^2 falls by 0.0150"),
+        (FLOAT, classes(64, 24.0), "64 of 1,000 decisions change"),
+        (FLOAT, replace(classes(2, 40.0), gone=("class 1 (all 2 rows)",)), "class 1 (all 2 rows) is lost whole"),
+        (FLOAT, classes(0, 17.4), "17.4 dB are left at the outputs, expected at least 20"),
+        (
+            TARGETS,
+            replace(TARGETS, worst=WorstOutput("output 1", 19.0)),
+            "19.0 dB are left of output 1, expected at least 20",
+        ),
+        (FLOAT, classes(0, 24.0), None),
+    ],
+)
+def test_the_figure_that_makes_it_doubted_is_said(before, after, text):
+    """The first one; none where nothing is lost."""
+    assert doubt(before, after, "int8") == text
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "expected"),
+    [
+        (LABELLED, classes(100, 9.0, 945), True),
+        (LABELLED, classes(100, 9.0, 944), False),  # more than half a point, chance or not
+        (VALUES, Answers(1000, 9.0, None, None, 0.1, 0.945), True),
+        (VALUES, Answers(1000, 9.0, None, None, 0.1, 0.935), False),
+        (VALUES, Answers(1000, 9.0, None, None, 0.1, 0.95, 9.0, WorstOutput("output 1", 9.0, 0.9, 0.8)), False),
+        (VALUES, Answers(1000, 9.0, None, None, 0.1, 0.95, 9.0, WorstOutput("output 1", 9.0, 0.9, 0.9)), True),
+        (LABELLED, replace(classes(2, 40.0, 950), gone=("class 1",)), False),
+        (FLOAT, classes(0, 60.0), False),  # no labels count anything
+    ],
+)
+def test_labels_alone_say_whether_a_network_of_its_own_is_as_good(before, after, expected):
+    """Whatever its decibels are."""
+    assert is_as_good(before, after) == expected
+
+
+@pytest.mark.parametrize(
+    ("small", "other", "expected"),
+    [
+        (classes(9, 9.0, 900), classes(0, 60.0, 899), True),
+        (classes(9, 9.0, 900), classes(0, 60.0, 900), False),
+        (replace(VALUES, r2=0.9628), replace(VALUES, r2=0.9548), True),
+        (replace(VALUES, r2=0.96281), replace(VALUES, r2=0.96278), False),  # the same in four digits
+        (replace(VALUES, r2=0.9628), replace(VALUES, r2=math.nan), True),
+        (replace(VALUES, r2=math.nan), VALUES, False),
+        (FLOAT, classes(90, 9.0), False),
+    ],
+)
+def test_a_lower_score_is_known_by_labels_alone(small, other, expected):
+    """Right answers, or R^2 in the digits that are said."""
+    assert loses_score(small, other) == expected
 
 
 def test_a_precision_is_held_to_what_it_gives_at_least():
@@ -117,7 +183,14 @@ def test_figures_in_words(before, after, text):
     ("small", "mended", "text"),
     [
         (classes(30, 12.0), classes(2, 30.0), "wins 28 of 30 decisions back (30.0 dB)"),
-        (classes(30, 12.0), classes(31, 30.0), "wins none of 30 decisions back (30.0 dB)"),
+        (
+            classes(30, 12.0),
+            classes(30, 30.0),
+            "wins none of 30 decisions back (30.0 dB in place of 12.0 dB)",
+        ),
+        (classes(30, 12.0), classes(31, 30.0), "changes 1 more decision (30.0 dB in place of 12.0 dB)"),
+        (classes(0, 5.5), classes(2, 46.6), "changes 2 more decisions (46.6 dB in place of 5.5 dB)"),
+        (classes(0, 5.5), classes(0, 46.6), "gives 46.6 dB in place of 5.5 dB"),
         (
             classes(30, 12.0, 900),
             classes(2, 30.0, 948),
@@ -125,8 +198,18 @@ def test_figures_in_words(before, after, text):
         ),
         (
             classes(30, 12.0, 900),
+            classes(2, 30.0, 900),
+            "wins no right answers back (accuracy 0.9000 -> 0.9000, 30.0 dB in place of 12.0 dB)",
+        ),
+        (
+            classes(30, 12.0, 900),
+            classes(2, 30.0, 895),
+            "loses 5 right answers (accuracy 0.9000 -> 0.8950, 30.0 dB in place of 12.0 dB)",
+        ),
+        (
+            classes(30, 12.0, 900),
             classes(2, 30.0, 899),
-            "wins no right answers back (accuracy 0.9000 -> 0.8990, 30.0 dB in place of 12.0 dB)",
+            "loses 1 right answer (accuracy 0.9000 -> 0.8990, 30.0 dB in place of 12.0 dB)",
         ),
         (Answers(9, 12.0), Answers(9, 30.0), "gives 30.0 dB in place of 12.0 dB"),
         (
@@ -137,7 +220,7 @@ def test_figures_in_words(before, after, text):
     ],
 )  # fmt: skip
 def test_gains_in_words(small, mended, text):
-    """None is said as none."""
+    """None is said as none, and a loss as a loss."""
     assert gained(small, mended) == text
 
 

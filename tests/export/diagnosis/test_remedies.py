@@ -106,3 +106,14 @@ def test_the_cheapest_that_is_enough_is_chosen_else_the_best():
     assert chosen([some], before, small, "int8") is some
     assert chosen([worse, refused], before, small, "int8") is None
     assert chosen([], before, small, "int8") is None
+
+
+def test_what_loses_by_the_labels_is_no_remedy():
+    """However many decibels it gives: right answers and R^2 of the small network are not given up for them."""
+    before, small = Answers(1000, math.inf, 0, 853), Answers(1000, 17.0, 40, 853)
+    louder = Remedy("", "a", Answers(1000, 30.0, 9, 848))
+    as_many = Remedy("", "b", Answers(1000, 29.0, 9, 853))
+    assert chosen([louder], before, small, "int8") is None
+    assert chosen([louder, as_many], before, small, "int8") is as_many
+    before, small = (Answers(1000, db, None, None, 0.1, r2) for db, r2 in ((math.inf, 0.9567), (18.3, 0.9628)))
+    assert chosen([Remedy("", "a", Answers(1000, 31.8, None, None, 0.1, 0.9548))], before, small, "int8") is None

@@ -86,5 +86,6 @@ def test_what_is_won_back_has_its_unit_in_the_legend(labels, target, unit):
     """Right answers, decisions, or decibels, of which the column shows the sign and the number."""
     model = replace(MODEL, metadata={"target": target})
     table = diagnose(model, ROWS, labels, calibration=CALIBRATION, method="minmax").table()
-    assert f"and {unit} won back at the outputs if this layer alone stays float16 or float32." in table
+    assert f"and {unit} won back at the outputs if this layer alone stays float16 or float32. The other" in table
+    assert "The other layers stay as they are for that; --keep makes them anew." in table
     assert ("each target counting alike" in table) == (target == "regression")
