@@ -297,3 +297,11 @@ def test_classes_without_a_training_row_are_said(folder, tmp_path):
     done = run_command("train", *settings, "--data", tmp_path / "few.npz", "--out", tmp_path / "s.npz")
     assert done.exit_code == 0, done.stderr
     assert any("4 of the model's 10 classes have training rows" in text for text in json.loads(done.stdout)["warnings"])
+
+
+def test_a_warning_speaks_of_the_rate_as_people_do(folder, tmp_path):
+    """The option is no name of Python; nor is agreement with the float model called accuracy."""
+    done = tuned(folder, "--quantization-aware", "int4", "--learning-rate", "1e-12", "--out", tmp_path / "s.npz")
+    said = " ".join(done.stderr.split())
+    assert "learning_rate" not in said
+    assert "agreement with the float model 0." in said
