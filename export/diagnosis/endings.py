@@ -15,6 +15,9 @@ from edge_runtime.layers import Dense, Elementwise, Layer, WeightedLayer
 from edge_runtime.model import Model
 from edge_runtime.numerics import Activation
 
+_SIMPLE = (Activation("linear"), Activation("relu"))
+_POINTS = np.concatenate([sign * np.geomspace(1e-6, 1e30, 200) for sign in (-1, 1)]).astype(np.float32)[np.newaxis]
+
 
 def ending(model: Model) -> tuple[str, ...]:
     """The steps behind the last weights that are not linear, in words: ("leaky_relu (alpha 0.1)", "softmax").
@@ -72,7 +75,14 @@ def ending_as(model: Model, small: Model) -> Model:
 
 
 def _have_same_last(model: Model, small: Model) -> bool:
-    return in_words(model.final_activation) == in_words(small.final_activation)
+    return in_words(_plain(model.final_activation)) == in_words(_plain(small.final_activation))
+
+
+def _plain(activation: Activation) -> Activation:
+    """One that is linear or a ReLU by its parameters, such as a threshold of 0, as that: files name it so."""
+    with np.errstate(all="ignore"):
+        values = activation(_POINTS.copy())
+    return next((each for each in _SIMPLE if np.array_equal(values, each(_POINTS.copy()))), activation)
 
 
 def _last_weighted(model: Model) -> int:
@@ -82,7 +92,8 @@ def _last_weighted(model: Model) -> int:
 
 def _steps(layer: Layer) -> list[Activation]:
     """What a layer does that is not linear, as activations by their names."""
-    last = [] if layer.activation.name == "linear" else [layer.activation]
+    activation = _plain(layer.activation)
+    last = [] if activation.name == "linear" else [activation]
     return [*_limits(layer), *last] if isinstance(layer, Elementwise) else last
 
 

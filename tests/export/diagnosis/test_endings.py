@@ -41,6 +41,8 @@ SPELLINGS = [
     (with_stage(with_stage(ends_in("tanh"))), ends_in("tanh")),
     (with_stage(ends_in("linear"), slope=thirds(0.25)), ends_in("leaky_relu", alpha=0.25)),
     (with_stage(ends_in("linear"), low=thirds(0)), ends_in("relu")),
+    (ends_in("threshold", threshold=0, value=0), ends_in("relu")),
+    (ends_in("leaky_relu", alpha=1), ends_in("linear")),
     (with_stage(ends_in("linear"), low=thirds(-1), high=thirds(2)), ends_in("clip", min=-1, max=2)),
 ]
 
