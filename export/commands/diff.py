@@ -55,9 +55,9 @@ def diff_command(
     """Say where two models differ: layers, grids, arrays in every bit, metadata, and what they answer.
 
     With data, the rows that 'train' held out are answered: scores of both, decisions that flip, decibels between the
-    outputs, and the first tensor that differs: bit by bit if both have the same tensors, else the values that differ
-    most, in the units of both. Without data the rows are stored test vectors, or random ones, which say little of
-    accuracy; which they are is said.
+    outputs (before the last activation if both end in the same one), and the first tensor that differs: bit by bit if
+    both have the same tensors, else the values that differ most, in the units of both. Without data the rows are stored
+    test vectors, or random ones, which say little of accuracy; which they are is said.
 
     Exit status 0 if the models are the same in every bit, 1 if they differ, 2 for wrong usage or bad input. "Written
     otherwise, the same bits" is 1 too: layers hold other numbers that gave no other tensor on these rows, as those of

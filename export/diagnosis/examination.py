@@ -64,8 +64,9 @@ def diagnose(
     user would feed them; as many as memory allows are looked at, spread evenly. labels: right classes, whole numbers
     (n,), or targets, floats (n, n_out): with them damage is counted in right answers or R^2, without in decisions that
     change or in decibels.
-    small: a smaller network that was made of `model` already; without it, `model` is quantized to `precision` by
-    `method`, as `export.quantize` does.
+    small: a smaller network that was made of `model` already, and ends in the same activation; one that was trained
+    further is judged by labels, if there are any. Without it `model` is quantized to `precision` by `method`, as
+    `export.quantize` does.
     calibration: rows to quantize with, which should not be among `rows`. Without them each fifth of `rows` is looked
     at, and the others calibrate (with fewer than 20 all do both).
 
