@@ -93,8 +93,10 @@ def _all_the_same(count: int) -> str:
 
 def _shared(judged: NDArray[np.float32], calibrated: NDArray[np.float32]) -> int:
     """How many of the judged rows are among those that calibrate."""
-    found = {row.tobytes() for row in judged} & {row.tobytes() for row in calibrated}
-    return sum(row.tobytes() in found for row in judged)
+    bits = [row.tobytes() for row in judged]
+    wanted = set(bits)
+    found = {one for row in calibrated if (one := row.tobytes()) in wanted}  # those that calibrate may be many
+    return sum(one in found for one in bits)
 
 
 def rows_of_model(model: Model, rows: Any, what: str) -> NDArray[np.float32]:
