@@ -51,7 +51,8 @@ def doubt(before: Answers, after: Answers, precision: str) -> str | None:
     if before.r2 is not None and after.r2 is not None and before.r2 - after.r2 > LEAST_R2:
         return f"R^2 falls by {before.r2 - after.r2:.4f}"
     if _is_changed(after):
-        return f"{after.changed or 0:,} of {after.rows:,} decisions change"
+        most = MOST_CHANGED if after.judged_db < FINE_DB else MOST_TIES
+        return f"{after.changed or 0:,} of {after.rows:,} decisions change, expected at most {int(most * after.rows):,}"
     if after.gone:
         return f"{named(after.gone)} is lost whole"
     if after.judged_db < least:
