@@ -20,7 +20,7 @@ from export.onnx_reader.layers.assembly import (
     tail_of,
     with_positive_scale,
 )
-from export.onnx_reader.layers.bias import Bias, on_accumulator_grid
+from export.onnx_reader.layers.bias import Bias, is_whole, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
@@ -116,6 +116,20 @@ def _tail_that_fits(assembly: Assembly, codes: Array, unit: Array) -> Tail:
     return _tail(assembly) if assembly.at == start else Tail(after, LINEAR, assembly.take_run())
 
 
+def _tail_in_the_same_bits(assembly: Assembly, unit: Array) -> Tail:
+    """Affine maps as long as the layer computes them in the file's own bits; a stage does what follows.
+
+    One scale, for a second would round the product once more, and a bias of whole steps.
+    """
+    after = IDENTITY
+    while isinstance(step := assembly.peek(), Affine):
+        further = after.then(step)
+        if not (((after.scale == 1) | (step.scale == 1)).all() and is_whole(further.shift, unit * further.scale)):
+            return Tail(after, LINEAR, assembly.take_run())
+        after, assembly.at = further, assembly.at + 1
+    return _tail(assembly)._replace(after=after)
+
+
 def _fits(codes: Array, unit: Array, after: Affine) -> bool:
     """Whether weights of -8 stay in 4 bits, and the bias in int32, with a map taken in."""
     turned, step = with_positive_scale(codes, unit * after.scale, after.shift)
@@ -126,18 +140,22 @@ def _layer(assembly: Assembly, codes: Array, scale: Array, grid: QuantParams, st
     """An int8 layer: codes on `grid`, each worth `step`, times integer weights, each worth `scale`."""
     n_out = codes.shape[1]
     unit = np.float32(step) * np.broadcast_to(scale, (n_out,)).astype(np.float32)  # float32, as onnxruntime does it
+    node = assembly.nodes[assembly.focus]
+    adds_floats = node is not None and node.operator in _FLOAT_PRODUCTS
     start, tail = assembly.at, _tail(assembly)
     if not _fits(codes, unit, tail.after):
         assembly.at = start
         tail = _tail_that_fits(assembly, codes, unit)
+    elif tail.output is None and not adds_floats:
+        assembly.at = start
+        tail = _tail_in_the_same_bits(assembly, unit)
     factor = np.broadcast_to(tail.after.scale, (n_out,))
     if (factor != 1).any():
         unit = (unit.astype(np.float64) * factor).astype(np.float32)
     codes, unit = with_positive_scale(codes, unit, tail.after.shift)
     reach = grid.top * np.abs(codes).sum(axis=0)
     bias = on_accumulator_grid(tail.after.shift, unit, reach)
-    node = assembly.nodes[assembly.focus]
-    if tail.output is None and node is not None and node.operator in _FLOAT_PRODUCTS:
+    if tail.output is None and adds_floats:
         bias = bias.with_float_sums(unit, reach)
     return _emit(assembly, tail, codes, unit, bias, grid)
 

@@ -135,11 +135,24 @@ def test_the_last_layer_may_give_real_values():
 def test_a_bias_between_two_steps_is_rounded_and_its_slack_noted():
     """How far the sums may be from the file's, in real units, by output."""
     unit = 0.25 * 2**-6
-    found = check((Q, D, product(scale=2**-6), affine(1.0, np.array([0.25, 1, 1.5, -2.25]) * unit)), tolerance=unit / 2)
+    found = check((Q, D, product(scale=2**-6), affine(1.0, np.array([0.25, 1, 1.5, -2.25]) * unit), *LAST), tolerance=0.5)
     np.testing.assert_array_equal(found.layers[0].bias, [0, 1, 2, -2])
     more = found.slack["dense0"] - np.array([0.25, 0, 0.5, 0.25]) * unit
     assert (more >= 0).all()
     assert (more < unit / 100).all()  # for what float32 rounds
+
+
+def test_a_bias_that_the_file_adds_to_what_comes_out_is_a_stage():
+    """So that real outputs have the file's own bits: a bias between two steps, and a second factor."""
+    unit = 0.25 * 2**-6
+    for after in (affine(1.0, np.full(4, 1.5) * unit), affine(1.7, np.zeros(4))):
+        found = check((Q, D, product(scale=2**-6), affine(0.3, np.zeros(4)), after), tolerance=1e-5)
+        layer, stage = found.layers
+        assert isinstance(stage, Elementwise)
+        assert not layer.bias.any()
+        assert not found.slack
+    (layer,) = check((Q, D, product(scale=2**-6), affine(1.0, np.full(4, 3.0) * unit))).layers
+    assert layer.bias.tolist() == [3, 3, 3, 3]
 
 
 @pytest.mark.parametrize("operator", ["MatMul", "Gemm"])
