@@ -295,9 +295,11 @@ def _stopped(options: dict[str, Any], kept_epoch: int) -> str:
     return f"stopped by Ctrl-C; repeat the command with --resume {options['checkpoint']} to continue"
 
 
-def epoch_told(progress: Progress, epochs: int, is_classification: bool) -> Callable[[EpochRecord], None]:
-    """What `fit` tells of each epoch, as `progress` is told of it."""
-    metric = "accuracy" if is_classification else "MAE"
+def epoch_told(
+    progress: Progress, epochs: int, is_classification: bool, metric: str = ""
+) -> Callable[[EpochRecord], None]:
+    """What `fit` tells of each epoch, as `progress` is told of it. metric: what it is called, if not as always."""
+    metric = metric or ("accuracy" if is_classification else "MAE")
 
     def tell(record: EpochRecord) -> None:
         text = f"epoch {record.epoch:3d}/{epochs}  loss {record.loss:.4f}"

@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from edge_runtime.errors import InputError
 from edge_runtime.files import DATA_MAX_BYTES, describe, is_table_name, read_rows
 from edge_runtime.model import Model
-from edge_runtime.schema import Schema
+from edge_runtime.schema import Schema, listed
 from export.commands.pipeline import LabeledRows
 from export.commands.within import JudgedRows, rows_apart
 from export.quantization import StoredRanges
@@ -85,18 +85,57 @@ def rows_for_export(
     return ExportRows(parts.train.x, dataset.x, parts.test.x, test, "; ".join(notes), names, chosen_on, checked)
 
 
-def parts_for_tuning(model: Model, spec: str, test: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> Split:
-    """The data as the model's training cut it: rows to learn from, to choose the best epoch on, and held out.
+class TuningRows(NamedTuple):
+    """The parts to learn, to choose and to judge on. doubt: why the float model may know these, or ""."""
 
-    test: a file whose rows are the held-out ones. Where labels are missing, or are not the model's, y is (n, 0). Raises
-    InputError for rows that the model does not take, and for a model that was tested on another file if none is named.
+    parts: Split
+    doubt: str
+
+
+def parts_for_tuning(model: Model, spec: str, test: str | None, *, max_bytes: int = DATA_MAX_BYTES) -> TuningRows:
+    """The data as the model's training cut it, as far as they can be cut so again.
+
+    test: a file whose rows are the held-out ones. Where labels are missing y is (n, 0). Raises InputError for rows that
+    the model does not take, for labels that are not its own, and for a model that was tested on another file if none
+    is named.
     """
-    dataset = load_rows(model, spec, max_bytes=max_bytes)
+    dataset = _rows_for_tuning(model, spec, max_bytes)
     if test is not None:
-        dataset = replace(dataset, test=load_rows(model, test, max_bytes=max_bytes))
+        dataset = replace(dataset, test=_rows_for_tuning(model, test, max_bytes))
     elif TESTED_ON in model.metadata and dataset.test is None:
         raise InputError(f"{spec}: the model was tested on {model.metadata[TESTED_ON]}; name it again with --test")
-    return split(dataset, seed=_seed(model))
+    return TuningRows(split(dataset, seed=_seed(model)), "" if dataset.test is not None else _cut_doubt(model, dataset))
+
+
+def _cut_doubt(model: Model, dataset: Dataset) -> str:
+    """Why the rows that are held out may be others than those of the model's training, or "".
+
+    The training's seed draws them; of classes so that each gives its share, which takes the labels.
+    """
+    if "seed" not in model.metadata:
+        return "the float model does not say which rows its training held out, and may know them"
+    schema = Schema.of(model)
+    is_plain = target_of(model) in ("regression", "autoencoder") and (schema is None or schema.missing == "refuse")
+    if dataset.n_out or is_plain:
+        return ""
+    return "without labels the rows that the float model's training held out cannot be found again: it may know them"
+
+
+def _rows_for_tuning(model: Model, spec: str, max_bytes: int) -> Dataset:
+    """Rows with labels that mean the model's outputs, or without any."""
+    dataset = load_rows(model, spec, max_bytes=max_bytes, for_tuning=True)
+    if dataset.is_classification and model.n_out == 1 and dataset.n_out > 2 and target_of(model) == "auto":
+        dataset = load_dataset(spec, target="regression", for_training=False, max_bytes=max_bytes)  # of whole numbers
+    if not dataset.n_out or _labels_fit(model, dataset):
+        return dataset
+    found = f"{dataset.n_out:,} targets a row"
+    if dataset.is_classification:
+        found = f"{dataset.n_out:,} class{'' if dataset.n_out == 1 else 'es'} ({listed(dataset.class_names)})"
+    where = f" in {listed(dataset.reading.label)}" if dataset.reading.label else ""
+    raise InputError(
+        f"{describe(spec)}: the labels{where} are {found}, the model has {model.n_out:,} outputs; give labels that are "
+        "its own, or leave the label out: rows without labels teach what the float model answers"
+    )
 
 
 def labels_of(model: Model, rows: Dataset) -> Any:
@@ -140,23 +179,25 @@ def _without_labels(x: Any) -> ExportRows:
     return ExportRows(x[~apart], x, x[apart], None, "the data has no labels: no accuracy", (), chosen_on, checked)
 
 
-def load_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES) -> Dataset:
+def load_rows(model: Model, spec: str, *, max_bytes: int = DATA_MAX_BYTES, for_tuning: bool = False) -> Dataset:
     """Data for a model, read as it was for its training, but that labels may be missing (y is then (n, 0)).
 
-    A table is read by the model's schema, if it has one. Raises InputError for columns or a number of features that are
-    not the model's.
+    A table is read by the model's schema, if it has one. for_tuning: labels that are there and are not the model's are
+    refused. Raises InputError for columns or a number of features that are not the model's.
     """
     schema, target = Schema.of(model), target_of(model)
-    if schema is not None:
-        names = model.class_names
+    unlabelled = None if schema is not None else _csv_without_labels(model, spec, max_bytes)
+    if unlabelled is not None:
+        dataset = unlabelled
+    elif schema is not None or for_tuning:
         dataset = load_another(
-            spec, schema=schema, target=target, class_names=names, max_bytes=max_bytes, needs_labels=False
-        )
+            spec, schema=schema, target=target, class_names=model.class_names, max_bytes=max_bytes,
+            needs_labels=False, for_tuning=for_tuning,
+        )  # fmt: skip
         if target == "autoencoder":
             dataset = for_autoencoder(dataset)
     else:
-        unlabelled = _csv_without_labels(model, spec, max_bytes)
-        dataset = unlabelled or load_dataset(spec, target=target, for_training=False, max_bytes=max_bytes)
+        dataset = load_dataset(spec, target=target, for_training=False, max_bytes=max_bytes)
     if dataset.n_in != model.n_in:
         raise InputError(
             f"{spec} has {dataset.n_in} features a row, the model takes {model.n_in}; "

@@ -21,9 +21,11 @@ from edge_runtime.console import (
     typed_path,
     typed_program,
     width_for,
+    wrapped,
 )
 from edge_runtime.files import fit_table
 from edge_runtime.model import Model, weight_bytes
+from edge_runtime.schema import Schema, listed
 from export.commands.data import labels_of, parts_for_tuning
 from export.commands.options import load_any, say_warnings
 from export.commands.pipeline import LabeledRows
@@ -48,11 +50,12 @@ TRAINED_IN = {"int8": 8, "int4": 4, "int8-a16": 8}  # precisions and the bits of
 
 
 class _Judged(NamedTuple):
-    """A model on the held-out rows: its score, None without labels, and how near it is to the float one."""
+    """A model on the held-out rows: its score, None without labels, how near it is to the float one, and its file."""
 
     model: Model
     score: float | None
     fidelity: Fidelity | None
+    artifact_bytes: int
 
 
 def run_fine_tuning(source: str, precision: str, settings: dict[str, Any], options: dict[str, Any]) -> None:
@@ -64,13 +67,16 @@ def run_fine_tuning(source: str, precision: str, settings: dict[str, Any], optio
     chosen = tuning_options(TRAINED_IN[precision], **settings)
     model = load_any(source, options["max_bytes"], writes=[Path(options["out"])])
     check_trainable(model)
-    parts = parts_for_tuning(model, options["spec"], options["test"], **cap(options["max_bytes"]))
+    parts, doubt = parts_for_tuning(model, options["spec"], options["test"], **cap(options["max_bytes"]))
     check_moves(chosen, model, parts.train.x, parts.train.y)
     found = quantize_beside(model, parts.train.x, precision, Switches(), 0, lambda seen: note(method_text(seen)))
+    unlabelled = [] if labels_of(model, parts.train) is not None else [_unlabelled_doubt(model, parts.train)]
+    say_warnings(unlabelled)
     tuned = _no_worse(_tuned(found, parts, chosen, options["seed"]), found.model, parts)
     finished = _finished(tuned.model, model, parts, precision)
     save(finished, options["out"])
-    _report(model, found.model, finished, tuned, parts, {**options, "source": source})
+    told = {"source": source, "unlabelled": unlabelled, "test_doubt": doubt}
+    _report(model, found.model, finished, tuned, parts, {**options, **told})
 
 
 def _check_out(source: str, options: dict[str, Any]) -> None:
@@ -96,7 +102,6 @@ def _tuned(found: Quantized, parts: Split, chosen: TrainingOptions, seed: int) -
             return tuned
         note("no epoch was better by the labels: it learns what the float model answers")
         return _run(found, parts, (None, None), replace(chosen, class_weight=None), seed)
-    note("the data has no labels that are the model's: it learns what the float model answers")
     return _run(found, parts, (None, None), chosen, seed)
 
 
@@ -119,11 +124,25 @@ def _run(found: Quantized, parts: Split, truth: tuple[Any, Any], chosen: Trainin
     if is_class and found.model.n_out == 1 and chosen.loss is None:
         chosen = replace(chosen, loss="binary_cross_entropy")  # the data say that one number means a class
     with Progress(after=0.0) as progress:
-        told = epoch_told(progress, chosen.epochs, parts.train.is_classification or truth[0] is None)
+        metric = "" if truth[0] is not None else _metric_of_answers(found.model)
+        told = epoch_told(progress, chosen.epochs, parts.train.is_classification, metric)
         return tune(
             found.source, found.model, parts.train.x, truth[0], replace(chosen, on_epoch=told),
             validation_data=(parts.validation.x, truth[1]), seed=seed,
         )  # fmt: skip
+
+
+def _metric_of_answers(model: Model) -> str:
+    """What an epoch reaches beside what the float model answers, which is no truth."""
+    return "agreement" if model.final_activation.name == "softmax" else "mean difference"
+
+
+def _unlabelled_doubt(model: Model, rows: Dataset) -> str:
+    """What a file without labels is learned for, and which of its columns are not read: one may be the label."""
+    schema = Schema.of(model)
+    wanted = "labels" if schema is None or not schema.targets else f"column {listed(schema.targets)}"
+    unknown = [note for note in rows.reading.notes if "does not know" in note]
+    return "; ".join([f"{rows.name} has no {wanted}: it learns what the float model answers", *unknown])
 
 
 def _finished(tuned: Model, source: Model, parts: Split, precision: str) -> Model:
@@ -139,10 +158,9 @@ def _finished(tuned: Model, source: Model, parts: Split, precision: str) -> Mode
 def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: Split, options: dict[str, Any]) -> None:
     out, truth = Path(options["out"]), labels_of(source, parts.test)
     rows = None if truth is None else LabeledRows(parts.test.x, truth, source.class_names)
-    # as many test vectors as the third has, so that their files compare
-    before, small = (with_test_vectors(each, parts.train.x) for each in (source, shrunk))
+    small = with_test_vectors(shrunk, parts.train.x)  # as many as the third has, so that their files compare
     judged = {
-        f"{source.precision} (before)": _judged(before, None, rows, parts),
+        f"{source.precision} (before)": _judged(source, None, rows, parts, _file_bytes(options["source"], source)),
         f"{shrunk.precision} (shrunk)": _judged(small, source, rows, parts),
         f"{finished.precision} (fine-tuned)": _judged(finished, source, rows, parts),
     }
@@ -151,7 +169,7 @@ def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: 
         *tuned.doubts,
         *([] if rows is None else _doubts(rows, shrunk, finished)),
     ]
-    say_warnings(doubts)
+    say_warnings(doubts)  # what is said of missing labels was said before the training
     facts = {
         "file": str(out),
         "file_bytes": out.stat().st_size,
@@ -164,15 +182,19 @@ def _report(source: Model, shrunk: Model, finished: Model, tuned: Tuned, parts: 
         "epochs": len(tuned.history.records),
         "best_epoch": tuned.history.best_epoch,
         "score": None if rows is None else rows.score_name,
+        "has_labels": not options["unlabelled"],
+        "test_doubt": options["test_doubt"],
         "models": [_facts(name, each) for name, each in judged.items()],
-        "warnings": doubts,
+        "warnings": [*options["unlabelled"], *doubts],
     }
     if options["as_json"]:
         return echo_json(facts)
     echo(_table(facts))
     best = facts["best_epoch"]
     kept = f"best epoch {best} of {facts['epochs']}" if best else "no epoch was better: it is the shrunk model"
-    echo(f"on {len(parts.test):,} rows it never saw; {kept}")
+    seen = "that fine-tuning never saw" if options["test_doubt"] else "it never saw"
+    said = "; ".join(filter(None, [f"on {len(parts.test):,} rows {seen}", options["test_doubt"], kept]))
+    echo(wrapped(said, width_for()))
     echo(f"wrote {out} ({facts['file_bytes']:,} bytes, {finished.precision})")
     if not is_quiet():
         echo(f"next: {typed_program()} export {typed_path(out)} --out build/")
@@ -195,9 +217,18 @@ def _doubts(rows: LabeledRows, shrunk: Model, finished: Model) -> list[str]:
     return [*chance_doubts(rows.scores(finished)), *worse_doubts(rows.y, before, after)]
 
 
-def _judged(model: Model, source: Model | None, rows: LabeledRows | None, parts: Split) -> _Judged:
+def _judged(
+    model: Model, source: Model | None, rows: LabeledRows | None, parts: Split, file_bytes: int | None = None
+) -> _Judged:
+    """file_bytes: of the model's file, where there is one."""
     score = None if rows is None else rows.score(model)
-    return _Judged(model, score, None if source is None else measure_fidelity(source, model, parts.test.x))
+    near = None if source is None else measure_fidelity(source, model, parts.test.x)
+    return _Judged(model, score, near, artifact_bytes(model) if file_bytes is None else file_bytes)
+
+
+def _file_bytes(path: str, model: Model) -> int:
+    """Of the artifact that the model was read from; of the one that it would be, if it came from an ONNX file."""
+    return artifact_bytes(model) if path.lower().endswith(".onnx") else Path(path).stat().st_size
 
 
 def _facts(name: str, judged: _Judged) -> dict[str, Any]:
@@ -205,7 +236,7 @@ def _facts(name: str, judged: _Judged) -> dict[str, Any]:
     return {
         "model": name,
         "precision": judged.model.precision,
-        "artifact_bytes": artifact_bytes(judged.model),
+        "artifact_bytes": judged.artifact_bytes,
         "weight_bytes": weight_bytes(judged.model),
         "score": judged.score,
         "decisions_changed": None if near is None else near.decisions_changed,

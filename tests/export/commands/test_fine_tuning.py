@@ -130,7 +130,10 @@ def test_rows_without_labels_teach_what_the_float_model_answers(folder, tmp_path
     facts = json.loads(done.stdout)
     assert facts["score"] is None
     assert facts["models"][2]["decisions_changed"] is not None
-    assert "it learns what the float model answers" in " ".join(done.stderr.split())
+    assert facts["warnings"][0] == "x has no labels: it learns what the float model answers"
+    assert not facts["has_labels"]
+    assert "agreement 0." in done.stderr
+    assert "accuracy" not in done.stderr
 
 
 @pytest.mark.parametrize(
@@ -297,6 +300,139 @@ def test_classes_without_a_training_row_are_said(folder, tmp_path):
     done = run_command("train", *settings, "--data", tmp_path / "few.npz", "--out", tmp_path / "s.npz")
     assert done.exit_code == 0, done.stderr
     assert any("4 of the model's 10 classes have training rows" in text for text in json.loads(done.stdout)["warnings"])
+
+
+@pytest.fixture(scope="module")
+def kinds(tmp_path_factory):
+    """A classifier of a table, and the rows that it was trained on."""
+    folder = tmp_path_factory.mktemp("kinds")
+    rng = np.random.default_rng(0)
+    x, numbers = rng.normal(size=(300, 3)).round(4), rng.integers(0, 3, 300)
+    x[np.arange(300), numbers] += 3
+    names = ["abc"[number] for number in numbers]
+    write_table(folder / "t.csv", "u;v;w;kind", x, names)
+    done = run_command("train", "--data", folder / "t.csv", "--hidden", "6", "--epochs", "5", "--out", folder / "m.npz")
+    assert done.exit_code == 0, done.stderr
+    return folder, x, names
+
+
+def write_table(path, header, x, names=None):
+    cells = [list(map(str, row)) for row in x]
+    if names is not None:
+        cells = [[*row, name] for row, name in zip(cells, names, strict=True)]
+    path.write_text("\n".join([header, *(";".join(row) for row in cells)]) + "\n")
+    return path
+
+
+def tuned_on(folder, data, *more):
+    settings = ("--quantization-aware", "int8", "--epochs", "2", "--force")
+    return run_command(
+        "train", "--from", folder / "m.npz", "--data", data, *settings, "--out", data.parent / "s.npz", *more
+    )
+
+
+def test_labels_that_the_model_does_not_know_are_refused(kinds, tmp_path):
+    """A class spelled anew in a few rows: the column, the class, how many rows, what is known, what to do; no file."""
+    folder, x, names = kinds
+    strange = ["zz" if row % 50 == 7 else name for row, name in enumerate(names)]
+    done = tuned_on(folder, write_table(tmp_path / "d.csv", "u;v;w;kind", x, strange))
+    assert done.exit_code == 2
+    for said in (
+        "label 'zz' is none of the classes that the model knows ('a', 'b', 'c'); 6 of 300 rows",
+        "in 'kind': rename them, or leave the label out: rows without labels teach what the float model answers",
+    ):
+        assert said in done.stderr
+    assert not (tmp_path / "s.npz").exists()
+
+
+def test_a_label_under_another_name_is_refused(kinds, tmp_path):
+    """A column of the model's classes that is not called as the label is; named so by --test too."""
+    folder, x, names = kinds
+    renamed = write_table(tmp_path / "d.csv", "u;v;w;sort", x, names)
+    for data, more in ((renamed, ()), (folder / "t.csv", ("--test", renamed, "--out", tmp_path / "s.npz"))):
+        done = tuned_on(folder, data, *more)
+        assert done.exit_code == 2
+        assert (
+            "column 'sort' holds the model's classes in 300 of 300 rows, expected them in 'kind'; rename it"
+            in done.stderr
+        )
+
+
+@pytest.mark.parametrize(
+    ("y", "said"),
+    [
+        (np.arange(1797) % 7 + 0.5, "label 0.5 is not a whole number"),
+        (np.full(1797, 12), "label '12' is none of the classes that the model knows"),
+    ],
+)
+def test_arrays_of_strange_labels_are_refused(folder, tmp_path, y, said):
+    """As score refuses them."""
+    model = replace(load(folder / "d.npz"), class_names=tuple("0123456789"), metadata={"target": "class", "seed": "3"})
+    save(model, tmp_path / "m.npz")
+    np.savez(tmp_path / "d.npz", x=load_dataset("digits").x, y=y)
+    done = tuned_on(tmp_path, tmp_path / "d.npz")
+    assert (done.exit_code, said in done.stderr) == (2, True)
+    judged = run_command("score", tmp_path / "m.npz", "--data", tmp_path / "d.npz")
+    assert (judged.exit_code, said in judged.stderr) == (2, True)
+
+
+def test_a_number_of_targets_that_is_not_the_models_is_refused(tmp_path):
+    """Of a model from elsewhere, which names none; whole numbers are targets where it has one output."""
+    rng = np.random.default_rng(5)
+    x = rng.normal(size=(300, 4)).astype(np.float32)
+    network = small_network(("relu", "linear"), (4, 8, 1))
+    network.fit(x, x[:, 0].round() + 5, epochs=5)
+    save(replace(network.to_model(), metadata={}), tmp_path / "m.npz")
+    np.savez(tmp_path / "two.npz", x=x, y=x[:, :2])
+    done = tuned_on(tmp_path, tmp_path / "two.npz")
+    assert done.exit_code == 2
+    assert "the labels in 'y' are 2 targets a row, the model has 1 outputs; give labels that are its own" in done.stderr
+    np.savez(tmp_path / "whole.npz", x=x, y=(x[:, 0].round() + 5).astype(int))
+    done = tuned_on(tmp_path, tmp_path / "whole.npz", "--json")
+    assert done.exit_code == 0, done.stderr
+    assert json.loads(done.stdout)["score"] == "R^2"
+
+
+def test_rows_that_training_held_out_are_not_claimed_without_labels(kinds, tmp_path):
+    """The split of classes needs them; with labels they are found again, and those of another file are its own."""
+    folder, x, _ = kinds
+    bare = write_table(tmp_path / "d.csv", "u;v;w;place", x, ["here"] * 300)
+    done = tuned_on(folder, bare)
+    assert done.exit_code == 0, done.stderr
+    said = " ".join(done.stdout.split())
+    assert "on 60 rows that fine-tuning never saw; without labels the rows that the float model's training held" in said
+    assert "out cannot be found again: it may know them" in said
+    warned = " ".join(tuned_on(folder, bare, "-q").stderr.split())  # also where notes are not wanted
+    assert (
+        "warning: d has no column 'kind': it learns what the float model answers; left out columns that the" in warned
+    )
+    assert "model does not know: 'place'" in warned
+    for data, more in ((folder / "t.csv", ("--out", tmp_path / "s.npz")), (bare, ("--test", folder / "t.csv"))):
+        done = tuned_on(folder, data, *more)
+        assert done.exit_code == 0, done.stderr
+        assert "rows it never saw" in done.stdout
+        assert "cannot be found again" not in done.stdout
+
+
+def test_a_model_from_elsewhere_does_not_say_what_it_was_trained_on(kinds, tmp_path):
+    """An artifact without the seed of its split."""
+    folder, *_ = kinds
+    model = load(folder / "m.npz")
+    kept = {key: text for key, text in model.metadata.items() if key != "seed"}
+    save(replace(model, metadata=kept), tmp_path / "m.npz")
+    (tmp_path / "t.csv").write_text((folder / "t.csv").read_text())
+    done = tuned_on(tmp_path, tmp_path / "t.csv")
+    assert done.exit_code == 0, done.stderr
+    assert "the float model does not say which rows its training held out" in " ".join(done.stdout.split())
+
+
+def test_the_table_has_the_size_of_the_file_that_it_starts_from(folder, tmp_path):
+    """As `ls` shows it, in the table and in JSON."""
+    size = (folder / "d.npz").stat().st_size
+    done = tuned(folder, "--quantization-aware", "int8", "--out", tmp_path / "s.npz", "--json")
+    assert json.loads(done.stdout)["models"][0]["artifact_bytes"] == size
+    done = tuned(folder, "--quantization-aware", "int8", "--out", tmp_path / "t.npz")
+    assert f"{size:,}" in done.stdout
 
 
 def test_a_warning_speaks_of_the_rate_as_people_do(folder, tmp_path):
