@@ -50,6 +50,7 @@ def test_each_way_of_ours_answers_all_test_rows(case):
     assert _quantizers._quantized(case, "int4", {"method": "minmax"}).layers[0].weight.max() == 7
 
 
+@pytest.mark.filterwarnings("ignore:no epoch was better")
 def test_what_is_trained_further_answers_too(case):
     """int8 and int4 of a classifier; an autoencoder is left out."""
     found = list(fine_tuned(case))

@@ -135,7 +135,8 @@ def test_the_last_layer_may_give_real_values():
 def test_a_bias_between_two_steps_is_rounded_and_its_slack_noted():
     """How far the sums may be from the file's, in real units, by output."""
     unit = 0.25 * 2**-6
-    found = check((Q, D, product(scale=2**-6), affine(1.0, np.array([0.25, 1, 1.5, -2.25]) * unit), *LAST), tolerance=0.5)
+    shift = affine(1.0, np.array([0.25, 1, 1.5, -2.25]) * unit)
+    found = check((Q, D, product(scale=2**-6), shift, *LAST), tolerance=0.5)
     np.testing.assert_array_equal(found.layers[0].bias, [0, 1, 2, -2])
     more = found.slack["dense0"] - np.array([0.25, 0, 0.5, 0.25]) * unit
     assert (more >= 0).all()
@@ -145,7 +146,7 @@ def test_a_bias_between_two_steps_is_rounded_and_its_slack_noted():
 def test_a_bias_that_the_file_adds_to_what_comes_out_is_a_stage():
     """So that real outputs have the file's own bits: a bias between two steps, and a second factor."""
     unit = 0.25 * 2**-6
-    for after in (affine(1.0, np.full(4, 1.5) * unit), affine(1.7, np.zeros(4))):
+    for after in (affine(1.0, np.full(4, 1.3) * unit), affine(1.7, np.zeros(4))):
         found = check((Q, D, product(scale=2**-6), affine(0.3, np.zeros(4)), after), tolerance=1e-5)
         layer, stage = found.layers
         assert isinstance(stage, Elementwise)
