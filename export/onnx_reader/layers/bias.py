@@ -43,11 +43,11 @@ def on_accumulator_grid(shift: Array, unit: Array, reach: Array | float) -> Bias
             "this layer in floating point"
         )
     rounding = 4 * 2.0**-24 * (reach + np.abs(steps))
-    slack = np.where(is_whole(shift, unit), 0.0, (off + rounding) * np.abs(unit))
+    slack = np.where(is_in_whole_steps(shift, unit), 0.0, (off + rounding) * np.abs(unit))
     return Bias(whole.astype(np.int32), slack)
 
 
-def is_whole(shift: Array, unit: Array) -> bool:
+def is_in_whole_steps(shift: Array, unit: Array) -> bool:
     """Whether all of a bias are whole steps of `unit`, but for what their way through float32 cost."""
     steps = np.broadcast_to(shift, np.broadcast_shapes(np.shape(shift), np.shape(unit))) / unit.astype(np.float64)
     whole = np.rint(steps)

@@ -20,7 +20,7 @@ from export.onnx_reader.layers.assembly import (
     tail_of,
     with_positive_scale,
 )
-from export.onnx_reader.layers.bias import Bias, is_whole, on_accumulator_grid
+from export.onnx_reader.layers.bias import Bias, is_in_whole_steps, on_accumulator_grid
 from export.onnx_reader.layers.functions import pieces
 from export.onnx_reader.layers.table import table_of
 from export.onnx_reader.nodes import Unsupported
@@ -124,7 +124,9 @@ def _tail_in_the_same_bits(assembly: Assembly, unit: Array) -> Tail:
     after = IDENTITY
     while isinstance(step := assembly.peek(), Affine):
         further = after.then(step)
-        if not (((after.scale == 1) | (step.scale == 1)).all() and is_whole(further.shift, unit * further.scale)):
+        if not (
+            ((after.scale == 1) | (step.scale == 1)).all() and is_in_whole_steps(further.shift, unit * further.scale)
+        ):
             return Tail(after, LINEAR, assembly.take_run())
         after, assembly.at = further, assembly.at + 1
     return _tail(assembly)._replace(after=after)
