@@ -130,7 +130,10 @@ class Table:
             return []
         means = {way: self._lost_of(way)[0] for way in MOST_LOST if way in self.scores}
         return [
-            (f"{way.precision} {way.name} loses {mean:.2f} points, at most {MOST_LOST[way]:g}", mean <= MOST_LOST[way])
+            (
+                f"{way.precision} {way.name} loses {round(mean, 2) + 0.0:.2f} points, at most {MOST_LOST[way]:g}",
+                mean <= MOST_LOST[way],
+            )
             for way, mean in means.items()
         ]
 

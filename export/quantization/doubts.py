@@ -32,9 +32,9 @@ class Fidelity:
     """How a smaller network answers beside the float32 one, before a final activation.
 
     sqnr_db: see `export.quantization.fidelity`; of an autoencoder whose inputs have units of their own that of
-    `even_db`. decisions_changed: rows whose class differs, None for a model that
-    gives no classes. worst_output, worst_output_db: the output with the least, by itself; None where outputs are not
-    quantities of their own, but classes, or the parts of one signal.
+    `even_db`. decisions_changed: rows whose class differs, None for a model that gives no classes. worst_output,
+    worst_output_db: the output with the least, by itself; None where outputs are not quantities of their own, but
+    classes, or the parts of one signal.
     """
 
     rows: int
