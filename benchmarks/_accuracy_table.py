@@ -112,7 +112,7 @@ class Table:
             return "-"
         decibels = around([score.decibels for score in self.scores[way]], 1)
         lost = [score.lost for score in self.scores[way]]
-        return decibels if self.design.is_autoencoder else f"{decibels} ({around(lost, 2, '+')})"
+        return decibels if self.design.is_autoencoder else f"{decibels} ({around(lost, 2)})"
 
     def _decibels_of(self, way: Way) -> float:
         return _mean([score.decibels for score in self.scores[way]])
@@ -171,9 +171,9 @@ def spread(values: list[float], digits: int) -> str:
     return f"{_mean(values):.{digits}f} ({low}..{high})"
 
 
-def around(values: list[float], digits: int, sign: str = "") -> str:
+def around(values: list[float], digits: int) -> str:
     """The mean, and of several half of their range."""
-    mean = f"{round(_mean(values), digits) + 0.0:{sign}.{digits}f}"  # no -0.0
+    mean = f"{round(_mean(values), digits) + 0.0:.{digits}f}"  # no -0.0
     return mean if len(values) == 1 else f"{mean} \N{PLUS-MINUS SIGN}{np.ptp(values) / 2:.{digits}f}"
 
 

@@ -21,13 +21,13 @@ if TYPE_CHECKING:
 ROOT = Path(__file__).parent.parent
 CHOSEN, FINE_TUNED = "as chosen", "fine-tuned"
 STEPS: dict[str, dict[str, Any]] = {  # the last is what `export` does
-    "min-max ranges": {"method": "minmax"},
-    "percentile ranges": {"method": "percentile"},
-    "mse ranges": {"method": "mse"},
-    "entropy ranges": {"method": "entropy"},
+    "min-max": {"method": "minmax"},
+    "percentile": {"method": "percentile"},
+    "mse": {"method": "mse"},
+    "entropy": {"method": "entropy"},
     "equalized": {"method": "minmax", "equalization": True},
     "bias correction": {"method": "minmax", "bias_correction": True},
-    "compensated rounding": {"method": "minmax", "rounding": "compensated"},
+    "compensated": {"method": "minmax", "rounding": "compensated"},
     "these three": {"method": "minmax", "equalization": True, "bias_correction": True, "rounding": "compensated"},
     CHOSEN: {},
 }

@@ -82,7 +82,7 @@ def test_points_and_decibels_stand_in_the_table(case, capsys):
     lines = capsys.readouterr().out.splitlines()
     assert "## net, 1 seeds; float32 99.00 (99.00..99.00)" in lines
     assert "| | int8 |" in lines
-    assert any(line.startswith("| as chosen | 1") and line.endswith(" (+0.00) |") for line in lines)
+    assert any(line.startswith("| as chosen | 1") and line.endswith(" (0.00) |") for line in lines)
     assert "int8 as chosen loses 0.00 points, at most 0.1" in lines
 
 
@@ -112,7 +112,7 @@ def test_of_another_tool_the_best_settings_are_printed(case, capsys):
 def test_several_seeds_have_half_of_their_range():
     """Beside the mean; a single one has none, and no minus before a zero."""
     assert around([40.0, 41.0, 42.0], 1) == "41.0 \N{PLUS-MINUS SIGN}1.0"
-    assert around([-0.001], 2, "+") == "+0.00"
+    assert around([-0.001], 2) == "0.00"
 
 
 def test_ranges_alone_are_laid_beside_rows(case):
